@@ -1,0 +1,45 @@
+"""`dragoman functions`: the function library, from the functions' own documentation."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+
+import click
+
+from cli import render
+from engine import FUNCTIONS
+
+
+@click.command("functions", short_help="List the functions of expressions.")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+def command(names: tuple[str, ...]) -> None:
+    """List the functions that expressions can call; with NAMEs, explain these, with examples."""
+    sys.exit(run(names))
+
+
+def run(names: tuple[str, ...]) -> int:
+    """Print the functions; the exit status."""
+    if not names:
+        render.table(("FUNCTION", "WHAT IT GIVES"), ((f.signature, f.summary) for f in FUNCTIONS.values()))
+        return 0
+    unknown = [name for name in names if name not in FUNCTIONS]
+    for name in names:
+        if name in FUNCTIONS:
+            _explain(name)
+    for name in unknown:
+        near = difflib.get_close_matches(name, FUNCTIONS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        render.line(f"no function is named '{name}'{hint}", stderr=True, style="red")
+    return 1 if unknown else 0
+
+
+def _explain(name: str) -> None:
+    function = FUNCTIONS[name]
+    render.line(function.signature, style="bold")
+    render.line(f"  {function.summary}")
+    for line in function.description.splitlines():
+        render.line(f"  {line}" if line else "")
+    for example in function.examples:
+        render.line(f"  {example}", style="cyan")
+    render.line("")

@@ -1,0 +1,32 @@
+"""From paths to plans, as the commands need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cli import render
+from engine import Findings, PlanSet, compile_set, load, source_files
+
+
+def plans_of(
+    paths: Sequence[str],
+    environ: Mapping[str, str],
+    findings: Findings,
+    served_together: bool,
+) -> tuple[PlanSet, int]:
+    """The plans of mapping files, and how many files there were; what is wrong is in `findings`."""
+    files = source_files(paths, findings)
+    sources = load(files, findings)
+    return compile_set(sources, environ, findings, served_together=served_together), len(files)
+
+
+def report(findings: Findings, output_format: str) -> int:
+    """Print findings; the exit status they mean."""
+    render.findings(findings, output_format)
+    return 1 if findings.has_errors else 0
+
+
+def tally(findings: Findings) -> tuple[int, int]:
+    """How many errors and warnings there are."""
+    severities = [diagnostic.severity for diagnostic in findings]
+    return severities.count("error"), severities.count("warning")

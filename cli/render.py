@@ -1,0 +1,142 @@
+"""Findings and tables on the terminal: text with the source line and a caret, JSON, GitHub annotations.
+
+The only importer of rich.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine import Diagnostic
+
+_COLORS = {"error": "bold red", "warning": "bold yellow"}
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that breaks no line and reads no markup: what is printed is what files hold."""
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True, emoji=False)
+
+
+def findings(diagnostics: Iterable[Diagnostic], output_format: str) -> None:
+    """Print findings to standard output."""
+    _FORMATS[output_format](list(diagnostics))
+
+
+def _as_text(diagnostics: Sequence[Diagnostic]) -> None:
+    out = console()
+    for diagnostic in diagnostics:
+        out.print(_heading(diagnostic))
+        for line in _excerpt(diagnostic):
+            out.print(Text(line, style="dim" if line.lstrip().startswith("|") is False else ""))
+        if diagnostic.hint:
+            out.print(Text(f"  = {diagnostic.hint}", style="cyan"))
+
+
+def _heading(diagnostic: Diagnostic) -> Text:
+    return Text.assemble(
+        (f"{diagnostic.span}: ", "bold"),
+        (f"{diagnostic.severity}[{diagnostic.code}]", _COLORS[diagnostic.severity]),
+        f": {diagnostic.message}",
+    )
+
+
+def _excerpt(diagnostic: Diagnostic) -> list[str]:
+    """The source line, and a caret below what is meant; control characters are shown as such."""
+    span = diagnostic.span
+    line = span.file.line(span.line)
+    if not line.strip():
+        return []
+    number = str(span.line)
+    before, below = _printable(line[: span.column - 1]), _printable(line[span.column - 1 :])
+    width = max(1, min(_width(_printable(line[span.column - 1 :][: span.length])), _width(below)))
+    margin = " " * len(number)
+    return [f"  {number} | {before}{below}", f"  {margin} | {' ' * _width(before)}{'^' * width}"]
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _width(text: str) -> int:
+    """How many columns a text takes on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _as_json(diagnostics: Sequence[Diagnostic]) -> None:
+    print(json.dumps([_json(diagnostic) for diagnostic in diagnostics], indent=2, ensure_ascii=False))
+
+
+def _json(diagnostic: Diagnostic) -> dict[str, object]:
+    span = diagnostic.span
+    return {
+        "file": span.file.name,
+        "line": span.line,
+        "column": span.column,
+        "length": span.length,
+        "severity": diagnostic.severity,
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "hint": diagnostic.hint,
+    }
+
+
+def _as_github(diagnostics: Sequence[Diagnostic]) -> None:
+    for diagnostic in diagnostics:
+        span = diagnostic.span
+        text = diagnostic.message + (f" ({diagnostic.hint})" if diagnostic.hint else "")
+        place = f"file={_property(span.file.name)},line={span.line},col={span.column}"
+        print(f"::{diagnostic.severity} {place},title={_property(diagnostic.code)}::{_data(text)}")
+
+
+def _data(text: str) -> str:
+    """Escaped as the message of a workflow command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """Escaped as a property of a workflow command."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+_FORMATS: dict[str, Callable[[Sequence[Diagnostic]], None]] = {
+    "text": _as_text,
+    "json": _as_json,
+    "github": _as_github,
+}
+
+
+def summary(errors: int, warnings: int, checked: str, stderr: bool = False) -> None:
+    """The last line: what was looked at and what was found."""
+    if errors or warnings:
+        style = "red" if errors else "yellow"
+        said = f"{_count(errors, 'error')}, {_count(warnings, 'warning')} in {checked}"
+    else:
+        style, said = "green", f"{checked}: no findings"
+    console(stderr).print(Text(said, style=style))
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+count = _count
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A plain table."""
+    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    out = console()
+    out.print(grid, soft_wrap=not out.is_terminal, width=None if out.is_terminal else 240)
+
+
+def line(text: str, stderr: bool = False, style: str = "") -> None:
+    """One line of text."""
+    console(stderr).print(Text(text, style=style))

@@ -1,0 +1,54 @@
+"""`dragoman routes`: what mappings serve, as a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from cli import options, render
+from cli.loading import plans_of
+from engine import Findings, MappingPlan, RoutePlan
+
+
+@click.command("routes", short_help="List the routes of mappings.")
+@options.paths()
+@options.env_file
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    envvar="DRAGOMAN_FORMAT",
+    help="A table for people, or JSON.",
+)
+def command(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) -> None:
+    """List every route of the mappings: its method and path, the upstream it calls, its key, its summary."""
+    sys.exit(run(paths, env_files, output_format))
+
+
+def run(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) -> int:
+    """Print the routes; the exit status."""
+    findings = Findings()
+    plans, _ = plans_of(paths, options.environment(env_files), findings, served_together=False)
+    rows = [_row(mapping, route) for mapping in plans.mappings.values() for route in mapping.routes]
+    if output_format == "json":
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        render.table(("METHOD", "PATH", "CALLS", "KEY", "MAPPING", "SUMMARY"), (tuple(r.values()) for r in rows))
+    if findings.has_errors:
+        render.line("some of these files have errors; see 'dragoman validate'", stderr=True, style="red")
+    return 1 if findings.has_errors else 0
+
+
+def _row(mapping: MappingPlan, route: RoutePlan) -> dict[str, str]:
+    return {
+        "method": route.method,
+        "path": route.pattern,
+        "calls": route.call.upstream.name if route.call else "",
+        "key": "bearer" if route.wants_key else "",
+        "mapping": mapping.name,
+        "summary": route.spec.summary or "",
+    }

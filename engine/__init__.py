@@ -1,0 +1,29 @@
+"""Dragoman's engine: mappings in YAML, checked, compiled and served.
+
+The names below are all that the command line, or any other program, needs of it.
+"""
+
+from engine.compile import Source, compile_set, load, source_files
+from engine.errors import Diagnostic, DragomanError, ExchangeError, Findings, MappingError
+from engine.functions import FUNCTIONS
+from engine.plan import MappingPlan, PlanSet, RoutePlan
+from engine.resources import distribution_version, schema_text, shipped_mappings
+
+__all__ = [
+    "FUNCTIONS",
+    "Diagnostic",
+    "DragomanError",
+    "ExchangeError",
+    "Findings",
+    "MappingError",
+    "MappingPlan",
+    "PlanSet",
+    "RoutePlan",
+    "Source",
+    "compile_set",
+    "distribution_version",
+    "load",
+    "schema_text",
+    "shipped_mappings",
+    "source_files",
+]

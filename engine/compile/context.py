@@ -1,0 +1,116 @@
+"""What every part of compiling one mapping shares, and the variables each place of it can use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.codegen import Atom, Compiled
+from engine.compile.environment import Environment
+from engine.errors import Findings
+from engine.expressions import Record, Scope, Variable, Withheld
+from engine.source import Node
+from engine.spec import MappingSpec
+from engine.templates import TemplateCompiler, is_static
+from engine.values import ABSENT
+
+_NOT_YET: Final = Withheld("unknown-variable", "the upstream has not answered yet where this is evaluated")
+_NO_CALL: Final = Withheld("unknown-variable", "this route calls no upstream")
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)\Z")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_CLIENT_BODY: Final = Atom("p", origin=())
+_OTHER_BODY: Final = Atom("p")
+
+
+@dataclass(slots=True)
+class MappingContext:
+    """The mapping that is being compiled."""
+
+    spec: MappingSpec
+    environment: Environment
+    templates: TemplateCompiler
+    findings: Findings
+
+    def call_scope(self, params: Mapping[str, str]) -> Scope:
+        """In a call: the payload is the client's body."""
+        variables = {**self.environment.variables(secrets=True), "upstream": _NOT_YET}
+        return Scope(_CLIENT_BODY, {**variables, "request": _request(params)})
+
+    def respond_scope(self, params: Mapping[str, str], has_call: bool) -> Scope:
+        """In an answer: the payload is the upstream's body, or the client's where there is no call."""
+        variables = {**self.environment.variables(), "request": _request(params)}
+        if not has_call:
+            return Scope(_CLIENT_BODY, {**variables, "upstream": _NO_CALL})
+        return Scope(_OTHER_BODY, {**variables, "upstream": _UPSTREAM})
+
+    def errors_scope(self) -> Scope:
+        """In the dialect of failures: the payload is the failure."""
+        return Scope(_OTHER_BODY, {**self.environment.variables(), "request": _request({})})
+
+    def template(self, node: Node | None, scope: Scope, label: str) -> Compiled | None:
+        """The node as a function, or None where there is no node."""
+        return None if node is None else self.templates.compile(node, scope, label)
+
+    def seconds(self, node: Node | None, default: float | None) -> float | None:
+        """A duration in seconds; it may come from the environment."""
+        if node is None:
+            return default
+        value = node.value if is_static(node.value) else self.environment.evaluate(node, "duration")
+        match = _DURATION.match(str(value))
+        if match is None:
+            if value is not ABSENT:
+                message = "expected a duration such as 250ms, 2s, 5m or 1h"
+                self.findings.error("bad-value", message, node.span)
+            return default
+        seconds = float(match.group(1)) * _SECONDS[match.group(2)]
+        if not 0 < seconds <= 86_400:
+            self.findings.error("bad-value", "a duration is above 0 and at most 24h", node.span)
+            return default
+        return seconds
+
+    def text(self, node: Node, label: str, secrets: bool = True) -> str:
+        """A text that is evaluated at load; empty where it gives nothing."""
+        value: Any = self.environment.evaluate(node, label, secrets)
+        if value is ABSENT:
+            return ""
+        if not isinstance(value, str):
+            self.findings.error("bad-value", "expected text", node.span)
+            return ""
+        return value.strip()
+
+    def texts(self, node: Node, label: str, secrets: bool = True) -> tuple[str, ...]:
+        """A list of texts that is evaluated at load: a list, or text with commas."""
+        value = self.environment.evaluate(node, label, secrets)
+        items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
+        return tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
+
+
+def _request(params: Mapping[str, str]) -> Record:
+    path_params: dict[str, Variable] = {
+        name: Atom(f"x.params[{name!r}]", "string") for name in params
+    }
+    return Record(
+        {
+            "id": Atom("x.inbound.request_id", "string"),
+            "method": Atom("x.inbound.method", "string"),
+            "path": Atom("x.inbound.path", "string"),
+            "params": Record(path_params, whole=Atom("x.params", "object")),
+            "query": Atom("x.query", "object"),
+            "headers": Atom("x.headers", "object"),
+            "body": Atom("x.body", origin=()),
+        }
+    )
+
+
+_UPSTREAM: Final = Record(
+    {
+        "status": Atom("x.status", "number"),
+        "headers": Atom("x.reply_headers", "object"),
+        "body": Atom("x.reply_body"),
+        "name": Atom("x.upstream", "string"),
+    }
+)

@@ -1,0 +1,169 @@
+"""What is known at load: the environment, `vars`, and the files these name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine import loader
+from engine.codegen import Atom, place
+from engine.errors import EvaluationError, ExchangeError, Findings
+from engine.expressions import Record, Scope, Variable, Withheld
+from engine.source import Node, Span
+from engine.spec import EnvSpec, MappingSpec
+from engine.templates import TemplateCompiler
+from engine.values import ABSENT, TYPE_NAMES
+
+_LATER = Withheld("unknown-variable", "there is no request yet where this is evaluated: at load")
+_SECRET = Withheld(
+    "secret-exposed", "this variable is secret; only auth, url and what calls send may use it"
+)
+
+
+@dataclass(slots=True)
+class Environment:
+    """The values of `$env` and `$vars` of one mapping, and the variables that stand for them.
+
+    Attributes:
+        compiler: compiles the mapping's templates; knows the values by their names in generated code.
+        env: variable → value; None where it has none.
+        missing: required variables without a value.
+    """
+
+    compiler: TemplateCompiler
+    directory: Path
+    findings: Findings
+    specs: Mapping[str, EnvSpec]
+    env: dict[str, str | None] = field(default_factory=dict)
+    vars: dict[str, Any] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def variables(self, secrets: bool = False) -> dict[str, Variable]:
+        """`$env` and `$vars`; secret variables only where `secrets` allows them."""
+        fields: dict[str, Atom | Record | Withheld] = {}
+        for name in self.env:
+            spec = self.specs.get(name)
+            hidden = spec is not None and spec.secret and not secrets
+            fields[name] = _SECRET if hidden else Atom(f"env_{name}")
+        variables = {name: self._var(name, value) for name, value in self.vars.items()}
+        return {"env": Record(fields), "vars": Record(variables)}
+
+    def _var(self, name: str, value: Any) -> Atom:
+        return Atom(f"vars_{name}", TYPE_NAMES[type(value)])
+
+    def evaluate(self, node: Node, label: str, secrets: bool = True) -> Any:
+        """The value of a template at load, or `ABSENT`; what fails is a finding."""
+        variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
+        compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables), label)
+        try:
+            return compiled.function(None, _NoExchange())
+        except (EvaluationError, ExchangeError) as error:
+            span = place(error.__traceback__) or node.span
+            self.findings.error("bad-value", error.message, span)
+            return ABSENT
+
+
+class _NoExchange:
+    """What functions with effects get at load: nothing to note anything on."""
+
+    started_ns = 0
+
+    def warn(self, message: str) -> None:
+        del message
+
+
+def resolve(
+    mapping: MappingSpec,
+    directory: Path,
+    environ: Mapping[str, str],
+    compiler: TemplateCompiler,
+    findings: Findings,
+    strict: bool,
+) -> Environment:
+    """Evaluate `env` and `vars`. A missing required variable is an error if `strict`, else a warning."""
+    environment = Environment(compiler, directory, findings, mapping.env)
+    for name in mapping.document.original.get("env") or {}:
+        spec = mapping.env.get(name)
+        value = (environ.get(name) or "").strip() or (spec.default if spec else None)
+        if value is None and spec is not None and spec.required:
+            environment.missing.append(name)
+            _report_missing(name, spec, findings, strict)
+        environment.env[name] = value
+        compiler.names[f"env_{name}"] = value
+    for name, node in mapping.vars.items():
+        value = _var(node, environment)
+        environment.vars[name] = None if value is ABSENT else value
+        compiler.names[f"vars_{name}"] = environment.vars[name]
+    return environment
+
+
+def _report_missing(name: str, spec: EnvSpec, findings: Findings, strict: bool) -> None:
+    report = findings.error if strict else findings.warning
+    purpose = f": {spec.description}" if spec.description else ""
+    report("missing-env", f"the environment variable {name} is not set{purpose}", spec.node.key_span)
+
+
+def _var(node: Node, environment: Environment) -> Any:
+    """A variable's value; `{$file: path}` stands for a file's content, wherever it is."""
+    if isinstance(node.value, dict) and "$file" in node.value:
+        return _file(node["$file"], environment)
+    if isinstance(node.value, dict) and _has_file(node.value):
+        return {key: _var(child, environment) for key, child in node.items()}
+    if isinstance(node.value, list) and _has_file(node.value):
+        return [_var(child, environment) for child in node.elements()]
+    return environment.evaluate(node, f"vars.{node.path[-1]}", secrets=False)
+
+
+def _has_file(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "$file" in value or any(_has_file(item) for item in value.values())
+    return isinstance(value, list) and any(_has_file(item) for item in value)
+
+
+def _file(node: Node, environment: Environment) -> Any:
+    path = environment.evaluate(node, "vars.$file", secrets=False)
+    if path is ABSENT or path == "":
+        return None
+    if not isinstance(path, str):
+        environment.findings.error("bad-value", "'$file' takes a path", node.span)
+        return None
+    file = environment.directory / path
+    content = loader.read_bytes(file, environment.findings, node.span)
+    if content is None:
+        return None
+    read = _READERS.get(file.suffix, _lines)
+    return read(content, file, node.span, environment.findings)
+
+
+def _yaml(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
+    document = loader.parse(str(file), content, findings)
+    return None if document is None else document.data
+
+
+def _json(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        findings.error("bad-value", f"'{file}' is no JSON", span)
+        return None
+
+
+def _lines(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
+    """A text file's lines, without blank ones and those that begin with '#'."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        findings.error("encoding", f"'{file}' is not UTF-8", span)
+        return None
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+_READERS: Mapping[str, Callable[[bytes, Path, Span, Findings], Any]] = {
+    ".yaml": _yaml,
+    ".yml": _yaml,
+    ".json": _json,
+}

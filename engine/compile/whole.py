@@ -1,0 +1,201 @@
+"""Mappings and sets of mappings: what holds for a file as a whole, and for files served together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from engine.auth import BearerKeys
+from engine.codegen import Compiled
+from engine.compile import environment as load_time
+from engine.compile.context import MappingContext
+from engine.compile.routes import compile_route
+from engine.compile.sources import Source
+from engine.compile.upstreams import compile_upstream
+from engine.errors import Findings, suggestion
+from engine.expressions import Scope
+from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, RoutePlan, RouteTree
+from engine.source import Node
+from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
+from engine.templates import Coverage, TemplateCompiler
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
+
+
+def compile_set(
+    sources: Sequence[Source],
+    environ: Mapping[str, str],
+    findings: Findings,
+    *,
+    served_together: bool = True,
+    coverage: Coverage | None = None,
+) -> PlanSet:
+    """Compile mappings that are loaded.
+
+    Args:
+        sources: what `load` gave.
+        environ: the environment that `env` reads.
+        findings: receives what is wrong; the plans can be served only where there is no error in it.
+        served_together: to be served by one process, as against merely met by one `validate`: then routes
+            that cannot be told apart and missing required variables are errors, not warnings.
+        coverage: counts which branches of templates run.
+    """
+    plans: dict[str, MappingPlan] = {}
+    tree = RouteTree()
+    for source in sources:
+        if not source.spec.routes and "routes" not in source.spec.document.original:
+            _compile(source, environ, findings, served_together, coverage)
+            continue
+        plan = _compile(source, environ, findings, served_together, coverage)
+        if plan.name in plans:
+            message = f"another mapping is named '{plan.name}' too"
+            place = (source.spec.node.get("name") or source.spec.node).span
+            (findings.error if served_together else findings.warning)("duplicate-name", message, place)
+        plans.setdefault(plan.name, plan)
+        _add_routes(tree, plan, findings, served_together)
+    _check_mapping_upstreams(plans, findings, served_together)
+    return PlanSet(plans, tree)
+
+
+def _add_routes(tree: RouteTree, plan: MappingPlan, findings: Findings, served_together: bool) -> None:
+    for route in plan.routes:
+        other = tree.add(plan, route, route.pattern)
+        if other is not None:
+            there = other.route.spec.node.key_span
+            message = f"'{route.method} {route.pattern}' cannot be told from the route at {there}"
+            same_file = other.mapping is plan
+            report = findings.error if served_together or same_file else findings.warning
+            report("route-conflict", message, route.spec.node.key_span)
+
+
+# --- One mapping -----------------------------------------------------------------------------------------
+
+
+def _compile(
+    source: Source,
+    environ: Mapping[str, str],
+    findings: Findings,
+    strict: bool,
+    coverage: Coverage | None,
+) -> MappingPlan:
+    spec = source.spec
+    templates = TemplateCompiler(findings, spec.templates, spec.document.file.name, coverage)
+    environment = load_time.resolve(spec, source.directory, environ, templates, findings, strict)
+    context = MappingContext(spec, environment, templates, findings)
+    upstreams = {name: compile_upstream(context, name, u) for name, u in spec.upstreams.items()}
+    keys = _keys(context, spec.auth)
+    prefix = _prefix(context, spec.prefix)
+    routes = tuple(
+        plan
+        for route in spec.routes
+        if (plan := compile_route(context, route, upstreams, prefix, bool(keys))) is not None
+    )
+    plan = MappingPlan(
+        spec=spec,
+        name=spec.name,
+        prefix=prefix,
+        keys=keys,
+        is_open=spec.auth is not None and spec.auth.value == "none",
+        cors=_cors(context, spec.cors),
+        errors=_errors(context, spec.errors),
+        upstreams=upstreams,
+        routes=routes,
+        tree=RouteTree(),
+    )
+    for route in routes:
+        plan.tree.add(plan, route, route.spec.path)
+    _check_unused_templates(context)
+    return plan
+
+
+def _prefix(context: MappingContext, node: Node | None) -> str:
+    if node is None:
+        return ""
+    prefix = context.text(node, "prefix", secrets=False).rstrip("/")
+    if not _PREFIX.match(prefix):
+        context.findings.error("bad-path", "a prefix is a plain path such as /ollama, or empty", node.span)
+        return ""
+    return prefix
+
+
+def _keys(context: MappingContext, node: Node | None) -> BearerKeys:
+    bearer = node.get("bearer") if node is not None else None
+    return BearerKeys(context.texts(bearer, "auth.bearer") if bearer is not None else ())
+
+
+def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:
+    if spec is None:
+        return ErrorsPlan()
+    scope = context.errors_scope()
+    status: int | Compiled | None = None
+    if spec.status is not None:
+        is_number = isinstance(spec.status.value, int)
+        status = spec.status.value if is_number else context.template(spec.status, scope, "errors.status")
+    return ErrorsPlan(
+        status=status,
+        headers=context.template(spec.headers, scope, "errors.headers"),
+        body=context.template(spec.body, scope, "errors.body"),
+    )
+
+
+def _cors(context: MappingContext, spec: CorsSpec | None) -> CorsPlan | None:
+    if spec is None:
+        return None
+    origins = context.texts(spec.origins, "cors.origins", secrets=False)
+    if "*" in origins and spec.credentials:
+        message = "credentials need origins by name: with '*' any page could act for its visitor"
+        context.findings.error("bad-value", message, spec.origins.span)
+    max_age = int(context.seconds(spec.max_age, 600.0) or 600)
+    return CorsPlan(origins, spec.headers, spec.expose, spec.credentials, max_age)
+
+
+def _check_unused_templates(context: MappingContext) -> None:
+    """Templates that nothing in this file uses still have their mistakes found."""
+    own = context.spec.node.get("templates")
+    for name, node in own.items() if own else ():
+        if name not in context.templates.used and name in context.spec.templates:
+            scope = context.respond_scope({}, has_call=True)
+            context.templates.compile(node, Scope(scope.payload, scope.variables), f"templates.{name}")
+
+
+# --- Mappings as upstreams of each other -----------------------------------------------------------------
+
+
+def _check_mapping_upstreams(
+    plans: Mapping[str, MappingPlan], findings: Findings, served_together: bool
+) -> None:
+    for plan in plans.values():
+        for name, upstream in plan.upstreams.items():
+            if upstream.mapping is None:
+                continue
+            place = plan.spec.upstreams[name].url.span
+            if upstream.mapping not in plans:
+                hint = suggestion(upstream.mapping, plans)
+                message = f"no mapping named '{upstream.mapping}' is served beside this one"
+                report = findings.error if served_together else findings.warning
+                report("unknown-mapping", message, place, hint)
+            elif (cycle := _cycle(plans, plan.name)) is not None:
+                message = f"mappings call each other in a circle: {' → '.join(cycle)}"
+                findings.error("upstream-cycle", message, place)
+
+
+def _cycle(plans: Mapping[str, MappingPlan], start: str) -> list[str] | None:
+    """A way from a mapping back to itself along `mapping:` upstreams."""
+    ways: list[list[str]] = [[start]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        for name in _called(plans.get(way[-1])):
+            if name == start:
+                return [*way, name]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return None
+
+
+def _called(plan: MappingPlan | None) -> Iterable[str]:
+    upstreams = plan.upstreams.values() if plan is not None else ()
+    return (upstream.mapping for upstream in upstreams if upstream.mapping is not None)
+
+

@@ -1,0 +1,150 @@
+"""Every exception and finding of the engine, in one tree.
+
+    DragomanError
+    ├── MappingError        loading failed; carries every Diagnostic found
+    ├── EvaluationError     an expression failed at run time; carries its Span once placed
+    └── ExchangeError       a request failed; carries kind and status, told in the client's dialect
+
+Contract: an error carries its own status and its own place, and the text of an error never holds a
+secret, a payload or an address. Third-party exceptions are turned into these where they arise.
+This module must not know YAML, HTTP libraries or printing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from engine.source import Span
+
+Severity = Literal["error", "warning"]
+
+#: Kind of failure → default HTTP status (RFC 9110 section 15; 429 from RFC 6585).
+KINDS: Mapping[str, int] = {
+    "invalid_request": 400,
+    "unauthorized": 401,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "payload_too_large": 413,
+    "unprocessable": 422,
+    "rate_limited": 429,
+    "internal": 500,
+    "upstream_error": 502,
+    "upstream_unavailable": 503,
+    "upstream_timeout": 504,
+}
+
+
+class DragomanError(Exception):
+    """The root: whatever the engine raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding in a mapping: what is wrong, where, and what may have been meant.
+
+    `code` is stable and documented; tests and tools rely on it, never on `message`.
+    """
+
+    code: str
+    message: str
+    span: Span
+    severity: Severity = "error"
+    hint: str | None = None
+
+    @property
+    def sort_key(self) -> tuple[str, int, int, str]:
+        return (self.span.file.name, self.span.line, self.span.column, self.code)
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects diagnostics, each once, in the order of their places."""
+
+    _found: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)
+
+    def error(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
+        self.add(Diagnostic(code, message, span, "error", hint))
+
+    def warning(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
+        self.add(Diagnostic(code, message, span, "warning", hint))
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        self._found.setdefault((diagnostic.code, diagnostic.message, diagnostic.span), diagnostic)
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        for diagnostic in diagnostics:
+            self.add(diagnostic)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(d.severity == "error" for d in self._found.values())
+
+    def __iter__(self) -> Iterator[Diagnostic]:
+        return iter(sorted(self._found.values(), key=lambda d: d.sort_key))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+class MappingError(DragomanError):
+    """Mappings that cannot be served. `findings` holds all of what is wrong with them."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+        errors = [d for d in findings if d.severity == "error"]
+        super().__init__("; ".join(f"{d.span}: {d.message}" for d in errors[:5]))
+
+
+class EvaluationError(DragomanError):
+    """An expression met a value it cannot work with, such as `starts_with(5, 'a')`.
+
+    `message` names types and functions, never values: values are payload.
+    """
+
+    def __init__(self, message: str, span: Span | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.span = span
+
+
+class ExchangeError(DragomanError):
+    """A request that fails, as its client will be told.
+
+    Args:
+        kind: a key of `KINDS`.
+        message: one sentence for the client.
+        status: the HTTP status, where it is not the kind's own.
+        details: JSON value with particulars (which field, which rule), or None.
+        headers: response headers that go with the failure (`Allow`, `Retry-After`, …).
+        upstream: `{name, status, body}` of the upstream that failed, or None.
+        cause: what the log says beside it; for operators, never for the client.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        status: int | None = None,
+        details: Any = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        upstream: dict[str, Any] | None = None,
+        cause: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = KINDS[kind] if status is None else status
+        self.message = message
+        self.details = details
+        self.headers = headers
+        self.upstream = upstream
+        self.cause = cause
+
+
+def suggestion(name: str, known: Iterable[str]) -> str | None:
+    """«did you mean …» for a misspelt name, or None where nothing is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else None

@@ -1,0 +1,74 @@
+"""What every function keeps to: the size of texts, whole numbers, finite results, valid Unicode.
+
+Contract: each takes the name of the calling function for the message, gives the checked value back, and
+raises an EvaluationError that names types and functions, never values.
+This module must not know any function.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from engine.errors import EvaluationError
+
+#: The longest text a function makes, in characters: 16 Mi.
+MAX_TEXT = 16 * 1024 * 1024
+
+#: Integers that JSON readers and writers of 64 bits keep exact.
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
+
+
+class NotGiven:
+    """The type of `NOT_GIVEN`: an optional argument that may itself be null was left out."""
+
+
+NOT_GIVEN = NotGiven()
+
+
+def check_length(name: str, length: int) -> None:
+    """Refuse a text before it is made, by how long it will be."""
+    if length > MAX_TEXT:
+        raise EvaluationError(f"{name}() would make a string of more than {MAX_TEXT} characters")
+
+
+def bounded(name: str, text: str) -> str:
+    check_length(name, len(text))
+    return text
+
+
+def utf8(name: str, text: str) -> bytes:
+    """The text as UTF-8; a lone surrogate has no such form (RFC 3629 section 3)."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise EvaluationError(f"{name}() got a string with a lone surrogate") from None
+
+
+def whole(name: str, parameter: str, number: float, low: float = -math.inf, high: float = math.inf) -> int:
+    """A number that has to be an integer, and within bounds; `2.0` is one."""
+    if not low <= number <= high or (isinstance(number, float) and not number.is_integer()):
+        limits = "" if low == -math.inf else f" from {low}" if high == math.inf else f" from {low} to {high}"
+        raise EvaluationError(f"{name}() takes an integer{limits} as {parameter}")
+    return int(number)
+
+
+def in_range(number: Any) -> Any:
+    """The number as JSON of 64 bits holds it: a larger integer becomes a float.
+
+    Raises:
+        OverflowError: no double holds it.
+    """
+    if type(number) is int and MIN_INTEGER <= number <= MAX_INTEGER:
+        return number
+    if not math.isfinite(number):
+        raise OverflowError
+    return float(number)
+
+
+def too_large(name: str) -> EvaluationError:
+    return EvaluationError(f"{name}() gave a number beyond the range of a double")
+
+
+def too_deep(name: str) -> EvaluationError:
+    return EvaluationError(f"{name}() got a value that is nested too deeply")

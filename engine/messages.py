@@ -1,0 +1,224 @@
+"""Requests and replies as plain types, and the exchange that joins them.
+
+Contract: bytes, text and JSON values only. A `Content` is parsed or written at most once, so that a body
+crosses from one mapping to another in the process without being parsed again.
+Must not know mappings, sockets or any HTTP library.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from engine.values import dumps, loads
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain; charset=utf-8"
+FORM: Final = "application/x-www-form-urlencoded"
+
+Headers = tuple[tuple[str, str], ...]
+
+_UNKNOWN: Final = object()
+
+
+class Content:
+    """A body, as bytes or as a JSON value; each is made from the other when first asked for."""
+
+    __slots__ = ("_data", "_value", "media_type")
+
+    def __init__(self, data: bytes | None, media_type: str, value: Any = _UNKNOWN) -> None:
+        self._data = data
+        self._value = value
+        self.media_type = media_type
+
+    @classmethod
+    def json(cls, value: Any) -> Content:
+        return cls(None, JSON, value)
+
+    @property
+    def data(self) -> bytes:
+        """The bytes; raises `JsonError` where the value cannot be written."""
+        if self._data is None:
+            self._data = dumps(self._value)
+        return self._data
+
+    @property
+    def value(self) -> Any:
+        """The JSON value; raises `JsonError` where the bytes are no JSON."""
+        if self._value is _UNKNOWN:
+            assert self._data is not None
+            self._value = loads(self._data)
+        return self._value
+
+    @property
+    def is_empty(self) -> bool:
+        return self._value is _UNKNOWN and not self._data
+
+
+EMPTY: Final = Content(b"", "")
+
+
+class Inbound:
+    """A client's request.
+
+    Attributes:
+        method: upper case.
+        path: the raw path as it came, percent-encoding kept, without the query.
+        query: the raw query string, without '?'.
+        headers: names in lower case.
+        content: the body; `EMPTY` until it has been read.
+        request_id: of this request, in logs and towards upstreams.
+    """
+
+    __slots__ = ("content", "headers", "method", "path", "query", "request_id")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        headers: Headers = (),
+        content: Content = EMPTY,
+        request_id: str = "",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.content = content
+        self.request_id = request_id
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header; `name` in lower case."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class UpstreamRequest:
+    """A call as it goes out. `target` is path and query as they stand on the request line."""
+
+    __slots__ = ("content", "headers", "method", "target", "timeout", "upstream")
+
+    def __init__(
+        self,
+        upstream: str,
+        method: str,
+        target: str,
+        headers: Headers,
+        content: Content,
+        timeout: float | None = None,
+    ) -> None:
+        self.upstream = upstream
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.content = content
+        self.timeout = timeout
+
+
+class UpstreamReply:
+    """An upstream's answer, its body read whole. Header names are in lower case."""
+
+    __slots__ = ("content", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, content: Content) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header; `name` in lower case."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Outbound:
+    """The answer to a client. Framing headers and content-type come from `content`."""
+
+    __slots__ = ("content", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, content: Content) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+
+
+class Exchange:
+    """One request with its reply: what the `$name` variables of expressions read.
+
+    Generated code reads the attributes; `warnings` receives what `warn()` says, `dropped` names the fields
+    of the client's body that were not carried over.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_query",
+        "_reply_headers",
+        "body",
+        "dropped",
+        "inbound",
+        "params",
+        "reply",
+        "reply_body",
+        "started_ns",
+        "upstream",
+        "warnings",
+    )
+
+    def __init__(self, inbound: Inbound, params: dict[str, str]) -> None:
+        self.inbound = inbound
+        self.params = params
+        self.body: Any = None
+        self.reply: UpstreamReply | None = None
+        self.reply_body: Any = None
+        self.upstream: str | None = None
+        self.started_ns = time.perf_counter_ns()
+        self.warnings: list[str] = []
+        self.dropped: list[str] = []
+        self._query: dict[str, Any] | None = None
+        self._headers: dict[str, str] | None = None
+        self._reply_headers: dict[str, str] | None = None
+
+    def warn(self, message: str) -> None:
+        """Note something for the log."""
+        self.warnings.append(message)
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """Query parameters; one that came several times is a list."""
+        if self._query is None:
+            self._query = _grouped(parse_qsl(self.inbound.query, keep_blank_values=True))
+        return self._query
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Request headers by lower-case name, repeated ones joined with a comma (RFC 9110, 5.3)."""
+        if self._headers is None:
+            self._headers = _joined(self.inbound.headers)
+        return self._headers
+
+    @property
+    def status(self) -> int | None:
+        """The upstream's status."""
+        return None if self.reply is None else self.reply.status
+
+    @property
+    def reply_headers(self) -> dict[str, str]:
+        """The upstream's headers, as `headers`."""
+        if self._reply_headers is None:
+            self._reply_headers = _joined(self.reply.headers if self.reply else ())
+        return self._reply_headers
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    grouped: dict[str, list[str]] = {}
+    for name, value in pairs:
+        grouped.setdefault(name, []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in grouped.items()}

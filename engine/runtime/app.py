@@ -1,0 +1,193 @@
+"""The ASGI application: requests in, answers out.
+
+Contract: one plain ASGI callable for all mapped routes, hosted by Starlette for its lifespan. A client that
+leaves cancels the call it was waiting for. The only importer of starlette.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from engine.errors import ExchangeError
+from engine.messages import Content, Inbound, Outbound
+from engine.plan import CorsPlan, PlanSet
+from engine.runtime import logs
+from engine.runtime.relay import Relay
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_DRAIN_SECONDS: Final = 2.0
+_DRAIN_BYTES: Final = 64 * 1024 * 1024
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before its answer."""
+
+
+def application(plans: PlanSet) -> Starlette:
+    """The ASGI application that serves a set of plans."""
+    relay = Relay(plans)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await relay.aclose()
+
+    return Starlette(routes=[Mount("/", app=Front(plans, relay))], lifespan=lifespan)
+
+
+class Front:
+    """Everything between ASGI and the relay."""
+
+    def __init__(self, plans: PlanSet, relay: Relay) -> None:
+        self._tree = plans.tree
+        self._relay = relay
+        self._cors: dict[str, ASGIApp] = {
+            name: _with_cors(self._serve, mapping.cors)
+            for name, mapping in plans.mappings.items()
+            if mapping.cors is not None
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        match = scope["dragoman.match"] = self._tree.find(_raw_path(scope))
+        serve = self._cors.get(match.owner.name, self._serve) if match.owner else self._serve
+        await serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        inbound = _inbound(scope)
+        body = _Body(inbound, receive)
+        try:
+            answered = await self._relay.answer(
+                scope["dragoman.match"], inbound, body.read, body.while_connected
+            )
+        except ClientLeft:
+            logs.abandoned(inbound.request_id, inbound.method, inbound.path)
+            return
+        await _send(answered.outbound, inbound.method, send, body)
+        logs.exchange(answered)
+
+
+def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=plan.origins,
+        allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+        allow_headers=plan.headers,
+        allow_credentials=plan.credentials,
+        expose_headers=plan.expose,
+        max_age=plan.max_age,
+    )
+
+
+def _raw_path(scope: Scope) -> str:
+    raw = scope.get("raw_path") or scope["path"].encode()
+    return bytes(raw).partition(b"?")[0].decode("latin-1")
+
+
+def _inbound(scope: Scope) -> Inbound:
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    inbound = Inbound(scope["method"], _raw_path(scope), scope["query_string"].decode("latin-1"), headers)
+    given = inbound.header("x-request-id") or ""
+    inbound.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    return inbound
+
+
+class _Body:
+    """The client's body, read when it is wanted, and the client's presence while its answer is made."""
+
+    def __init__(self, inbound: Inbound, receive: Receive) -> None:
+        self._inbound = inbound
+        self._receive = receive
+        self.is_read = False
+        self.is_refused = False
+
+    async def read(self, limit: int) -> Content:
+        """The whole body.
+
+        Raises:
+            ExchangeError: `payload_too_large`, at once where the length is announced.
+            ClientLeft: the client closed in the middle.
+        """
+        announced = self._inbound.header("content-length")
+        if announced is not None and announced.isdigit() and int(announced) > limit:
+            raise self._too_large(limit)
+        chunks, size = [], 0
+        async for chunk in self._chunks():
+            size += len(chunk)
+            if size > limit:
+                raise self._too_large(limit)
+            chunks.append(chunk)
+        return Content(b"".join(chunks), self._inbound.header("content-type") or "")
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while not self.is_read:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            self.is_read = not message.get("more_body", False)
+            yield message.get("body", b"")
+
+    def _too_large(self, limit: int) -> ExchangeError:
+        self.is_refused = True
+        return ExchangeError("payload_too_large", f"the body is larger than {limit} bytes")
+
+    async def drain(self) -> None:
+        """Take and drop what a refused client still sends, for a while: closing at once would reset the
+        connection, and the client would never read why."""
+        size = 0
+        with contextlib.suppress(TimeoutError, ClientLeft):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                async for chunk in self._chunks():
+                    size += len(chunk)
+                    if size > _DRAIN_BYTES:
+                        return
+
+    async def while_connected(self, work: Awaitable[None]) -> None:
+        """Await `work`; cancel it once the client has left.
+
+        Raises:
+            ClientLeft: it has.
+        """
+        task = asyncio.ensure_future(work)
+        presence = asyncio.ensure_future(self._departure())
+        try:
+            await asyncio.wait({task, presence}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientLeft
+            task.result()
+        finally:
+            for each in (task, presence):
+                each.cancel()
+            await asyncio.gather(task, presence, return_exceptions=True)
+
+    async def _departure(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            self.is_read = True
+
+
+async def _send(outbound: Outbound, method: str, send: Send, body: _Body) -> None:
+    data = outbound.content.data
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in outbound.headers]
+    if outbound.content.media_type:
+        headers.append((b"content-type", outbound.content.media_type.encode("latin-1")))
+    if outbound.status not in (204, 304):
+        headers.append((b"content-length", str(len(data)).encode()))
+    start: dict[str, Any] = {"type": "http.response.start", "status": outbound.status, "headers": headers}
+    await send(start)
+    data = b"" if method == "HEAD" else data
+    if body.is_refused:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        await body.drain()
+        data = b""
+    await send({"type": "http.response.body", "body": data})

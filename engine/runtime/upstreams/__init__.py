@@ -1,0 +1,27 @@
+"""The port to upstreams: `send(request) → reply`, one file an adapter.
+
+Contract: an adapter raises only `ExchangeError` (`upstream_error`, `upstream_unavailable`,
+`upstream_timeout`); what it puts into `cause` holds no URL and no header, as these carry credentials.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engine.messages import UpstreamReply, UpstreamRequest
+
+
+class Upstream(Protocol):
+    """A server that can be called."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamReply:
+        """Send one request and read its answer whole.
+
+        Raises:
+            ExchangeError: there is no answer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what the adapter holds."""
+        ...

@@ -1,0 +1,245 @@
+"""JSON Schema: checks of mapping files and of bodies.
+
+Contract: everything wrong with a document is found at once, each with its place and a sentence for people
+(the schema's own `x-expects`). A `$ref` is resolved inside its schema or not at all: nothing is fetched.
+The only importer of jsonschema. Must not know what a mapping means.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Final
+
+import referencing
+import referencing.exceptions
+from jsonschema import Draft7Validator, Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+
+from engine.errors import Findings, suggestion
+from engine.resources import schema_text
+from engine.source import Document, Node, Path
+from engine.values import type_name
+
+_MAX_ROUNDS: Final = 50
+
+
+@cache
+def _document_validator(name: str) -> Draft7Validator:
+    return Draft7Validator(json.loads(schema_text(name)), registry=referencing.Registry())
+
+
+def check(document: Document, name: str, findings: Findings) -> Document | None:
+    """Check a document against the schema `name` ("mapping" or "suite").
+
+    Returns:
+        The document without the parts that do not fit, so that the rest can be looked at too; None where
+        nothing is left.
+    """
+    validator = _document_validator(name)
+    data = copy.deepcopy(document.data)
+    for round_number in range(_MAX_ROUNDS):
+        errors = list(validator.iter_errors(data))
+        if not errors:
+            return replace(document, data=data, original=document.data)
+        if round_number == 0:
+            for error in errors:
+                _report(error, document, findings)
+        for error in errors:
+            if not _prune(data, error):
+                return None
+    return None
+
+
+# --- From errors to findings -----------------------------------------------------------------------------
+
+
+def _report(error: ValidationError, document: Document, findings: Findings) -> None:
+    node = _node(document, tuple(error.absolute_path))
+    report = _REPORTS.get(str(error.validator), _bad_value)
+    report(error, node, findings)
+
+
+def _node(document: Document, path: Path) -> Node:
+    value = document.data
+    for step in path:
+        value = value[step]
+    return Node(document, path, value)
+
+
+def _unknown_key(error: ValidationError, node: Node, findings: Findings) -> None:
+    known = error.schema.get("properties", {})
+    for key in _extra_keys(error):
+        findings.error("unknown-key", f"unknown key '{key}'", node[key].key_span, suggestion(key, known))
+
+
+def _missing_key(error: ValidationError, node: Node, findings: Findings) -> None:
+    missing = [key for key in error.validator_value if key not in node.value]
+    for key in missing:
+        if f"'{key}'" in error.message:
+            findings.error("missing-key", f"'{key}' is missing here", node.key_span)
+
+
+def _wrong_type(error: ValidationError, node: Node, findings: Findings) -> None:
+    message = f"expected {_expected(error)}, got {_article(type_name(node.value))}"
+    hint = None
+    if node.value in ("True", "False", "TRUE", "FALSE", "yes", "no", "on", "off"):
+        hint = "only 'true' and 'false' are booleans"
+    findings.error("wrong-type", message, node.span, hint)
+
+
+def _bad_value(error: ValidationError, node: Node, findings: Findings) -> None:
+    key = _property_name(error)
+    if key is not None and isinstance(node.value, dict) and key in node.value:
+        message = f"'{key}' does not fit: expected {_expected(error)}"
+        findings.error("bad-key", message, node[key].key_span)
+        return
+    near = error.validator_value if error.validator == "enum" else ()
+    hint = suggestion(str(node.value), [str(value) for value in near])
+    findings.error("bad-value", f"expected {_expected(error)}", node.span, hint)
+
+
+def _property_name(error: ValidationError) -> str | None:
+    """The key that `propertyNames` refused, where the error is about one."""
+    path = list(error.absolute_schema_path)
+    return error.instance if "propertyNames" in path and isinstance(error.instance, str) else None
+
+
+def _expected(error: ValidationError) -> str:
+    own = error.schema.get("x-expects")
+    if own:
+        return str(own)
+    if error.validator == "type":
+        types = error.validator_value
+        names = [types] if isinstance(types, str) else types
+        return " or ".join(_article(_YAML_WORDS.get(name, name)) for name in names)
+    return {"minLength": "some text", "minItems": "at least one item"}.get(
+        str(error.validator), f"a value that fits '{error.validator}'"
+    )
+
+
+_YAML_WORDS: Final = {"object": "mapping", "array": "list", "integer": "whole number"}
+
+
+def _article(name: str) -> str:
+    name = _YAML_WORDS.get(name, name)
+    return name if name == "null" else f"a {name}"
+
+
+_REPORTS: Final[dict[str, Callable[[ValidationError, Node, Findings], None]]] = {
+    "additionalProperties": _unknown_key,
+    "required": _missing_key,
+    "type": _wrong_type,
+}
+
+
+# --- Leaving out what does not fit -----------------------------------------------------------------------
+
+
+def _prune(data: Any, error: ValidationError) -> bool:
+    """Take out of `data` what an error is about: a key, or the nearest key above it."""
+    path = list(error.absolute_path)
+    if error.validator == "additionalProperties":
+        return _remove(data, [[*path, key] for key in _extra_keys(error)])
+    key = _property_name(error)
+    if key is not None:
+        return _remove(data, [[*path, key]])
+    while path and isinstance(path[-1], int):
+        path.pop()
+    return bool(path) and _remove(data, [path])
+
+
+def _remove(data: Any, paths: list[list[Any]]) -> bool:
+    for path in paths:
+        parent = data
+        for step in path[:-1]:
+            if not _has(parent, step):
+                return True
+            parent = parent[step]
+        if isinstance(parent, dict):
+            parent.pop(path[-1], None)
+    return True
+
+
+def _has(parent: Any, step: Any) -> bool:
+    if isinstance(parent, dict):
+        return step in parent
+    return isinstance(parent, list) and isinstance(step, int) and step < len(parent)
+
+
+def _extra_keys(error: ValidationError) -> Iterator[str]:
+    known = error.schema.get("properties", {})
+    return (key for key in error.instance if key not in known)
+
+
+# --- Schemas inside mappings -----------------------------------------------------------------------------
+
+
+class BodySchemaError(Exception):
+    """A schema that is none, or that refers outside itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodySchema:
+    """A JSON Schema for bodies, ready to check with."""
+
+    validator: Draft202012Validator
+
+    def check(self, body: Any) -> dict[str, Any] | None:
+        """None where the body fits, else `{path, rule, message}` of the most telling misfit.
+
+        `message` speaks of the schema, never of the value, which is payload.
+        """
+        error = best_match(self.validator.iter_errors(body))
+        if error is None:
+            return None
+        path = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path)
+        return {"path": path.lstrip("."), "rule": str(error.validator), "message": _misfit(error)}
+
+
+def body_schema(schema: Any) -> BodySchema:
+    """Compile a JSON Schema (2020-12).
+
+    Raises:
+        BodySchemaError: it is no schema, or a `$ref` in it cannot be resolved inside it.
+    """
+    try:
+        Draft202012Validator.check_schema(schema)
+        validator = Draft202012Validator(schema, registry=referencing.Registry())
+        for reference in _references(schema):
+            validator._resolver.lookup(reference)
+    except SchemaError as error:
+        raise BodySchemaError(f"not a JSON Schema: {error.message}") from None
+    except referencing.exceptions.Unresolvable:
+        raise BodySchemaError("a $ref must point inside its own schema; nothing is fetched") from None
+    return BodySchema(validator)
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from _references(item)
+
+
+def _misfit(error: ValidationError) -> str:
+    rule, wanted = str(error.validator), error.validator_value
+    if rule == "required":
+        missing = [key for key in wanted if key not in error.instance]
+        return f"'{missing[0]}' is required"
+    if rule == "type":
+        wanted = [wanted] if isinstance(wanted, str) else wanted
+        return f"must be {' or '.join(wanted)}, not {type_name(error.instance)}"
+    if rule == "additionalProperties":
+        return "has a field that is not allowed"
+    if rule == "enum":
+        return f"must be one of {json.dumps(wanted)}"
+    return f"must satisfy {rule}: {json.dumps(wanted)[:200]}"

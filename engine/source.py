@@ -1,0 +1,130 @@
+"""Places: which file, which line, which column, and the text that stands there.
+
+Contract: lines and columns count from 1, columns in characters. A `Node` is a value together with where
+it was written, so that everything made from a mapping can point back into it.
+This module must not know YAML, HTTP or printing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceFile:
+    """A file's name, as the user gave it, and its text."""
+
+    name: str
+    text: str
+
+    def line(self, number: int) -> str:
+        """The text of line `number` (from 1), without its line end; empty past the end."""
+        lines = self.text.split("\n")
+        return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one line of a file; `length` may be 0 for a point."""
+
+    file: SourceFile
+    line: int
+    column: int
+    length: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file.name}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScalarText:
+    """How a scalar was written: where each character of its value stands.
+
+    `offsets[i]` is the index in `SourceFile.text` of the value's character `i`; one more entry stands
+    for the end. None where the value was not written as text of its own (an empty value).
+    """
+
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """A file's data and the place of every key and value in it.
+
+    `original` is the data as it was read, where `data` has lost the parts that do not fit the schema.
+    """
+
+    file: SourceFile
+    data: Any
+    value_spans: dict[Path, Span] = field(default_factory=dict)
+    key_spans: dict[Path, Span] = field(default_factory=dict)
+    scalars: dict[Path, ScalarText] = field(default_factory=dict)
+    original: Any = None
+
+    @property
+    def root(self) -> Node:
+        return Node(self, (), self.data)
+
+    def span(self, path: Path) -> Span:
+        """The place of the value at `path`, or of its nearest ancestor that has one."""
+        while path not in self.value_spans:
+            if not path:
+                return Span(self.file, 1, 1)
+            path = path[:-1]
+        return self.value_spans[path]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A value of a document with its place: a cursor into the document.
+
+    `shift` is where in a scalar's text the value begins, for a part of one.
+    """
+
+    document: Document
+    path: Path
+    value: Any
+    shift: int = 0
+
+    @property
+    def span(self) -> Span:
+        return self.span_at(0, len(self.value)) if self.shift else self.document.span(self.path)
+
+    @property
+    def key_span(self) -> Span:
+        """The place of the key this value stands under; of the value itself in a list."""
+        return self.document.key_spans.get(self.path, self.span)
+
+    def span_at(self, offset: int, length: int = 1) -> Span:
+        """The place of character `offset` of this scalar's value."""
+        scalar = self.document.scalars.get(self.path)
+        if scalar is None:
+            return self.span
+        index = scalar.offsets[min(offset + self.shift, len(scalar.offsets) - 1)]
+        text = self.document.file.text
+        start = text.rfind("\n", 0, index) + 1
+        line = text.count("\n", 0, index) + 1
+        return Span(self.document.file, line, index - start + 1, length)
+
+    def part(self, start: int, value: str) -> Node:
+        """A piece of this scalar's text that means something of its own, beginning at `start`."""
+        return Node(self.document, self.path, value, self.shift + start)
+
+    def __getitem__(self, key: str | int) -> Node:
+        return Node(self.document, (*self.path, key), self.value[key])
+
+    def get(self, key: str) -> Node | None:
+        """The node under `key`, or None where this is no mapping or has no such key."""
+        return self[key] if isinstance(self.value, dict) and key in self.value else None
+
+    def items(self) -> Iterator[tuple[str, Node]]:
+        """The keys of a mapping with their nodes, in the file's order."""
+        return ((key, self[key]) for key in self.value)
+
+    def elements(self) -> Iterator[Node]:
+        """The nodes of a list's items."""
+        return (self[i] for i in range(len(self.value)))

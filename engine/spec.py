@@ -1,0 +1,262 @@
+"""The nouns of the YAML as frozen data: what a mapping says, not yet what it means.
+
+Contract: built from a document that the schema has accepted; each field is a key of the YAML and each class
+a definition of the schema (a test holds them equal). What can hold an expression stays a `Node`.
+Must not know how anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from engine.source import Document, Node
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSpec:
+    """An environment variable: its place, and how it is read."""
+
+    node: Node
+    default: str | None = None
+    required: bool = False
+    secret: bool = False
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSpec:
+    node: Node
+    url: Node
+    timeout: Node | None
+    headers: Node | None
+    auth: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorsSpec:
+    node: Node
+    status: Node | None
+    headers: Node | None
+    body: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class CorsSpec:
+    node: Node
+    origins: Node
+    headers: tuple[str, ...]
+    expose: tuple[str, ...]
+    credentials: bool
+    max_age: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    node: Node
+    schema: Node | None
+    max_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpec:
+    """A call; its short form is read into the same fields. `path` begins at `path_offset` of its node."""
+
+    node: Node
+    upstream: Node
+    method: str | None
+    path: Node
+    query: Node | None = None
+    headers: Node | None = None
+    body: Node | None = None
+    form: Node | None = None
+    timeout: Node | None = None
+    response_schema: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSpec:
+    node: Node
+    when: Node | None
+    status: Node | None
+    headers: Node | None
+    body: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """A route. `method` and `path` are the two parts of its key."""
+
+    node: Node
+    method: str
+    path: str
+    summary: str | None
+    auth: str | None
+    request: RequestSpec | None
+    dropped: str
+    timeout: Node | None
+    call: CallSpec | None
+    respond: tuple[CaseSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSpec:
+    """A whole mapping. `auth` and `prefix` stay nodes because they are evaluated at load."""
+
+    node: Node
+    dragoman: int
+    name: str
+    description: str | None
+    prefix: Node | None
+    include: tuple[Node, ...]
+    env: Mapping[str, EnvSpec]
+    vars: Mapping[str, Node]
+    upstreams: Mapping[str, UpstreamSpec]
+    auth: Node | None
+    cors: CorsSpec | None
+    errors: ErrorsSpec | None
+    templates: Mapping[str, Node]
+    routes: tuple[RouteSpec, ...]
+
+    @property
+    def document(self) -> Document:
+        return self.node.document
+
+
+#: Each class and the definition of the schema whose properties are its fields.
+DEFINITIONS: Mapping[type, str] = {
+    MappingSpec: "#",
+    EnvSpec: "env",
+    UpstreamSpec: "upstream",
+    ErrorsSpec: "errors",
+    CorsSpec: "cors",
+    RouteSpec: "route",
+    RequestSpec: "request",
+    CallSpec: "call",
+    CaseSpec: "case",
+}
+
+
+def read(document: Document) -> MappingSpec:
+    """The spec of a document that fits the mapping schema."""
+    root = document.root
+    cors, errors = root.get("cors"), root.get("errors")
+    return MappingSpec(
+        node=root,
+        dragoman=_value(root, "dragoman", 1),
+        name=_value(root, "name", default_name(document.file.name)),
+        description=_value(root, "description"),
+        prefix=root.get("prefix"),
+        include=tuple(_elements(root, "include")),
+        env={name: _env(node) for name, node in _entries(root, "env").items()},
+        vars=_entries(root, "vars"),
+        upstreams={name: _upstream(node) for name, node in _entries(root, "upstreams").items()},
+        auth=root.get("auth"),
+        cors=_cors(cors) if cors else None,
+        errors=_errors(errors) if errors else None,
+        templates=_entries(root, "templates"),
+        routes=tuple(_route(key, node) for key, node in _entries(root, "routes").items()),
+    )
+
+
+def default_name(file_name: str) -> str:
+    """A mapping's name where it gives itself none: the file's, without its ending."""
+    return PurePath(file_name).stem
+
+
+def _env(node: Node) -> EnvSpec:
+    default = _value(node, "default")
+    return EnvSpec(
+        node=node,
+        default=None if default is None else _env_text(default),
+        required=_value(node, "required", False),
+        secret=_value(node, "secret", False),
+        description=_value(node, "description"),
+    )
+
+
+def _env_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _upstream(node: Node) -> UpstreamSpec:
+    return UpstreamSpec(node, node["url"], node.get("timeout"), node.get("headers"), node.get("auth"))
+
+
+def _errors(node: Node) -> ErrorsSpec:
+    return ErrorsSpec(node, node.get("status"), node.get("headers"), node.get("body"))
+
+
+def _cors(node: Node) -> CorsSpec:
+    return CorsSpec(
+        node=node,
+        origins=node["origins"],
+        headers=tuple(_value(node, "headers", ())),
+        expose=tuple(_value(node, "expose", ())),
+        credentials=_value(node, "credentials", False),
+        max_age=node.get("max_age"),
+    )
+
+
+def _route(key: str, node: Node) -> RouteSpec:
+    method, _, path = key.partition(" ")
+    request, call, respond = node.get("request"), node.get("call"), node["respond"]
+    cases = respond.elements() if isinstance(respond.value, list) else (respond,)
+    return RouteSpec(
+        node=node,
+        method=method,
+        path=path.strip(),
+        summary=_value(node, "summary"),
+        auth=_value(node, "auth"),
+        request=RequestSpec(request, request.get("schema"), _value(request, "max_bytes")) if request else None,
+        dropped=_value(node, "dropped", "report"),
+        timeout=node.get("timeout"),
+        call=_call(call) if call else None,
+        respond=tuple(_case(case) for case in cases),
+    )
+
+
+def _call(node: Node) -> CallSpec:
+    if isinstance(node.value, str):
+        method, rest = node.value.split(" ", 1)
+        upstream = rest.split(" ", 1)[0]
+        start = len(method) + 1
+        path_start = start + len(upstream) + 1
+        return CallSpec(
+            node=node,
+            upstream=node.part(start, upstream),
+            method=method,
+            path=node.part(path_start, node.value[path_start:].strip()),
+        )
+    return CallSpec(
+        node=node,
+        upstream=node["upstream"],
+        method=_value(node, "method"),
+        path=node["path"],
+        query=node.get("query"),
+        headers=node.get("headers"),
+        body=node.get("body"),
+        form=node.get("form"),
+        timeout=node.get("timeout"),
+        response_schema=node.get("response_schema"),
+    )
+
+
+def _case(node: Node) -> CaseSpec:
+    return CaseSpec(node, node.get("when"), node.get("status"), node.get("headers"), node.get("body"))
+
+
+def _value(node: Node, key: str, default: Any = None) -> Any:
+    return node.value.get(key, default) if isinstance(node.value, dict) else default
+
+
+def _entries(node: Node, key: str) -> dict[str, Node]:
+    child = node.get(key)
+    return dict(child.items()) if child else {}
+
+
+def _elements(node: Node, key: str) -> list[Node]:
+    child = node.get(key)
+    return list(child.elements()) if child else []

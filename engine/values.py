@@ -1,0 +1,112 @@
+"""What JMESPath and the language say of JSON values: types, truth, equality, order, text.
+
+Contract: values are those of orjson: dict, list, str, int, float, bool, None; nothing here changes one.
+Source: the JMESPath specification (truth, comparison), jmespath.py where the specification is silent.
+Must not know expressions, mappings or HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+TYPE_NAMES: Final[dict[type, str]] = {
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
+
+class Absent:
+    """The type of `ABSENT`: a template that gave nothing, as against one that gave null."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ABSENT: Final = Absent()
+
+
+def type_name(value: Any) -> str:
+    """The JSON type of a value; "expression" for what is none."""
+    return TYPE_NAMES.get(type(value), "expression")
+
+
+def is_number(value: Any) -> bool:
+    return type(value) is int or type(value) is float
+
+
+def truth(value: Any) -> bool:
+    """JMESPath's truth: null, false, "", [] and {} are false; 0 is true."""
+    return bool(value) or (value == 0 and value is not False)
+
+
+def equal(left: Any, right: Any) -> bool:
+    """JMESPath's ==: unlike in Python, `0 == false` and `1 == true` do not hold."""
+    if type(left) is bool or type(right) is bool:
+        return left is right
+    return bool(left == right)
+
+
+def less(left: Any, right: Any) -> bool | None:
+    """`left < right` for two numbers or two strings, else null."""
+    return left < right if _comparable(left, right) else None
+
+
+def less_equal(left: Any, right: Any) -> bool | None:
+    """`left <= right` for two numbers or two strings, else null."""
+    return left <= right if _comparable(left, right) else None
+
+
+def _comparable(left: Any, right: Any) -> bool:
+    if is_number(left):
+        return is_number(right)
+    return type(left) is str and type(right) is str
+
+
+def text(value: Any) -> str:
+    """A value inside longer text: a string as it is, null as nothing, the rest as compact JSON."""
+    if type(value) is str:
+        return value
+    if value is None:
+        return ""
+    return dumps(value).decode()
+
+
+class JsonError(ValueError):
+    """Text that is no JSON (RFC 8259), or a value that JSON cannot tell."""
+
+
+def loads(data: bytes) -> Any:
+    """Parse a JSON text.
+
+    Raises:
+        JsonError: it is no JSON, is nested too deeply, or holds NaN or a lone surrogate. The message
+            gives the place and none of the text, which is payload.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise JsonError(f"line {error.lineno} column {error.colno}") from None
+
+
+def dumps(value: Any) -> bytes:
+    """Write compact JSON, non-ASCII characters as UTF-8.
+
+    Raises:
+        JsonError: the value is nested too deeply, or holds an integer beyond 64 bits.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise JsonError(str(error)) from None
