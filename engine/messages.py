@@ -172,7 +172,7 @@ class Exchange:
         self.reply: UpstreamReply | None = None
         self.reply_body: Any = None
         self.upstream: str | None = None
-        self.started_ns = time.perf_counter_ns()
+        self.started_ns = time.monotonic_ns()
         self.warnings: list[str] = []
         self.dropped: list[str] = []
         self._query: dict[str, Any] | None = None

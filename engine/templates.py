@@ -2,7 +2,7 @@
 
 Contract: a template has the shape of what comes out of it; what gives null is left out. A function is
 `(payload, context) → value`, or `ABSENT` where the template gave nothing. Directives of one mapping apply
-in a fixed order, as if nested: `$each`, `$with`, `$let`, `$if` or `$switch`, then the content.
+in a fixed order, as if nested: `$each`, `$let`, `$with`, `$if` or `$switch`, then the content.
 Must not know HTTP, nor what a mapping is.
 """
 
@@ -285,23 +285,20 @@ class _TemplateWriter:
             self._one(node, sink)
 
     def _one(self, node: Node, sink: Sink) -> None:
-        """A mapping without its `$each`: `$with`, then `$let`, then the choice, then the content."""
-        if "$with" in node.value:
-            self.emit(node["$with"], lambda atom: self._with(node, atom, sink))
-        else:
-            self._let(node, sink)
-
-    def _with(self, node: Node, payload: Atom, sink: Sink) -> None:
-        with self._in(self.scope.with_payload(payload)):
-            self._let(node, sink)
-
-    def _let(self, node: Node, sink: Sink) -> None:
+        """A mapping without its `$each`: `$let`, then `$with`, then the choice, then the content."""
         bindings = node.get("$let")
-        variables = {}
+        variables: dict[str, Variable] = {}
         for name, value in bindings.items() if bindings and isinstance(bindings.value, dict) else ():
             with self._in(self.scope.with_variables(variables)):
                 variables[name] = self._bind(value)
         with self._in(self.scope.with_variables(variables)):
+            if "$with" in node.value:
+                self.emit(node["$with"], lambda payload: self._with(node, payload, sink))
+            else:
+                self._choice(node, sink)
+
+    def _with(self, node: Node, payload: Atom, sink: Sink) -> None:
+        with self._in(self.scope.with_payload(payload)):
             self._choice(node, sink)
 
     def _bind(self, node: Node) -> Atom:

@@ -12,11 +12,14 @@ from engine import loader
 from engine.codegen import Atom, place
 from engine.errors import EvaluationError, ExchangeError, Findings
 from engine.expressions import Record, Scope, Variable, Withheld
+from engine.resources import distribution_version
 from engine.source import Node, Span
 from engine.spec import EnvSpec, MappingSpec
 from engine.templates import TemplateCompiler
 from engine.values import ABSENT, TYPE_NAMES
 
+_VERSION = distribution_version()
+_DRAGOMAN = Record({"version": Atom(repr(_VERSION), "string", is_constant=True, constant=_VERSION)})
 _LATER = Withheld("unknown-variable", "there is no request yet where this is evaluated: at load")
 _SECRET = Withheld(
     "secret-exposed", "this variable is secret; only auth, url and what calls send may use it"
@@ -43,13 +46,13 @@ class Environment:
 
     def variables(self, secrets: bool = False) -> dict[str, Variable]:
         """`$env` and `$vars`; secret variables only where `secrets` allows them."""
-        fields: dict[str, Atom | Record | Withheld] = {}
+        fields: dict[str, Variable] = {}
         for name in self.env:
             spec = self.specs.get(name)
             hidden = spec is not None and spec.secret and not secrets
             fields[name] = _SECRET if hidden else Atom(f"env_{name}")
         variables = {name: self._var(name, value) for name, value in self.vars.items()}
-        return {"env": Record(fields), "vars": Record(variables)}
+        return {"env": Record(fields), "vars": Record(variables), "dragoman": _DRAGOMAN}
 
     def _var(self, name: str, value: Any) -> Atom:
         return Atom(f"vars_{name}", TYPE_NAMES[type(value)])

@@ -102,7 +102,7 @@ def unforeseen(exchange: Exchange, error: Exception) -> None:
 
 def _fields(answered: Answered) -> dict[str, Any]:
     inbound = answered.exchange.inbound
-    duration = (time.perf_counter_ns() - answered.exchange.started_ns) / 1e6
+    duration = (time.monotonic_ns() - answered.exchange.started_ns) / 1e6
     fields: dict[str, Any] = {
         "request_id": inbound.request_id,
         "mapping": answered.mapping.name if answered.mapping else None,
