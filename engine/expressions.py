@@ -179,7 +179,18 @@ class _Parser(parser.Parser):  # type: ignore[misc]
         return {**super()._token_nud_unquoted_identifier(token), "start": token["start"]}
 
     def _token_led_lparen(self, left: Tree) -> Tree:
-        return {**super()._token_led_lparen(left), "start": left["start"]}
+        """A call; jmespath's own parser would do without commas between arguments."""
+        if left["type"] != "field":
+            self._raise_parse_error_for_token(self._lookahead_token(-1), "Invalid function name")
+        arguments: list[Tree] = []
+        while arguments or self._current_token() != "rparen":
+            arguments.append(self._expression())
+            if self._current_token() == "rparen":
+                break
+            self._match("comma")
+        self._match("rparen")
+        call = {"type": "function_expression", "value": left["value"], "children": arguments}
+        return {**call, "start": left["start"]}
 
 
 # --- Emitting --------------------------------------------------------------------------------------------

@@ -1,0 +1,51 @@
+# make serve   serve the shipped mappings on the built-in demo upstream (PORT=8080)
+# make test    run all tests
+# Both set up what they need in $(VENV), with no more than Python 3.11 and a package registry.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+BIN = $(VENV)/bin
+
+.PHONY: serve test lint format types check bench install clean
+
+serve: $(VENV)/.serve
+	OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
+	    exec $(BIN)/dragoman serve mappings --port $(PORT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto
+	$(BIN)/dragoman validate mappings examples
+	$(BIN)/dragoman test mappings examples
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/transform.py
+
+install: $(VENV)/.serve
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
+
+# The marks say which set-up a virtual environment has; a change of pyproject.toml makes it anew.
+$(VENV)/.serve: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Dragoman needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.serve
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
