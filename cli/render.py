@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from engine import Diagnostic
@@ -129,12 +128,12 @@ count = _count
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A plain table."""
-    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
-    out = console()
-    out.print(grid, soft_wrap=not out.is_terminal, width=None if out.is_terminal else 240)
+    """A plain table; the last column is as wide as it likes."""
+    cells = [list(columns), *(list(row) for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    for number, row in enumerate(cells):
+        text = "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        line(text.rstrip(), style="" if number else "bold")
 
 
 def line(text: str, stderr: bool = False, style: str = "") -> None:

@@ -28,6 +28,8 @@ class EnvSpec:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSpec:
+    """A server that routes may call; all of it is evaluated at load."""
+
     node: Node
     url: Node
     timeout: Node | None
@@ -37,6 +39,8 @@ class UpstreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class ErrorsSpec:
+    """The dialect of failures."""
+
     node: Node
     status: Node | None
     headers: Node | None
@@ -45,6 +49,8 @@ class ErrorsSpec:
 
 @dataclass(frozen=True, slots=True)
 class CorsSpec:
+    """Which pages of other origins may call."""
+
     node: Node
     origins: Node
     headers: tuple[str, ...]
@@ -55,6 +61,8 @@ class CorsSpec:
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
+    """What a route accepts of a request."""
+
     node: Node
     schema: Node | None
     max_bytes: int | None
@@ -62,7 +70,7 @@ class RequestSpec:
 
 @dataclass(frozen=True, slots=True)
 class CallSpec:
-    """A call; its short form is read into the same fields. `path` begins at `path_offset` of its node."""
+    """A call; its short form is read into the same fields."""
 
     node: Node
     upstream: Node
@@ -78,6 +86,8 @@ class CallSpec:
 
 @dataclass(frozen=True, slots=True)
 class CaseSpec:
+    """One answer of a route."""
+
     node: Node
     when: Node | None
     status: Node | None

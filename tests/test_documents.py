@@ -1,0 +1,182 @@
+"""The documents hold: every mapping in them is valid, every command in them prints what they say.
+
+A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, the lines below one are
+its output, to the letter; a command with no line below it may print what it likes. `make serve` and
+`dragoman serve` are started and kept running until the document ends, at a free port.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("examples/**/*.md")),
+]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+PORT_IN_TEXT = "8080"
+
+
+@dataclass(frozen=True)
+class Block:
+    kind: str
+    text: str
+
+
+def blocks(document: Path) -> list[Block]:
+    return [Block(kind, text) for kind, text in FENCE.findall(document.read_text("utf-8"))]
+
+
+def identify(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
+def test_blocks_are_of_a_kind_that_is_tested(document: Path) -> None:
+    assert {block.kind for block in blocks(document)} <= {"console", "yaml", "text"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text("utf-8")):
+        assert (document.parent / target).exists(), f"{identify(document)} links to {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
+def test_a_document_does_what_it_says(document: Path, tmp_path: Path) -> None:
+    """YAML blocks become files, named by their first line; consoles run beside them."""
+    in_example = document.is_relative_to(ROOT / "examples")
+    with ExitStack() as running:
+        shell = Shell(document.parent if in_example else tmp_path, running)
+        for number, block in enumerate(blocks(document)):
+            if block.kind == "yaml":
+                write_mapping(block, number, tmp_path)
+            elif block.kind == "console":
+                for command, expected in steps(block.text):
+                    shell.run(command, expected)
+
+
+def write_mapping(block: Block, number: int, folder: Path) -> None:
+    """A mapping of a document; it must be valid, unless its name says that it is mistaken."""
+    assert "dragoman: 1" in block.text, "a YAML block is a whole mapping"
+    named = re.match(r"# ([\w.-]+\.yaml)\n", block.text)
+    file = folder / (named.group(1) if named else f"block{number}.yaml")
+    file.write_text(block.text, "utf-8")
+    if "mistaken" not in file.name:
+        done = dragoman("validate", "--strict", file.name, folder=folder)
+        assert done.returncode == 0, done.stdout
+
+
+def steps(text: str) -> Iterator[tuple[str, str]]:
+    for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, expected = step.partition("\n")
+        yield command, expected
+
+
+def dragoman(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Shell:
+    """Runs the commands of one document."""
+
+    def __init__(self, folder: Path, running: ExitStack) -> None:
+        self.folder = folder
+        self.running = running
+        self.port = free_port()
+
+    def run(self, command: str, expected: str) -> None:
+        words = shlex.split(command.replace(PORT_IN_TEXT, str(self.port)))
+        if words[:2] in (["make", "serve"], ["dragoman", "serve"]):
+            self.running.enter_context(serving(words, self.folder, self.port))
+        else:
+            run = curl if words[0] == "curl" else self.dragoman
+            output = run(words)
+            if expected:
+                assert output.rstrip("\n") == expected.rstrip("\n"), command
+
+    def dragoman(self, words: list[str]) -> str:
+        assert words[0] == "dragoman"
+        done = dragoman(*words[1:], folder=self.folder)
+        assert done.stderr == ""
+        return done.stdout
+
+
+def curl(words: list[str]) -> str:
+    """curl itself where there is one; else the same request."""
+    assert words[1] == "-s"
+    if shutil.which("curl"):
+        return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+    data = words[words.index("-d") + 1].encode() if "-d" in words else None
+    try:
+        with urllib.request.urlopen(urllib.request.Request(words[2], data), timeout=30) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+@contextmanager
+def serving(words: list[str], folder: Path, port: int) -> Iterator[None]:
+    """A server of a document, until the document ends. `make serve` runs the recipe of the Makefile."""
+    if words[0] == "make":
+        command, folder = ["make", "-s", "serve", f"PORT={port}", *prepared_environment()], ROOT
+    else:
+        command = [sys.executable, "-m", "cli", *words[1:]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(port, process)
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def prepared_environment() -> list[str]:
+    """Arguments that make `make` use the environment the tests run in, where that has the command."""
+    if Path(sys.prefix, "bin", "dragoman").exists():
+        return [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.serve"]
+    return []
+
+
+def wait_for(port: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the server did not begin to serve")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
