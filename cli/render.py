@@ -29,9 +29,10 @@ def findings(diagnostics: Iterable[Diagnostic], output_format: str) -> None:
 
 def _as_text(diagnostics: Sequence[Diagnostic]) -> None:
     out = console()
+    secrets = [diagnostic for diagnostic in diagnostics if diagnostic.code == "secret-literal"]
     for diagnostic in diagnostics:
         out.print(_heading(diagnostic))
-        for line in _excerpt(diagnostic):
+        for line in _excerpt(diagnostic, secrets):
             out.print(Text(line, style="dim" if line.lstrip().startswith("|") is False else ""))
         if diagnostic.hint:
             out.print(Text(f"  = {diagnostic.hint}", style="cyan"))
@@ -45,10 +46,10 @@ def _heading(diagnostic: Diagnostic) -> Text:
     )
 
 
-def _excerpt(diagnostic: Diagnostic) -> list[str]:
+def _excerpt(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> list[str]:
     """The source line, and a caret below what is meant; control characters are shown as such."""
     span = diagnostic.span
-    line = span.file.line(span.line)
+    line = _masked(diagnostic, secrets)
     if not line.strip():
         return []
     number = str(span.line)
@@ -58,20 +59,40 @@ def _excerpt(diagnostic: Diagnostic) -> list[str]:
     return [f"  {number} | {before}{below}", f"  {margin} | {' ' * _width(before)}{'^' * width}"]
 
 
+def _masked(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> str:
+    """The line of a finding, with stars in the place of the secrets in it."""
+    span = diagnostic.span
+    line = span.file.line(span.line)
+    for secret in (found.span for found in secrets):
+        if (secret.file.name, secret.line) == (span.file.name, span.line):
+            start, end = secret.column - 1, secret.column - 1 + secret.length
+            line = line[:start] + "*" * len(line[start:end]) + line[end:]
+    return line
+
+
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _width(text: str) -> int:
     """How many columns a text takes on a terminal."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    return sum(_COLUMNS.get(unicodedata.category(character), _columns(character)) for character in text)
+
+
+#: Marks that stand over or around the character before them take no column.
+_COLUMNS = {"Mn": 0, "Me": 0}
+
+
+def _columns(character: str) -> int:
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _as_json(diagnostics: Sequence[Diagnostic]) -> None:
-    print(json.dumps([_json(diagnostic) for diagnostic in diagnostics], indent=2, ensure_ascii=False))
+    print(json.dumps([as_data(diagnostic) for diagnostic in diagnostics], indent=2, ensure_ascii=False))
 
 
-def _json(diagnostic: Diagnostic) -> dict[str, object]:
+def as_data(diagnostic: Diagnostic) -> dict[str, object]:
+    """A finding as plain data."""
     span = diagnostic.span
     return {
         "file": span.file.name,

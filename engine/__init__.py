@@ -8,21 +8,28 @@ from engine.errors import Diagnostic, DragomanError, ExchangeError, Findings, Ma
 from engine.functions import FUNCTIONS
 from engine.plan import MappingPlan, PlanSet, RoutePlan
 from engine.resources import distribution_version, schema_text, shipped_mappings
+from engine.suite import CaseResult, Mismatch, SuiteResult, SuiteRun, Unreached, run_suites
 
 __all__ = [
     "FUNCTIONS",
+    "CaseResult",
     "Diagnostic",
     "DragomanError",
     "ExchangeError",
     "Findings",
     "MappingError",
     "MappingPlan",
+    "Mismatch",
     "PlanSet",
     "RoutePlan",
     "Source",
+    "SuiteResult",
+    "SuiteRun",
+    "Unreached",
     "compile_set",
     "distribution_version",
     "load",
+    "run_suites",
     "schema_text",
     "shipped_mappings",
     "source_files",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import linecache
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Writer:
         self.loops = 0
         self._lines: list[str] = []
         self._spans: list[Span | None] = [None]
+        self._known: list[dict[str, Atom]] = [{}]
         self._depth = 1
         self._fresh = 0
         self._span: Span | None = None
@@ -89,10 +91,12 @@ class Writer:
         """Lines under `header`, which stands without its colon."""
         self.line(header + ":")
         self._depth += 1
+        self._known.append({})
         before = len(self._lines)
         yield
         if len(self._lines) == before:
             self.line("pass")
+        self._known.pop()
         self._depth -= 1
 
     @contextmanager
@@ -112,15 +116,16 @@ class Writer:
         uses = re.compile(rf"\b{index}\b")
         if not any(uses.search(line) for line in self._lines[header + 1 :]):
             indent = self._lines[header][: -len(self._lines[header].lstrip())]
-            self._lines[header] = f"{indent}for {item} in ({items}):"
+            self._lines[header] = f"{indent}for {item} in {items}:"
 
     @contextmanager
     def function(self, name: str, parameter: str) -> Iterator[None]:
-        """A nested function of one parameter; its loops count anew."""
+        """A nested function of one parameter; its loops count anew, and it knows only what it computes."""
         outer, self.loops = self.loops, 0
+        known, self._known = self._known, []
         with self.block(f"def {name}({parameter})"):
             yield
-        self.loops = outer
+        self.loops, self._known = outer, known
 
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:
@@ -139,6 +144,14 @@ class Writer:
         name = self.fresh()
         self.line(f"{name} = {source}")
         return Atom(name, kind)
+
+    def once(self, source: str) -> Atom:
+        """As `let`, for a path into values, which gives the same each time: written once in its block."""
+        for known in self._known:
+            if source in known:
+                return known[source]
+        self._known[-1][source] = atom = self.let(source)
+        return atom
 
     def constant(self, value: Any) -> Atom:
         """A value known at load; containers are shared, as no code changes one."""
@@ -167,7 +180,9 @@ class Writer:
         source = "def template(p, x):\n" + "".join(line + "\n" for line in self._lines)
         filename = f"<dragoman {label}>"
         try:
-            code = compile(source, filename, "exec")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SyntaxWarning)
+                code = compile(source, filename, "exec")
         except (SyntaxError, RecursionError, MemoryError) as error:
             raise TooLarge from error
         namespace = {**self.names, _SPANS: self._spans}

@@ -63,7 +63,7 @@ class Diagnostic:
 class Findings:
     """Collects diagnostics, each once, in the order of their places."""
 
-    _found: dict[tuple[str, str, Span], Diagnostic] = field(default_factory=dict)
+    _found: dict[tuple[str, str, str, int, int], Diagnostic] = field(default_factory=dict)
 
     def error(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
         self.add(Diagnostic(code, message, span, "error", hint))
@@ -72,7 +72,9 @@ class Findings:
         self.add(Diagnostic(code, message, span, "warning", hint))
 
     def add(self, diagnostic: Diagnostic) -> None:
-        self._found.setdefault((diagnostic.code, diagnostic.message, diagnostic.span), diagnostic)
+        span = diagnostic.span
+        place = (span.file.name, span.line, span.column)
+        self._found.setdefault((diagnostic.code, diagnostic.message, *place), diagnostic)
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
@@ -142,6 +144,23 @@ class ExchangeError(DragomanError):
         self.headers = headers
         self.upstream = upstream
         self.cause = cause
+
+
+#: How a call can end without an answer: the kind of failure, and what its client is told of the upstream.
+CALL_FAILURES: Mapping[str, tuple[str, str]] = {
+    "connect": ("upstream_error", "cannot be reached"),
+    "timeout": ("upstream_timeout", "took too long to answer"),
+    "busy": ("upstream_unavailable", "has no free connection"),
+    "broken": ("upstream_error", "broke off, or does not speak HTTP"),
+    "too_large": ("upstream_error", "gave too large an answer"),
+}
+
+
+def call_failed(upstream: str, how: str, cause: str) -> ExchangeError:
+    """A call that ended without an answer; `how` is a key of `CALL_FAILURES`."""
+    kind, what = CALL_FAILURES[how]
+    failed = {"name": upstream, "status": None, "body": None}
+    return ExchangeError(kind, f"the upstream '{upstream}' {what}", upstream=failed, cause=cause)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:

@@ -8,9 +8,10 @@ Must not know any HTTP library, nor how anything is sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from engine.codegen import Compiled, place
 from engine.errors import EvaluationError, ExchangeError
@@ -27,7 +28,18 @@ from engine.messages import (
     UpstreamReply,
     UpstreamRequest,
 )
-from engine.plan import CallPlan, CasePlan, ErrorsPlan, MappingPlan, PathPart, ReadTree, RoutePlan
+from engine.plan import (
+    CallPlan,
+    CasePlan,
+    ErrorsPlan,
+    Leaf,
+    MappingPlan,
+    Match,
+    PathPart,
+    ReadTree,
+    RoutePlan,
+    UpstreamPlan,
+)
 from engine.resources import distribution_version
 from engine.values import ABSENT, JsonError, text, truth, type_name
 
@@ -37,10 +49,20 @@ REQUEST_ID_HEADER: Final = "x-request-id"
 _MAX_TARGET: Final = 8192
 _MAX_HEADER: Final = 8192
 _MAX_DROPPED: Final = 20
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,256}\Z")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+_SLASH = re.compile(r"[/\\]")
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 _USER_AGENT: Final = f"dragoman/{distribution_version()}"
 _NO_BODY: Final = (204, 205, 304)
+
+#: Header fields of framing and routing: the engine's own, whatever a template spreads.
+_FRAMING: Final = frozenset(
+    (
+        *("connection", "content-length", "host", "keep-alive", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
 
 #: An upstream's refusals that are the client's to hear of, and their kinds (all others are ours: 502).
 _PASSED_ON: Final = {
@@ -51,6 +73,91 @@ _PASSED_ON: Final = {
     429: "rate_limited",
     503: "upstream_unavailable",
 }
+
+
+# --- A whole exchange, step by step ----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class ReadBody:
+    """Asks for the client's body: a `Content` of at most `limit` bytes."""
+
+    limit: int
+
+
+@dataclass(slots=True)
+class SendCall:
+    """Asks for the reply to a call: an `UpstreamReply`."""
+
+    mapping: MappingPlan
+    upstream: UpstreamPlan
+    request: UpstreamRequest
+
+
+@dataclass(slots=True)
+class Answered:
+    """What an exchange came to: the answer, and what the log says of it.
+
+    `defect` is an exception that the engine did not foresee; its client was told of an `internal` error.
+    """
+
+    exchange: Exchange
+    outbound: Outbound
+    mapping: MappingPlan | None = None
+    route: RoutePlan | None = None
+    error: ExchangeError | None = None
+    defect: Exception | None = None
+
+
+#: An exchange that is being carried out. It yields what it needs, is sent that, or is thrown the exception
+#: that came instead, and returns what it came to.
+Steps = Generator[ReadBody | SendCall, Any, Answered]
+
+
+def answer(match: Match, inbound: Inbound) -> Steps:
+    """Carry out one exchange. Whatever is thrown into it, there is an answer."""
+    exchange = Exchange(inbound, {})
+    answered = Answered(exchange, Outbound(500, (), EMPTY), match.owner)
+    try:
+        leaf = match.leaf(inbound.method)
+        answered.mapping, answered.route = leaf.mapping, leaf.route
+        authorize(leaf.mapping, leaf.route, inbound)
+        exchange.params = match.params(leaf)
+        answered.outbound = yield from _exchange(leaf, exchange)
+    except ExchangeError as error:
+        _fail(answered, error)
+    except Exception as error:
+        answered.defect = error
+        _fail(answered, ExchangeError("internal", "something went wrong here"))
+    extra = dict(extra_headers(exchange))
+    own = (field for field in answered.outbound.headers if field[0] not in extra)
+    answered.outbound.headers = (*own, *extra.items())
+    return answered
+
+
+def _exchange(leaf: Leaf, exchange: Exchange) -> Generator[ReadBody | SendCall, Any, Outbound]:
+    mapping, route = leaf.mapping, leaf.route
+    if route.reads_body:
+        exchange.inbound.content = yield ReadBody(route.max_bytes)
+    read_body(route, exchange)
+    if route.call is not None:
+        request = build_request(route, route.call, exchange)
+        exchange.reply = yield SendCall(mapping, route.call.upstream, request)
+    return build_reply(mapping, route, exchange)
+
+
+def _fail(answered: Answered, error: ExchangeError) -> None:
+    answered.error = error
+    try:
+        answered.outbound = build_error(answered.mapping, answered.exchange, error)
+    except Exception as defect:
+        answered.defect = defect
+        answered.outbound = build_error(None, answered.exchange, error)
+
+
+def too_large(limit: int) -> ExchangeError:
+    """The client's body exceeds what the route takes."""
+    return ExchangeError("payload_too_large", f"the body is larger than {limit} bytes")
 
 
 # --- The client's request --------------------------------------------------------------------------------
@@ -75,7 +182,7 @@ def read_body(route: RoutePlan, exchange: Exchange) -> None:
     """Parse and check the client's body, and note which of its fields the route does not carry over.
 
     Raises:
-        ExchangeError: `invalid_request` for what is no JSON, `unprocessable` for what does not fit the schema.
+        ExchangeError: `invalid_request` for what is no JSON, `unprocessable` for what the schema refuses.
     """
     content = exchange.inbound.content
     if not route.reads_body:
@@ -105,7 +212,10 @@ def _check_encoding(inbound: Inbound) -> None:
 
 def _check_schema(route: RoutePlan, body: Any) -> None:
     assert route.schema is not None
-    misfit = route.schema.check(body)
+    try:
+        misfit = route.schema.check(body)
+    except RecursionError:
+        raise ExchangeError("invalid_request", "the request's body is nested too deeply") from None
     if misfit is not None:
         where = f"'{misfit['path']}'" if misfit["path"] else "the body"
         message = f"{where}: {misfit['message']}"
@@ -165,9 +275,11 @@ def build_request(route: RoutePlan, call: CallPlan, exchange: Exchange) -> Upstr
 
 def _target(call: CallPlan, exchange: Exchange) -> str:
     path = call.upstream.base_path + "".join(_path_part(part, exchange) for part in call.path)
-    if len(call.path) > 1 and any(segment in (".", "..") for segment in path.split("/")):
-        raise ExchangeError("invalid_request", "a value in the path is '.' or '..'")
-    query = urlencode([*_query(call, exchange), *call.upstream.credentials.query])
+    if len(call.path) > 1 and _leads_elsewhere(path):
+        raise ExchangeError("invalid_request", "a value in the path is '.', '..' or an empty segment")
+    credentials = call.upstream.credentials.query
+    names = {name for name, _ in credentials}
+    query = urlencode([*(pair for pair in _query(call, exchange) if pair[0] not in names), *credentials])
     target = f"{path}?{query}" if query else path
     if len(target) > _MAX_TARGET:
         raise ExchangeError("invalid_request", "the values for the path are too long")
@@ -187,6 +299,21 @@ def _path_part(part: PathPart, exchange: Exchange) -> str:
         raise ExchangeError("invalid_request", "a value for the path is no valid text") from None
 
 
+def _leads_elsewhere(path: str) -> bool:
+    """Whether an upstream could take a part of the path for '.' or '..', or its beginning for a host: after
+    decoding it up to twice, with '\\' for a slash, or with the parameters that Java's servers cut off."""
+    if "." not in path and "%" not in path and "//" not in path:
+        return False
+    for _ in range(3):
+        segments = _SLASH.split(path)
+        if segments[1:2] == [""] and len(segments) > 2:
+            return True
+        if any(segment.partition(";")[0] in (".", "..") for segment in segments):
+            return True
+        path = unquote(path)
+    return False
+
+
 def _query(call: CallPlan, exchange: Exchange) -> list[tuple[str, str]]:
     return list(_pairs(_object(call.query, exchange, "invalid_request")))
 
@@ -196,7 +323,7 @@ def _pairs(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in fields.items():
         for item in value if type(value) is list else (value,):
             if item is not None:
-                yield name, text(item)
+                yield name, _text(item, "invalid_request")
 
 
 def _call_headers(call: CallPlan, exchange: Exchange) -> dict[str, str]:
@@ -215,7 +342,20 @@ def _call_content(call: CallPlan, exchange: Exchange) -> Content:
     if call.body is None:
         return EMPTY
     body = evaluate(call.body, exchange.body, exchange, "invalid_request")
-    return EMPTY if body is ABSENT else Content.json(body)
+    if body is ABSENT:
+        return EMPTY
+    content = Content.json(body)
+    if call.upstream.mapping is None:
+        _write(content, "invalid_request", "the request")
+    return content
+
+
+def _write(content: Content, kind: str, what: str) -> None:
+    """Write a body as bytes, where a failure still has an answer."""
+    try:
+        content.data  # noqa: B018 - it is kept
+    except JsonError as error:
+        raise ExchangeError(kind, f"{what} cannot be written as JSON", cause=str(error)) from None
 
 
 def _object(template: Compiled | None, exchange: Exchange, kind: str) -> dict[str, Any]:
@@ -248,14 +388,16 @@ def build_reply(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> O
 
 
 def _answer(route: RoutePlan, exchange: Exchange, payload: Any, kind: str, failed: bool) -> Outbound:
-    for case in route.cases:
+    for number, case in enumerate(route.cases):
         if failed and not case.for_failures:
             continue
         if case.when is None or truth(evaluate(case.when, payload, exchange, kind)):
+            exchange.case = number
             return _case(case, exchange, payload, kind)
     if failed:
         raise failure_of(exchange)
-    raise ExchangeError("upstream_error" if exchange.reply else "internal", "no answer is given for this case")
+    kind = "upstream_error" if exchange.reply else "internal"
+    raise ExchangeError(kind, "no answer is given for this case")
 
 
 def _case(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Outbound:
@@ -283,10 +425,7 @@ def outbound(status: int, headers: dict[str, str], body: Any, kind: str) -> Outb
     else:
         content = Content.json(body)
         content.media_type = media_type or JSON
-    try:
-        content.data  # noqa: B018 - written here, where a failure still has an answer
-    except JsonError as error:
-        raise ExchangeError(kind, "the answer cannot be written as JSON", cause=str(error)) from None
+    _write(content, kind, "the answer")
     return Outbound(status, tuple(headers.items()), content)
 
 
@@ -295,14 +434,19 @@ def _read_reply(route: RoutePlan, exchange: Exchange) -> None:
     reply, call = exchange.reply, route.call
     assert reply is not None
     assert call is not None
-    if call.response_schema is None and (not route.reads_reply or reply.status in _NO_BODY):
+    has_body = reply.status not in _NO_BODY and call.method != "HEAD"
+    if call.response_schema is None and not (route.reads_reply and has_body):
         return
     try:
         exchange.reply_body = reply.content.value
     except JsonError as error:
         raise _upstream_failed(exchange, "the upstream's answer is no JSON", str(error)) from None
     if call.response_schema is not None:
-        misfit = call.response_schema.check(exchange.reply_body)
+        try:
+            misfit = call.response_schema.check(exchange.reply_body)
+        except RecursionError:
+            cause = "it is nested too deeply"
+            raise _upstream_failed(exchange, "the upstream's answer has an unexpected shape", cause) from None
         if misfit is not None:
             cause = f"{misfit['path'] or 'the body'}: {misfit['message']}"
             raise _upstream_failed(exchange, "the upstream's answer has an unexpected shape", cause)
@@ -354,7 +498,7 @@ def build_error(mapping: MappingPlan | None, exchange: Exchange, error: Exchange
         "status": error.status,
         "message": error.message,
         "details": error.details,
-        "upstream": error.upstream or {"name": exchange.upstream, "status": None, "body": None},
+        "upstream": error.upstream or {"name": exchange.upstream, "status": exchange.status, "body": None},
         "request_id": exchange.inbound.request_id,
     }
     try:
@@ -415,7 +559,8 @@ def _headers(template: Compiled | None, payload: Any, exchange: Exchange, kind: 
     if template is None:
         return {}
     value = evaluate(template, payload, exchange, kind)
-    return {name.lower(): _field_value(name, item, kind) for name, item in _present(value)}
+    fields = ((_field_name(name, kind), item) for name, item in _present(value))
+    return {name: _field_value(name, item, kind) for name, item in fields if name not in _FRAMING}
 
 
 def _present(value: Any) -> Iterable[tuple[str, Any]]:
@@ -423,11 +568,25 @@ def _present(value: Any) -> Iterable[tuple[str, Any]]:
     return ((name, item) for name, item in items if item is not None)
 
 
+def _field_name(name: str, kind: str) -> str:
+    name = name.lower()
+    if not _FIELD_NAME.match(name):
+        raise ExchangeError(kind, "the name of a header cannot stand in a header")
+    return name
+
+
 def _field_value(name: str, value: Any, kind: str) -> str:
-    value = text(value)
-    if len(value) > _MAX_HEADER or not _FIELD_VALUE.match(value):
+    written = _text(value, kind)
+    if len(written) > _MAX_HEADER or not _FIELD_VALUE.match(written):
         raise ExchangeError(kind, f"the value for the header '{name}' cannot stand in a header")
-    return value.strip()
+    return written.strip()
+
+
+def _text(value: Any, kind: str) -> str:
+    try:
+        return text(value)
+    except JsonError as error:
+        raise ExchangeError(kind, f"{_subject(kind)}: a value has no text", cause=str(error)) from None
 
 
 def extra_headers(exchange: Exchange) -> Headers:

@@ -19,7 +19,7 @@ from jmespath import exceptions, lexer, parser
 from engine.codegen import NULL, Atom, Writer
 from engine.errors import KINDS, EvaluationError, Findings, suggestion
 from engine.functions import FUNCTIONS, Function, Parameter, compile_regex
-from engine.source import Node
+from engine.source import Node, Path, Span
 from engine.values import equal, less, less_equal, type_name
 
 MAX_LENGTH: Final = 4096
@@ -89,20 +89,20 @@ def parse(text: str) -> Tree:
     """
     if not text.strip():
         raise ExpressionSyntaxError("the expression is empty", 0)
+    start = len(text) - len(text.lstrip())
     if len(text) > MAX_LENGTH:
-        raise ExpressionSyntaxError(f"the expression is longer than {MAX_LENGTH} characters", 0)
+        raise ExpressionSyntaxError(f"the expression is longer than {MAX_LENGTH} characters", start)
     try:
         tree = _Parser().read(text)
     except RecursionError:
-        raise ExpressionSyntaxError("the expression is nested too deeply", 0) from None
+        raise ExpressionSyntaxError("the expression is nested too deeply", start) from None
     except exceptions.LexerError as error:
         raise ExpressionSyntaxError(_sentence(error.message), error.lexer_position) from None
-    except exceptions.IncompleteExpressionError:
-        raise ExpressionSyntaxError("the expression ends too early", len(text.rstrip())) from None
     except exceptions.ParseError as error:
-        raise ExpressionSyntaxError(_unexpected(error), error.lex_position) from None
+        offset = min(error.lex_position, len(text.rstrip()))
+        raise ExpressionSyntaxError(_unexpected(error), offset) from None
     if _depth(tree) > MAX_DEPTH:
-        raise ExpressionSyntaxError(f"the expression is nested deeper than {MAX_DEPTH} levels", 0)
+        raise ExpressionSyntaxError(f"the expression is nested deeper than {MAX_DEPTH} levels", start)
     return tree
 
 
@@ -111,11 +111,14 @@ def _sentence(message: str) -> str:
 
 
 def _unexpected(error: Any) -> str:
+    if error.token_type == "EOF":
+        return "the expression ends too early"
     if str(error.msg).startswith("Quoted identifier"):
         return "a function's name is not quoted"
     if str(error.msg).startswith("Invalid function name"):
         return "only a name can be called as a function"
-    return f"'{error.token_value}' is not expected here"
+    sigil = "$" if error.token_type == "variable" else ""
+    return f"'{sigil}{error.token_value}' is not expected here"
 
 
 def _depth(tree: Tree) -> int:
@@ -178,6 +181,17 @@ class _Parser(parser.Parser):  # type: ignore[misc]
     def _token_nud_unquoted_identifier(self, token: dict[str, Any]) -> Tree:
         return {**super()._token_nud_unquoted_identifier(token), "start": token["start"]}
 
+    def _token_nud_quoted_identifier(self, token: dict[str, Any]) -> Tree:
+        if self._current_token() == "lparen":
+            text = "Quoted identifier not allowed for function names."
+            raise exceptions.ParseError(token["start"], token["value"], token["type"], text)
+        tree: Tree = super()._token_nud_quoted_identifier(token)
+        return tree
+
+    def _parse_slice_expression(self) -> Tree:
+        start = self._lookahead_token(0)["start"]
+        return {**super()._parse_slice_expression(), "start": start}
+
     def _token_led_lparen(self, left: Tree) -> Tree:
         """A call; jmespath's own parser would do without commas between arguments."""
         if left["type"] != "field":
@@ -219,10 +233,13 @@ class Emitter:
         emit: Callable[[Tree], Atom] = getattr(self, "_" + tree["type"])
         return emit(tree)
 
+    def _span(self, tree: Tree, length: int = 1) -> Span:
+        return self.node.span_at(self.offset + tree.get("start", 0), length)
+
     def _error(self, code: str, message: str, tree: Tree, length: int = 1, hint: str | None = None) -> Atom:
-        span = self.node.span_at(self.offset + tree.get("start", 0), length)
-        self.findings.error(code, message, span, hint)
-        return NULL
+        """Record a finding. The atom returned may be anything, so that no second finding comes of it."""
+        self.findings.error(code, message, self._span(tree, length), hint)
+        return self.writer.let("None")
 
     def _under(self, payload: Atom, tree: Tree) -> Atom:
         """The value of `tree` with another payload."""
@@ -251,8 +268,7 @@ class Emitter:
         if base.kind not in ("any", "object"):
             return NULL
         guard = "" if base.kind == "object" else f" if type({base.source}) is dict else None"
-        atom = self.writer.let(f"{base.source}.get({name!r}){guard}")
-        return base.child(atom.source, name)
+        return base.child(self.writer.once(f"{base.source}.get({name!r}){guard}").source, name)
 
     def _subexpression(self, tree: Tree) -> Atom:
         first, *rest = tree["children"]
@@ -277,18 +293,21 @@ class Emitter:
 
     def _index(self, tree: Tree) -> Atom:
         base, index = self.scope.payload, tree["value"]
+        if base.kind not in ("any", "array"):
+            return NULL
         bound = f"len({base.source}) > {index}" if index >= 0 else f"len({base.source}) >= {-index}"
         source = f"{base.source}[{index}] if type({base.source}) is list and {bound} else None"
-        return base.child(self.writer.let(source).source, "*")
+        return base.child(self.writer.once(source).source, "*")
 
     def _slice(self, tree: Tree) -> Atom:
         start, stop, step = tree["children"]
         if step == 0:
             return self._error("wrong-argument", "the step of a slice cannot be 0", tree)
         base = self.scope.payload
+        if base.kind not in ("any", "array"):
+            return NULL
         source = f"{base.source}[{start}:{stop}:{step}] if type({base.source}) is list else None"
-        atom = self.writer.let(source)
-        return Atom(atom.source, origin=base.origin)
+        return Atom(self.writer.let(source).source, origin=base.origin)
 
     # Variables
 
@@ -326,37 +345,40 @@ class Emitter:
 
     def _projection(self, tree: Tree) -> Atom:
         base, right = tree["children"]
-        atom = self.emit(base)
-        return self._project(atom, f"type({atom.source}) is list", atom.source, right)
+        return self._project(self.emit(base), "array", right)
 
     def _value_projection(self, tree: Tree) -> Atom:
         base, right = tree["children"]
-        atom = self.emit(base)
-        return self._project(atom, f"type({atom.source}) is dict", f"{atom.source}.values()", right)
+        return self._project(self._used(base), "object", right)
 
     def _filter_projection(self, tree: Tree) -> Atom:
         base, right, condition = tree["children"]
-        atom = self.emit(base)
-        return self._project(atom, f"type({atom.source}) is list", atom.source, right, condition)
+        return self._project(self.emit(base), "array", right, condition)
 
-    def _project(self, base: Atom, guard: str, items: str, right: Tree, condition: Tree | None = None) -> Atom:
+    def _project(self, base: Atom, kind: str, right: Tree, condition: Tree | None = None) -> Atom:
         writer, result = self.writer, self.writer.fresh()
         writer.line(f"{result} = None")
-        with writer.block(f"if {guard}"):
+        with writer.block(f"if {_kind_test(base, kind)}"):
             writer.line(f"{result} = []")
-            item = base.child(writer.fresh("v"), "*")
-            with writer.loop(f"for {item.source} in {items}"):
-                self._collect(item, right, condition, result)
-        return Atom(result)
+            item = base.child(writer.fresh("v"), "*") if kind == "array" else Atom(writer.fresh("v"))
+            with writer.loop(f"for {item.source} in {_items(base, kind)}"):
+                origin = self._collect(item, right, condition, result)
+        return Atom(result, origin=origin)
 
-    def _collect(self, item: Atom, right: Tree, condition: Tree | None, result: str) -> None:
+    def _collect(self, item: Atom, right: Tree, condition: Tree | None, result: str) -> Path | None:
+        """Append one item's value; the origin of the list where its items are those of a client's list."""
         if condition is not None:
             held = self._under(item, condition)
             self.writer.use(held)
             self.writer.line(f"if not ({truth(held)}): continue")
         value = self._project_item(item, right)
+        test = f"if {value.source} is not None: " if value.kind == "any" else ""
+        if value.kind != "null":
+            self.writer.line(f"{test}{result}.append({value.source})")
+        if value.origin is not None and value.origin[-1:] == ("*",):
+            return value.origin[:-1]
         self.writer.use(value)
-        self.writer.line(f"if {value.source} is not None: {result}.append({value.source})")
+        return None
 
     def _project_item(self, item: Atom, right: Tree) -> Atom:
         """One item's value, in a function of its own where loops nest deeper than Python allows."""
@@ -373,15 +395,15 @@ class Emitter:
         return name
 
     def _flatten(self, tree: Tree) -> Atom:
-        base = self._used(tree["children"][0])
+        base = self.emit(tree["children"][0])
         writer, result, item = self.writer, self.writer.fresh(), self.writer.fresh("v")
         writer.line(f"{result} = None")
-        with writer.block(f"if type({base.source}) is list"):
+        with writer.block(f"if {_kind_test(base, 'array')}"):
             writer.line(f"{result} = []")
-            with writer.loop(f"for {item} in {base.source}"):
+            with writer.loop(f"for {item} in {_items(base, 'array')}"):
                 writer.line(f"if type({item}) is list: {result}.extend({item})")
                 writer.line(f"else: {result}.append({item})")
-        return Atom(result)
+        return Atom(result, origin=base.origin)
 
     # Values
 
@@ -423,11 +445,16 @@ class Emitter:
     def _either(self, tree: Tree, header: str) -> Atom:
         left, right = tree["children"]
         first = self._used(left)
-        result = self.writer.let(first.source).source
+        result = self._own(first, left)
         with self.writer.block(header.format(truth(first))):
             second = self._used(right)
             self.writer.line(f"{result} = {second.source}")
         return Atom(result, first.kind if first.kind == second.kind else "any")
+
+    def _own(self, atom: Atom, tree: Tree) -> str:
+        """A name that holds the atom's value and can take another; its own, where nothing else has it."""
+        is_fresh = tree["type"] in ("function_expression", "or_expression", "and_expression")
+        return atom.source if is_fresh and not atom.is_constant else self.writer.let(atom.source).source
 
     def _not_expression(self, tree: Tree) -> Atom:
         value = self._used(tree["children"][0])
@@ -458,10 +485,13 @@ class Emitter:
         if not _arity_fits(function, len(arguments)):
             message = f"{function.signature} got {len(arguments)} {_plural('argument', len(arguments))}"
             return self._error("wrong-arity", message, tree, len(name))
+        if name == "nullable":
+            return self._misplaced_nullable(tree)
         if function.lazy:
             emit: Callable[[list[Tree]], Atom] = getattr(self, "_lazy_" + name)
-            return emit(arguments) if name != "nullable" else self._misplaced_nullable(tree)
-        return self._call(function, arguments)
+            return emit(arguments)
+        with self.writer.at(self._span(tree, len(name))):
+            return self._call(function, arguments)
 
     def _misplaced_nullable(self, tree: Tree) -> Atom:
         message = "nullable() can only be the outermost function of an expression"
@@ -543,7 +573,7 @@ class Emitter:
         return Atom(result)
 
     def _lazy_not_null(self, arguments: list[Tree]) -> Atom:
-        result = self.writer.let(self._used(arguments[0]).source).source
+        result = self._own(self._used(arguments[0]), arguments[0])
         for argument in arguments[1:]:
             with self.writer.block(f"if {result} is None"):
                 self.writer.line(f"{result} = {self._used(argument).source}")
@@ -562,6 +592,20 @@ _PYTHON_TYPES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+def _kind_test(atom: Atom, kind: str) -> str:
+    """Python source of whether an atom is an array, or an object."""
+    if atom.kind == "any":
+        return f"type({atom.source}) is {_PYTHON_TYPES[kind][0]}"
+    return str(atom.kind == kind)
+
+
+def _items(atom: Atom, kind: str) -> str:
+    """Python source of what a projection goes through; of nothing, where `_kind_test` never holds."""
+    if atom.kind not in ("any", kind):
+        return "()"
+    return atom.source if kind == "array" else f"{atom.source}.values()"
+
+
 def truth(atom: Atom) -> str:
     """Python source of JMESPath's truth of an atom."""
     name = atom.source
@@ -575,7 +619,7 @@ def truth(atom: Atom) -> str:
 def _equality(left: Atom, right: Atom) -> str:
     if left.is_constant and not right.is_constant:
         left, right = right, left
-    if right.kind in ("null", "boolean") and right.is_constant:
+    if right.kind in ("null", "boolean") and right.is_constant and not left.is_constant:
         return f"{left.source} is {right.source}"
     if "string" in (left.kind, right.kind):
         return f"{left.source} == {right.source}"
@@ -610,7 +654,7 @@ def bad_argument(function: Function, position: int, value: Any) -> None:
 
 
 def items_fit(parameter: Parameter, value: Any) -> bool:
-    """Whether all items of an array are of one of the parameter's item types (JMESPath's array[a]|array[b])."""
+    """Whether all items of an array are of one of the parameter's item types, all of the same."""
     if type(value) is not list or not value or not parameter.items:
         return True
     kinds = {type_name(item) for item in value}

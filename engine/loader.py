@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -30,6 +31,22 @@ _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\Z")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MERGE = "<<"
 
+#: Characters that no YAML text holds (YAML 1.2.2, section 5.1).
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: An anchor or a tag, and what may stand between it and its value.
+_PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+#.*)*\s+)*")
+#: A line end in double quotes that stands for nothing.
+_CONTINUATION = re.compile(r"\\\r?\n[ \t]*")
+#: What the parser was in when it met the problem, where the mistake is at its beginning: it never ends.
+_UNENDED = frozenset(
+    {
+        "while scanning a quoted scalar",
+        "while scanning a simple key",
+        "while parsing a flow sequence",
+        "while parsing a flow mapping",
+    }
+)
+
 
 class _Refused(Exception):
     """Reading stops here; the finding has been recorded."""
@@ -43,9 +60,18 @@ class _Item:
     value: Any = None
     children: list[tuple[_Item | None, _Item]] | None = None
     is_mapping: bool = False
+    is_flow: bool = False
     text: str = ""
     offsets: tuple[int, ...] | None = None
     plain: bool = False
+    size: int = 1
+    height: int = 0
+
+    def close(self) -> None:
+        """All children are read: how many values this stands for, and how deep they go."""
+        items = [item for _, item in self.children or ()]
+        self.size = 1 + sum(item.size for item in items)
+        self.height = 1 + max((item.height for item in items), default=0)
 
 
 @dataclass(slots=True)
@@ -66,22 +92,40 @@ class _Composer:
     anchors: dict[str, _Item] = field(default_factory=dict)
     root: _Item | None = None
     documents: int = 0
+    expanded: int = 0
+    lines: list[int] = field(default_factory=list)
 
     def run(self) -> _Item | None:
+        self.lines = [0, *(match.end() for match in re.finditer("\n", self.file.text))]
+        unprintable = _UNPRINTABLE.search(self.file.text)
+        if unprintable:
+            message = f"this is not YAML: character U+{ord(unprintable.group()):04X} cannot stand in it"
+            self._refuse("yaml-syntax", message, self._point(unprintable.start()))
         try:
             for event in yaml.parse(self.file.text, Loader=_PARSER):
                 self._take(event)
         except yaml.MarkedYAMLError as error:
             self._syntax(error)
         except yaml.YAMLError as error:
-            self._refuse("yaml-syntax", f"this is not YAML: {_first_line(str(error))}", self._point(1, 1))
+            self._refuse("yaml-syntax", f"this is not YAML: {_first_line(str(error))}", self._point(0))
         return self.root
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
-        mark = error.problem_mark or error.context_mark
-        place = self._point(mark.line + 1, mark.column + 1) if mark else self._point(1, 1)
+        place = self._place_of(error)
         text = " ".join(part for part in (error.problem, error.context) if part)
-        self._refuse("yaml-syntax", f"this is not YAML: {text}", place)
+        hint = _syntax_hint(error, self.file.line(place.line)[place.column - 1 :])
+        self._refuse("yaml-syntax", f"this is not YAML: {text}", place, hint)
+
+    def _place_of(self, error: yaml.MarkedYAMLError) -> Span:
+        """Where the mistake is: at the problem, or where that begins which should have ended before it."""
+        problem, begun = error.problem_mark, error.context_mark
+        if problem is not None and problem.index >= len(self.file.text.rstrip()) and self.stack:
+            opened = self.stack[-1].item
+            if opened.is_flow:
+                return opened.span
+        if begun is not None and error.context in _UNENDED and (not problem or begun.line < problem.line):
+            problem = begun
+        return self._point(problem.index if problem is not None else 0)
 
     def _take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):
@@ -89,7 +133,7 @@ class _Composer:
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             self._begin(event)
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            self.stack.pop()
+            self.stack.pop().item.close()
         elif isinstance(event, yaml.AliasEvent):
             self._alias(event)
         elif isinstance(event, yaml.DocumentStartEvent):
@@ -100,7 +144,7 @@ class _Composer:
     def _begin(self, event: Any) -> None:
         is_mapping = isinstance(event, yaml.MappingStartEvent)
         self._check_tag(event, "map" if is_mapping else "seq")
-        item = _Item(self._span(event), children=[], is_mapping=is_mapping)
+        item = _Item(self._span(event), children=[], is_mapping=is_mapping, is_flow=bool(event.flow_style))
         if len(self.stack) >= MAX_DEPTH:
             self._refuse("yaml-depth", f"nested deeper than {MAX_DEPTH} levels", item.span)
         self._add(item, event.anchor)
@@ -113,7 +157,15 @@ class _Composer:
         elif any(opened.item is target for opened in self.stack):
             self._refuse("yaml-alias", f"'*{event.anchor}' contains itself", self._span(event))
         else:
+            self._check_growth(target, self._span(event))
             self._add(target, None)
+
+    def _check_growth(self, target: _Item, span: Span) -> None:
+        self.expanded += target.size
+        if self.expanded > MAX_NODES:
+            self._refuse("yaml-alias", f"aliases expand to more than {MAX_NODES} values", span)
+        if len(self.stack) + target.height > MAX_DEPTH:
+            self._refuse("yaml-depth", f"nested deeper than {MAX_DEPTH} levels", span)
 
     def _add(self, item: _Item, anchor: str | None) -> None:
         if anchor:
@@ -138,34 +190,45 @@ class _Composer:
         plain = bool(event.implicit[0]) and not event.style
         value = _resolve(event.value) if plain else event.value
         if event.tag and not plain:
-            value = self._tagged(event, span)
-        offsets = _align(self.file.text, event.start_mark.index, event.value, event.style)
+            value = self._tagged(event)
+        start = event.start_mark.index
+        if self.file.text[start : start + 1] in ("&", "!"):
+            match = _PROPERTIES.match(self.file.text, start, event.end_mark.index)
+            start = match.end() if match else start
+        offsets = _align(self.file.text, start, event.value, event.style)
         return _Item(span, value, text=event.value, offsets=offsets, plain=plain)
 
-    def _tagged(self, event: Any, span: Span) -> Any:
+    def _tagged(self, event: Any) -> Any:
         if event.tag in ("!", _CORE + "str"):
             return event.value
-        wanted = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
+        wanted: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
         kind = wanted.get(event.tag.removeprefix(_CORE))
         value = _resolve(event.value)
         if kind is None or not event.tag.startswith(_CORE) or not isinstance(value, kind):
-            self._refuse("yaml-tag", f"tag '{event.tag}' does not fit here", span)
+            self._refuse_tag(event)
         return value
 
     def _check_tag(self, event: Any, kind: str) -> None:
         if event.tag not in (None, "!", _CORE + kind):
-            self._refuse("yaml-tag", f"tag '{event.tag}' does not fit here", self._span(event))
+            self._refuse_tag(event)
+
+    def _refuse_tag(self, event: Any) -> None:
+        tag = event.tag.replace(_CORE, "!!", 1)
+        self._refuse("yaml-tag", f"tag '{tag}' does not fit here", self._span(event))
 
     def _span(self, event: Any) -> Span:
-        start, end = event.start_mark, event.end_mark
-        length = end.column - start.column if end.line == start.line else 1
-        return Span(self.file, start.line + 1, start.column + 1, max(length, 1))
+        point, length = self._point(event.start_mark.index), event.end_mark.index - event.start_mark.index
+        following = self.lines[point.line] if point.line < len(self.lines) else len(self.file.text) + 1
+        fits = 0 < length < following - event.start_mark.index
+        return Span(self.file, point.line, point.column, length if fits else 1)
 
-    def _point(self, line: int, column: int) -> Span:
-        return Span(self.file, line, column, 1)
+    def _point(self, index: int) -> Span:
+        """One character's place; lines end as they do in `SourceFile`, whatever else ends one in YAML 1.1."""
+        line = bisect_right(self.lines, index)
+        return Span(self.file, line, index - self.lines[line - 1] + 1, 1)
 
-    def _refuse(self, code: str, message: str, span: Span) -> None:
-        self.findings.error(code, message, span)
+    def _refuse(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
+        self.findings.error(code, message, span, hint)
         raise _Refused
 
 
@@ -179,8 +242,8 @@ class _Expander:
 
     def expand(self, item: _Item, path: Path) -> Any:
         self.nodes += 1
-        if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
-            self.findings.error("yaml-alias", f"aliases expand to more than {MAX_NODES} values", item.span)
+        if self.nodes > MAX_NODES:
+            self.findings.error("file-too-large", f"the file holds more than {MAX_NODES} values", item.span)
             raise _Refused
         self.document.value_spans[path] = item.span
         if item.children is None:
@@ -194,10 +257,8 @@ class _Expander:
     def _mapping(self, item: _Item, path: Path) -> dict[str, Any]:
         data: dict[str, Any] = {}
         own: dict[str, _Item] = {}
-        for key, child in item.children or ():
+        for key, _ in item.children or ():
             assert key is not None
-            if key.plain and key.text == _MERGE:
-                continue
             if key.text in own:
                 first = own[key.text].span.line
                 self.findings.error(
@@ -207,27 +268,37 @@ class _Expander:
             own[key.text] = key
         for key, child in item.children or ():
             assert key is not None
-            if key.plain and key.text == _MERGE:
+            if own.get(key.text) is not key:
+                continue
+            if _is_merge(key):
                 self._merge(child, path, data, own)
-            elif own.get(key.text) is key:
+            else:
                 self._put(key, child, path, data)
         return data
 
     def _merge(self, child: _Item, path: Path, data: dict[str, Any], own: dict[str, _Item]) -> None:
-        sources = [child] if child.is_mapping else [item for _, item in child.children or ()]
-        if not sources or not all(source.is_mapping for source in sources):
-            self.findings.error("yaml-merge", "'<<' takes a mapping or a list of mappings", child.span)
-            return
+        """The keys of a mapping, or of each in a list, that are not there yet; then what these merge in."""
+        sources = [child] if child.is_mapping or child.children is None else [i for _, i in child.children]
         for source in sources:
+            if not source.is_mapping:
+                self.findings.error("yaml-merge", "'<<' takes a mapping or a list of mappings", source.span)
+                continue
+            merged = []
             for key, value in source.children or ():
                 assert key is not None
-                if key.text not in own and key.text not in data:
+                if _is_merge(key):
+                    merged.append(value)
+                elif key.text not in own and key.text not in data:
                     self._put(key, value, path, data)
+            for value in merged:
+                self._merge(value, path, data, own)
 
     def _put(self, key: _Item, child: _Item, path: Path, data: dict[str, Any]) -> None:
         below = (*path, key.text)
         self.document.key_spans[below] = key.span
         data[key.text] = self.expand(child, below)
+        if _is_empty(child):
+            self.document.value_spans[below] = key.span
 
 
 def parse(name: str, content: bytes, findings: Findings) -> Document | None:
@@ -248,7 +319,7 @@ def parse(name: str, content: bytes, findings: Findings) -> Document | None:
     file = SourceFile(name, text)
     try:
         root = _Composer(file, findings).run()
-        if root is None:
+        if root is None or _is_empty(root):
             findings.error("empty-file", "the file is empty", Span(file, 1, 1))
             return None
         document = Document(file, None)
@@ -287,10 +358,9 @@ def _decode(name: str, content: bytes, findings: Findings) -> str | None:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8", "replace")
-        line = before.count("\n") + 1
-        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
-        place = Span(SourceFile(name, before), line, column, 1)
+        before = bytes(error.object[: error.start]).decode("utf-8")
+        file = SourceFile(name, bytes(error.object).decode("utf-8", "replace"))
+        place = Span(file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1, 1)
         findings.error("encoding", "the file is not UTF-8", place)
         return None
     return text
@@ -328,6 +398,9 @@ def _align(source: str, start: int, value: str, style: str | None) -> tuple[int,
 
 def _seek(source: str, position: int, character: str, style: str | None) -> int:
     """The next place at or after `position` that can stand for `character`."""
+    if style == '"':
+        while continuation := _CONTINUATION.match(source, position):
+            position = continuation.end()
     if character in " \n" and style not in ("|", ">"):
         return position
     limit = len(source)
@@ -343,6 +416,29 @@ def _width(source: str, position: int, style: str | None) -> int:
     if style == "'" and source[position : position + 2] == "''":
         return 2
     return 1
+
+
+def _is_empty(item: _Item) -> bool:
+    """Nothing is written where a value is wanted."""
+    return item.plain and not item.text
+
+
+def _is_merge(key: _Item) -> bool:
+    return key.plain and key.text == _MERGE
+
+
+def _syntax_hint(error: yaml.MarkedYAMLError, rest: str) -> str | None:
+    """What is most often behind a syntax error; `rest` is the line from its place on."""
+    problem, context = str(error.problem), str(error.context)
+    if "tab character" in problem or rest.startswith("\t"):
+        return "indent with spaces, not with tabs"
+    if "while parsing a flow" in context and rest.startswith("{") and "did not find expected ','" in problem:
+        return 'inside { } and [ ] an expression is quoted: "${ … }"'
+    if "mapping values are not allowed" in problem:
+        return "text with ': ' in it is quoted"
+    if "cannot start any token" in problem:
+        return f"text that begins with '{rest[:1]}' is quoted"
+    return None
 
 
 def _first_line(text: str) -> str:

@@ -66,7 +66,7 @@ class Inbound:
     Attributes:
         method: upper case.
         path: the raw path as it came, percent-encoding kept, without the query.
-        query: the raw query string, without '?'.
+        query: the raw query string, without '?'; a character for each byte.
         headers: names in lower case.
         content: the body; `EMPTY` until it has been read.
         request_id: of this request, in logs and towards upstreams.
@@ -147,7 +147,7 @@ class Exchange:
     """One request with its reply: what the `$name` variables of expressions read.
 
     Generated code reads the attributes; `warnings` receives what `warn()` says, `dropped` names the fields
-    of the client's body that were not carried over.
+    of the client's body that were not carried over, `case` is the number of the answer that was chosen.
     """
 
     __slots__ = (
@@ -155,6 +155,7 @@ class Exchange:
         "_query",
         "_reply_headers",
         "body",
+        "case",
         "dropped",
         "inbound",
         "params",
@@ -175,6 +176,7 @@ class Exchange:
         self.started_ns = time.monotonic_ns()
         self.warnings: list[str] = []
         self.dropped: list[str] = []
+        self.case: int | None = None
         self._query: dict[str, Any] | None = None
         self._headers: dict[str, str] | None = None
         self._reply_headers: dict[str, str] | None = None
@@ -187,7 +189,10 @@ class Exchange:
     def query(self) -> dict[str, Any]:
         """Query parameters; one that came several times is a list."""
         if self._query is None:
-            self._query = _grouped(parse_qsl(self.inbound.query, keep_blank_values=True))
+            query = self.inbound.query
+            if not query.isascii():
+                query = query.encode("latin-1", "replace").decode("utf-8", "replace")
+            self._query = _grouped(parse_qsl(query, keep_blank_values=True))
         return self._query
 
     @property

@@ -186,7 +186,7 @@ class Match:
         """
         if not self.leaves:
             raise ExchangeError("not_found", "no route serves this path")
-        leaf = self.leaves.get(method) or (self.leaves.get("GET") if method == "HEAD" else None)
+        leaf = _chosen(self.leaves, method)
         if leaf is None:
             headers = (("allow", ", ".join(self.methods)),)
             raise ExchangeError("method_not_allowed", "this path has no such method", headers=headers)
@@ -251,65 +251,86 @@ class RouteTree:
 
     def _step(self, branch: _Branch, kind: str, text: str) -> _Branch:
         if kind == "literal":
-            return branch.literals.setdefault(text, _Branch())
+            return branch.literals.setdefault(unquote(text), _Branch())
         if kind == "parameter":
             branch.parameter = branch.parameter or _Branch()
             return branch.parameter
         branch.rest = branch.rest or _Branch()
         return branch.rest
 
-    def find(self, path: str) -> Match:
-        """What a raw path (percent-encoded) leads to."""
-        values: list[str] = []
-        owner = _Owner(self._root.owner)
-        branch = self._walk(self._root, path.removeprefix("/").split("/"), 0, values, owner)
-        if branch is None:
-            return Match(owner.mapping, {}, ())
-        return Match(branch.owner, branch.leaves, tuple(values))
+    def find(self, path: str, method: str | None = None) -> Match:
+        """What a raw path (percent-encoded) leads to.
 
-    def _walk(
-        self, branch: _Branch, parts: list[str], at: int, values: list[str], owner: _Owner
-    ) -> _Branch | None:
-        owner.reached(at, branch.owner)
-        if at == len(parts):
-            return branch if branch.leaves else None
-        following = branch.literals.get(parts[at])
-        found = self._walk(following, parts, at + 1, values, owner) if following else None
-        if found is None and branch.parameter is not None and parts[at]:
-            values.append(parts[at])
-            found = self._walk(branch.parameter, parts, at + 1, values, owner)
-            if found is None:
-                values.pop()
+        With a method, the most specific route that has it; where none has, the match tells which there are.
+        """
+        search = _Search(path.removeprefix("/").split("/"), method, self._root.owner)
+        branch = search.walk(self._root, 0)
+        leaves = branch.leaves if branch else search.others
+        leaf = _chosen(leaves, method) or next(iter(leaves.values()), None)
+        owner = leaf.mapping if leaf else search.owner
+        return Match(owner, leaves, tuple("/".join(search.parts[a:b]) for a, b in search.spans))
+
+
+class _Search:
+    """One search in the tree.
+
+    Attributes:
+        spans: the parts that parameters took.
+        owner: the mapping of the longest part of the path that is known, in whose dialect it is told that the
+            rest is not.
+        others: the leaves of routes with this path that have not the method.
+    """
+
+    __slots__ = ("_depth", "_literals", "_method", "others", "owner", "parts", "spans")
+
+    def __init__(self, parts: list[str], method: str | None, owner: MappingPlan | None) -> None:
+        self.parts = parts
+        self.spans: list[tuple[int, int]] = []
+        self.owner = owner
+        self.others: dict[str, Leaf] = {}
+        self._method = method
+        self._depth = 0
+        self._literals = [unquote(part) if "%" in part else part for part in parts]
+
+    def walk(self, branch: _Branch, at: int) -> _Branch | None:
+        """The branch with leaves that the parts from `at` on lead to."""
+        if at > self._depth:
+            self._depth, self.owner = at, branch.owner
+        if at == len(self.parts):
+            return self._end(branch)
+        following = branch.literals.get(self._literals[at])
+        found = self.walk(following, at + 1) if following else None
+        if found is None and branch.parameter is not None and self.parts[at]:
+            found = self._take(branch.parameter, at, at + 1)
         if found is None and branch.rest is not None:
-            found = self._walk_rest(branch.rest, parts, at, values, owner)
+            found = self._rest(branch.rest, at)
         return found
 
-    def _walk_rest(
-        self, branch: _Branch, parts: list[str], at: int, values: list[str], owner: _Owner
-    ) -> _Branch | None:
-        """As many segments as there are, fewer where a literal end has to follow."""
-        shortest = len(parts) if not branch.literals and branch.parameter is None else at + 1
-        for end in range(len(parts), shortest - 1, -1):
-            value = "/".join(parts[at:end])
-            if value:
-                values.append(value)
-                found = self._walk(branch, parts, end, values, owner)
-                if found is not None:
-                    return found
-                values.pop()
+    def _end(self, branch: _Branch) -> _Branch | None:
+        if branch.leaves and (self._method is None or _chosen(branch.leaves, self._method)):
+            return branch
+        self.others = {**branch.leaves, **self.others}
         return None
 
+    def _rest(self, branch: _Branch, at: int) -> _Branch | None:
+        """As many segments as can be with more of a pattern after them, which is more specific; then all."""
+        whole = len(self.parts)
+        follows = bool(branch.literals) or branch.parameter is not None
+        ends = (*range(whole - 1, at, -1), whole) if follows else (whole,)
+        found = (self._take(branch, at, end) for end in ends if end > at + 1 or self.parts[at])
+        return next(filter(None, found), None)
 
-@dataclass(slots=True)
-class _Owner:
-    """The mapping whose dialect tells that a path is unknown: the one that owns the longest known part."""
+    def _take(self, branch: _Branch, at: int, end: int) -> _Branch | None:
+        self.spans.append((at, end))
+        found = self.walk(branch, end)
+        if found is None:
+            self.spans.pop()
+        return found
 
-    mapping: MappingPlan | None
-    depth: int = 0
 
-    def reached(self, depth: int, mapping: MappingPlan | None) -> None:
-        if depth > self.depth and mapping is not None:
-            self.depth, self.mapping = depth, mapping
+def _chosen(leaves: Mapping[str, Leaf], method: str | None) -> Leaf | None:
+    """The leaf of a method; HEAD is served by GET."""
+    return leaves.get(method or "") or (leaves.get("GET") if method == "HEAD" else None)
 
 
 def _decoded(value: str) -> str:

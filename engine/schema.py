@@ -12,12 +12,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import referencing
 import referencing.exceptions
 from jsonschema import Draft7Validator, Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema.exceptions import SchemaError, best_match
 
 from engine.errors import Findings, suggestion
 from engine.resources import schema_text
@@ -25,6 +25,9 @@ from engine.source import Document, Node, Path
 from engine.values import type_name
 
 _MAX_ROUNDS: Final = 50
+
+#: A ValidationError of an error found, in which nothing is `Unset`, whatever its stubs allow for.
+_Error: TypeAlias = Any
 
 
 @cache
@@ -43,11 +46,12 @@ def check(document: Document, name: str, findings: Findings) -> Document | None:
     data = copy.deepcopy(document.data)
     for round_number in range(_MAX_ROUNDS):
         errors = list(validator.iter_errors(data))
-        if not errors:
-            return replace(document, data=data, original=document.data)
         if round_number == 0:
             for error in errors:
                 _report(error, document, findings)
+        errors = [error for error in errors if error.absolute_path or error.validator != "required"]
+        if not errors:
+            return replace(document, data=data, original=document.data)
         for error in errors:
             if not _prune(data, error):
                 return None
@@ -57,7 +61,7 @@ def check(document: Document, name: str, findings: Findings) -> Document | None:
 # --- From errors to findings -----------------------------------------------------------------------------
 
 
-def _report(error: ValidationError, document: Document, findings: Findings) -> None:
+def _report(error: _Error, document: Document, findings: Findings) -> None:
     node = _node(document, tuple(error.absolute_path))
     report = _REPORTS.get(str(error.validator), _bad_value)
     report(error, node, findings)
@@ -70,20 +74,22 @@ def _node(document: Document, path: Path) -> Node:
     return Node(document, path, value)
 
 
-def _unknown_key(error: ValidationError, node: Node, findings: Findings) -> None:
+def _unknown_key(error: _Error, node: Node, findings: Findings) -> None:
     known = error.schema.get("properties", {})
     for key in _extra_keys(error):
         findings.error("unknown-key", f"unknown key '{key}'", node[key].key_span, suggestion(key, known))
 
 
-def _missing_key(error: ValidationError, node: Node, findings: Findings) -> None:
+def _missing_key(error: _Error, node: Node, findings: Findings) -> None:
+    known = error.schema.get("properties", {})
+    misspelt = {suggestion(key, known) for key in node.value if key not in known}
     missing = [key for key in error.validator_value if key not in node.value]
     for key in missing:
-        if f"'{key}'" in error.message:
+        if f"'{key}'" in error.message and suggestion(key, [key]) not in misspelt:
             findings.error("missing-key", f"'{key}' is missing here", node.key_span)
 
 
-def _wrong_type(error: ValidationError, node: Node, findings: Findings) -> None:
+def _wrong_type(error: _Error, node: Node, findings: Findings) -> None:
     message = f"expected {_expected(error)}, got {_article(type_name(node.value))}"
     hint = None
     if node.value in ("True", "False", "TRUE", "FALSE", "yes", "no", "on", "off"):
@@ -91,7 +97,9 @@ def _wrong_type(error: ValidationError, node: Node, findings: Findings) -> None:
     findings.error("wrong-type", message, node.span, hint)
 
 
-def _bad_value(error: ValidationError, node: Node, findings: Findings) -> None:
+def _bad_value(error: _Error, node: Node, findings: Findings) -> None:
+    if error.validator == "maxProperties" and _known_keys(error) <= error.validator_value:
+        return
     key = _property_name(error)
     if key is not None and isinstance(node.value, dict) and key in node.value:
         message = f"'{key}' does not fit: expected {_expected(error)}"
@@ -102,20 +110,21 @@ def _bad_value(error: ValidationError, node: Node, findings: Findings) -> None:
     findings.error("bad-value", f"expected {_expected(error)}", node.span, hint)
 
 
-def _property_name(error: ValidationError) -> str | None:
+def _property_name(error: _Error) -> str | None:
     """The key that `propertyNames` refused, where the error is about one."""
     path = list(error.absolute_schema_path)
     return error.instance if "propertyNames" in path and isinstance(error.instance, str) else None
 
 
-def _expected(error: ValidationError) -> str:
+def _expected(error: _Error) -> str:
     own = error.schema.get("x-expects")
     if own:
         return str(own)
     if error.validator == "type":
         types = error.validator_value
         names = [types] if isinstance(types, str) else types
-        return " or ".join(_article(_YAML_WORDS.get(name, name)) for name in names)
+        *others, last = [_article(name) for name in names]
+        return f"{', '.join(others)} or {last}" if others else last
     return {"minLength": "some text", "minItems": "at least one item"}.get(
         str(error.validator), f"a value that fits '{error.validator}'"
     )
@@ -129,7 +138,7 @@ def _article(name: str) -> str:
     return name if name == "null" else f"a {name}"
 
 
-_REPORTS: Final[dict[str, Callable[[ValidationError, Node, Findings], None]]] = {
+_REPORTS: Final[dict[str, Callable[[_Error, Node, Findings], None]]] = {
     "additionalProperties": _unknown_key,
     "required": _missing_key,
     "type": _wrong_type,
@@ -139,7 +148,7 @@ _REPORTS: Final[dict[str, Callable[[ValidationError, Node, Findings], None]]] = 
 # --- Leaving out what does not fit -----------------------------------------------------------------------
 
 
-def _prune(data: Any, error: ValidationError) -> bool:
+def _prune(data: Any, error: _Error) -> bool:
     """Take out of `data` what an error is about: a key, or the nearest key above it."""
     path = list(error.absolute_path)
     if error.validator == "additionalProperties":
@@ -170,16 +179,24 @@ def _has(parent: Any, step: Any) -> bool:
     return isinstance(parent, list) and isinstance(step, int) and step < len(parent)
 
 
-def _extra_keys(error: ValidationError) -> Iterator[str]:
+def _extra_keys(error: _Error) -> Iterator[str]:
     known = error.schema.get("properties", {})
     return (key for key in error.instance if key not in known)
+
+
+def _known_keys(error: _Error) -> int:
+    return len(error.instance) - len(list(_extra_keys(error)))
 
 
 # --- Schemas inside mappings -----------------------------------------------------------------------------
 
 
 class BodySchemaError(Exception):
-    """A schema that is none, or that refers outside itself."""
+    """A schema that is none, or that refers outside itself; `path` leads to what is wrong in it."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +210,7 @@ class BodySchema:
 
         `message` speaks of the schema, never of the value, which is payload.
         """
-        error = best_match(self.validator.iter_errors(body))
+        error: _Error = best_match(self.validator.iter_errors(body))
         if error is None:
             return None
         path = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path)
@@ -208,29 +225,31 @@ def body_schema(schema: Any) -> BodySchema:
     """
     try:
         Draft202012Validator.check_schema(schema)
-        validator = Draft202012Validator(schema, registry=referencing.Registry())
-        for reference in _references(schema):
-            validator._resolver.lookup(reference)
     except SchemaError as error:
-        raise BodySchemaError(f"not a JSON Schema: {error.message}") from None
-    except referencing.exceptions.Unresolvable:
-        raise BodySchemaError("a $ref must point inside its own schema; nothing is fetched") from None
+        raise BodySchemaError(f"not a JSON Schema: {error.message}", tuple(error.absolute_path)) from None
+    validator: Any = Draft202012Validator(schema, registry=referencing.Registry())
+    for path, reference in _references(schema, ()):
+        try:
+            validator._resolver.lookup(reference)
+        except referencing.exceptions.Unresolvable:
+            message = "a $ref must point inside its own schema; nothing is fetched"
+            raise BodySchemaError(message, path) from None
     return BodySchema(validator)
 
 
-def _references(schema: Any) -> Iterator[str]:
+def _references(schema: Any, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(schema, dict):
         for key, value in schema.items():
             if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
+                yield (*path, key), value
             else:
-                yield from _references(value)
+                yield from _references(value, (*path, key))
     elif isinstance(schema, list):
-        for item in schema:
-            yield from _references(item)
+        for number, item in enumerate(schema):
+            yield from _references(item, (*path, number))
 
 
-def _misfit(error: ValidationError) -> str:
+def _misfit(error: _Error) -> str:
     rule, wanted = str(error.validator), error.validator_value
     if rule == "required":
         missing = [key for key in wanted if key not in error.instance]

@@ -3,6 +3,7 @@
 Contract: a template has the shape of what comes out of it; what gives null is left out. A function is
 `(payload, context) → value`, or `ABSENT` where the template gave nothing. Directives of one mapping apply
 in a fixed order, as if nested: `$each`, `$let`, `$with`, `$if` or `$switch`, then the content.
+A value may share containers with the YAML, the payload and the variables: who receives one never changes it.
 Must not know HTTP, nor what a mapping is.
 """
 
@@ -12,6 +13,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from typing import Any, Final
 
 from engine.codegen import NULL, Atom, Compiled, TooLarge, Writer
@@ -28,7 +31,7 @@ from engine.expressions import (
     truth,
 )
 from engine.source import Node
-from engine.values import ABSENT, text, type_name
+from engine.values import ABSENT, JsonError, text, type_name
 
 Sink = Callable[[Atom], None]
 
@@ -49,10 +52,12 @@ DIRECTIVES: Final = (
 )
 #: Directives that are the whole content of their mapping: no key of the output can stand beside them.
 _WHOLE: Final = ("$use", "$concat", "$value")
+#: Directives that apply to the content beside them.
+_MODIFIERS: Final = ("$each", "$with", "$let", "$if")
 _NEEDS: Final = {"$then": "$if", "$cases": "$switch", "$default": "$switch"}
 
 _OPENING = re.compile(r"\$?\$\{")
-_INSIDE = re.compile(rf"{QUOTED}|[{{}}]", re.DOTALL)
+_INSIDE = re.compile(rf"{QUOTED}|[{{}}'\"`]", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -90,9 +95,11 @@ def split(value: str) -> list[Part]:
 
 
 def _closing(value: str, start: int) -> int:
-    """The place of the `}` that closes the `${` before `start`; braces inside must pair."""
+    """The place of the `}` that closes the `${` before `start`; braces and quotes inside must pair."""
     depth = 0
     for match in _INSIDE.finditer(value, start):
+        if match.group() in ("'", '"', "`"):
+            raise ExpressionSyntaxError(f"{match.group()} is not closed", match.start())
         if match.group() == "{":
             depth += 1
         elif match.group() == "}":
@@ -303,6 +310,10 @@ class _TemplateWriter:
 
     def _bind(self, node: Node) -> Atom:
         """A template's value under a name, null where it gives nothing."""
+        if _is_certain(node.value):
+            found: list[Atom] = []
+            self.emit(node, found.append)
+            return found[0] if found else self.writer.let("None")
         if single_expression(node.value) is not None:
             part = split(node.value)[0]
             tree = self._parse(node, part)
@@ -333,16 +344,26 @@ class _TemplateWriter:
     # Directives
 
     def _each(self, node: Node, sink: Sink) -> None:
-        writer = self.writer
         source = self._bind(node["$each"])
-        with writer.block(f"if {source.source} is not None"):
-            result = writer.let("[]", "array")
-            items = f"{source.source} if type({source.source}) is list else each({source.source})"
-            index, item = writer.fresh("i"), source.child(writer.fresh("v"), "*")
-            scope = self.scope.with_payload(item).with_variables({"index": Atom(index, "number")})
-            with writer.counted_loop(index, item.source, items), self._in(scope):
-                self._one(node, self._append(result))
-            sink(result)
+        if source.kind == "any":
+            with self.writer.block(f"if {source.source} is not None"):
+                self._loop(node, source, sink)
+        elif source.kind in ("array", "object"):
+            self._loop(node, source, sink)
+        elif source.kind != "null":
+            self._misused(node["$each"], f"'$each' takes a list or an object, not a {source.kind}")
+
+    def _loop(self, node: Node, source: Atom, sink: Sink) -> None:
+        writer, items = self.writer, source.source
+        result = writer.let("[]", "array")
+        if source.kind != "array":
+            with writer.at(node["$each"].span):
+                items = writer.let(f"{items} if type({items}) is list else each({items})").source
+        index, item = writer.fresh("i"), source.child(writer.fresh("v"), "*")
+        scope = self.scope.with_payload(item).with_variables({"index": Atom(index, "number")})
+        with writer.counted_loop(index, item.source, items), self._in(scope):
+            self._one(node, self._append(result))
+        sink(result)
 
     def _if(self, node: Node, sink: Sink) -> None:
         condition = self._bind(node["$if"])
@@ -367,8 +388,8 @@ class _TemplateWriter:
                 self._hit(case, f"case {name}")
                 self.emit(case, sink)
             word = "elif"
-        if word == "elif" and ("$default" in node.value or self.compiler.coverage is not None):
-            with self.writer.block("else"):
+        if "$default" in node.value or self.compiler.coverage is not None:
+            with self.writer.block("else" if word == "elif" else "if True"):
                 self._hit(node.get("$default") or node["$switch"], "default")
                 if "$default" in node.value:
                     self.emit(node["$default"], sink)
@@ -388,13 +409,25 @@ class _TemplateWriter:
             self._object(node, sink)
 
     def _object(self, node: Node, sink: Sink) -> None:
-        result = self.writer.let("{}", "object")
-        for key, child in node.items():
+        entries = [(key, child) for key, child in node.items() if key == "$spread" or _is_output(key)]
+        first = list(takewhile(lambda entry: _is_output(entry[0]) and _is_certain(entry[1].value), entries))
+        result = self._display(first)
+        for key, child in entries[len(first) :]:
             if key == "$spread":
                 self._spread(child, result)
-            elif not key.startswith("$") or key.startswith("$$"):
-                self.emit(child, self._set(result, key.removeprefix("$") if key.startswith("$$") else key))
+            else:
+                self.emit(child, self._set(result, _literal_key(key)))
         sink(result)
+
+    def _display(self, entries: list[tuple[str, Node]]) -> Atom:
+        """A new object with the entries, each of which gives a value."""
+        atoms: dict[str, Atom] = {}
+        for key, child in entries:
+            self.emit(child, partial(atoms.__setitem__, _literal_key(key)))
+        for atom in atoms.values():
+            self.writer.use(atom)
+        pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
+        return self.writer.let(f"{{{pairs}}}", "object")
 
     def _set(self, result: Atom, key: str) -> Sink:
         def assign(atom: Atom) -> None:
@@ -406,27 +439,26 @@ class _TemplateWriter:
     def _spread(self, node: Node, result: Atom) -> None:
         def update(atom: Atom) -> None:
             self.writer.use(atom)
-            self.writer.line(f"{result.source}.update(spread({atom.source}))")
+            self.writer.line(f"spread({result.source}, {atom.source})")
 
-        for child in node.elements() if isinstance(node.value, list) else (node,):
-            self.emit(child, update)
+        self.emit(node, update)
 
     def _concat(self, node: Node, sink: Sink) -> None:
         result = self.writer.let("[]", "array")
 
-        def extend(atom: Atom) -> None:
+        def extend(function: str, atom: Atom) -> None:
             self.writer.use(atom)
-            if atom.kind == "array":
-                self.writer.line(f"{result.source}.extend({atom.source})")
-            else:
-                self.writer.line(f"concat({result.source}, {atom.source})")
+            self.writer.line(f"{function}({result.source}, {atom.source})")
 
-        for child in node.elements() if isinstance(node.value, list) else (node,):
-            self.emit(child, extend)
+        if isinstance(node.value, list):
+            for child in node.elements():
+                self.emit(child, partial(extend, "concat_one"))
+        else:
+            self.emit(node, partial(extend, "concat"))
         sink(result)
 
     def _use(self, node: Node, sink: Sink) -> None:
-        """The named template's code, in place: it sees this payload and `$index`, but no `$let` of this place."""
+        """The named template's code, in place: it sees payload and `$index`, but no `$let` of this place."""
         name = node.value
         template = self.compiler.named.get(name) if isinstance(name, str) else None
         if template is None:
@@ -488,11 +520,11 @@ class _TemplateWriter:
     def _check_content(self, node: Node) -> None:
         """Content is one of: `$then`, `$cases`, a directive of `_WHOLE`, or keys and `$spread`."""
         wholes = [key for key in ("$then", "$cases", *_WHOLE) if key in node.value]
-        keys = [k for k in node.value if k == "$spread" or not k.startswith("$") or k.startswith("$$")]
+        keys = [key for key in node.value if key == "$spread" or _is_output(key)]
         for key in [*wholes[1:], *(keys if wholes else ())]:
             self._misused(node[key], f"'{key}' cannot stand beside '{wholes[0]}'")
-        if node.value and not wholes and not keys:
-            first = next(iter(node.value))
+        first = next(iter(node.value), "")
+        if first in _MODIFIERS and "$switch" not in node.value and not wholes and not keys:
             self._misused(node[first], f"'{first}' has nothing to apply to: put keys or '$value' beside it")
 
     def _misused(self, node: Node, message: str) -> None:
@@ -508,28 +540,62 @@ def each(value: Any) -> list[Any]:
     raise EvaluationError(f"$each takes a list or an object, got {type_name(value)}")
 
 
-def spread(value: Any) -> dict[str, Any]:
-    """What `$spread` puts into its mapping: an object; null is nothing."""
-    if type(value) is dict:
-        return value
-    if value is None:
-        return {}
-    raise EvaluationError(f"$spread takes an object, got {type_name(value)}")
+def spread(result: dict[str, Any], value: Any) -> None:
+    """Put into `result` what `$spread` gave: an object's keys, or those of each object of a list."""
+    for item in value if type(value) is list else (value,):
+        if type(item) is dict:
+            result.update(item)
+        elif item is not None:
+            raise EvaluationError(f"$spread takes an object or a list of objects, got {type_name(item)}")
 
 
 def concat(result: list[Any], value: Any) -> None:
-    """Append to `result` what one entry of `$concat` gave: a list's items, or the value itself."""
+    """Append to `result` what the entries of a computed `$concat` have."""
     if type(value) is list:
-        result.extend(value)
+        for entry in value:
+            concat_one(result, entry)
     elif value is not None:
-        result.append(value)
+        raise EvaluationError(f"$concat takes a list, got {type_name(value)}")
+
+
+def concat_one(result: list[Any], entry: Any) -> None:
+    """Append to `result` what one entry of `$concat` has: a list's items, or the value itself."""
+    if type(entry) is list:
+        result.extend(entry)
+    elif entry is not None:
+        result.append(entry)
+
+
+def interpolated(value: Any) -> str:
+    """A value inside longer text."""
+    try:
+        return text(value)
+    except JsonError as error:
+        raise EvaluationError(f"a value inside text cannot be written as JSON: {error}") from None
+
+
+def _is_output(key: str) -> bool:
+    """Whether a key of a mapping is one of the output, no directive; `$$` stands for a `$`."""
+    return not key.startswith("$") or key.startswith("$$")
+
+
+def _literal_key(key: str) -> str:
+    return key[1:] if key.startswith("$$") else key
+
+
+def _is_certain(value: Any) -> bool:
+    """Whether a template gives a value always, whatever the payload."""
+    if isinstance(value, dict):
+        return all(_is_output(key) or key in ("$let", "$spread", "$concat") for key in value)
+    return is_static(value) or isinstance(value, list)
 
 
 _NAMES: Final[dict[str, Any]] = {
     **SUPPORT,
     "ABSENT": ABSENT,
-    "text": text,
+    "text": interpolated,
     "each": each,
     "spread": spread,
     "concat": concat,
+    "concat_one": concat_one,
 }

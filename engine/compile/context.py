@@ -13,7 +13,7 @@ from engine.errors import Findings
 from engine.expressions import Record, Scope, Variable, Withheld
 from engine.source import Node
 from engine.spec import MappingSpec
-from engine.templates import TemplateCompiler, is_static
+from engine.templates import TemplateCompiler, is_static, single_expression
 from engine.values import ABSENT
 
 _NOT_YET: Final = Withheld("unknown-variable", "the upstream has not answered yet where this is evaluated")
@@ -55,6 +55,17 @@ class MappingContext:
         """The node as a function, or None where there is no node."""
         return None if node is None else self.templates.compile(node, scope, label)
 
+    def status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
+        """A status, or the function that computes it: one expression, as with text around it it is text."""
+        if isinstance(node.value, int):
+            return node.value
+        found = len(self.findings)
+        compiled = self.templates.compile(node, scope, label)
+        is_mixed = isinstance(node.value, str) and single_expression(node.value) is None
+        if is_mixed and len(self.findings) == found:
+            self.findings.error("bad-value", "a status is one ${ … }, without text around it", node.span)
+        return compiled
+
     def seconds(self, node: Node | None, default: float | None) -> float | None:
         """A duration in seconds; it may come from the environment."""
         if node is None:
@@ -72,19 +83,24 @@ class MappingContext:
             return default
         return seconds
 
-    def text(self, node: Node, label: str, secrets: bool = True) -> str:
-        """A text that is evaluated at load; empty where it gives nothing."""
+    def text(self, node: Node, label: str, secrets: bool = True) -> str | None:
+        """A text that is evaluated at load: empty where it gives nothing, None where there is a finding."""
+        found = len(self.findings)
         value: Any = self.environment.evaluate(node, label, secrets)
+        if len(self.findings) > found:
+            return None
         if value is ABSENT:
             return ""
         if not isinstance(value, str):
             self.findings.error("bad-value", "expected text", node.span)
-            return ""
+            return None
         return value.strip()
 
     def texts(self, node: Node, label: str, secrets: bool = True) -> tuple[str, ...]:
         """A list of texts that is evaluated at load: a list, or text with commas."""
         value = self.environment.evaluate(node, label, secrets)
+        if value is not ABSENT and not isinstance(value, str | list):
+            self.findings.error("bad-value", "expected text, or a list of texts", node.span)
         items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
         return tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine import loader
 from engine.codegen import Atom, place
+from engine.compile.sources import declared
 from engine.errors import EvaluationError, ExchangeError, Findings
 from engine.expressions import Record, Scope, Variable, Withheld
 from engine.resources import distribution_version
@@ -34,6 +35,7 @@ class Environment:
         compiler: compiles the mapping's templates; knows the values by their names in generated code.
         env: variable → value; None where it has none.
         missing: required variables without a value.
+        unsound: variables that have a finding of their own; using one is no second mistake.
     """
 
     compiler: TemplateCompiler
@@ -43,6 +45,7 @@ class Environment:
     env: dict[str, str | None] = field(default_factory=dict)
     vars: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    unsound: set[str] = field(default_factory=set)
 
     def variables(self, secrets: bool = False) -> dict[str, Variable]:
         """`$env` and `$vars`; secret variables only where `secrets` allows them."""
@@ -50,12 +53,12 @@ class Environment:
         for name in self.env:
             spec = self.specs.get(name)
             hidden = spec is not None and spec.secret and not secrets
-            fields[name] = _SECRET if hidden else Atom(f"env_{name}")
+            fields[name] = _SECRET if hidden else Atom(f"env_{name}" if spec is not None else "None")
         variables = {name: self._var(name, value) for name, value in self.vars.items()}
         return {"env": Record(fields), "vars": Record(variables), "dragoman": _DRAGOMAN}
 
     def _var(self, name: str, value: Any) -> Atom:
-        return Atom(f"vars_{name}", TYPE_NAMES[type(value)])
+        return Atom("None") if name in self.unsound else Atom(f"vars_{name}", TYPE_NAMES[type(value)])
 
     def evaluate(self, node: Node, label: str, secrets: bool = True) -> Any:
         """The value of a template at load, or `ABSENT`; what fails is a finding."""
@@ -88,7 +91,10 @@ def resolve(
 ) -> Environment:
     """Evaluate `env` and `vars`. A missing required variable is an error if `strict`, else a warning."""
     environment = Environment(compiler, directory, findings, mapping.env)
-    for name in mapping.document.original.get("env") or {}:
+    names = mapping.document.original.get("env")
+    for name in names if isinstance(names, dict | list) else ():
+        if not isinstance(name, str):
+            continue
         spec = mapping.env.get(name)
         value = (environ.get(name) or "").strip() or (spec.default if spec else None)
         if value is None and spec is not None and spec.required:
@@ -96,8 +102,13 @@ def resolve(
             _report_missing(name, spec, findings, strict)
         environment.env[name] = value
         compiler.names[f"env_{name}"] = value
+    environment.unsound |= declared(mapping, "vars").keys() - mapping.vars.keys()
+    environment.vars |= dict.fromkeys(environment.unsound)
     for name, node in mapping.vars.items():
+        found = len(findings)
         value = _var(node, environment)
+        if len(findings) > found:
+            environment.unsound.add(name)
         environment.vars[name] = None if value is ABSENT else value
         compiler.names[f"vars_{name}"] = environment.vars[name]
     return environment
@@ -112,12 +123,27 @@ def _report_missing(name: str, spec: EnvSpec, findings: Findings, strict: bool) 
 def _var(node: Node, environment: Environment) -> Any:
     """A variable's value; `{$file: path}` stands for a file's content, wherever it is."""
     if isinstance(node.value, dict) and "$file" in node.value:
+        _check_alone(node, environment.findings)
         return _file(node["$file"], environment)
     if isinstance(node.value, dict) and _has_file(node.value):
+        _check_plain(node, environment.findings)
         return {key: _var(child, environment) for key, child in node.items()}
     if isinstance(node.value, list) and _has_file(node.value):
         return [_var(child, environment) for child in node.elements()]
     return environment.evaluate(node, f"vars.{node.path[-1]}", secrets=False)
+
+
+def _check_alone(node: Node, findings: Findings) -> None:
+    for key in node.value:
+        if key != "$file":
+            findings.error("misused-directive", f"'{key}' cannot stand beside '$file'", node[key].key_span)
+
+
+def _check_plain(node: Node, findings: Findings) -> None:
+    key = next((key for key in node.value if key.startswith("$")), None)
+    if key is not None:
+        message = f"'{key}' cannot stand around '$file'; read the file under a name of its own"
+        findings.error("misused-directive", message, node[key].key_span)
 
 
 def _has_file(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
@@ -21,6 +22,7 @@ DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 _BODY_METHODS = ("POST", "PUT", "PATCH")
 _PATH = re.compile(r"/[^\s?#\\]*\Z")
 _PARAMETER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*(:path)?\}\Z")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STATUS_READ = re.compile(r"\$upstream\s*\.\s*status")
 
 
@@ -38,14 +40,13 @@ class _RouteCompiler:
 
     def compile(self, prefix: str, wants_key: bool) -> RoutePlan | None:
         """The route's plan; None where its key is no path."""
-        if not self._path_is_sound():
-            return None
+        is_sound = self._path_is_sound()
         route, request = self.route, self.route.request
         call = self._call(route.call) if route.call else None
-        scope = self.context.respond_scope(self.params, route.call is not None)
+        scope = self.context.respond_scope(self.params, has_call=self._has_call())
         cases = tuple(self._case(case, scope, number) for number, case in enumerate(route.respond))
         schema = self._body_schema(request.schema) if request else None
-        return RoutePlan(
+        plan = RoutePlan(
             spec=route,
             method=route.method,
             pattern=prefix + route.path,
@@ -60,6 +61,12 @@ class _RouteCompiler:
             call=call,
             cases=cases,
         )
+        return plan if is_sound else None
+
+    def _has_call(self) -> bool:
+        """Whether the file has a call here, be it one that cannot be made out."""
+        written = declared(self.context.spec, "routes").get(str(self.route.node.path[-1]))
+        return self.route.call is not None or (isinstance(written, dict) and "call" in written)
 
     def _may_drop(self) -> bool:
         """A body that nothing reads is looked at all the same: what a call leaves out is reported."""
@@ -68,7 +75,8 @@ class _RouteCompiler:
     # The path
 
     def _params(self) -> dict[str, str]:
-        return {text: kind for kind, text in segments(self.route.path) if kind != "literal"}
+        params = {text: kind for kind, text in segments(self.route.path) if kind != "literal"}
+        return params if self._path_problem() is None else dict.fromkeys(_NAME.findall(self.route.path), "")
 
     def _path_is_sound(self) -> bool:
         problem = self._path_problem()
@@ -161,9 +169,10 @@ class _RouteCompiler:
         )
 
     def _status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
-        if isinstance(node.value, int):
-            return node.value
-        return self._template(node, scope, f"{label}.status") or 200
+        status = self.context.status(node, scope, f"{self.label} {label}.status")
+        if not isinstance(status, int):
+            self.reads |= status.reads
+        return status
 
     def _reads_reply(self) -> bool:
         """Whether any answer needs the upstream's body parsed; asked broadly, as parsing is also a check."""
@@ -189,7 +198,8 @@ class _RouteCompiler:
         try:
             return body_schema(node.value)
         except BodySchemaError as error:
-            self.findings.error("bad-schema", str(error), node.span)
+            place = functools.reduce(lambda found, step: found[step], error.path, node)
+            self.findings.error("bad-schema", str(error), place.span)
             return None
 
 

@@ -16,6 +16,9 @@ from engine.resources import shipped_mappings
 from engine.source import Document, Node, SourceFile, Span
 from engine.spec import ErrorsSpec, MappingSpec
 
+#: The version of the mapping language.
+LANGUAGE: Final = 1
+
 SUFFIXES: Final = (".yaml", ".yml")
 TEST_SUFFIXES: Final = (".test.yaml", ".test.yml")
 
@@ -57,7 +60,8 @@ def _files(path: str, tests: bool) -> Iterator[Path]:
             if _is_wanted(Path(match), tests):
                 yield Path(match)
     elif path in shipped_mappings():
-        yield shipped_mappings()[path]
+        shipped = shipped_mappings()[path]
+        yield from _beside(shipped) if tests else (shipped,)
 
 
 def _in_directory(directory: Path, tests: bool) -> Iterator[Path]:
@@ -101,9 +105,21 @@ def _read(file: Path, findings: Findings, name: str | None = None) -> MappingSpe
     if not isinstance(document.data, dict):
         findings.error("wrong-type", "a mapping file holds a mapping of keys", document.root.span)
         return None
+    if _is_of_other_version(document, findings):
+        return None
     _warn_of_keys(document, findings)
     checked = schema.check(document, "mapping", findings)
     return None if checked is None else spec.read(checked)
+
+
+def _is_of_other_version(document: Document, findings: Findings) -> bool:
+    """A file of another version of the language: whatever else could be said of it would be wrong."""
+    version = document.data.get("dragoman")
+    if type(version) is not int or version == LANGUAGE:
+        return False
+    message = f"this file is written in version {version} of the mapping language; known is {LANGUAGE}"
+    findings.error("bad-value", message, document.root["dragoman"].span)
+    return True
 
 
 def _warn_of_keys(document: Document, findings: Findings) -> None:

@@ -12,6 +12,7 @@ from engine.compile.context import MappingContext
 from engine.plan import Timeouts, UpstreamPlan
 from engine.source import Node
 from engine.spec import UpstreamSpec
+from engine.templates import is_static
 from engine.values import ABSENT, text
 
 _SCHEMES: Final = ("http", "https")
@@ -28,6 +29,8 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     headers = _headers(context, spec.headers, name)
     credentials = _credentials(context, spec.auth, name)
     timeouts = _timeouts(context, spec.timeout)
+    if url is None:
+        return replace(NOWHERE, name=name)
     if url.startswith(_MAPPING):
         target, slash, path = url.removeprefix(_MAPPING).partition("/")
         base = (slash + path).rstrip("/")
@@ -47,15 +50,18 @@ def _split(context: MappingContext, node: Node, url: str) -> SplitResult | None:
         parts = urlsplit(url)
         problem = _problem(parts, url)
     except ValueError:
-        problem = "this is no URL"
+        problem = "this is no URL: its host or port cannot be"
     if problem is None:
         return parts
-    if not (url == "" and context.environment.missing):
+    environment = context.environment
+    if is_static(node.value) or not (environment.missing or environment.unsound):
         context.findings.error("bad-url", problem, node.span)
     return None
 
 
 def _problem(parts: SplitResult, url: str) -> str | None:
+    if not url:
+        return "the URL is empty"
     if parts.scheme not in _SCHEMES:
         return "the URL of an upstream begins with http://, https:// or mapping:"
     if not parts.hostname or re.search(r"[\s\x00-\x1f\\]", url):

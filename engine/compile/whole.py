@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from engine.auth import BearerKeys
-from engine.codegen import Compiled
 from engine.compile import environment as load_time
 from engine.compile.context import MappingContext
 from engine.compile.routes import compile_route
-from engine.compile.sources import Source
+from engine.compile.sources import Source, declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
@@ -79,16 +78,16 @@ def _compile(
     coverage: Coverage | None,
 ) -> MappingPlan:
     spec = source.spec
-    templates = TemplateCompiler(findings, spec.templates, spec.document.file.name, coverage)
+    templates = TemplateCompiler(findings, _named(spec), spec.document.file.name, coverage)
     environment = load_time.resolve(spec, source.directory, environ, templates, findings, strict)
     context = MappingContext(spec, environment, templates, findings)
     upstreams = {name: compile_upstream(context, name, u) for name, u in spec.upstreams.items()}
     keys = _keys(context, spec.auth)
     prefix = _prefix(context, spec.prefix)
     routes = tuple(
-        plan
+        compiled
         for route in spec.routes
-        if (plan := compile_route(context, route, upstreams, prefix, bool(keys))) is not None
+        if (compiled := compile_route(context, route, upstreams, prefix, bool(keys))) is not None
     )
     plan = MappingPlan(
         spec=spec,
@@ -108,12 +107,19 @@ def _compile(
     return plan
 
 
+def _named(spec: MappingSpec) -> Mapping[str, Node]:
+    """The mapping's templates, those under names that cannot be included: they have their finding."""
+    unsound = declared(spec, "templates")
+    nodes = {name: Node(spec.document, ("templates", name), value) for name, value in unsound.items()}
+    return {**nodes, **spec.templates}
+
+
 def _prefix(context: MappingContext, node: Node | None) -> str:
     if node is None:
         return ""
-    prefix = context.text(node, "prefix", secrets=False).rstrip("/")
+    prefix = (context.text(node, "prefix", secrets=False) or "").rstrip("/")
     if not _PREFIX.match(prefix):
-        context.findings.error("bad-path", "a prefix is a plain path such as /ollama, or empty", node.span)
+        context.findings.error("bad-path", "a prefix is a plain path such as /v2/models, or empty", node.span)
         return ""
     return prefix
 
@@ -127,10 +133,7 @@ def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:
     if spec is None:
         return ErrorsPlan()
     scope = context.errors_scope()
-    status: int | Compiled | None = None
-    if spec.status is not None:
-        is_number = isinstance(spec.status.value, int)
-        status = spec.status.value if is_number else context.template(spec.status, scope, "errors.status")
+    status = context.status(spec.status, scope, "errors.status") if spec.status is not None else None
     return ErrorsPlan(
         status=status,
         headers=context.template(spec.headers, scope, "errors.headers"),
@@ -174,20 +177,20 @@ def _check_mapping_upstreams(
                 message = f"no mapping named '{upstream.mapping}' is served beside this one"
                 report = findings.error if served_together else findings.warning
                 report("unknown-mapping", message, place, hint)
-            elif (cycle := _cycle(plans, plan.name)) is not None:
+            elif (cycle := _cycle(plans, plan.name, upstream.mapping)) is not None:
                 message = f"mappings call each other in a circle: {' → '.join(cycle)}"
                 findings.error("upstream-cycle", message, place)
 
 
-def _cycle(plans: Mapping[str, MappingPlan], start: str) -> list[str] | None:
-    """A way from a mapping back to itself along `mapping:` upstreams."""
-    ways: list[list[str]] = [[start]]
+def _cycle(plans: Mapping[str, MappingPlan], start: str, following: str) -> list[str] | None:
+    """A way from a mapping by `following` back to itself along `mapping:` upstreams."""
+    ways: list[list[str]] = [[start, following]]
     seen: set[str] = set()
     while ways:
         way = ways.pop()
+        if way[-1] == start:
+            return way
         for name in _called(plans.get(way[-1])):
-            if name == start:
-                return [*way, name]
             if name not in seen:
                 seen.add(name)
                 ways.append([*way, name])

@@ -9,28 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from engine.errors import ExchangeError
+from engine.exchange import too_large
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanSet
 from engine.runtime import logs
-from engine.runtime.relay import Relay
+from engine.runtime.relay import ClientLeft, Relay
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _DRAIN_SECONDS: Final = 2.0
 _DRAIN_BYTES: Final = 64 * 1024 * 1024
-
-
-class ClientLeft(Exception):
-    """The client closed the connection before its answer."""
 
 
 def application(plans: PlanSet) -> Starlette:
@@ -42,7 +38,9 @@ def application(plans: PlanSet) -> Starlette:
         yield
         await relay.aclose()
 
-    return Starlette(routes=[Mount("/", app=Front(plans, relay))], lifespan=lifespan)
+    hosted = Starlette(lifespan=lifespan)
+    hosted.router.default = Front(plans, relay)
+    return hosted
 
 
 class Front:
@@ -60,19 +58,22 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        match = scope["dragoman.match"] = self._tree.find(_raw_path(scope))
-        serve = self._cors.get(match.owner.name, self._serve) if match.owner else self._serve
+        path, asked = _raw_path(scope), _asked_method(scope)
+        match = scope["dragoman.match"] = self._tree.find(path, scope["method"])
+        owner = self._tree.find(path, asked).owner if asked else match.owner
+        serve = self._cors.get(owner.name, self._serve) if owner else self._serve
         await serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         inbound = _inbound(scope)
         body = _Body(inbound, receive)
+        started = time.monotonic_ns()
         try:
             answered = await self._relay.answer(
                 scope["dragoman.match"], inbound, body.read, body.while_connected
             )
         except ClientLeft:
-            logs.abandoned(inbound.request_id, inbound.method, inbound.path)
+            logs.abandoned(inbound, scope["dragoman.match"], started)
             return
         await _send(answered.outbound, inbound.method, send, body)
         logs.exchange(answered)
@@ -88,6 +89,14 @@ def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
         expose_headers=plan.expose,
         max_age=plan.max_age,
     )
+
+
+def _asked_method(scope: Scope) -> str | None:
+    """The method that a preflight asks for."""
+    if scope["method"] != "OPTIONS":
+        return None
+    asked: bytes | None = dict(scope["headers"]).get(b"access-control-request-method")
+    return asked.decode("latin-1") if asked else None
 
 
 def _raw_path(scope: Scope) -> str:
@@ -109,8 +118,7 @@ class _Body:
     def __init__(self, inbound: Inbound, receive: Receive) -> None:
         self._inbound = inbound
         self._receive = receive
-        self.is_read = False
-        self.is_refused = False
+        self._is_read = not _has_body(inbound)
 
     async def read(self, limit: int) -> Content:
         """The whole body.
@@ -121,30 +129,31 @@ class _Body:
         """
         announced = self._inbound.header("content-length")
         if announced is not None and announced.isdigit() and int(announced) > limit:
-            raise self._too_large(limit)
+            raise too_large(limit)
         chunks, size = [], 0
         async for chunk in self._chunks():
             size += len(chunk)
             if size > limit:
-                raise self._too_large(limit)
+                raise too_large(limit)
             chunks.append(chunk)
         return Content(b"".join(chunks), self._inbound.header("content-type") or "")
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while not self.is_read:
+        while not self._is_read:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            self.is_read = not message.get("more_body", False)
+            self._is_read = not message.get("more_body", False)
             yield message.get("body", b"")
 
-    def _too_large(self, limit: int) -> ExchangeError:
-        self.is_refused = True
-        return ExchangeError("payload_too_large", f"the body is larger than {limit} bytes")
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing of the body is still to come."""
+        return self._is_read
 
     async def drain(self) -> None:
-        """Take and drop what a refused client still sends, for a while: closing at once would reset the
-        connection, and the client would never read why."""
+        """Take and drop what the client still sends, for a while: closing at once would reset the connection,
+        and the client would never read its answer."""
         size = 0
         with contextlib.suppress(TimeoutError, ClientLeft):
             async with asyncio.timeout(_DRAIN_SECONDS):
@@ -172,8 +181,16 @@ class _Body:
             await asyncio.gather(task, presence, return_exceptions=True)
 
     async def _departure(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            self.is_read = True
+        with contextlib.suppress(ClientLeft):
+            async for _ in self._chunks():
+                pass
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+
+
+def _has_body(inbound: Inbound) -> bool:
+    length = inbound.header("content-length")
+    return length not in (None, "0") or inbound.header("transfer-encoding") is not None
 
 
 async def _send(outbound: Outbound, method: str, send: Send, body: _Body) -> None:
@@ -186,7 +203,7 @@ async def _send(outbound: Outbound, method: str, send: Send, body: _Body) -> Non
     start: dict[str, Any] = {"type": "http.response.start", "status": outbound.status, "headers": headers}
     await send(start)
     data = b"" if method == "HEAD" else data
-    if body.is_refused:
+    if not body.is_read:
         await send({"type": "http.response.body", "body": data, "more_body": True})
         await body.drain()
         data = b""

@@ -10,14 +10,13 @@ import logging
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
-from engine.messages import Exchange
-
-if TYPE_CHECKING:
-    from engine.runtime.relay import Answered
+from engine.exchange import Answered
+from engine.messages import Exchange, Inbound
+from engine.plan import MappingPlan, Match
 
 Format = Literal["json", "console"]
 
@@ -43,9 +42,21 @@ def configure(level: str, log_format: Format) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Library()], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Library(logging.Handler):
+    """Lines of libraries, in our format; of an exception they tell its type and frames alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage().strip()}
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            fields |= _defect(error)
+        name = "unforeseen" if isinstance(error, Exception) else "library"
+        structlog.get_logger().log(record.levelno, name, **fields)
 
 
 def event(name: str, **fields: Any) -> None:
@@ -71,6 +82,14 @@ def exchange(answered: Answered) -> None:
         log.info("exchange", **fields)
 
 
+def inside(answered: Answered) -> None:
+    """An exchange with another mapping in the process: its warnings, and its line where it failed."""
+    if answered.error is not None:
+        exchange(answered)
+    else:
+        warnings(answered)
+
+
 def warnings(answered: Answered) -> None:
     """What `warn()` said in an exchange."""
     for message in answered.exchange.warnings:
@@ -82,36 +101,47 @@ def warnings(answered: Answered) -> None:
         )
 
 
-def abandoned(request_id: str, method: str, path: str) -> None:
+def abandoned(inbound: Inbound, match: Match, started_ns: int) -> None:
     """The client left before its answer (status 499, as nginx has it, in the log alone)."""
-    structlog.get_logger().info(
-        "exchange", request_id=request_id, method=method, path=path, status_code=499, kind="client_left"
-    )
+    call = match.leaf(inbound.method).route.call
+    provider = call.upstream.name if call else None
+    line = _line(inbound, match.owner, provider, 499, started_ns)
+    structlog.get_logger().info("exchange", **line, kind="client_left")
 
 
 def unforeseen(exchange: Exchange, error: Exception) -> None:
     """A defect of the engine's own: type and frames, but no text of the exception, which may be payload."""
-    frames = traceback.extract_tb(error.__traceback__)
     structlog.get_logger().error(
-        "unforeseen",
-        request_id=exchange.inbound.request_id,
-        error=type(error).__name__,
-        trace=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+        "unforeseen", request_id=exchange.inbound.request_id, **_defect(error)
     )
 
 
+def _defect(error: BaseException) -> dict[str, Any]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "error": type(error).__name__,
+        "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
 def _fields(answered: Answered) -> dict[str, Any]:
-    inbound = answered.exchange.inbound
-    duration = (time.monotonic_ns() - answered.exchange.started_ns) / 1e6
-    fields: dict[str, Any] = {
+    exchange = answered.exchange
+    status = answered.outbound.status
+    fields = _line(exchange.inbound, answered.mapping, exchange.upstream, status, exchange.started_ns)
+    if exchange.dropped:
+        fields["dropped"] = exchange.dropped[:20]
+    return fields
+
+
+def _line(
+    inbound: Inbound, mapping: MappingPlan | None, provider: str | None, status: int, started_ns: int
+) -> dict[str, Any]:
+    return {
         "request_id": inbound.request_id,
-        "mapping": answered.mapping.name if answered.mapping else None,
-        "provider": answered.exchange.upstream,
+        "mapping": mapping.name if mapping else None,
+        "provider": provider,
         "method": inbound.method,
         "path": inbound.path,
-        "status_code": answered.outbound.status,
-        "duration_ms": round(duration, 3),
+        "status_code": status,
+        "duration_ms": round((time.monotonic_ns() - started_ns) / 1e6, 3),
     }
-    if answered.exchange.dropped:
-        fields["dropped"] = answered.exchange.dropped[:20]
-    return fields

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import signal
 from collections.abc import Callable
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import uvicorn
 
@@ -60,11 +63,17 @@ def run(plans: PlanSet, host: str, port: int, ready: Callable[[str], None]) -> b
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config, ready)
-    try:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    with contextlib.suppress(SystemExit):
         server.run()
-    except SystemExit:
-        return False
     return server.started
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """A signal is how a service is ended, no failure: exit status 0. uvicorn raises it anew once all requests
+    are done, and then it comes here."""
+    raise SystemExit(0)
 
 
 class _Server(uvicorn.Server):

@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx2
 
-from engine.errors import ExchangeError
+from engine.errors import ExchangeError, call_failed
 from engine.messages import Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 
@@ -36,6 +36,7 @@ class HttpUpstream:
         assert plan.origin is not None
         self._plan = plan
         self._base = httpx2.URL(plan.origin)
+        self._host = self._base.netloc.decode("ascii")
         timeouts = plan.timeouts
         self._timeout = {
             "connect": timeouts.connect,
@@ -59,30 +60,32 @@ class HttpUpstream:
             async with asyncio.timeout(request.timeout):
                 return await self._send(request)
         except TimeoutError:
-            raise self._failure("upstream_timeout", "took too long to answer", "total") from None
+            raise self._failure("timeout", "total") from None
         except httpx2.PoolTimeout:
-            raise self._failure("upstream_unavailable", "has no free connection", "PoolTimeout") from None
+            busy = self._failure("busy", "PoolTimeout")
+            busy.headers = (("retry-after", "1"),)
+            raise busy from None
         except httpx2.TimeoutException as error:
             cause = type(error).__name__
-            raise self._failure("upstream_timeout", "took too long to answer", cause) from None
+            raise self._failure("timeout", cause) from None
         except httpx2.ConnectError as error:
-            raise self._failure("upstream_error", "cannot be reached", _connect_cause(error)) from None
+            raise self._failure("connect", _connect_cause(error)) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             cause = type(error).__name__
-            raise self._failure("upstream_error", "broke off, or does not speak HTTP", cause) from None
+            raise self._failure("broken", cause) from None
 
     async def _send(self, request: UpstreamRequest) -> UpstreamReply:
         body = request.content.data
-        headers = [*request.headers]
+        headers = [("host", self._host), *request.headers]
         if body or request.method in ("POST", "PUT", "PATCH"):
             headers.append(("content-length", str(len(body))))
         response = await self._transport.handle_async_request(
             httpx2.Request(
                 request.method,
-                self._base.copy_with(raw_path=request.target.encode("ascii")),
-                headers=[("host", self._host()), *headers],
+                self._base,
+                headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in headers],
                 content=body,
-                extensions={"timeout": self._timeout},
+                extensions={"timeout": self._timeout, "target": request.target.encode("ascii")},
             )
         )
         try:
@@ -93,23 +96,19 @@ class HttpUpstream:
     async def _read(self, response: httpx2.Response) -> UpstreamReply:
         if not 200 <= response.status_code <= 599:
             cause = f"status {response.status_code}"
-            raise self._failure("upstream_error", "broke off, or does not speak HTTP", cause)
+            raise self._failure("broken", cause)
         chunks, size = [], 0
         async for chunk in response.aiter_bytes():
             size += len(chunk)
             if size > MAX_REPLY_BYTES:
-                raise self._failure("upstream_error", "gave too large an answer", f"over {MAX_REPLY_BYTES}")
+                raise self._failure("too_large", f"over {MAX_REPLY_BYTES}")
             chunks.append(chunk)
         headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
         media_type = response.headers.get("content-type", "")
         return UpstreamReply(response.status_code, headers, Content(b"".join(chunks), media_type))
 
-    def _host(self) -> str:
-        return self._base.netloc.decode("ascii")
-
-    def _failure(self, kind: str, what: str, cause: str) -> ExchangeError:
-        upstream = {"name": self._plan.name, "status": None, "body": None}
-        return ExchangeError(kind, f"the upstream '{self._plan.name}' {what}", upstream=upstream, cause=cause)
+    def _failure(self, how: str, cause: str) -> ExchangeError:
+        return call_failed(self._plan.name, how, cause)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from engine.errors import ExchangeError
+from engine.errors import call_failed
 from engine.messages import Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 
@@ -31,9 +31,10 @@ class MappingUpstream:
             async with asyncio.timeout(request.timeout):
                 outbound = await self._answer(self._mapping, inbound)
         except TimeoutError:
-            message = f"the upstream '{self._name}' took too long to answer"
-            raise ExchangeError("upstream_timeout", message, cause="total") from None
-        headers = (*outbound.headers, ("content-type", outbound.content.media_type))
+            raise call_failed(self._name, "timeout", "total") from None
+        headers, media_type = outbound.headers, outbound.content.media_type
+        if media_type:
+            headers = (*headers, ("content-type", media_type))
         return UpstreamReply(outbound.status, headers, outbound.content)
 
     async def aclose(self) -> None:

@@ -1,0 +1,1 @@
+"""The shipped mappings, used by the clients they are for."""

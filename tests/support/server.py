@@ -1,0 +1,267 @@
+"""The real `dragoman serve` as a process, and a small client for it.
+
+Contract: `dragoman_server` starts on a free port, waits for the ready line, and at its end asks that the
+process ends cleanly on TERM and that no line of its log tells of a defect of the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.support.upstream import eventually
+
+_ROOT = Path(__file__).parents[2]
+_COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
+_READY = re.compile(r"Dragoman serves .* at (http://\S+)")
+#: What only a defect of ours would write.
+_DEFECTS = ("unforeseen", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
+
+Mappings = str | Path | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: header names in lower case."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header."""
+        return [value for key, value in self.headers if key == name]
+
+
+@dataclass(slots=True)
+class Server:
+    """A running `dragoman serve`.
+
+    Attributes:
+        url: its address, without a slash at the end.
+        lines: what it wrote to standard error, so far.
+    """
+
+    process: subprocess.Popen[str]
+    url: str = ""
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+    ) -> Reply:
+        """One request on a connection of its own. `target` goes out as it is; of bodies, bytes go as they
+        are, None as nothing, all else as JSON."""
+        fields = {"connection": "close", **(headers or {})}
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            fields.setdefault("content-type", "application/json")
+        started = time.monotonic()
+        connection = http.client.HTTPConnection(*self.address, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            if body is not None and "transfer-encoding" not in fields:
+                fields.setdefault("content-length", str(len(body)))
+            for name, value in fields.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            data = response.read()
+            pairs = [(name.lower(), value) for name, value in response.getheaders()]
+            return Reply(response.status, pairs, data, time.monotonic() - started)
+
+    def get(self, target: str, **options: Any) -> Reply:
+        return self.request("GET", target, **options)
+
+    def post(self, target: str, body: Any = None, **options: Any) -> Reply:
+        return self.request("POST", target, body, **options)
+
+    def connect(self, timeout: float = 10.0) -> socket.socket:
+        """A raw connection."""
+        return socket.create_connection(self.address, timeout)
+
+    def raw(self, data: bytes, timeout: float = 5.0) -> bytes:
+        """Send bytes as they are and read until the server closes, or until `timeout`."""
+        with self.connect(timeout) as connection:
+            connection.sendall(data)
+            return read_all(connection)
+
+    def logged(self, request_id: str, event: str = "exchange", seconds: float = 2.0) -> dict[str, Any]:
+        """The log line of a request; waits for it, as it is written after the answer."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            found[:] = [
+                line for line in self.log() if line.get("request_id") == request_id and line["event"] == event
+            ]
+            return bool(found)
+
+        assert eventually(look, seconds), f"no line '{event}' of {request_id} in:\n{self.text()}"
+        return found[0]
+
+    def log(self) -> list[dict[str, Any]]:
+        """All lines that are JSON."""
+        return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 10.0) -> int:
+        """Send a signal and wait; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+@contextlib.contextmanager
+def dragoman_server(
+    mappings: Mappings,
+    env: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+    *,
+    expect_clean: bool = True,
+) -> Iterator[Server]:
+    """Serve mappings until the block ends.
+
+    Args:
+        mappings: the text of a mapping, the path of a file or directory, or texts by file name.
+        env: variables beside those of the tests' own environment.
+        args: more arguments of `serve`, such as `("--log-level", "debug")`.
+        expect_clean: ask at the end for exit status 0 and a log without defects.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        process = _start(_paths(mappings, Path(directory)), env or {}, args)
+        server = Server(process)
+        reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
+        reader.start()
+        try:
+            _await_ready(server)
+            yield server
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                status = process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = process.wait()
+            reader.join(5)
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            process.stderr.close()
+    if expect_clean:
+        assert status == 0, f"ended with status {status}:\n{server.text()}"
+        defects = [line for line in server.lines if any(defect in line for defect in _DEFECTS)]
+        assert not defects, "\n".join(defects)
+
+
+def failed_start(
+    mappings: Mappings, env: Mapping[str, str] | None = None, args: Sequence[str] = ()
+) -> tuple[int, str]:
+    """The exit status of a `serve` that must not come up, and all that it wrote."""
+    with tempfile.TemporaryDirectory() as directory:
+        process = _start(_paths(mappings, Path(directory)), env or {}, args)
+        try:
+            out, err = process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"it serves:\n{out}{err}") from None
+        return process.returncode, out + err
+
+
+def _start(paths: list[str], env: Mapping[str, str], args: Sequence[str]) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
+    path = os.pathsep.join(filter(None, [str(_ROOT), inherited.get("PYTHONPATH")]))
+    port = [] if "--port" in args else ["--port", "0"]
+    return subprocess.Popen(
+        [*_COMMAND, "serve", *port, *args, *paths],
+        env={**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+
+
+def _paths(mappings: Mappings, directory: Path) -> list[str]:
+    if isinstance(mappings, Path):
+        return [str(mappings)]
+    texts = {"mapping.yaml": mappings} if isinstance(mappings, str) else mappings
+    for name, text in texts.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    return [str(directory / name) for name in texts]
+
+
+def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        lines.append(line.rstrip("\n"))  # noqa: PERF401 - each is wanted as it comes
+
+
+def _await_ready(server: Server) -> None:
+    def look() -> bool:
+        found = next(filter(None, map(_READY.search, list(server.lines))), None)
+        server.url = found.group(1) if found else ""
+        return found is not None or server.process.poll() is not None
+
+    eventually(look, 15)
+    if not server.url:
+        server.process.kill()
+        out = server.process.stdout.read() if server.process.stdout else ""
+        raise AssertionError(f"it does not serve:\n{out}{server.text()}")
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What comes until the other side closes or resets, or the socket's timeout ends."""
+    data = b""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        while piece := connection.recv(65_536):
+            data += piece
+    return data
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with RST instead of FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
