@@ -113,12 +113,15 @@ def _inbound(scope: Scope) -> Inbound:
 
 
 class _Body:
-    """The client's body, read when it is wanted, and the client's presence while its answer is made."""
+    """The client's body, read when it is wanted, and the client's presence while its answer is made.
+
+    `is_read`: nothing of the body is still to come.
+    """
 
     def __init__(self, inbound: Inbound, receive: Receive) -> None:
         self._inbound = inbound
         self._receive = receive
-        self._is_read = not _has_body(inbound)
+        self.is_read = not _has_body(inbound)
 
     async def read(self, limit: int) -> Content:
         """The whole body.
@@ -139,17 +142,12 @@ class _Body:
         return Content(b"".join(chunks), self._inbound.header("content-type") or "")
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while not self._is_read:
+        while not self.is_read:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            self._is_read = not message.get("more_body", False)
+            self.is_read = not message.get("more_body", False)
             yield message.get("body", b"")
-
-    @property
-    def is_read(self) -> bool:
-        """Whether nothing of the body is still to come."""
-        return self._is_read
 
     async def drain(self) -> None:
         """Take and drop what the client still sends, for a while: closing at once would reset the connection,

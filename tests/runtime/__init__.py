@@ -1,0 +1,1 @@
+"""Tests of the serving path: the real server between real sockets."""

@@ -1,0 +1,147 @@
+"""Cross-origin requests by the Fetch standard's CORS protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.server import Reply, Server, dragoman_server
+
+PAGE = "https://chat.example.com"
+MAPPINGS = {
+    "named.yaml": """
+      dragoman: 1
+      name: named
+      env: { ORIGINS: {} }
+      auth: { bearer: key }
+      cors:
+        origins: "${ $env.ORIGINS }"
+        headers: [authorization, x-own]
+        expose: [x-request-id]
+        credentials: true
+        max_age: 5m
+      routes:
+        GET /named: { respond: { body: x } }
+        POST /named: { respond: { body: x } }
+        OPTIONS /named/own: { auth: none, respond: { body: own } }
+    """,
+    "any.yaml": """
+      dragoman: 1
+      name: any
+      prefix: /any
+      cors: { origins: "*", headers: ["*"] }
+      routes:
+        GET /x: { respond: { body: x } }
+        DELETE /x/{id}: { respond: { status: 204 } }
+    """,
+    "none.yaml": """
+      dragoman: 1
+      name: none
+      routes:
+        GET /none: { respond: { body: x } }
+        PUT /named: { respond: { body: x } }
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with dragoman_server(MAPPINGS, {"ORIGINS": f"{PAGE}, http://localhost:3000"}) as running:
+        yield running
+
+
+def preflight(
+    server: Server, target: str, method: str, origin: str = PAGE, headers: str | None = None
+) -> Reply:
+    fields = {"origin": origin, "access-control-request-method": method}
+    if headers is not None:
+        fields["access-control-request-headers"] = headers
+    return server.request("OPTIONS", target, headers=fields)
+
+
+@pytest.mark.parametrize("origin", [PAGE, "http://localhost:3000"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_preflight_of_an_allowed_page(server: Server, origin: str, method: str) -> None:
+    reply = preflight(server, "/named", method, origin, "authorization,content-type,x-own")
+    assert reply.status in (200, 204)
+    assert reply.header("access-control-allow-origin") == origin
+    assert reply.header("access-control-allow-credentials") == "true"
+    assert method in (reply.header("access-control-allow-methods") or "")
+    allowed = (reply.header("access-control-allow-headers") or "").lower()
+    assert "authorization" in allowed
+    assert "x-own" in allowed
+    assert reply.header("access-control-max-age") == "300"
+    assert "origin" in (reply.header("vary") or "").lower()
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "origin", "headers"),
+    [
+        ("/named", "GET", "https://evil.example", None),
+        ("/named", "GET", "null", None),
+        ("/named", "GET", PAGE + ".evil.example", None),
+        ("/named", "GET", "http://chat.example.com", None),
+        ("/named", "GET", PAGE, "x-other"),
+        ("/named", "TRACE", PAGE, None),
+        ("/none", "GET", PAGE, None),
+        ("/named", "PUT", PAGE, None),
+    ],
+)
+def test_a_preflight_that_a_browser_will_not_take(
+    server: Server, target: str, method: str, origin: str, headers: str | None
+) -> None:
+    reply = preflight(server, target, method, origin, headers)
+    allowed = (
+        reply.status in (200, 204)
+        and reply.header("access-control-allow-origin") in (origin, "*")
+        and (headers is None or headers in (reply.header("access-control-allow-headers") or ""))
+    )
+    assert not allowed
+
+
+def test_any_page_may_call_without_credentials(server: Server) -> None:
+    reply = preflight(server, "/any/x/7", "DELETE", "https://who.ever", "x-anything")
+    assert (reply.status, reply.header("access-control-allow-origin")) == (200, "*")
+    assert "x-anything" in (reply.header("access-control-allow-headers") or "")
+    assert "DELETE" in (reply.header("access-control-allow-methods") or "")
+    assert reply.header("access-control-allow-credentials") is None
+    assert (
+        server.get("/any/x", headers={"origin": "https://who.ever"}).header("access-control-allow-origin")
+        == "*"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "key", "status"),
+    [("GET", "/named", "key", 200), ("GET", "/named", "wrong", 401), ("DELETE", "/named", "key", 405),
+     ("POST", "/named", "key", 200)],
+)  # fmt: skip
+def test_answers_and_failures_can_be_read_by_the_page(
+    server: Server, method: str, target: str, key: str, status: int
+) -> None:
+    reply = server.request(method, target, headers={"origin": PAGE, "authorization": f"Bearer {key}"})
+    assert (reply.status, reply.header("access-control-allow-origin")) == (status, PAGE)
+    assert reply.header("access-control-expose-headers") == "x-request-id"
+    assert "origin" in (reply.header("vary") or "").lower()
+
+
+@pytest.mark.parametrize(
+    ("target", "origin"), [("/named", "https://evil.example"), ("/none", PAGE), ("/any/x", None)]
+)
+def test_others_are_answered_without_permission(server: Server, target: str, origin: str | None) -> None:
+    headers = {"authorization": "Bearer key"} | ({"origin": origin} if origin else {})
+    reply = server.get(target, headers=headers)
+    assert (reply.status, reply.header("access-control-allow-origin")) == (200, None)
+
+
+def test_each_method_of_a_path_has_its_own_mappings_policy(server: Server) -> None:
+    assert (
+        server.request("PUT", "/named", headers={"origin": PAGE}).header("access-control-allow-origin")
+        is None
+    )
+
+
+def test_options_without_a_preflight_is_a_method_as_others(server: Server) -> None:
+    assert server.request("OPTIONS", "/named/own", headers={"origin": PAGE}).text == "own"
+    assert server.request("OPTIONS", "/any/x").status == 405

@@ -1,0 +1,202 @@
+"""Another mapping as an upstream: all of it holds as over HTTP, and no connection is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import Upstream, eventually
+
+MAPPINGS = {
+    "outer.yaml": """
+      dragoman: 1
+      name: outer
+      env: { MIDDLE: { default: "mapping:middle" } }
+      upstreams:
+        middle: { url: "${ $env.MIDDLE }", timeout: { total: 400ms } }
+        based: { url: "mapping:middle/deep/" }
+        keyed: { url: "mapping:keyed", auth: { bearer: inner-key } }
+        keyless: { url: "mapping:keyed" }
+      errors: { body: { outer: "${ kind }", message: "${ message }", upstream: "${ upstream }" } }
+      routes:
+        GET /call/{p:path}: { call: "GET middle /${ $request.params.p }", respond: { body: "${ @ }" } }
+        HEAD /call/{p:path}: { call: "HEAD middle /${ $request.params.p }", respond: { body: x } }
+        POST /call/{p:path}:
+          call: { upstream: middle, path: "/${ $request.params.p }", body: "${ @ }" }
+          respond: { body: "${ @ }" }
+        GET /based: { call: GET based /where, respond: { body: "${ @ }" } }
+        GET /keyed: { call: GET keyed /x, respond: { body: "${ @ }" } }
+        GET /keyless: { call: GET keyless /x, respond: { body: "${ @ }" } }
+        GET /headers:
+          call: { upstream: middle, path: /answer-headers }
+          respond: { body: "${ $upstream.headers }" }
+        GET /shown:
+          call: GET middle /teapot
+          respond:
+            - when: "${ $upstream.status == `418` }"
+              status: 418
+              headers: { x-tea: "${ $upstream.headers.\\"x-tea\\" }" }
+              body: "${ @ }"
+        GET /query:
+          call: { upstream: middle, path: /query, query: { a: [1, 2], b: "ü &" } }
+          respond: { body: "${ @ }" }
+    """,
+    "middle.yaml": """
+      dragoman: 1
+      name: middle
+      prefix: /middle
+      env: { UP: {} }
+      upstreams: { inner: { url: "mapping:inner" }, up: { url: "${ $env.UP }", timeout: { read: 200ms } } }
+      errors: { body: { middle: "${ kind }", message: "${ message }" } }
+      routes:
+        GET /request:
+          respond:
+            body: { id: "${ $request.id }", headers: "${ $request.headers }", path: "${ $request.path }" }
+        GET /answer-headers: { respond: { headers: { x-own: "1" }, body: {} } }
+        GET /teapot: { respond: { status: 418, headers: { x-tea: green }, body: { short: stout } } }
+        GET /third/{p}: { call: "GET inner /${ $request.params.p }", respond: { body: { middle: "${ @ }" } } }
+        GET /warn: { respond: { body: { x: "${ warn('x', 'a warning of the middle') }" } } }
+        GET /hang: { call: GET up /hang, respond: { body: "${ @ }" } }
+        GET /refused: { call: GET up /reset, respond: { body: "${ @ }" } }
+        GET /busy: { call: GET up /busy, respond: { body: "${ @ }" } }
+        GET /query: { respond: { body: "${ $request.query }" } }
+        GET /deep/where: { respond: { body: { path: "${ $request.path }" } } }
+        GET /text: { respond: { body: text } }
+        GET /none: { respond: { status: 204 } }
+        POST /double: { respond: { body: { n: "${ multiply(n, `2`) }", all: "${ @ }" } } }
+        POST /checked: { request: { schema: { required: [model], type: object } }, respond: { body: x } }
+    """,
+    "inner.yaml": """
+      dragoman: 1
+      name: inner
+      prefix: /inner
+      env: { UP: {} }
+      upstreams: { up: { url: "${ $env.UP }" } }
+      routes:
+        GET /x:
+          call: GET up /echo
+          respond: { body: { inner: "${ headers.\\"x-request-id\\" }", id: "${ $request.id }" } }
+        GET /y: { respond: { body: { inner: y } } }
+    """,
+    "keyed.yaml": """
+      dragoman: 1
+      name: keyed
+      prefix: /keyed
+      auth: { bearer: inner-key }
+      routes:
+        GET /x: { respond: { body: { ok: true } } }
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "body"),
+    [
+        ("/call/third/y", 200, {"middle": {"inner": "y"}}),
+        ("/call/warn", 200, {"x": "x"}),
+        ("/based", 200, {"path": "/deep/where"}),
+        ("/keyed", 200, {"ok": True}),
+        ("/shown", 418, {"short": "stout"}),
+        ("/query", 200, {"a": ["1", "2"], "b": "ü &"}),
+        ("/call/none", 200, None),
+    ],
+)
+def test_an_answer_of_another_mapping(server: Server, target: str, status: int, body: object) -> None:
+    reply = server.get(target)
+    assert reply.status == status
+    assert body is None or reply.json == body
+    assert len(reply.all("x-request-id")) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "kind", "inner"),
+    [
+        ("/call/nowhere", 404, "not_found", {"middle": "not_found", "message": "no route serves this path"}),
+        ("/call/middle/text", 404, "not_found", None),
+        ("/call/double", 502, "upstream_error", {"middle": "method_not_allowed"}),
+        ("/call/teapot", 502, "upstream_error", {"short": "stout"}),
+        ("/call/refused", 502, "upstream_error", {"middle": "upstream_error"}),
+        ("/call/hang", 502, "upstream_error", {"middle": "upstream_timeout"}),
+        ("/call/busy", 429, "rate_limited", {"middle": "rate_limited"}),
+        ("/call/text", 502, "upstream_error", None),
+        ("/keyless", 502, "upstream_error", None),
+    ],
+)
+def test_a_failure_of_another_mapping_is_an_upstreams(
+    server: Server, target: str, status: int, kind: str, inner: dict[str, str] | None
+) -> None:
+    reply = server.get(target)
+    assert (reply.status, reply.json["outer"]) == (status, kind)
+    body = reply.json["upstream"].get("body") or {}
+    assert inner is None or inner.items() <= body.items()
+    assert target != "/call/busy" or reply.header("retry-after") == "7"
+    assert target != "/keyless" or reply.json["upstream"].get("body") is None
+
+
+def test_bodies_go_in_and_come_out(server: Server) -> None:
+    reply = server.post("/call/double", {"n": 21, "é": ["🦙", None]})
+    assert reply.json == {"n": 42, "all": {"n": 21, "é": ["🦙", None]}}
+    refused = server.post("/call/checked", {"n": 1})
+    assert (refused.status, refused.json["outer"]) == (422, "unprocessable")
+    deep = server.post("/call/double", b"[" * 300 + b"]" * 300)
+    assert deep.status == 400
+
+
+def test_a_head_call(server: Server) -> None:
+    assert server.request("HEAD", "/call/teapot").status == 502
+    assert server.request("HEAD", "/call/request").status == 200
+
+
+def test_what_the_inner_mapping_sees(server: Server) -> None:
+    reply = server.get("/call/request", headers={"x-request-id": "outer-1", "cookie": "a=1", "x-own": "1"})
+    seen = reply.json
+    assert (seen["id"], seen["path"]) == ("outer-1", "/request")
+    assert set(seen["headers"]) == {"user-agent", "accept", "accept-encoding", "x-request-id"}
+
+
+def test_what_the_outer_mapping_sees(server: Server) -> None:
+    seen = server.get("/headers", headers={"x-request-id": "outer-2"}).json
+    assert seen == {"x-own": "1", "x-request-id": "outer-2", "content-type": "application/json"}
+
+
+def test_one_id_and_one_connection_through_three_mappings(server: Server, upstream: Upstream) -> None:
+    before = len(upstream.requests)
+    reply = server.get("/call/third/x", headers={"x-request-id": "three-deep"})
+    assert reply.json == {"middle": {"inner": "three-deep", "id": "three-deep"}}
+    assert len(upstream.requests) == before + 1
+    assert server.logged("three-deep")["mapping"] == "outer"
+    assert len([line for line in server.log() if line.get("request_id") == "three-deep"]) == 1
+
+
+def test_no_call_goes_out_where_none_has_to(server: Server, upstream: Upstream) -> None:
+    before = len(upstream.connections), len(upstream.requests)
+    for _ in range(5):
+        assert server.get("/call/third/y").status == 200
+    assert (len(upstream.connections), len(upstream.requests)) == before
+
+
+def test_the_outer_time_limit_holds(server: Server) -> None:
+    reply = server.get("/call/hang")
+    assert reply.seconds < 1
+
+
+def test_logs_of_the_inner_mapping(server: Server) -> None:
+    server.get("/call/warn", headers={"x-request-id": "inner-warn"})
+    assert server.logged("inner-warn", "warning")["mapping"] == "middle"
+    server.get("/call/refused", headers={"x-request-id": "inner-refused"})
+    assert eventually(lambda: len(_causes(server, "inner-refused")) == 1)
+    (cause,) = _causes(server, "inner-refused")
+    assert cause["mapping"] == "middle"
+    assert cause["provider"] == "up"
+
+
+def _causes(server: Server, request_id: str) -> list[dict[str, str]]:
+    return [line for line in server.log() if line.get("request_id") == request_id and "cause" in line]

@@ -1,0 +1,274 @@
+"""Bodies of requests: what is read, what is refused and how, and what was not carried over."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.server import Server, dragoman_server, read_all
+from tests.support.upstream import Upstream
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+errors: { body: { kind: "${ kind }", message: "${ message }", details: "${ details }" } }
+routes:
+  POST /whole: { call: { upstream: up, path: /echo, body: "${ @ }" }, respond: { body: "${ body }" } }
+  POST /part:
+    call:
+      upstream: up
+      path: /echo
+      body:
+        model: ${ model }
+        texts: { $each: "${ messages }", $value: "${ content }" }
+        first: ${ tools[0].name }
+        options: ${ options }
+    respond: { body: "${ from_json(body) }" }
+  POST /strict:
+    dropped: reject
+    call: { upstream: up, path: /echo, body: { model: "${ model }" } }
+    respond: { body: "${ from_json(body) }" }
+  POST /blind: { call: GET up /json, respond: { body: fixed } }
+  POST /local: { respond: { body: { n: "${ n }" } } }
+  POST /deaf: { respond: { body: deaf } }
+  POST /checked:
+    request:
+      schema:
+        type: object
+        required: [model]
+        properties:
+          model: { type: string, minLength: 1 }
+          messages: { type: array, items: { type: object, required: [role] } }
+          n: { type: integer, maximum: 1 }
+          kind: { enum: [a, b] }
+          "odd.name[0]": { type: string }
+    respond: { body: "${ model }" }
+  POST /recursive:
+    request: { schema: { properties: { a: { $ref: "#" } } } }
+    respond: { body: ok }
+  POST /small: { request: { max_bytes: 100 }, respond: { body: "${ n }" } }
+  GET /ordinary: { respond: { body: ok } }
+"""
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
+        yield running
+        assert running.get("/ordinary").seconds < 2
+
+
+NOT_JSON = {
+    "words": b"hello", "open": b"{", "trailing": b'{"n": 1} x', "two": b'{"n":1}{"n":2}',
+    "comma": b'{"n": 1,}', "single-quotes": b"{'n': 1}", "comment": b'{"n": 1 /* x */}',
+    "nan": b'{"n": NaN}', "infinity": b'{"n": -Infinity}', "exponent": b'{"n": 1e400}',
+    "leading-zero": b'{"n": 01}', "plus": b'{"n": +1}', "hex": b'{"n": 0x1}',
+    "5000-digits": b'{"n": ' + b"9" * 5000 + b"}", "lone-surrogate": b'{"n": "\\ud800"}',
+    "half-pair": b'{"n": "\\udc00x"}', "bad-utf8": b'{"n": "\xff"}', "overlong": b'{"n": "\xc0\xaf"}',
+    "raw-surrogate": b'{"n": "\xed\xa0\x80"}', "bom": b'\xef\xbb\xbf{"n": 1}',
+    "utf16": '{"n": 1}'.encode("utf-16"), "nul": b'{"n": "\0"}', "line-end": b'{"n": "\n"}',
+    "deep-list": b"[" * 100_000 + b"]" * 100_000, "deep-object": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "form": b"n=1&m=2", "spaces": b"   ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/whole", "/local", "/checked", "/blind"])
+def test_what_is_no_json(server: Server, path: str) -> None:
+    for name, body in NOT_JSON.items():
+        reply = server.post(path, body, headers={"content-type": "application/json"})
+        assert (reply.status, reply.json["kind"]) == (400, "invalid_request"), name
+        assert reply.seconds < 2
+        assert "line 1 column" in reply.json["message"] or "no JSON" in reply.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        (b'{"n":1}', '{"n":1}'),
+        (b' \r\n\t{"n" : 1.0 } \n', '{"n":1.0}'),
+        (b'"text"', '"text"'),
+        (b"7", "7"),
+        (b"[1,[2]]", "[1,[2]]"),
+        (b'{"b":1,"a":2,"\\u00e9\\ud83e\\udd99":"\\u0000\\u2028"}', '{"b":1,"a":2,"é🦙":"\\u0000\u2028"}'),
+        (
+            b'{"n":18446744073709551615,"m":-9223372036854775808}',
+            '{"n":18446744073709551615,"m":-9223372036854775808}',
+        ),
+        (b'{"a":1,"a":2}', '{"a":2}'),
+        (b"[" * 200 + b"]" * 200, "[" * 200 + "]" * 200),
+        (b"null", ""),
+        (b"", ""),
+    ],
+)
+def test_json_is_carried_over(server: Server, body: bytes, seen: str) -> None:
+    assert server.post("/whole", body).text == seen
+
+
+def test_what_is_too_deep_to_be_written_is_the_clients_mistake(server: Server) -> None:
+    for depth in (255, 300, 1000):
+        reply = server.post("/whole", b"[" * depth + b"]" * depth)
+        assert (reply.status, reply.json["kind"]) == (400, "invalid_request")
+    assert server.post("/recursive", b'{"a":' * 1000 + b"1" + b"}" * 1000).status in (200, 400, 422)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"content-encoding": "gzip"}, gzip.compress(b'{"n":1}', mtime=0), 415),
+        ({"content-encoding": "GZIP"}, b'{"n":1}', 415),
+        ({"content-encoding": "br, gzip"}, b'{"n":1}', 415),
+        ({"content-encoding": "identity"}, b'{"n":1}', 200),
+        ({"content-type": "multipart/form-data; boundary=x"}, b'--x\r\n\r\n{"n":1}\r\n--x--', 415),
+        ({"content-type": "Multipart/Mixed"}, b'{"n":1}', 415),
+        ({"content-type": "text/plain"}, b'{"n":1}', 200),
+        ({"content-type": "application/json; charset=utf-8"}, b'{"n":1}', 200),
+        ({"content-type": "é"}, b'{"n":1}', 200),
+        ({}, b'{"n":1}', 200),
+    ],
+)
+def test_types_and_codings(server: Server, headers: dict[str, str], body: bytes, status: int) -> None:
+    reply = server.post("/local", body, headers=headers)
+    assert reply.status == status
+    assert reply.json == {"n": 1} if status == 200 else reply.json["kind"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "rule"),
+    [
+        ({}, "", "required"),
+        ([], "", "type"),
+        ({"model": 5}, "model", "type"),
+        ({"model": ""}, "model", "minLength"),
+        (
+            {"model": "m", "messages": [{"role": "user"}, {"content": "secret-payload"}]},
+            "messages[1]",
+            "required",
+        ),
+        ({"model": "m", "messages": "secret-payload"}, "messages", "type"),
+        ({"model": "m", "n": 2}, "n", "maximum"),
+        ({"model": "m", "kind": "secret-payload"}, "kind", "enum"),
+        ({"model": "m", "odd.name[0]": 1}, "odd.name[0]", "type"),
+    ],
+)
+def test_what_does_not_fit_the_schema(server: Server, body: Any, path: str, rule: str) -> None:
+    reply = server.post("/checked", body)
+    assert (reply.status, reply.json["kind"]) == (422, "unprocessable")
+    assert (reply.json["details"]["path"], reply.json["details"]["rule"]) == (path, rule)
+    assert path in reply.json["message"]
+    assert "secret-payload" not in reply.text
+    assert "secret-payload" not in server.text()
+
+
+def test_a_missing_body_where_one_is_wanted(server: Server) -> None:
+    assert server.post("/checked").status == 400
+    assert server.post("/local").json == {}
+
+
+# --- Size ------------------------------------------------------------------------------------------------
+
+
+def _upload(server: Server, path: str, framing: str, size: int) -> tuple[bytes, float]:
+    """Send a whole large body first and only then read, as simple clients do."""
+    started = time.monotonic()
+    chunk = b"x" * 65_536
+    piece = b"10000\r\n" + chunk + b"\r\n" if framing == "chunked" else chunk
+    field = "transfer-encoding: chunked" if framing == "chunked" else f"content-length: {size}"
+    with server.connect() as connection:
+        connection.sendall(
+            f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{field}\r\n\r\n".encode()
+        )
+        for _ in range(size // len(chunk)):
+            connection.sendall(piece)
+        if framing == "chunked":
+            connection.sendall(b"0\r\n\r\n")
+        return read_all(connection), time.monotonic() - started
+
+
+@pytest.mark.parametrize("framing", ["announced", "chunked"])
+@pytest.mark.parametrize("path", ["/small", "/local"])
+def test_a_refusal_can_be_read_while_the_client_uploads(server: Server, path: str, framing: str) -> None:
+    answer, seconds = _upload(server, path, framing, 64 << 20)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"kind":"payload_too_large"' in answer
+    assert seconds < 5
+
+
+@pytest.mark.parametrize(("length", "status"), [(100, 200), (101, 413), (0, 200)])
+def test_the_limit_is_the_largest_body_that_is_taken(server: Server, length: int, status: int) -> None:
+    body = (b'{"n":1}' + b" " * length)[:length]
+    for headers in ({}, {"transfer-encoding": "chunked"}):
+        sent = b"%x\r\n%b\r\n0\r\n\r\n" % (length, body) if headers and length else body
+        reply = server.post("/small", sent if sent or not headers else b"0\r\n\r\n", headers=headers)
+        assert reply.status == status
+
+
+def test_an_announced_length_is_refused_before_the_body(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /small HTTP/1.1\r\nhost: x\r\ncontent-length: 101\r\nexpect: 100-continue\r\n\r\n"
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_connection_lives_on_after_an_unread_body(server: Server) -> None:
+    connection = http.client.HTTPConnection(*server.address, timeout=5)
+    with contextlib.closing(connection):
+        connection.connect()
+        connection.auto_open = False
+        for path, status in (("/deaf", 200), ("/small", 413), ("/nowhere", 404)) * 3:
+            connection.request("POST", path, b"x" * 200_000)
+            answer = connection.getresponse()
+            assert (answer.status, len(answer.read())) == (status, int(answer.headers["content-length"]))
+
+
+# --- What was not carried over ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "dropped"),
+    [
+        ({"model": "m"}, None),
+        ({"model": "m", "n": None}, None),
+        ({"model": "m", "n": 2}, "n"),
+        ({"z": 1, "a": 1}, "a, z"),
+        (
+            {"messages": [{"role": "u", "content": "c"}, {"role": "u", "x": 1}]},
+            "messages[].role, messages[].x",
+        ),
+        ({"tools": [{"name": "t", "function": {}}]}, "tools[].function"),
+        ({"options": {"deep": {"anything": [1]}}}, None),
+        ({"weird name\r\nx: 1": 1, "é": 2}, "weird?name??x??1, ?"),
+        ({"n" * 100: 1}, "n" * 64),
+        (
+            {f"f{number:02}": 1 for number in range(30)},
+            ", ".join(f"f{n:02}" for n in range(20)) + ", and 10 more",
+        ),
+    ],
+)
+def test_fields_that_were_dropped_are_named(server: Server, body: Any, dropped: str | None) -> None:
+    reply = server.post("/part", body)
+    assert reply.status == 200
+    assert reply.header("x-dragoman-dropped") == dropped
+    logged = server.logged(reply.header("x-request-id") or "").get("dropped")
+    assert (logged is None) == (dropped is None)
+
+
+def test_a_route_that_rejects_them(server: Server) -> None:
+    assert server.post("/strict", {"model": "m"}).json == {"model": "m"}
+    reply = server.post("/strict", {"model": "m", "n": 3, "logit_bias": {}})
+    assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["logit_bias", "n"]})
+    assert "logit_bias, n" in reply.json["message"]
+    assert server.post("/strict", {"model": "m", "n": None}).status == 200
+
+
+def test_a_route_without_a_call_drops_nothing(server: Server) -> None:
+    assert server.post("/local", {"n": 1, "m": 2}).header("x-dragoman-dropped") is None
+    assert server.post("/deaf", json.dumps({"n": 1}).encode()).text == "deaf"

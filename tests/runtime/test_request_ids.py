@@ -1,0 +1,54 @@
+"""Request ids: taken from clients, made where there is none, sent on, given back and logged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import Upstream, eventually
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+routes:
+  GET /own: { respond: { body: "${ $request.id }" } }
+  GET /forged: { respond: { headers: { x-request-id: forged }, body: ok } }
+  GET /call: { call: GET up /echo, respond: { body: "${ headers.\\"x-request-id\\" }" } }
+"""
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "given", ["a", "req-1", "A.b_c:d-9", "0" * 128, "6f1c2f6e-8d0a-4a53-9d1e-3b7b1c9f2a10"]
+)
+@pytest.mark.parametrize("path", ["/own", "/call", "/nowhere", "/forged"])
+def test_an_id_is_taken(server: Server, path: str, given: str) -> None:
+    reply = server.get(path, headers={"x-request-id": given})
+    assert reply.all("x-request-id") == [given]
+    assert path not in ("/own", "/call") or reply.text == given
+    assert eventually(lambda: (given, path) in {(line["request_id"], line["path"]) for line in server.log()})
+
+
+@pytest.mark.parametrize(
+    "given", [None, "", "0" * 129, "two words", "a/b", "é", "a\tb", '"quoted"', "a,b", "{}"]
+)
+@pytest.mark.parametrize("path", ["/own", "/call"])
+def test_an_id_is_made(server: Server, path: str, given: str | None) -> None:
+    reply = server.get(path, headers={} if given is None else {"x-request-id": given})
+    (made,) = reply.all("x-request-id")
+    assert re.fullmatch("[0-9a-f]{32}", made)
+    assert reply.text == made
+    assert server.logged(made)["status_code"] == 200
+
+
+def test_ids_differ(server: Server) -> None:
+    assert len({server.get("/own").text for _ in range(50)}) == 50

@@ -1,0 +1,158 @@
+"""Credentials for upstreams: sent as the scheme has it, and never seen anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import BEHAVIOURS, Upstream
+
+CANARIES = {
+    "BEARER": "canary-bearer-1a",
+    "HEADER": "canary-header-2b",
+    "PASSWORD": "canary-password-3c:/@",
+    "USERNAME": "ann-canary",
+    "QUERY": "canary query&4d=",
+    "KEYS": "canary-client-5e",
+}
+SCHEMES = {
+    "bearer": 'auth: { bearer: "${ $env.BEARER }" }',
+    "header": 'auth: { header: { name: X-Api-Key, value: "${ $env.HEADER }" } }',
+    "basic": 'auth: { basic: { username: "${ $env.USERNAME }", password: "${ $env.PASSWORD }" } }',
+    "query": 'auth: { query: { name: key, value: "${ $env.QUERY }" } }',
+}
+UPSTREAMS = "\n".join(f'  {name}: {{ url: "${{ $env.UP }}/base", {auth} }}' for name, auth in SCHEMES.items())
+ROUTES = "\n".join(
+    f"""
+  GET /{name}/{{rest:path}}:
+    call: {{ upstream: {name}, path: "/${{ $request.params.rest }}", query: "${{ $request.query }}" }}
+    respond: {{ body: "${{ @ }}" }}"""
+    for name in [*SCHEMES, "userinfo"]
+)
+MAPPING = f"""
+dragoman: 1
+env: {{ UP: {{}}, USERINFO: {{ secret: true }}, {", ".join(f"{n}: {{ secret: true }}" for n in CANARIES)} }}
+auth: {{ bearer: "${{ $env.KEYS }}" }}
+errors:
+  body: {{ $spread: "${{ @ }}" }}
+upstreams:
+{UPSTREAMS}
+  userinfo: {{ url: "${{ $env.USERINFO }}/base" }}
+  slow: {{ url: "${{ $env.UP }}", timeout: {{ read: 200ms, total: 300ms }}, {SCHEMES["query"]} }}
+  nowhere: {{ url: "http://127.0.0.1:1", {SCHEMES["query"]} }}
+  unknown: {{ url: "http://unknown.invalid", {SCHEMES["bearer"]} }}
+routes:{ROUTES}
+  GET /slow/{{name}}: {{ call: "GET slow /${{ $request.params.name }}", respond: {{ body: "${{ @ }}" }} }}
+  GET /nowhere: {{ call: "GET nowhere /x", respond: {{ body: "${{ @ }}" }} }}
+  GET /unknown: {{ call: "GET unknown /x", respond: {{ body: "${{ @ }}" }} }}
+  POST /bad: {{ call: {{ upstream: bearer, path: /echo, body: "${{ abs(@) }}" }}, respond: {{ body: x }} }}
+""".replace('query: "${ $request.query }"', 'query: { $spread: "${ $request.query }" }')
+
+
+def _served(upstream: Upstream, values: dict[str, str]) -> Iterator[Server]:
+    userinfo = upstream.url.replace("http://", "http://bob:s%40crt-canary@")
+    env = {"UP": upstream.url, "USERINFO": userinfo, **values}
+    with dragoman_server(MAPPING, env, ("--log-level", "debug")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    yield from _served(upstream, CANARIES)
+
+
+@pytest.fixture(scope="module")
+def keyless(upstream: Upstream) -> Iterator[Server]:
+    yield from _served(upstream, {})
+
+
+KEY = {"authorization": f"Bearer {CANARIES['KEYS']}"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "value"),
+    [
+        ("bearer", "authorization", "Bearer canary-bearer-1a"),
+        ("header", "x-api-key", "canary-header-2b"),
+        ("basic", "authorization", "Basic YW5uLWNhbmFyeTpjYW5hcnktcGFzc3dvcmQtM2M6L0A="),
+        ("userinfo", "authorization", "Basic Ym9iOnNAY3J0LWNhbmFyeQ=="),
+    ],
+)
+def test_a_header_carries_the_key(server: Server, scheme: str, name: str, value: str) -> None:
+    seen = server.get(f"/{scheme}/echo", headers=KEY).json
+    assert seen["headers"][name] == value
+    assert seen["target"] == "/base/echo"
+    assert "@" not in seen["headers"]["host"]
+    assert sum("canary" in field for field in seen["headers"].values()) == (
+        name == "x-api-key" or scheme == "bearer"
+    )
+
+
+@pytest.mark.parametrize("query", ["", "?a=1", "?key=evil", "?key=evil&key=worse&a=1"])
+def test_a_query_carries_the_key_and_the_clients_own_does_not_replace_it(
+    server: Server, upstream: Upstream, query: str
+) -> None:
+    server.get(f"/query/echo{query}", headers={**KEY, "x-request-id": f"query-{len(query)}"})
+    (seen,) = upstream.seen(f"query-{len(query)}")
+    assert [value for name, value in seen.query if name == "key"] == [CANARIES["QUERY"]]
+    assert ("a", "1") in seen.query or "a=1" not in query
+
+
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_without_a_key_nothing_is_sent(keyless: Server, scheme: str) -> None:
+    seen = keyless.get(f"/{scheme}/echo").json
+    assert seen["target"] == "/base/echo"
+    assert not {"authorization", "x-api-key"} & set(seen["headers"])
+
+
+def test_the_clients_own_headers_are_not_sent_on(server: Server) -> None:
+    sent = {
+        **KEY,
+        "cookie": "session=1",
+        "x-api-key": "client",
+        "x-forwarded-for": "1.2.3.4",
+        "x-tenant": "t",
+    }
+    seen = server.get("/bearer/echo", headers=sent).json["headers"]
+    expected = {"host", "user-agent", "accept", "accept-encoding", "x-request-id", "authorization"}
+    assert set(seen) == expected
+    assert seen["authorization"] != KEY["authorization"]
+
+
+def test_cookies_of_upstreams_are_neither_kept_nor_given_on(server: Server) -> None:
+    reply = server.get("/bearer/cookie", headers=KEY)
+    assert (reply.status, reply.header("set-cookie")) == (200, None)
+    assert "cookie" not in server.get("/bearer/echo", headers=KEY).json["headers"]
+
+
+#: Behaviours that are quick to fail; the others are asked for by way of the impatient upstream.
+QUICK = [
+    name
+    for name in BEHAVIOURS
+    if not name.startswith(("hang", "drip", "half-json-hang", "informed-for", "echo"))
+]
+
+
+def test_no_secret_is_ever_told(server: Server) -> None:
+    """Successes and failures of every kind at debug level: canaries are in no line and in no answer."""
+    replies = [
+        server.get(f"/{scheme}/{name}?key=x", headers=KEY) for scheme in SCHEMES for name in QUICK[::4]
+    ]
+    replies += [server.get(f"/slow/{name}", headers=KEY) for name in ("hang", "drip", "hang-in-body", "json")]
+    replies += [server.get(path, headers=KEY) for path in ("/nowhere", "/unknown", "/none", "/bearer/%ff")]
+    replies += [
+        server.get(path, headers={"authorization": "Bearer canary-wrong"}) for path in ("/nowhere", "/x")
+    ]
+    replies += [server.post("/bad", {"canary-body": "canary"}, headers=KEY)]
+    replies += [server.request("PATCH", "/bearer/echo?key=canary-own", headers={**KEY, "cookie": "canary=1"})]
+    assert len({reply.status for reply in replies}) >= 6
+    assert not [reply for reply in replies if reply.status == 500]
+    request_id = server.get("/bearer/json?canary=1", headers=KEY).header("x-request-id")
+    assert server.logged(request_id or "")["status_code"] == 200
+    for told in [server.text(), *(f"{reply.headers}{reply.body!r}" for reply in replies)]:
+        assert "canary" not in told.replace("sk-upstream-canary", "").lower() or "canary-body" in told
+        for secret in (*CANARIES.values(), "s%40crt", "s@crt", "YW5uLWNhb", "Ym9iOnNA", "sk-upstream-canary"):
+            assert secret not in told, told
+    assert server.text().count("canary") == 0

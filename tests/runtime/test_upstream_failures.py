@@ -1,0 +1,253 @@
+"""Whatever an upstream does, its client gets the right status and body, soon, and nothing internal."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from engine.runtime.upstreams.http import MAX_CONNECTIONS
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import (
+    BEHAVIOURS,
+    Channel,
+    Seen,
+    Upstream,
+    black_hole,
+    eventually,
+    in_turn,
+    json_answer,
+    raw,
+    refusing,
+)
+
+MAPPING = """
+dragoman: 1
+env: { UP: {}, REFUSING: {}, HOLE: {} }
+upstreams:
+  up: { url: "${ $env.UP }", timeout: { connect: 300ms, read: 300ms, total: 600ms } }
+  long: { url: "${ $env.UP }", timeout: { read: 20s, total: 20s } }
+  crowd: { url: "${ $env.UP }", timeout: { connect: 200ms, read: 5s } }
+  refusing: { url: "${ $env.REFUSING }" }
+  unknown: { url: "http://unknown.invalid" }
+  hole: { url: "${ $env.HOLE }", timeout: { connect: 300ms } }
+  tls: { url: "https://localhost:${ split($env.UP, ':')[2] }", timeout: { connect: 2s, total: 2s } }
+errors:
+  body: { kind: "${ kind }", message: "${ message }", status: "${ status }", name: "${ upstream.name }" }
+routes:
+  GET /call/{name:path}: { call: "GET up /${ $request.params.name }", respond: { body: "${ @ }" } }
+  GET /head/{name}:
+    call: "HEAD up /${ $request.params.name }"
+    respond: { body: "${ to_string($upstream.status) }" }
+  GET /blind/{name}: { call: "GET up /${ $request.params.name }", respond: { body: fixed } }
+  GET /crowd: { call: GET crowd /hang/crowd, respond: { body: "${ @ }" } }
+  GET /refusing: { call: GET refusing /x, respond: { body: "${ @ }" } }
+  GET /unknown: { call: GET unknown /x, respond: { body: "${ @ }" } }
+  GET /hole: { call: GET hole /x, respond: { body: "${ @ }" } }
+  GET /tls: { call: GET tls /x, respond: { body: "${ @ }" } }
+  GET /route-timeout: { timeout: 200ms, call: GET long /hang, respond: { body: "${ @ }" } }
+  GET /call-timeout: { call: { upstream: long, path: /drip, timeout: 200ms }, respond: { body: "${ @ }" } }
+  GET /large/{name}: { call: "GET long /${ $request.params.name }", respond: { body: "${ @ }" } }
+  GET /cases/{name:path}:
+    call: "GET up /${ $request.params.name }"
+    respond:
+      - when: ${ $upstream.status == `404` }
+        status: 410
+        body: { gone: "${ error.message }" }
+      - when: ${ $upstream.status >= `500` }
+        status: 503
+        body: { shown: "${ @ }" }
+      - when: ${ $upstream.status == `401` }
+        status: 418
+        body: { shown: "${ nullable(@) }" }
+      - body: { fine: "${ ok }" }
+  GET /shaped/{name}:
+    call:
+      upstream: up
+      path: "/${ $request.params.name }"
+      response_schema: { type: object, required: [ok], properties: { ok: { const: true } } }
+    respond: { body: "${ @ }" }
+  GET /typed/{name}: { call: "GET up /${ $request.params.name }", respond: { body: "${ upper(ok) }" } }
+  GET /ordinary: { call: GET up /json, respond: { body: "${ @ }" } }
+"""
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with refusing() as closed, black_hole() as hole:
+        env = {"UP": upstream.url, "REFUSING": closed, "HOLE": hole}
+        with dragoman_server(MAPPING, env) as running:
+            yield running
+
+
+OK, BROKEN, LATE = (200, None), (502, "upstream_error"), (504, "upstream_timeout")
+
+#: Behaviour → status and kind. Every one of `BEHAVIOURS` stands here.
+OUTCOMES: dict[str, tuple[int, str | None]] = {
+    **dict.fromkeys(
+        ["echo", "json", "until-close", "chunked", "gzip", "slow-head", "slow-body", "informed"], OK
+    ),
+    **dict.fromkeys(["no-content", "null", "cookie"], OK),
+    **dict.fromkeys(
+        ["html", "text", "half-json", "half-json-short", "half-json-reset", "half-chunk"], BROKEN
+    ),
+    **dict.fromkeys(["bad-chunk", "empty", "not-modified", "nan", "huge-number", "huge-integer"], BROKEN),
+    **dict.fromkeys(["lone-surrogate", "bad-utf8", "bom", "deep", "deep-500", "events"], BROKEN),
+    **dict.fromkeys(["gzip-broken", "gzip-lie", "gzip-bomb", "close", "close-in-head", "reset"], BROKEN),
+    **dict.fromkeys(["garbage", "http-0.9", "http-9", "switching", "status-600", "status-999"], BROKEN),
+    **dict.fromkeys(["status-99", "status-text", "two-lengths", "length-negative", "unknown-coding"], BROKEN),
+    **dict.fromkeys(["header-huge", "header-nul", "header-name", "unauthorized", "forbidden"], BROKEN),
+    **dict.fromkeys(["server-error", "huge", "endless"], BROKEN),
+    **dict.fromkeys(["half-json-hang", "drip", "drip-head", "hang", "hang-in-head", "hang-in-body"], LATE),
+    "informed-for-ever": LATE,
+    "busy": (429, "rate_limited"),
+    "overloaded": (503, "upstream_unavailable"),
+    **{
+        f"status/{status}": BROKEN
+        for status in (300, 301, 302, 307, 402, 405, 409, 418, 451, 500, 501, 502, 504, 599)
+    },
+    "status/201": OK,
+    "status/400": (400, "invalid_request"),
+    "status/404": (404, "not_found"),
+    "status/413": (413, "payload_too_large"),
+    "status/422": (422, "unprocessable"),
+}
+#: Those that are large: they are let run to the limit of size instead of that of time.
+LARGE = ("huge", "endless", "gzip-bomb")
+
+
+def test_every_behaviour_has_an_outcome() -> None:
+    assert set(BEHAVIOURS) <= set(OUTCOMES)
+
+
+def test_every_behaviour_is_told_rightly_and_soon(server: Server) -> None:
+    def ask(name: str) -> tuple[str, int, str | None, bool]:
+        reply = server.get(f"/{'large' if name in LARGE else 'call'}/{name}")
+        kind = reply.json["kind"] if reply.status != 200 and reply.status != 201 else None
+        soon = reply.seconds < (5 if name in LARGE else 1.5)
+        if kind is not None:
+            assert reply.json["status"] == reply.status
+            assert reply.json["name"] in ("up", "long")
+            for internal in ("Traceback", "internal.example", "canary", "127.0.0.1", "httpx", "Error("):
+                assert internal not in f"{reply.headers}{reply.text}", name
+        return name, reply.status, kind, soon
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, OUTCOMES))
+    assert found == [(name, *outcome, True) for name, outcome in OUTCOMES.items()]
+    ordinary = server.get("/ordinary")
+    assert ordinary.json == {"ok": True}
+    assert ordinary.seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind", "within"),
+    [
+        ("/refusing", 502, "upstream_error", 1),
+        ("/unknown", 502, "upstream_error", 3),
+        ("/tls", 502, "upstream_error", 3),
+        ("/hole", 504, "upstream_timeout", 0.8),
+        ("/route-timeout", 504, "upstream_timeout", 0.7),
+        ("/call-timeout", 504, "upstream_timeout", 0.7),
+    ],
+)
+def test_no_answer_at_all(server: Server, path: str, status: int, kind: str, within: float) -> None:
+    reply = server.get(path)
+    assert (reply.status, reply.json["kind"]) == (status, kind)
+    assert reply.seconds < within
+    line = server.logged(reply.header("x-request-id") or "")
+    assert line["cause"]
+    assert line["level"] == "error"
+
+
+@pytest.mark.parametrize(("name", "value"), [("busy", "7"), ("overloaded", "9"), ("server-error", None)])
+def test_retry_after_is_passed_on(server: Server, name: str, value: str | None) -> None:
+    assert server.get(f"/call/{name}").header("retry-after") == value
+
+
+@pytest.mark.parametrize("value", ["Wed, 21 Oct 2026 07:28:00 GMT", "120"])
+def test_retry_after_of_either_form(server: Server, upstream: Upstream, value: str) -> None:
+    upstream.on("/retry", json_answer({}, 429, [("retry-after", value)]))
+    assert server.get("/call/retry").header("retry-after") == value
+
+
+@pytest.mark.parametrize("name", ["unauthorized", "forbidden"])
+def test_what_speaks_of_our_credentials_is_hidden(server: Server, name: str) -> None:
+    for path in ("call", "cases"):
+        reply = server.get(f"/{path}/{name}")
+        assert "canary" not in f"{reply.headers}{reply.text}"
+        assert reply.header("www-authenticate") is None
+    assert "sk-upstream-canary" not in server.text()
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "body"),
+    [
+        ("json", 200, {"fine": True}),
+        ("status/404", 410, {"gone": "upstream says 404"}),
+        ("status/500", 503, {"shown": {"error": {"message": "upstream says 500"}}}),
+        ("server-error", 503, {"shown": "<h1>Traceback: internal.example</h1>"}),
+        ("unauthorized", 418, {"shown": None}),
+        ("status/429", 429, None),
+        ("html", 502, None),
+    ],
+)
+def test_cases_for_failures(server: Server, name: str, status: int, body: object) -> None:
+    reply = server.get(f"/cases/{name}")
+    assert reply.status == status
+    assert body is None or reply.json == body
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/shaped/json", 200), ("/shaped/null", 502), ("/shaped/empty", 502), ("/shaped/no-content", 502),
+     ("/shaped/echo", 502), ("/typed/json", 502), ("/typed/echo", 200), ("/blind/html", 200),
+     ("/blind/empty", 200), ("/head/json", 200), ("/head/empty", 200)],
+)  # fmt: skip
+def test_answers_of_an_unexpected_shape(server: Server, path: str, status: int) -> None:
+    assert server.get(path).status == status
+
+
+def test_an_upstream_that_recovers(server: Server, upstream: Upstream) -> None:
+    upstream.on(
+        "/moody",
+        in_turn(raw(b"", "reset"), json_answer({"a": 1}, 500), raw(b"", "close"), json_answer({"ok": 1})),
+    )
+    assert [server.get("/call/moody").status for _ in range(5)] == [502, 502, 502, 200, 200]
+
+
+def test_a_connection_closed_while_idle_is_not_used_again(server: Server, upstream: Upstream) -> None:
+    async def once(channel: Channel, seen: Seen) -> None:
+        channel.keep_alive = False
+        await json_answer({"ok": True})(channel, seen)
+
+    upstream.on("/once", once)
+    for _ in range(30):
+        assert server.get("/call/once").status == 200
+        time.sleep(0.002)
+
+
+def test_many_slow_calls_do_not_stop_others(server: Server) -> None:
+    with ThreadPoolExecutor(24) as pool:
+        waiting = [pool.submit(server.get, "/call/hang") for _ in range(20)]
+        time.sleep(0.05)
+        assert server.get("/ordinary").seconds < 0.5
+        assert {each.result().status for each in waiting} == {504}
+
+
+def test_more_calls_than_connections_are_told_to_come_back(server: Server, upstream: Upstream) -> None:
+    upstream.on("/hang/crowd", raw(b"", "hang"))
+    with contextlib.ExitStack() as stack:
+        for number in range(MAX_CONNECTIONS):
+            client = stack.enter_context(server.connect())
+            client.sendall(b"GET /crowd HTTP/1.1\r\nhost: x\r\nx-request-id: crowd\r\n\r\n")
+            if number % 20 == 19:
+                assert upstream.eventually(lambda up: len(up.seen("crowd")) > number)  # noqa: B023
+        reply = server.get("/crowd")
+        assert (reply.status, reply.json["kind"]) == (503, "upstream_unavailable")
+        assert reply.header("retry-after") == "1"
+        assert server.get("/ordinary").status == 200
+    assert eventually(lambda: server.get("/ordinary").status == 200)

@@ -1,0 +1,204 @@
+"""Values are data: whatever a client puts into a body, no sink of a call lets it become structure."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_plus
+
+import pytest
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import Seen, Upstream
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }/base" } }
+routes:
+  POST /path: { call: { upstream: up, method: POST, path: "/in/${ v }/end" }, respond: { body: ok } }
+  POST /mixed: { call: { upstream: up, method: POST, path: "/in/x-${ v }.json" }, respond: { body: ok } }
+  POST /query:
+    call: { upstream: up, method: POST, path: /in, query: { q: "${ v }", r: 1 } }
+    respond: { body: ok }
+  POST /header:
+    call: { upstream: up, method: POST, path: /in, headers: { x-v: "${ v }" } }
+    respond: { body: ok }
+  POST /form: { call: { upstream: up, path: /in, form: { q: "${ v }", r: 1 } }, respond: { body: ok } }
+  POST /body: { call: { upstream: up, path: /in, body: { v: "${ v }", r: 1 } }, respond: { body: ok } }
+  POST /names:
+    call:
+      upstream: up
+      method: POST
+      path: /in
+      query: { $spread: "${ v }" }
+      headers: { $spread: "${ v }" }
+    respond: { body: ok }
+  POST /answer: { respond: { headers: { x-v: "${ v }" }, body: ok } }
+  GET /ordinary: { call: GET up /json, respond: { body: "${ @ }" } }
+"""
+PAYLOADS: list[Any] = [
+    "plain", "a\r\nx-injected: 1", "a\nb", "a\rb", "a\0b", "%0d%0ax-injected: 1", "%00", "../admin", "..",
+    "a/b", "?x=1", "#f", "a&q=2&r=3", "u:p@evil.example", "\\\\evil.example", " a b ", "héllo", "模型🦙",
+    "嘊嘍x-injected:1", "\u2028\u0085\x0b", "x" * 8192, "", None, 5, 1.5, True, ["a", "b"], {"k": "v"}, [],
+    [None], "%2e%2e%2fadmin", "HTTP/1.1\r\n\r\nGET /admin HTTP/1.1\r\nhost: x\r\n\r\n",
+    "http://evil.example/", "${ $env.UP }", "a;b=c",
+]  # fmt: skip
+SINKS = ["path", "mixed", "query", "header", "form", "body"]
+HEADERS = {
+    "host",
+    "user-agent",
+    "accept",
+    "accept-encoding",
+    "x-request-id",
+    "content-length",
+    "content-type",
+    "x-v",
+}
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_a_value_stays_in_its_place(server: Server, upstream: Upstream, sink: str) -> None:
+    for payload in PAYLOADS:
+        request_id = uuid.uuid4().hex
+        before = len(upstream.requests)
+        reply = server.post(f"/{sink}", {"v": payload}, headers={"x-request-id": request_id})
+        calls = upstream.seen(request_id)
+        assert len(upstream.requests) - before == len(calls), payload
+        assert (reply.status, len(calls)) in ((200, 1), (400, 0)), (payload, reply)
+        for seen in calls:
+            names = [name for name, _ in seen.headers]
+            assert seen.method == "POST"
+            assert len(names) == len(set(names))
+            assert set(names) <= HEADERS
+            assert seen.header("host") == upstream.url.removeprefix("http://")
+            CHECKS[sink](seen, payload)
+    assert server.get("/ordinary").seconds < 2
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _check_path(seen: Seen, payload: Any, start: str = "/base/in/", end: str = "/end") -> None:
+    assert seen.target.startswith(start)
+    assert seen.target.endswith(end)
+    value = seen.target[len(start) : len(seen.target) - len(end)]
+    assert not set(value) & set("/?#\\ \r\n")
+    assert unquote_plus(value.replace("+", "%2B")) == _text(payload)
+
+
+def _check_mixed(seen: Seen, payload: Any) -> None:
+    _check_path(seen, payload, "/base/in/x-", ".json")
+
+
+def _items(payload: Any) -> list[str]:
+    found = payload if isinstance(payload, list) else [payload]
+    return [_text(item) for item in found if item is not None]
+
+
+def _check_query(seen: Seen, payload: Any) -> None:
+    assert seen.path == "/base/in"
+    assert seen.query == [*(("q", item) for item in _items(payload)), ("r", "1")]
+
+
+def _check_form(seen: Seen, payload: Any) -> None:
+    assert seen.target == "/base/in"
+    pairs = [tuple(map(unquote_plus, pair.split("="))) for pair in seen.body.decode("ascii").split("&")]
+    assert pairs == [*(("q", item) for item in _items(payload)), ("r", "1")]
+    assert seen.header("content-type") == "application/x-www-form-urlencoded"
+
+
+def _check_header(seen: Seen, payload: Any) -> None:
+    assert seen.header("x-v") == (None if payload is None else _text(payload).strip())
+
+
+def _check_body(seen: Seen, payload: Any) -> None:
+    assert seen.target == "/base/in"
+    wanted = {"v": payload, "r": 1} if payload is not None else {"r": 1}
+    assert seen.json == ({"v": [None], "r": 1} if payload == [None] else wanted)
+
+
+CHECKS: dict[str, Any] = {
+    "path": _check_path,
+    "mixed": _check_mixed,
+    "query": _check_query,
+    "form": _check_form,
+    "header": _check_header,
+    "body": _check_body,
+}
+
+#: Which payloads each sink can carry: those that it cannot are the client's mistake.
+REFUSED = {
+    "path": {"../admin", "..", "", "%2e%2e%2fadmin"},
+    "header": {
+        "a\r\nx-injected: 1",
+        "a\nb",
+        "a\rb",
+        "a\0b",
+        "模型🦙",
+        "嘊嘍x-injected:1",
+        "\u2028\u0085\x0b",
+    },
+    "query": set(),
+    "form": set(),
+    "body": set(),
+}
+
+
+@pytest.mark.parametrize("sink", list(REFUSED))
+def test_only_what_cannot_be_carried_is_refused(server: Server, sink: str) -> None:
+    texts = [payload for payload in PAYLOADS if isinstance(payload, str) and len(payload) < 8192]
+    refused = {text for text in texts if server.post(f"/{sink}", {"v": text}).status == 400}
+    line_ends = {text for text in texts if "\r" in text} if sink == "header" else set()
+    assert refused == REFUSED[sink] | line_ends
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        ({"x-a": "1"}, 200),
+        ({"x a": "1"}, 400),
+        ({"x:a": "1"}, 400),
+        ({"a\r\nx-injected": "1"}, 400),
+        ({"é": "1"}, 400),
+        ({"": "1"}, 400),
+        (
+            {
+                "host": "evil.example",
+                "Content-Length": "1",
+                "transfer-encoding": "chunked",
+                "connection": "x",
+            },
+            200,
+        ),
+    ],
+)
+def test_names_from_a_client_are_data_too(
+    server: Server, upstream: Upstream, names: dict[str, str], status: int
+) -> None:
+    request_id = uuid.uuid4().hex
+    assert server.post("/names", {"v": names}, headers={"x-request-id": request_id}).status == status
+    calls = upstream.seen(request_id)
+    assert len(calls) == (status == 200)
+    for seen in calls:
+        assert dict(seen.query) == names
+        assert seen.header("host") == upstream.url.removeprefix("http://")
+        assert seen.header("transfer-encoding") is None
+        assert seen.header("content-length") == "0"
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_a_value_in_a_header_of_the_answer(server: Server, payload: Any) -> None:
+    reply = server.post("/answer", {"v": payload})
+    assert reply.status in (200, 400)
+    assert reply.header("x-injected") is None
+    assert reply.status == 400 or reply.text == "ok"
