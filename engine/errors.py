@@ -61,9 +61,15 @@ class Diagnostic:
 
 @dataclass(slots=True)
 class Findings:
-    """Collects diagnostics, each once, in the order of their places."""
+    """Collects diagnostics, each once, in the order of their places.
+
+    Attributes:
+        reports: how many there were, those counted that were there before: whether something is wrong with a
+            part of a mapping, told by whether this grew while it was looked at.
+    """
 
     _found: dict[tuple[str, str, str, int, int], Diagnostic] = field(default_factory=dict)
+    reports: int = 0
 
     def error(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
         self.add(Diagnostic(code, message, span, "error", hint))
@@ -72,6 +78,7 @@ class Findings:
         self.add(Diagnostic(code, message, span, "warning", hint))
 
     def add(self, diagnostic: Diagnostic) -> None:
+        self.reports += 1
         span = diagnostic.span
         place = (span.file.name, span.line, span.column)
         self._found.setdefault((diagnostic.code, diagnostic.message, *place), diagnostic)

@@ -59,10 +59,10 @@ class MappingContext:
         """A status, or the function that computes it: one expression, as with text around it it is text."""
         if isinstance(node.value, int):
             return node.value
-        found = len(self.findings)
+        reports = self.findings.reports
         compiled = self.templates.compile(node, scope, label)
         is_mixed = isinstance(node.value, str) and single_expression(node.value) is None
-        if is_mixed and len(self.findings) == found:
+        if is_mixed and self.findings.reports == reports:
             self.findings.error("bad-value", "a status is one ${ … }, without text around it", node.span)
         return compiled
 
@@ -85,9 +85,9 @@ class MappingContext:
 
     def text(self, node: Node, label: str, secrets: bool = True) -> str | None:
         """A text that is evaluated at load: empty where it gives nothing, None where there is a finding."""
-        found = len(self.findings)
+        reports = self.findings.reports
         value: Any = self.environment.evaluate(node, label, secrets)
-        if len(self.findings) > found:
+        if self.findings.reports > reports:
             return None
         if value is ABSENT:
             return ""

@@ -62,8 +62,11 @@ class Environment:
 
     def evaluate(self, node: Node, label: str, secrets: bool = True) -> Any:
         """The value of a template at load, or `ABSENT`; what fails is a finding."""
+        reports = self.findings.reports
         variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
         compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables), label)
+        if self.findings.reports > reports:
+            return ABSENT
         try:
             return compiled.function(None, _NoExchange())
         except (EvaluationError, ExchangeError) as error:
@@ -105,9 +108,9 @@ def resolve(
     environment.unsound |= declared(mapping, "vars").keys() - mapping.vars.keys()
     environment.vars |= dict.fromkeys(environment.unsound)
     for name, node in mapping.vars.items():
-        found = len(findings)
+        reports = findings.reports
         value = _var(node, environment)
-        if len(findings) > found:
+        if findings.reports > reports:
             environment.unsound.add(name)
         environment.vars[name] = None if value is ABSENT else value
         compiler.names[f"vars_{name}"] = environment.vars[name]

@@ -13,7 +13,7 @@ from engine.compile.sources import Source, declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
-from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, RoutePlan, RouteTree
+from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, RouteTree
 from engine.source import Node
 from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
