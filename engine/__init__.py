@@ -3,7 +3,7 @@
 The names below are all that the command line, or any other program, needs of it.
 """
 
-from engine.compile import Source, compile_set, load, source_files
+from engine.compile import compile_set, load, source_files
 from engine.errors import Diagnostic, DragomanError, ExchangeError, Findings, MappingError
 from engine.functions import FUNCTIONS
 from engine.plan import MappingPlan, PlanSet, RoutePlan
@@ -22,7 +22,6 @@ __all__ = [
     "Mismatch",
     "PlanSet",
     "RoutePlan",
-    "Source",
     "SuiteResult",
     "SuiteRun",
     "Unreached",

@@ -22,6 +22,7 @@ from engine.values import TYPE_NAMES
 
 _SPANS: Final = "__spans__"
 _INDENT: Final = " "
+_REPLY = re.compile(r"\bp\b|\bx\.reply_body\b")
 
 #: Lines in one function; templates that use each other could otherwise grow without bound.
 MAX_LINES: Final = 20_000
@@ -59,11 +60,12 @@ NULL: Final = Atom("None", "null", is_constant=True)
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A generated function `(payload, context) → value`, its source, and which fields of the client's body
-    it reads."""
+    it reads. `reads_reply`: it may read the upstream's body."""
 
     function: Callable[[Any, Any], Any]
     source: str
     reads: frozenset[Path]
+    reads_reply: bool = False
 
 
 class Writer:
@@ -188,7 +190,8 @@ class Writer:
         namespace = {**self.names, _SPANS: self._spans}
         exec(code, namespace)
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        return Compiled(namespace["template"], source, frozenset(self.reads))
+        reads_reply = any(_REPLY.search(line) for line in self._lines)
+        return Compiled(namespace["template"], source, frozenset(self.reads), reads_reply)
 
 
 def place(traceback: TracebackType | None) -> Span | None:

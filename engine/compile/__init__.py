@@ -4,7 +4,7 @@ Contract: `load` and `compile_set` never raise for what stands in a file; they r
 that an author sees all of them at once. No I/O but reading the files that mappings name.
 """
 
-from engine.compile.sources import Source, load, source_files
+from engine.compile.sources import load, source_files
 from engine.compile.whole import compile_set
 
-__all__ = ["Source", "compile_set", "load", "source_files"]
+__all__ = ["compile_set", "load", "source_files"]

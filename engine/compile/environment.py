@@ -39,7 +39,6 @@ class Environment:
     """
 
     compiler: TemplateCompiler
-    directory: Path
     findings: Findings
     specs: Mapping[str, EnvSpec]
     env: dict[str, str | None] = field(default_factory=dict)
@@ -86,14 +85,13 @@ class _NoExchange:
 
 def resolve(
     mapping: MappingSpec,
-    directory: Path,
     environ: Mapping[str, str],
     compiler: TemplateCompiler,
     findings: Findings,
     strict: bool,
 ) -> Environment:
     """Evaluate `env` and `vars`. A missing required variable is an error if `strict`, else a warning."""
-    environment = Environment(compiler, directory, findings, mapping.env)
+    environment = Environment(compiler, findings, mapping.env)
     names = mapping.document.original.get("env")
     for name in names if isinstance(names, dict | list) else ():
         if not isinstance(name, str):
@@ -162,7 +160,7 @@ def _file(node: Node, environment: Environment) -> Any:
     if not isinstance(path, str):
         environment.findings.error("bad-value", "'$file' takes a path", node.span)
         return None
-    file = environment.directory / path
+    file = Path(node.document.file.name).parent / path
     content = loader.read_bytes(file, environment.findings, node.span)
     if content is None:
         return None

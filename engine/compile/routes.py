@@ -16,7 +16,7 @@ from engine.plan import CallPlan, CasePlan, PathPart, ReadTree, RoutePlan, Upstr
 from engine.schema import BodySchema, BodySchemaError, body_schema
 from engine.source import Node, Path
 from engine.spec import CallSpec, CaseSpec, RouteSpec
-from engine.templates import is_static, split
+from engine.templates import split
 
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 _BODY_METHODS = ("POST", "PUT", "PATCH")
@@ -55,7 +55,7 @@ class _RouteCompiler:
             schema=schema,
             reads=read_tree(self.reads),
             reads_body=bool(self.reads) or schema is not None or self._may_drop(),
-            reads_reply=route.call is not None and self._reads_reply(),
+            reads_reply=route.call is not None and self._reads_reply(cases),
             rejects_dropped=route.dropped == "reject",
             timeout=self.context.seconds(route.timeout, None),
             call=call,
@@ -174,15 +174,10 @@ class _RouteCompiler:
             self.reads |= status.reads
         return status
 
-    def _reads_reply(self) -> bool:
-        """Whether any answer needs the upstream's body parsed; asked broadly, as parsing is also a check."""
-        values = [
-            part.value
-            for case in self.route.respond
-            for part in (case.when, case.status, case.headers, case.body)
-            if part is not None
-        ]
-        return not all(is_static(value) for value in values)
+    def _reads_reply(self, cases: Iterable[CasePlan]) -> bool:
+        """Whether any answer needs the upstream's body parsed."""
+        parts = (part for case in cases for part in (case.when, case.status, case.headers, case.body))
+        return any(isinstance(part, Compiled) and part.reads_reply for part in parts)
 
     # Common
 

@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,15 +22,10 @@ LANGUAGE: Final = 1
 SUFFIXES: Final = (".yaml", ".yml")
 TEST_SUFFIXES: Final = (".test.yaml", ".test.yml")
 
+_OWN_KEYS = re.compile(rb"^[\"']?(dragoman|routes|upstreams|cases)[\"']?\s*:", re.MULTILINE)
+_BEGINNING: Final = 1 << 20
+
 _KEY_LIKE = re.compile(r"\b(sk|pk|rk|ghp|gho|xox[abp]|AIza|hf)[-_][A-Za-z0-9_-]{16,}")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A mapping ready to be compiled: its spec, with what it includes, and where its file lies."""
-
-    spec: MappingSpec
-    directory: Path
 
 
 def source_files(paths: Iterable[str], findings: Findings, tests: bool = False) -> list[Path]:
@@ -70,7 +65,7 @@ def _in_directory(directory: Path, tests: bool) -> Iterator[Path]:
         directories[:] = sorted(name for name in directories if not name.startswith("."))
         for name in sorted(names):
             file = Path(root, name)
-            if not name.startswith(".") and _is_wanted(file, tests):
+            if not name.startswith(".") and _is_wanted(file, tests) and _is_ours(file):
                 yield file
 
 
@@ -82,20 +77,34 @@ def _beside(mapping: Path) -> Iterator[Path]:
             yield file
 
 
+def _is_ours(file: Path) -> bool:
+    """Whether a file that was merely met in a directory is a mapping or a suite, as against other YAML.
+
+    What cannot be read counts as ours: reading it then says why.
+    """
+    if not file.is_file():
+        return True
+    try:
+        with file.open("rb") as stream:
+            return bool(_OWN_KEYS.search(stream.read(_BEGINNING)))
+    except OSError:
+        return True
+
+
 def _is_wanted(file: Path, tests: bool) -> bool:
     if not file.name.endswith(SUFFIXES):
         return False
     return file.name.endswith(TEST_SUFFIXES) == tests
 
 
-def load(files: Iterable[Path], findings: Findings) -> list[Source]:
+def load(files: Iterable[Path], findings: Findings) -> list[MappingSpec]:
     """Read mapping files with all they include. A file that cannot be read is a finding, and left out."""
-    sources = []
+    mappings = []
     for file in files:
         mapping = _read(file, findings)
         if mapping is not None:
-            sources.append(Source(_with_included(mapping, file, findings), file.parent))
-    return sources
+            mappings.append(_with_included(mapping, file, findings))
+    return mappings
 
 
 def _read(file: Path, findings: Findings, name: str | None = None) -> MappingSpec | None:

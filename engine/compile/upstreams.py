@@ -39,8 +39,15 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     if parts is None:
         return replace(NOWHERE, name=name)
     credentials = _url_credentials(context, spec.url, parts) or credentials
-    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return UpstreamPlan(name, origin, None, parts.path.rstrip("/"), headers, credentials, timeouts)
+    base = literal_path(parts.path.rstrip("/"))
+    return UpstreamPlan(name, _origin(parts), None, base, headers, credentials, timeouts)
+
+
+def _origin(parts: SplitResult) -> str:
+    """`scheme://host:port`, the host as it goes over the wire (RFC 3490 for names that are not ASCII)."""
+    host = (parts.hostname or "").encode("idna").decode() if not parts.netloc.isascii() else parts.hostname
+    host = f"[{host}]" if host and ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port is not None else "")
 
 
 def _split(context: MappingContext, node: Node, url: str) -> SplitResult | None:
@@ -49,6 +56,7 @@ def _split(context: MappingContext, node: Node, url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         problem = _problem(parts, url)
+        _origin(parts)
     except ValueError:
         problem = "this is no URL: its host or port cannot be"
     if problem is None:
@@ -68,6 +76,8 @@ def _problem(parts: SplitResult, url: str) -> str | None:
         return "the URL names no host, or holds white space or a backslash"
     if parts.port == 0:
         return "port 0 cannot be called"
+    if any(segment in (".", "..") for segment in unquote(parts.path).split("/")):
+        return "the URL's path has a dot segment"
     if parts.query or parts.fragment:
         return "the URL of an upstream has no query and no fragment; put parameters under auth or query"
     return None

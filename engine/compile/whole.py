@@ -9,7 +9,7 @@ from engine.auth import BearerKeys
 from engine.compile import environment as load_time
 from engine.compile.context import MappingContext
 from engine.compile.routes import compile_route
-from engine.compile.sources import Source, declared
+from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
@@ -18,11 +18,12 @@ from engine.source import Node
 from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
 
+_KEY = re.compile(r"[\x21-\x7e]+\Z")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
 
 
 def compile_set(
-    sources: Sequence[Source],
+    mappings: Sequence[MappingSpec],
     environ: Mapping[str, str],
     findings: Findings,
     *,
@@ -32,7 +33,7 @@ def compile_set(
     """Compile mappings that are loaded.
 
     Args:
-        sources: what `load` gave.
+        mappings: what `load` gave.
         environ: the environment that `env` reads.
         findings: receives what is wrong; the plans can be served only where there is no error in it.
         served_together: to be served by one process, as against merely met by one `validate`: then routes
@@ -41,14 +42,13 @@ def compile_set(
     """
     plans: dict[str, MappingPlan] = {}
     tree = RouteTree()
-    for source in sources:
-        if not source.spec.routes and "routes" not in source.spec.document.original:
-            _compile(source, environ, findings, served_together, coverage)
-            continue
-        plan = _compile(source, environ, findings, served_together, coverage)
+    for spec in mappings:
+        plan = _compile(spec, environ, findings, served_together, coverage)
+        if "routes" not in spec.document.original:
+            continue  # it is for others to include
         if plan.name in plans:
             message = f"another mapping is named '{plan.name}' too"
-            place = (source.spec.node.get("name") or source.spec.node).span
+            place = (spec.node.get("name") or spec.node).span
             (findings.error if served_together else findings.warning)("duplicate-name", message, place)
         plans.setdefault(plan.name, plan)
         _add_routes(tree, plan, findings, served_together)
@@ -71,15 +71,14 @@ def _add_routes(tree: RouteTree, plan: MappingPlan, findings: Findings, served_t
 
 
 def _compile(
-    source: Source,
+    spec: MappingSpec,
     environ: Mapping[str, str],
     findings: Findings,
     strict: bool,
     coverage: Coverage | None,
 ) -> MappingPlan:
-    spec = source.spec
     templates = TemplateCompiler(findings, _named(spec), spec.document.file.name, coverage)
-    environment = load_time.resolve(spec, source.directory, environ, templates, findings, strict)
+    environment = load_time.resolve(spec, environ, templates, findings, strict)
     context = MappingContext(spec, environment, templates, findings)
     upstreams = {name: compile_upstream(context, name, u) for name, u in spec.upstreams.items()}
     keys = _keys(context, spec.auth)
@@ -126,7 +125,11 @@ def _prefix(context: MappingContext, node: Node | None) -> str:
 
 def _keys(context: MappingContext, node: Node | None) -> BearerKeys:
     bearer = node.get("bearer") if node is not None else None
-    return BearerKeys(context.texts(bearer, "auth.bearer") if bearer is not None else ())
+    keys = context.texts(bearer, "auth.bearer") if bearer is not None else ()
+    if bearer is not None and not all(_KEY.match(key) for key in keys):
+        message = "a key has a character that no Authorization header can carry"
+        context.findings.error("bad-value", message, bearer.span)
+    return BearerKeys(keys)
 
 
 def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:

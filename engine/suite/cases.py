@@ -12,7 +12,6 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
 from engine.codegen import Atom
-from engine.compile import Source
 from engine.compile.environment import Environment
 from engine.compile.sources import declared
 from engine.compile.upstreams import literal_path
@@ -21,6 +20,7 @@ from engine.expressions import Record, Scope
 from engine.messages import EMPTY, JSON, TEXT, Content, Headers, Inbound, UpstreamReply
 from engine.plan import PlanSet
 from engine.source import Node
+from engine.spec import MappingSpec
 from engine.suite import spec
 from engine.suite.expectations import Expectation, Fields, Scalar, literal
 from engine.suite.notation import ExpectationCompiler
@@ -75,10 +75,10 @@ class CaseCompiler:
     """Makes one case."""
 
     def __init__(
-        self, case: spec.CaseSpec, source: Source, environment: Environment, findings: Findings
+        self, case: spec.CaseSpec, mapping: MappingSpec, environment: Environment, findings: Findings
     ) -> None:
         self.spec = case
-        self.upstreams = declared(source.spec, "upstreams")
+        self.upstreams = declared(mapping, "upstreams")
         self.findings = findings
         file, names = case.node.document.file.name, environment.compiler.names
         templates = TemplateCompiler(findings, file=file, names=names)

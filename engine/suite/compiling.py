@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from engine import loader, schema
-from engine.compile import Source, compile_set, load
+from engine.compile import compile_set, load
 from engine.compile import environment as load_time
 from engine.compile.environment import Environment
 from engine.compile.sources import declared
 from engine.errors import Findings, suggestion
 from engine.plan import PlanSet
 from engine.source import Span
+from engine.spec import MappingSpec
 from engine.suite import spec
 from engine.suite.cases import Case, CaseCompiler
 from engine.templates import Coverage, TemplateCompiler
@@ -62,16 +63,16 @@ class _SuiteCompiler:
 
     def run(self) -> None:
         self._check_names()
-        source = self._source()
-        if source is None:
+        mapping = self._load_mapping()
+        if mapping is None:
             return
-        self._check_env(source)
+        self._check_env(mapping)
         for case in self.spec.cases:
-            plans, environment = self._compile(source, {**self.spec.env, **case.env})
-            compiled = CaseCompiler(case, source, environment, self.findings).compile(plans)
+            plans, environment = self._compile(mapping, {**self.spec.env, **case.env})
+            compiled = CaseCompiler(case, mapping, environment, self.findings).compile(plans)
             self.suite.cases.append(compiled)
         if not self.spec.cases:
-            self._compile(source, self.spec.env)
+            self._compile(mapping, self.spec.env)
 
     def _check_names(self) -> None:
         places: dict[str, Span] = {}
@@ -84,15 +85,15 @@ class _SuiteCompiler:
 
     # The mapping
 
-    def _source(self) -> Source | None:
+    def _load_mapping(self) -> MappingSpec | None:
         """The mapping of the suite; of its findings only errors matter here."""
         path = self._mapping_file()
         if path is None:
             return None
         found = Findings()
-        sources = load([path], found)
+        mappings = load([path], found)
         self._take_errors(found)
-        return sources[0] if sources else None
+        return mappings[0] if mappings else None
 
     def _mapping_file(self) -> Path | None:
         node = self.spec.mapping
@@ -114,14 +115,14 @@ class _SuiteCompiler:
             self.findings.error("file-unreadable", message, Span(self.spec.node.span.file, 1, 1), hint)
         return found
 
-    def _compile(self, source: Source, env: Mapping[str, str | None]) -> tuple[PlanSet, Environment]:
+    def _compile(self, mapping: MappingSpec, env: Mapping[str, str | None]) -> tuple[PlanSet, Environment]:
         environ = {name: value for name, value in env.items() if value is not None}
         key = tuple(sorted(environ.items()))
         if key not in self._compiled:
             found = Findings()
-            plans = compile_set([source], environ, found, coverage=self.suite.coverage)
+            plans = compile_set([mapping], environ, found, coverage=self.suite.coverage)
             self._take_errors(found)
-            self._compiled[key] = (plans, _environment(source, environ))
+            self._compiled[key] = (plans, _environment(mapping, environ))
         return self._compiled[key]
 
     def _take_errors(self, found: Findings) -> None:
@@ -132,8 +133,8 @@ class _SuiteCompiler:
                     diagnostic = replace(diagnostic, hint=f"set it under 'env' in {self.suite.file}")
                 self.findings.add(diagnostic)
 
-    def _check_env(self, source: Source) -> None:
-        known = declared(source.spec, "env")
+    def _check_env(self, mapping: MappingSpec) -> None:
+        known = declared(mapping, "env")
         for node in (self.spec.node, *(case.node for case in self.spec.cases)):
             env = node.get("env")
             for name, value in env.items() if env else ():
@@ -142,7 +143,7 @@ class _SuiteCompiler:
                     self.findings.error("unknown-variable", message, value.key_span, suggestion(name, known))
 
 
-def _environment(source: Source, environ: Mapping[str, str]) -> Environment:
+def _environment(mapping: MappingSpec, environ: Mapping[str, str]) -> Environment:
     """The values of `$env` and `$vars`, for expectations; what is wrong with them has been found."""
-    templates = TemplateCompiler(Findings(), source.spec.templates, source.spec.document.file.name)
-    return load_time.resolve(source.spec, source.directory, environ, templates, Findings(), strict=False)
+    templates = TemplateCompiler(Findings(), mapping.templates, mapping.document.file.name)
+    return load_time.resolve(mapping, environ, templates, Findings(), strict=False)
