@@ -32,7 +32,7 @@ types: $(VENV)/.dev
 check: lint types test
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/transform.py
+	$(BIN)/python benchmarks/transform.py --check
 
 install: $(VENV)/.serve
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 
 import click
 
 from cli import render
-from engine import FUNCTIONS
+from engine import FUNCTIONS, Example
 
 
 @click.command("functions", short_help="List the functions of expressions.")
@@ -41,5 +42,12 @@ def _explain(name: str) -> None:
     for line in function.description.splitlines():
         render.line(f"  {line}" if line else "")
     for example in function.examples:
-        render.line(f"  {example}", style="cyan")
+        render.line(f"  {example.expression} => {_outcome(example)}", style="cyan")
     render.line("")
+
+
+def _outcome(example: Example) -> str:
+    """What an example gives, as JSON, or how it fails."""
+    if example.failure is None:
+        return json.dumps(example.value, ensure_ascii=False)
+    return f"a failure of kind {example.failure}" if example.failure else "an error"

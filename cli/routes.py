@@ -37,7 +37,9 @@ def run(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) 
     if output_format == "json":
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
-        render.table(("METHOD", "PATH", "CALLS", "KEY", "MAPPING", "SUMMARY"), (tuple(r.values()) for r in rows))
+        render.table(
+            ("METHOD", "PATH", "CALLS", "KEY", "MAPPING", "SUMMARY"), (tuple(r.values()) for r in rows)
+        )
     if findings.has_errors:
         render.line("some of these files have errors; see 'dragoman validate'", stderr=True, style="red")
     return 1 if findings.has_errors else 0

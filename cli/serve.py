@@ -87,8 +87,7 @@ def run(paths: tuple[str, ...], host: str, port: int, env_files: tuple[str, ...]
 def _announce(plans: PlanSet, url: str) -> None:
     routes = sum(len(mapping.routes) for mapping in plans.mappings.values())
     render.line(
-        f"Dragoman serves {render.count(routes, 'route')} of "
-        f"{', '.join(plans.mappings)} at {url}",
+        f"Dragoman serves {render.count(routes, 'route')} of {', '.join(plans.mappings)} at {url}",
         stderr=True,
         style="green",
     )

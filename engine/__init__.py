@@ -5,7 +5,7 @@ The names below are all that the command line, or any other program, needs of it
 
 from engine.compile import compile_set, load, source_files
 from engine.errors import Diagnostic, DragomanError, ExchangeError, Findings, MappingError
-from engine.functions import FUNCTIONS
+from engine.functions import FUNCTIONS, Example
 from engine.plan import MappingPlan, PlanSet, RoutePlan
 from engine.resources import distribution_version, schema_text, shipped_mappings
 from engine.suite import CaseResult, Mismatch, SuiteResult, SuiteRun, Unreached, run_suites
@@ -15,6 +15,7 @@ __all__ = [
     "CaseResult",
     "Diagnostic",
     "DragomanError",
+    "Example",
     "ExchangeError",
     "Findings",
     "MappingError",

@@ -237,6 +237,8 @@ def unread(value: Any, tree: ReadTree, path: str = "") -> Iterator[str]:
         return
     branches = tree if isinstance(tree, dict) else {}
     if type(value) is dict:
+        if "*" in branches:
+            return  # its pairs are gone through, keys and all
         for key, item in value.items():
             below = f"{path}.{key}" if path else key
             if key in branches:

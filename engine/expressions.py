@@ -537,9 +537,7 @@ class Emitter:
         except ValueError as error:
             return self._error("bad-regex", f"not a regular expression of RE2: {error}", tree).source
 
-    def _check(
-        self, function: Function, position: int, parameter: Parameter, atom: Atom, tree: Tree
-    ) -> None:
+    def _check(self, function: Function, position: int, parameter: Parameter, atom: Atom, tree: Tree) -> None:
         """A finding where the argument's type is known and wrong, a test where it is not known."""
         if not parameter.types or (atom.kind in parameter.types and not parameter.items):
             return
@@ -550,9 +548,7 @@ class Emitter:
         elif not atom.is_constant:
             self._check_at_run_time(function, position, parameter, atom)
 
-    def _check_at_run_time(
-        self, function: Function, position: int, parameter: Parameter, atom: Atom
-    ) -> None:
+    def _check_at_run_time(self, function: Function, position: int, parameter: Parameter, atom: Atom) -> None:
         types = [python for name in sorted(parameter.types) for python in _PYTHON_TYPES[name]]
         test = _type_test(atom.source, types)
         if parameter.items:

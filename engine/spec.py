@@ -220,7 +220,9 @@ def _route(key: str, node: Node) -> RouteSpec:
         path=path.strip(),
         summary=_value(node, "summary"),
         auth=_value(node, "auth"),
-        request=RequestSpec(request, request.get("schema"), _value(request, "max_bytes")) if request else None,
+        request=RequestSpec(request, request.get("schema"), _value(request, "max_bytes"))
+        if request
+        else None,
         dropped=_value(node, "dropped", "report"),
         timeout=node.get("timeout"),
         call=_call(call) if call else None,

@@ -1,7 +1,7 @@
 """The documents hold: every mapping in them is valid, every command in them prints what they say.
 
-A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, the lines below one are
-its output, to the letter; a command with no line below it may print what it likes. `make serve` and
+A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, the lines below one
+are its output, to the letter; a command with no line below it may print what it likes. `make serve` and
 `dragoman serve` are started and kept running until the document ends, at a free port.
 """
 

@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, which library lives where, and that all of it is documented."""
+"""The rules of the house: who may import whom, which library lives where, that all of it is documented."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def _module(module: str, name: str) -> str:
 
 def room_of(module: str) -> int | None:
     """The room of a module: the longest name that it is, or lies below."""
-    fitting = [room for room in ROOMS if module == room or (module.startswith(room + ".") and room != "engine")]
+    fitting = [
+        room for room in ROOMS if module == room or (module.startswith(room + ".") and room != "engine")
+    ]
     return ROOMS.index(max(fitting, key=len)) if fitting else None
 
 

@@ -106,9 +106,7 @@ class MappingContext:
 
 
 def _request(params: Mapping[str, str]) -> Record:
-    path_params: dict[str, Variable] = {
-        name: Atom(f"x.params[{name!r}]", "string") for name in params
-    }
+    path_params: dict[str, Variable] = {name: Atom(f"x.params[{name!r}]", "string") for name in params}
     return Record(
         {
             "id": Atom("x.inbound.request_id", "string"),

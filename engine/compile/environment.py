@@ -22,9 +22,7 @@ from engine.values import ABSENT, TYPE_NAMES
 _VERSION = distribution_version()
 _DRAGOMAN = Record({"version": Atom(repr(_VERSION), "string", is_constant=True, constant=_VERSION)})
 _LATER = Withheld("unknown-variable", "there is no request yet where this is evaluated: at load")
-_SECRET = Withheld(
-    "secret-exposed", "this variable is secret; only auth, url and what calls send may use it"
-)
+_SECRET = Withheld("secret-exposed", "this variable is secret; only auth, url and what calls send may use it")
 
 
 @dataclass(slots=True)

@@ -225,4 +225,3 @@ def read_tree(paths: Iterable[Path]) -> ReadTree:
         if isinstance(branch, dict):
             branch[path[-1]] = True
     return tree
-

@@ -181,9 +181,7 @@ def _include(node: Node, file: Path, findings: Findings, chain: tuple[Path, ...]
 def _merged_errors(base: ErrorsSpec | None, own: ErrorsSpec | None) -> ErrorsSpec | None:
     if base is None or own is None:
         return own or base
-    return ErrorsSpec(
-        own.node, own.status or base.status, own.headers or base.headers, own.body or base.body
-    )
+    return ErrorsSpec(own.node, own.status or base.status, own.headers or base.headers, own.body or base.body)
 
 
 def declared(mapping: MappingSpec, section: str) -> Mapping[str, object]:

@@ -203,5 +203,3 @@ def _cycle(plans: Mapping[str, MappingPlan], start: str, following: str) -> list
 def _called(plan: MappingPlan | None) -> Iterable[str]:
     upstreams = plan.upstreams.values() if plan is not None else ()
     return (upstream.mapping for upstream in upstreams if upstream.mapping is not None)
-
-

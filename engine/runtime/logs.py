@@ -111,9 +111,7 @@ def abandoned(inbound: Inbound, match: Match, started_ns: int) -> None:
 
 def unforeseen(exchange: Exchange, error: Exception) -> None:
     """A defect of the engine's own: type and frames, but no text of the exception, which may be payload."""
-    structlog.get_logger().error(
-        "unforeseen", request_id=exchange.inbound.request_id, **_defect(error)
-    )
+    structlog.get_logger().error("unforeseen", request_id=exchange.inbound.request_id, **_defect(error))
 
 
 def _defect(error: BaseException) -> dict[str, Any]:

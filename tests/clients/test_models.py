@@ -1,5 +1,8 @@
-"""Models listed by the official clients, over real sockets: `ollama` through ollama-over-openai, `openai` through
-openai-over-ollama, each before a loopback upstream that answers well, badly, late or not at all."""
+"""Models listed by the official clients, over real sockets.
+
+`ollama` goes through ollama-over-openai and `openai` through openai-over-ollama, each before a loopback
+upstream that answers well, badly, late or not at all.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,10 @@ def test_ollama_sees_what_is_loaded(front: Server) -> None:
 
 
 def test_ollama_is_told_of_an_unknown_model(front: Server) -> None:
-    with ollama_client(front) as client, pytest.raises(ollama.ResponseError, match="'nope' not found") as caught:
+    with (
+        ollama_client(front) as client,
+        pytest.raises(ollama.ResponseError, match="'nope' not found") as caught,
+    ):
         client.show("nope")
     assert caught.value.status_code == 404
 
@@ -203,7 +209,11 @@ def failing() -> Iterator[tuple[Upstream, Server]]:
 def mapping_files() -> dict[str, Path]:
     """The two mappings and what they include, by names that lie in one folder."""
     folder = Path(shipped_mappings()["demo"]).parent
-    files = [folder / "openai-over-ollama.yaml", folder / "ollama-over-openai.yaml", *folder.glob("shared/*.yaml")]
+    files = [
+        folder / "openai-over-ollama.yaml",
+        folder / "ollama-over-openai.yaml",
+        *folder.glob("shared/*.yaml"),
+    ]
     return {file.name: file for file in files}
 
 
@@ -238,7 +248,10 @@ def test_both_are_told_of_an_upstream_that_is_down() -> None:
         with dragoman_server(Path(shipped_mappings()["demo"]).parent, environ) as server:
             with ollama_client(server) as client, pytest.raises(ollama.ResponseError) as told:
                 client.list()
-            assert (told.value.status_code, told.value.error) == (502, "the upstream 'openai' cannot be reached")
+            assert (told.value.status_code, told.value.error) == (
+                502,
+                "the upstream 'openai' cannot be reached",
+            )
             with openai_client(server) as other, pytest.raises(openai.InternalServerError) as caught:
                 other.models.list()
             assert caught.value.status_code == 502

@@ -97,7 +97,9 @@ def test_a_url_is_taken_apart(tmp_path: Path, url: str, origin: str, base: str) 
     assert (upstream.origin, upstream.base_path) == (origin, base)
 
 
-@pytest.mark.parametrize("url", ["http://\u0640\u3002.x..y", "http://h/a/../b", "http://h/%2e%2e/b", "http://h:99999"])
+@pytest.mark.parametrize(
+    "url", ["http://\u0640\u3002.x..y", "http://h/a/../b", "http://h/%2e%2e/b", "http://h:99999"]
+)
 def test_a_url_that_leads_nowhere_is_a_finding(tmp_path: Path, url: str) -> None:
     _, findings = upstream_at(tmp_path, url)
     assert codes(findings) == ["bad-url"]
@@ -119,11 +121,11 @@ def test_a_key_that_no_header_carries_is_a_finding(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("respond", "reads"),
     [
-        ("body: done", False),
+        ("{ body: done }", False),
         ("{ status: '${ $upstream.status }', body: ok }", False),
         ("{ headers: { x-a: '${ $upstream.headers.etag }' } }", False),
-        ("body: '${ id }'", True),
-        ("body: '${ $upstream.body.id }'", True),
+        ("{ body: '${ id }' }", True),
+        ("{ body: '${ $upstream.body.id }' }", True),
         ("[{ when: '${ ok }', body: a }, { body: b }]", True),
     ],
 )
@@ -131,7 +133,7 @@ def test_an_answer_is_parsed_only_where_it_is_read(tmp_path: Path, respond: str,
     file = tmp_path / "m.yaml"
     file.write_text(
         "dragoman: 1\nupstreams: { u: { url: 'http://h' } }\n"
-        f"routes:\n  GET /x:\n    call: GET u /x\n    respond: {respond if respond[0] in '[{' else '{' + respond + '}'}\n"
+        f"routes:\n  GET /x:\n    call: GET u /x\n    respond: {respond}\n"
     )
     plans, findings = plans_of(file)
     assert codes(findings) == []

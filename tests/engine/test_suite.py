@@ -747,9 +747,7 @@ COVERING = """
 
 
 def unreached(result: SuiteRun) -> list[str]:
-    return [
-        f"{Path(u.span.file.name).name}:{u.span.line}:{u.span.column} {u.what}" for u in result.unreached
-    ]
+    return [f"{Path(u.span.file.name).name}:{u.span.line}:{u.span.column} {u.what}" for u in result.unreached]
 
 
 def test_what_no_case_has_reached_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,177 @@
+"""The commands that are no suite and no server: what they print, and with which status they end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from engine import FUNCTIONS, schema_text
+from tests.support.server import dragoman_server
+from tests.support.upstream import refusing
+
+COMMANDS = sorted(main.commands)
+MAPPING = """
+dragoman: 1
+upstreams: { shop: { url: "${ $env.SHOP_URL }" } }
+env: { SHOP_URL: { default: "http://localhost:9000" }, KEYS: { secret: true } }
+auth: { bearer: "${ $env.KEYS }" }
+routes:
+  GET /items: { summary: All items., call: GET shop /items, respond: { body: "${ items }" } }
+  GET /health: { auth: none, respond: { body: ok } }
+"""
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, arguments, env=env)
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Path:
+    file = tmp_path / "shop.yaml"
+    file.write_text(MAPPING)
+    return file
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_reads_like_a_manual(name: str) -> None:
+    command = main.commands[name]
+    shown = run(name, "--help")
+    assert shown.exit_code == 0
+    assert command.help
+    assert len(command.help) > 80, "help says what the command does, not only its name"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and "--help" not in parameter.opts:
+            assert parameter.help, f"--{parameter.name} has no help"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_variable(name: str) -> None:
+    for parameter in main.commands[name].params:
+        if isinstance(parameter, click.Option):
+            assert str(parameter.envvar).startswith("DRAGOMAN_"), f"{name} --{parameter.name}"
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    for arguments in (
+        ["validate"],
+        ["serve"],
+        ["nothing"],
+        ["serve", "x", "--port", "70000"],
+        ["schema", "x"],
+    ):
+        assert run(*arguments).exit_code == 2, arguments
+
+
+def test_the_version_is_told() -> None:
+    assert run("--version").output.startswith("dragoman, version ")
+
+
+def test_check_is_validate(mapping: Path) -> None:
+    assert (
+        run("check", str(mapping)).output == run("validate", str(mapping)).output == "1 file: no findings\n"
+    )
+
+
+def test_routes_are_a_table(mapping: Path) -> None:
+    shown = run("routes", str(mapping), env={"KEYS": "one"})
+    assert shown.output == (
+        "METHOD  PATH     CALLS  KEY     MAPPING  SUMMARY\n"
+        "GET     /items   shop   bearer  shop     All items.\n"
+        "GET     /health                 shop\n"
+    )
+
+
+def test_routes_are_json(mapping: Path) -> None:
+    rows = json.loads(run("routes", str(mapping), "--format", "json").output)
+    assert [(row["method"], row["path"], row["calls"]) for row in rows] == [
+        ("GET", "/items", "shop"),
+        ("GET", "/health", ""),
+    ]
+
+
+def test_routes_of_a_mistaken_file_end_with_1(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("dragoman: 1\nroutes: { GET /x: { respond: { body: '${ oops( }' } } }\n")
+    assert run("routes", str(file)).exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["mapping", "suite"])
+def test_schemas_are_printed_as_they_are(name: str) -> None:
+    assert json.loads(run("schema", name).output) == json.loads(schema_text(name))
+
+
+def test_functions_are_listed() -> None:
+    lines = run("functions").output.splitlines()
+    assert len(lines) == len(FUNCTIONS) + 1
+    assert [line.partition("(")[0] for line in lines[1:]] == sorted(FUNCTIONS)
+
+
+def test_a_function_is_explained_with_examples() -> None:
+    shown = run("functions", "epoch")
+    assert shown.exit_code == 0
+    assert shown.output.startswith(FUNCTIONS["epoch"].signature)
+    assert "epoch('2024-01-02T10:20:30Z') => 1704190830" in shown.output
+
+
+def test_an_unknown_function_is_named_with_a_suggestion() -> None:
+    shown = run("functions", "lenght")
+    assert shown.exit_code == 1
+    assert "did you mean 'length'" in shown.stderr
+
+
+def test_an_env_file_gives_variables_and_the_environment_wins(mapping: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.env").write_text('# comment\nKEYS="one,two"\nexport SHOP_URL=nonsense\n')
+    shown = run("validate", str(mapping), "--env-file", str(tmp_path / "a.env"))
+    assert "bad-url" in shown.output
+    shown = run("validate", str(mapping), "--env-file", str(tmp_path / "a.env"), env={"SHOP_URL": "http://h"})
+    assert shown.output == "1 file: no findings\n"
+
+
+def test_paths_can_come_from_the_environment(mapping: Path) -> None:
+    assert run("validate", env={"DRAGOMAN_MAPPINGS": str(mapping)}).output == "1 file: no findings\n"
+
+
+def test_a_healthy_server_and_one_that_is_none(tmp_path: Path) -> None:
+    with dragoman_server(MAPPING) as server:
+        assert run("healthcheck", f"{server.url}/health").output == "healthy: status 200\n"
+        missing = run("healthcheck", f"{server.url}/nothing")
+        assert (missing.exit_code, missing.output) == (1, "unhealthy: status 404\n")
+    with refusing() as url:
+        refused = run("healthcheck", url, "--timeout", "2")
+        assert refused.exit_code == 1
+        assert "refused" in refused.output
+    assert run("healthcheck", "ftp://x").exit_code == 2
+
+
+def test_serve_says_what_a_missing_variable_is_for(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(
+        "dragoman: 1\n"
+        "env: { MODELS_KEY: { required: true, secret: true, description: the key for the models } }\n"
+        "routes: { GET /x: { respond: { body: x } } }\n"
+    )
+    served = run("serve", str(file), "--port", "0")
+    assert served.exit_code == 1
+    assert "the environment variable MODELS_KEY is not set: the key for the models" in served.output
+    assert run("validate", str(file)).exit_code == 0
+
+
+def test_a_port_that_is_taken_is_told(mapping: Path) -> None:
+    with dragoman_server(MAPPING) as server:
+        port = server.address[1]
+        done = subprocess.run(
+            [*server.process.args[:3], "serve", str(mapping), "--port", str(port)],  # type: ignore[index]
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr
+    assert "Traceback" not in done.stderr

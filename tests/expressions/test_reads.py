@@ -1,0 +1,135 @@
+"""Which fields of the client's body an expression or a template reads, and what a body has beyond them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine import loader
+from engine.codegen import Atom
+from engine.compile.routes import read_tree
+from engine.errors import Findings
+from engine.exchange import unread
+from engine.expressions import Record, Scope
+from engine.templates import TemplateCompiler
+
+VARIABLES = {
+    "request": Record({"body": Atom("x.body", origin=()), "method": Atom("x.inbound.method", "string")}),
+    "vars": Record({"table": Atom("vars_table", "object")}),
+    "upstream": Record({"body": Atom("x.reply_body")}),
+}
+
+
+def reads(template: str) -> set[str]:
+    """The paths read, in the way that `a.*.b` is written; the whole body is '@'."""
+    findings = Findings()
+    document = loader.parse("reads.yaml", template.encode(), findings)
+    assert document is not None
+    compiler = TemplateCompiler(findings, {"line": document.root}, names={"vars_table": {}})
+    scope = Scope(Atom("p", origin=()), VARIABLES)
+    function = compiler.compile(document.root, scope, "body")
+    assert not len(findings), list(findings)
+    return {".".join(map(str, path)) or "@" for path in function.reads}
+
+
+#: A template, and the paths it reads.
+READS = [
+    ("plain", set()),
+    ("${ 'a' }", set()),
+    ("${ @ }", {"@"}),
+    ("${ $request.body }", {"@"}),
+    ("${ $request.method }", set()),
+    ("${ $upstream.body.a }", set()),
+    ("${ a }", {"a"}),
+    ("${ a.b.c }", {"a.b.c"}),
+    ("${ $request.body.a.b }", {"a.b"}),
+    ("in ${ a.b } text ${ c }", {"a.b", "c"}),
+    ("${ a || b }", {"a", "b"}),
+    ("${ a && b.c }", {"a", "b.c"}),
+    ("${ !a }", {"a"}),
+    ("${ a == b.c }", {"a", "b.c"}),
+    ("${ length(a) }", {"a"}),
+    ("${ if(a, b, c) }", {"a", "b", "c"}),
+    ("${ default(a.b, c) }", {"a.b", "c"}),
+    ("${ a[0].b }", {"a.*.b"}),
+    ("${ a[-1] }", {"a.*"}),
+    ("${ a[1:].b }", {"a.*.b"}),
+    ("${ a[*].b.c }", {"a.*.b.c"}),
+    ("${ a[*].b[*].c }", {"a.*.b.*.c"}),
+    ("${ a[].b }", {"a.*.b"}),
+    ("${ a[].[b, c.d] }", {"a.*.b", "a.*.c.d"}),
+    ("${ a[*].{x: b} }", {"a.*.b"}),
+    ("${ a[?b == 'x'].c }", {"a.*.b", "a.*.c"}),
+    ("${ a[?b == 'x'] | [0].c }", {"a.*.b", "a.*.c"}),
+    ("${ a[?b == 'x'] }", {"a.*.b", "a"}),
+    ("${ a[*] }", {"a"}),
+    ("${ a[*] | length(@) }", {"a"}),
+    ("${ a.* }", {"a"}),
+    ("${ a.*.b }", {"a"}),
+    ("${ a | b.c }", {"a.b.c"}),
+    ("${ a | @ }", {"a"}),
+    ("${ (a || b).c }", {"a", "b"}),
+    ("${ {x: a.b, y: c} }", {"a.b", "c"}),
+    ("${ [a, b] | [0] }", {"a", "b"}),
+    ("${ map(&b, a) }", {"a"}),
+    ("${ sort_by(a, &b)[*].c }", {"a"}),
+    ("${ lookup($vars.table, a.b) }", {"a.b"}),
+    ("${ $vars.table | a }", set()),
+    ("${ nullable(a.b) }", {"a.b"}),
+    ("{ k: '${ a }', l: ['${ b.c }'] }", {"a", "b.c"}),
+    ("{ $each: '${ a }', x: '${ b }' }", {"a.*.b"}),
+    ("{ $each: '${ a[?b] }', x: '${ c }' }", {"a.*.b", "a.*.c"}),
+    ("{ $each: '${ a }', $value: '${ @ }' }", {"a.*"}),
+    ("{ $each: '${ a }', x: '${ $request.body.c }' }", {"c"}),
+    ("{ $each: '${ a }', x: '${ $index }' }", set()),
+    ("{ $each: '${ a }', y: { $each: '${ b }', x: '${ c }' } }", {"a.*.b.*.c"}),
+    ("{ $with: '${ a }', x: '${ b }' }", {"a.b"}),
+    ("{ $with: '${ a }', $value: '${ @ }' }", {"a"}),
+    ("{ $let: { v: '${ a }' }, x: '${ $v.b }' }", {"a.b"}),
+    ("{ $each: '${ a }', $spread: '${ from_items([[key, value]]) }' }", {"a": {"x": 1}, "b": 2}, {"b"}),
+    ("{ $let: { v: '${ a }' }, x: '${ b }' }", {"b"}),
+    ("{ $let: { v: '${ a.b }', w: '${ $v.c }' }, x: '${ $w.d }' }", {"a.b.c.d"}),
+    ("{ $if: '${ a }', x: '${ b }', $else: '${ c }' }", {"a", "b", "c"}),
+    ("{ $switch: '${ a }', $cases: { x: '${ b }' }, $default: '${ c }' }", {"a", "b", "c"}),
+    ("{ $spread: '${ a }', x: 1 }", {"a"}),
+    ("{ $concat: ['${ a }', '${ b.c }'] }", {"a", "b.c"}),
+]
+
+
+@pytest.mark.parametrize(("template", "paths"), READS)
+def test_reads(template: str, paths: set[str]) -> None:
+    assert reads(template if template.startswith("{") else f'"{template}"') == paths
+
+
+#: A template, a body, and what of the body is not read.
+UNREAD: list[tuple[str, Any, set[str]]] = [
+    ("${ a }", {"a": {"b": 1}, "c": 2}, {"c"}),
+    ("${ a.b }", {"a": {"b": 1, "c": 2}}, {"a.c"}),
+    ("${ a.b }", {"a": {"b": 1, "c": None}}, set()),
+    ("${ a.b }", {"a": 5}, set()),
+    ("${ a.b }", {"a": [1]}, set()),
+    ("${ @ }", {"a": 1}, set()),
+    ("plain", {"a": 1, "b": None}, {"a"}),
+    ("${ a[*].b }", {"a": [{"b": 1}, {"b": 2, "c": 3}]}, {"a[].c"}),
+    ("${ a[].b }", {"a": [{"b": 1, "d": 2}], "c": 1}, {"a[].d", "c"}),
+    ("${ a[].b }", {"a": [[{"b": 1}]]}, set()),
+    ("${ a[?b].c }", {"a": [{"b": 1, "c": 2, "d": 3}]}, {"a[].d"}),
+    ("${ a[?b] | [0].c }", {"a": [{"b": 1, "c": 2, "d": 3}]}, {"a[].d"}),
+    ("${ a[?b] }", {"a": [{"b": 1, "c": 2}]}, set()),
+    ("${ a.* }", {"a": {"x": 1, "y": {"z": 2}}}, set()),
+    ("${ a.*.b }", {"a": {"x": {"b": 1, "c": 2}}}, set()),
+    ("{ $each: '${ a }', x: '${ b }' }", {"a": [{"b": 1, "c": 2}]}, {"a[].c"}),
+    ("{ $each: '${ a }', x: '${ b[*].t }' }", {"a": [{"b": [{"t": 1, "u": 2}]}, {"b": "s"}]}, {"a[].b[].u"}),
+    ("{ $each: '${ a }', $spread: '${ from_items([[key, value]]) }' }", {"a": {"x": 1}, "b": 2}, {"b"}),
+    ("{ $let: { v: '${ a }' }, x: '${ b }' }", {"a": 1, "b": 2}, {"a"}),
+    ("${ a.b || a.c.d }", {"a": {"b": 1, "c": {"d": 1, "e": 2}}}, {"a.c.e"}),
+    ("${ a.b || a }", {"a": {"b": 1, "c": {"d": 1}}}, set()),
+]
+
+
+@pytest.mark.parametrize(("template", "body", "left"), UNREAD)
+def test_unread(template: str, body: Any, left: set[str]) -> None:
+    text = template if template.startswith("{") else f'"{template}"'
+    paths = {tuple(path.split(".")) if path != "@" else () for path in reads(text)}
+    assert set(unread(body, read_tree(paths))) == left

@@ -1,0 +1,68 @@
+"""The wheel: it holds all that a checkout has at run time, and runs where nothing of the checkout is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        check=True,
+        timeout=300,
+    )
+    (wheel,) = folder.glob("dragoman-*.whl")
+    content = folder / "content"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(content)
+    return content
+
+
+def dragoman(unpacked: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command of the wheel, in a folder where no checkout is."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "cli", *arguments],
+        cwd=unpacked,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_it_carries_the_engines_data_and_nothing_else(unpacked: Path) -> None:
+    tops = {path.name for path in unpacked.iterdir()}
+    assert {name for name in tops if not name.endswith(".dist-info")} == {"cli", "engine"}
+    for folder in ("schema", "mappings"):
+        shipped = {p.relative_to(ROOT / folder) for p in (ROOT / folder).rglob("*") if p.is_file()}
+        packed = {
+            p.relative_to(unpacked / "engine/data" / folder)
+            for p in (unpacked / "engine/data" / folder).rglob("*")
+            if p.is_file()
+        }
+        assert packed == shipped
+
+
+def test_its_schema_is_the_checkouts(unpacked: Path) -> None:
+    done = dragoman(unpacked, "schema")
+    assert json.loads(done.stdout) == json.loads((ROOT / "schema/mapping.schema.json").read_text())
+
+
+def test_its_mappings_are_found_by_name(unpacked: Path) -> None:
+    done = dragoman(unpacked, "validate", "ollama-over-openai", "openai-over-ollama", "demo")
+    assert (done.returncode, done.stdout) == (0, "3 files: no findings\n")
+    done = dragoman(unpacked, "test", "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
