@@ -39,8 +39,9 @@ CASES = sorted(path.stem for path in BROKEN.glob("*.yaml"))
 
 #: Where findings about mappings are made, and by what.
 SOURCES = [
-    *(ROOT / "engine" / f"{name}.py" for name in ("loader", "schema", "spec", "expressions", "templates")),
-    *sorted((ROOT / "engine" / "compile").glob("*.py")),
+    file
+    for room in ("loader", "schema", "spec", "expressions", "templates", "compile")
+    for file in sorted([*ROOT.glob(f"engine/{room}.py"), *ROOT.glob(f"engine/{room}/*.py")])
 ]
 MAKERS = {"error", "warning", "report", "add", "_error", "_refuse", "Withheld", "Diagnostic"}
 CODE = re.compile(r"[a-z]+(-[a-z]+)+\Z")

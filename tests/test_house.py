@@ -27,6 +27,7 @@ ROOMS = (
     "engine.schema",
     "engine.spec",
     "engine.messages",
+    "engine.routing",
     "engine.plan",
     "engine.compile",
     "engine.exchange",
@@ -38,7 +39,7 @@ ROOMS = (
 
 #: Libraries that shape the project, and the one place that imports each.
 LIBRARIES = {
-    "yaml": ("engine.loader",),
+    "yaml": ("engine.loader.composer",),
     "jsonschema": ("engine.schema",),
     "referencing": ("engine.schema",),
     "jmespath": ("engine.expressions",),

@@ -12,7 +12,8 @@ from engine.compile.sources import declared
 from engine.compile.upstreams import NOWHERE, literal_path
 from engine.errors import suggestion
 from engine.expressions import ExpressionSyntaxError, Scope
-from engine.plan import CallPlan, CasePlan, PathPart, ReadTree, RoutePlan, UpstreamPlan, segments
+from engine.plan import CallPlan, CasePlan, PathPart, ReadTree, RoutePlan, UpstreamPlan
+from engine.routing import segments
 from engine.schema import BodySchema, BodySchemaError, body_schema
 from engine.source import Node, Path
 from engine.spec import CallSpec, CaseSpec, RouteSpec

@@ -13,7 +13,8 @@ from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
-from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, RouteTree
+from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, PlanTree
+from engine.routing import RouteTree
 from engine.source import Node
 from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
@@ -41,7 +42,7 @@ def compile_set(
         coverage: counts which branches of templates run.
     """
     plans: dict[str, MappingPlan] = {}
-    tree = RouteTree()
+    tree: PlanTree = RouteTree()
     for spec in mappings:
         plan = _compile(spec, environ, findings, served_together, coverage)
         if "routes" not in spec.document.original:
@@ -56,13 +57,13 @@ def compile_set(
     return PlanSet(plans, tree)
 
 
-def _add_routes(tree: RouteTree, plan: MappingPlan, findings: Findings, served_together: bool) -> None:
+def _add_routes(tree: PlanTree, plan: MappingPlan, findings: Findings, served_together: bool) -> None:
     for route in plan.routes:
-        other = tree.add(plan, route, route.pattern)
+        other = tree.add(plan, route, route.method, route.pattern)
         if other is not None:
             there = other.route.spec.node.key_span
             message = f"'{route.method} {route.pattern}' cannot be told from the route at {there}"
-            same_file = other.mapping is plan
+            same_file = other.owner is plan
             report = findings.error if served_together or same_file else findings.warning
             report("route-conflict", message, route.spec.node.key_span)
 
@@ -101,7 +102,7 @@ def _compile(
         tree=RouteTree(),
     )
     for route in routes:
-        plan.tree.add(plan, route, route.spec.path)
+        plan.tree.add(plan, route, route.method, route.spec.path)
     _check_unused_templates(context)
     return plan
 

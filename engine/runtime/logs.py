@@ -16,7 +16,7 @@ import structlog
 
 from engine.exchange import Answered
 from engine.messages import Exchange, Inbound
-from engine.plan import MappingPlan, Match
+from engine.plan import MappingPlan, PlanMatch
 
 Format = Literal["json", "console"]
 
@@ -101,7 +101,7 @@ def warnings(answered: Answered) -> None:
         )
 
 
-def abandoned(inbound: Inbound, match: Match, started_ns: int) -> None:
+def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int) -> None:
     """The client left before its answer (status 499, as nginx has it, in the log alone)."""
     call = match.leaf(inbound.method).route.call
     provider = call.upstream.name if call else None

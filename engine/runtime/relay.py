@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from engine import exchange as middle
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound, UpstreamReply
-from engine.plan import Match, PlanSet, UpstreamPlan
+from engine.plan import PlanMatch, PlanSet, UpstreamPlan
 from engine.runtime import logs
 from engine.runtime.upstreams import Upstream
 from engine.runtime.upstreams.http import HttpUpstream
@@ -40,7 +40,7 @@ class Relay:
             for plan in mapping.upstreams.values():
                 self._upstreams[mapping.name, plan.name] = self._open(plan)
 
-    async def answer(self, match: Match, inbound: Inbound, read: ReadBody, wait: Wait) -> Answered:
+    async def answer(self, match: PlanMatch, inbound: Inbound, read: ReadBody, wait: Wait) -> Answered:
         """Carry out one exchange.
 
         Raises:

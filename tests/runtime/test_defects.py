@@ -55,7 +55,8 @@ def test_a_defect_has_an_answer(monkeypatch: pytest.MonkeyPatch, plans: PlanSet,
             raise ZeroDivisionError("secret")
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(middle, "evaluate", evaluate)
+    for part in ("reply", "failures"):
+        monkeypatch.setattr(f"engine.exchange.{part}.evaluate", evaluate)
     answered = _answered(plans)
     body = json.loads(answered.outbound.content.data)
     assert answered.outbound.status == 500

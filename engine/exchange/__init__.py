@@ -1,0 +1,25 @@
+"""The pure middle: a request becomes a call, the call's reply an answer, a failure the client's dialect.
+
+Contract: plain values in and out; no asyncio, no sockets. What goes wrong is an `ExchangeError`: the
+client's fault where its body was being translated, the upstream's where its answer was.
+Must not know any HTTP library, nor how anything is sent.
+
+    evaluation   templates → values, and values → text and bytes
+    dropped      the client's fields that a route does not carry over
+    headers      header fields: of templates, and the engine's own
+    outbound     an answer's values → the answer
+    inbound      the client's request: its key, its body
+    call         the client's request → the call
+    failures     what failed → an `ExchangeError` → the client's dialect
+    reply        the upstream's reply → the answer
+    steps        a whole exchange, from its beginning to its end
+
+Each imports only from those above it.
+"""
+
+from engine.exchange.dropped import unread
+from engine.exchange.evaluation import evaluate
+from engine.exchange.failures import too_large
+from engine.exchange.steps import Answered, ReadBody, SendCall, Steps, answer
+
+__all__ = ["Answered", "ReadBody", "SendCall", "Steps", "answer", "evaluate", "too_large", "unread"]

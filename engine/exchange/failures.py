@@ -1,0 +1,116 @@
+"""What failed → an `ExchangeError` → an answer in the client's dialect.
+
+Contract: every failure has an answer: where the mapping's own errors fail, it is told in a plain form. An
+upstream's refusal of our credentials is never told as the client's fault, nor is its body shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from engine.codegen import Compiled
+from engine.errors import ExchangeError
+from engine.exchange.evaluation import evaluate
+from engine.exchange.headers import can_stand_in_header, header_fields
+from engine.exchange.outbound import outbound_of, status_of
+from engine.messages import Exchange, Outbound, UpstreamReply
+from engine.plan import ErrorsPlan, MappingPlan
+from engine.values import ABSENT, JsonError
+
+_MAX_SHOWN: Final = 8192
+
+#: An upstream's refusals that are the client's to hear of, and their kinds (all others are ours: 502).
+_PASSED_ON: Final = {
+    400: "invalid_request",
+    404: "not_found",
+    413: "payload_too_large",
+    422: "unprocessable",
+    429: "rate_limited",
+    503: "upstream_unavailable",
+}
+
+
+# --- What failed -----------------------------------------------------------------------------------------
+
+
+def too_large(limit: int) -> ExchangeError:
+    """The client's body exceeds what the route takes."""
+    return ExchangeError("payload_too_large", f"the body is larger than {limit} bytes")
+
+
+def failure_of(exchange: Exchange) -> ExchangeError:
+    """The failure that an upstream's status outside 2xx is.
+
+    401 and 403 are about our credentials, not the client's: they and whatever has no kind of its own are
+    `upstream_error`.
+    """
+    reply = exchange.reply
+    assert reply is not None
+    kind = _PASSED_ON.get(reply.status, "upstream_error")
+    retry_after = reply.header("retry-after") if reply.status in (429, 503) else None
+    headers = (("retry-after", retry_after),) if retry_after and can_stand_in_header(retry_after) else ()
+    return ExchangeError(
+        kind,
+        f"the upstream answered with status {reply.status}",
+        headers=headers,
+        upstream={"name": exchange.upstream, "status": reply.status, "body": shown_body(reply)},
+    )
+
+
+def unusable_reply(exchange: Exchange, message: str, cause: str) -> ExchangeError:
+    """The failure that an upstream's answer is which cannot be read."""
+    return ExchangeError("upstream_error", message, upstream=_bodiless(exchange), cause=cause)
+
+
+def shown_body(reply: UpstreamReply) -> Any:
+    """What mappings may see of a failed upstream's body: nothing where it speaks of our credentials."""
+    if reply.status in (401, 403) or reply.content.is_empty:
+        return None
+    try:
+        return reply.content.value
+    except JsonError:
+        return reply.content.data[:_MAX_SHOWN].decode("utf-8", "replace")
+
+
+def _bodiless(exchange: Exchange) -> dict[str, Any]:
+    return {"name": exchange.upstream, "status": exchange.status, "body": None}
+
+
+# --- How it is told --------------------------------------------------------------------------------------
+
+
+def build_error(mapping: MappingPlan | None, exchange: Exchange, error: ExchangeError) -> Outbound:
+    """A failure as its client is told of it, in the mapping's dialect or, without one, in a plain form."""
+    errors = mapping.errors if mapping is not None else ErrorsPlan()
+    payload = {
+        "kind": error.kind,
+        "status": error.status,
+        "message": error.message,
+        "details": error.details,
+        "upstream": error.upstream or _bodiless(exchange),
+        "request_id": exchange.inbound.request_id,
+    }
+    try:
+        return _told(errors, payload, exchange, error)
+    except ExchangeError as second:
+        exchange.warn(f"the errors of the mapping failed: {second.cause or second.message}")
+        return _told(ErrorsPlan(), payload, exchange, error)
+
+
+def _told(errors: ErrorsPlan, payload: dict[str, Any], exchange: Exchange, error: ExchangeError) -> Outbound:
+    status = _status(errors, payload, exchange, error)
+    headers = dict(error.headers)
+    headers.update(header_fields(errors.headers, payload, exchange, "internal"))
+    if errors.body is None:
+        body: Any = {"error": {"message": error.message, "type": error.kind, "param": None, "code": None}}
+    else:
+        body = evaluate(errors.body, payload, exchange, "internal")
+    return outbound_of(status, headers, body, "internal")
+
+
+def _status(errors: ErrorsPlan, payload: dict[str, Any], exchange: Exchange, error: ExchangeError) -> int:
+    if isinstance(errors.status, Compiled):
+        status = evaluate(errors.status, payload, exchange, "internal")
+        return error.status if status is ABSENT else status_of(status, "internal")
+    is_upstreams = error.kind.startswith("upstream_")
+    return errors.status if errors.status is not None and is_upstreams else error.status

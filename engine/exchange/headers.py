@@ -1,0 +1,77 @@
+"""Header fields: those of templates, and those that every answer carries.
+
+Contract: names in lower case, and nothing in a name or a value that could end a header or begin another.
+Framing and routing are the engine's own, whatever a template spreads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from engine.codegen import Compiled
+from engine.errors import ExchangeError
+from engine.exchange.dropped import listed
+from engine.exchange.evaluation import evaluate, text_of
+from engine.messages import Exchange, Headers
+
+DROPPED_HEADER: Final = "x-dragoman-dropped"
+REQUEST_ID_HEADER: Final = "x-request-id"
+
+_MAX_HEADER: Final = 8192
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,256}\Z")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+
+#: Header fields of framing and routing, which no template sets.
+_FRAMING: Final = frozenset(
+    (
+        *("connection", "content-length", "host", "keep-alive", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
+
+
+def header_fields(template: Compiled | None, payload: Any, exchange: Exchange, kind: str) -> dict[str, str]:
+    """Header fields from a template.
+
+    Raises:
+        ExchangeError: of `kind`, where no header can carry a value.
+    """
+    if template is None:
+        return {}
+    value = evaluate(template, payload, exchange, kind)
+    fields = ((_field_name(name, kind), item) for name, item in _present(value))
+    return {name: _field_value(name, item, kind) for name, item in fields if name not in _FRAMING}
+
+
+def extra_headers(exchange: Exchange) -> Headers:
+    """What every answer carries beside its own headers: the request's id, and what was not carried over."""
+    headers = [(REQUEST_ID_HEADER, exchange.inbound.request_id)]
+    if exchange.dropped:
+        headers.append((DROPPED_HEADER, listed(exchange.dropped)))
+    return tuple(headers)
+
+
+def can_stand_in_header(value: str) -> bool:
+    """Whether text has no character that a header's value must not have."""
+    return _FIELD_VALUE.match(value) is not None
+
+
+def _present(value: Any) -> Iterable[tuple[str, Any]]:
+    items = value.items() if isinstance(value, dict) else ()
+    return ((name, item) for name, item in items if item is not None)
+
+
+def _field_name(name: str, kind: str) -> str:
+    name = name.lower()
+    if not _FIELD_NAME.match(name):
+        raise ExchangeError(kind, "the name of a header cannot stand in a header")
+    return name
+
+
+def _field_value(name: str, value: Any, kind: str) -> str:
+    written = text_of(value, kind)
+    if len(written) > _MAX_HEADER or not can_stand_in_header(written):
+        raise ExchangeError(kind, f"the value for the header '{name}' cannot stand in a header")
+    return written.strip()

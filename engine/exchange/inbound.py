@@ -1,0 +1,75 @@
+"""The client's request, before anything is made of it: whether it may call, and whether its body can be used.
+
+Contract: the key is checked before the body is asked for; a body that passes is JSON that fits the route's
+schema, and stands at `exchange.body`. All that fails here is the client's fault.
+"""
+
+from __future__ import annotations
+
+from engine.errors import ExchangeError
+from engine.exchange.dropped import check_dropped
+from engine.messages import Exchange, Inbound
+from engine.plan import MappingPlan, RoutePlan
+from engine.schema import BodySchema
+from engine.values import JsonError
+
+
+def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
+    """Check the client's key, before its body is read.
+
+    Raises:
+        ExchangeError: `unauthorized` (RFC 6750, section 3).
+    """
+    if not route.wants_key:
+        return
+    presented = [value for name, value in inbound.headers if name == "authorization"]
+    if len(presented) != 1 or not mapping.keys.accepts(presented[0]):
+        challenge = (("www-authenticate", "Bearer"),)
+        message = "a valid key is needed: Authorization: Bearer KEY"
+        raise ExchangeError("unauthorized", message, headers=challenge)
+
+
+def read_body(route: RoutePlan, exchange: Exchange) -> None:
+    """Parse and check the client's body, and note which of its fields the route does not carry over.
+
+    Raises:
+        ExchangeError: `invalid_request` for what is no JSON, `unprocessable` for what the schema refuses.
+    """
+    if not route.reads_body:
+        return
+    _check_encoding(exchange.inbound)
+    if not exchange.inbound.content.is_empty:
+        _parse(exchange)
+    elif route.schema is not None:
+        raise ExchangeError("invalid_request", "the request has no body; JSON is expected")
+    if route.schema is not None:
+        _check_schema(route.schema, exchange)
+    if route.call is not None:
+        check_dropped(route, exchange)
+
+
+def _check_encoding(inbound: Inbound) -> None:
+    encoding = inbound.header("content-encoding") or "identity"
+    media_type = inbound.header("content-type") or ""
+    if encoding.lower() != "identity":
+        raise ExchangeError("invalid_request", "a compressed body is not accepted", status=415)
+    if media_type.lower().startswith("multipart/"):
+        raise ExchangeError("invalid_request", "a multipart body is not accepted; send JSON", status=415)
+
+
+def _parse(exchange: Exchange) -> None:
+    try:
+        exchange.body = exchange.inbound.content.value
+    except JsonError as error:
+        raise ExchangeError("invalid_request", f"the request's body is no JSON: {error}") from None
+
+
+def _check_schema(schema: BodySchema, exchange: Exchange) -> None:
+    try:
+        misfit = schema.check(exchange.body)
+    except RecursionError:
+        raise ExchangeError("invalid_request", "the request's body is nested too deeply") from None
+    if misfit is not None:
+        where = f"'{misfit['path']}'" if misfit["path"] else "the body"
+        message = f"{where}: {misfit['message']}"
+        raise ExchangeError("unprocessable", message, details=misfit)
