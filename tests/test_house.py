@@ -20,6 +20,7 @@ ROOMS = (
     "engine.resources",
     "engine.functions",
     "engine.auth",
+    "engine.streams",
     "engine.codegen",
     "engine.expressions",
     "engine.templates",
