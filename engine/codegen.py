@@ -22,6 +22,7 @@ from engine.values import TYPE_NAMES
 
 _SPANS: Final = "__spans__"
 _INDENT: Final = " "
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REPLY = re.compile(r"\bp\b|\bx\.reply_body\b")
 
 #: Lines in one function; templates that use each other could otherwise grow without bound.
@@ -154,6 +155,15 @@ class Writer:
                 return known[source]
         self._known[-1][source] = atom = self.let(source)
         return atom
+
+    def forget(self, name: str) -> None:
+        """What `name` holds has changed: paths that were read from it are read anew."""
+        stale = {name}
+        for known in self._known:
+            for source, atom in list(known.items()):
+                if stale & set(_WORD.findall(source)):
+                    stale.add(atom.source)
+                    del known[source]
 
     def constant(self, value: Any) -> Atom:
         """A value known at load; containers are shared, as no code changes one."""

@@ -118,14 +118,19 @@ class UpstreamRequest:
 
 
 class UpstreamReply:
-    """An upstream's answer, its body read whole. Header names are in lower case."""
+    """An upstream's answer. Header names are in lower case.
 
-    __slots__ = ("content", "headers", "status")
+    `source` is where the adapter reads the body from as it comes, for who gives batches of it; without one
+    `content` is the whole body.
+    """
 
-    def __init__(self, status: int, headers: Headers, content: Content) -> None:
+    __slots__ = ("content", "headers", "source", "status")
+
+    def __init__(self, status: int, headers: Headers, content: Content, source: Any = None) -> None:
         self.status = status
         self.headers = headers
         self.content = content
+        self.source = source
 
     def header(self, name: str) -> str | None:
         """The first value of a header; `name` in lower case."""
@@ -133,14 +138,18 @@ class UpstreamReply:
 
 
 class Outbound:
-    """The answer to a client. Framing headers and content-type come from `content`."""
+    """The answer to a client. Framing headers and content-type come from `content`.
 
-    __slots__ = ("content", "headers", "status")
+    `stream` is the `EventStream` of an answer that has not ended yet; its `content` is then empty.
+    """
 
-    def __init__(self, status: int, headers: Headers, content: Content) -> None:
+    __slots__ = ("content", "headers", "status", "stream")
+
+    def __init__(self, status: int, headers: Headers, content: Content, stream: Any = None) -> None:
         self.status = status
         self.headers = headers
         self.content = content
+        self.stream = stream
 
 
 class Exchange:
@@ -148,6 +157,8 @@ class Exchange:
 
     Generated code reads the attributes; `warnings` receives what `warn()` says, `dropped` names the fields
     of the client's body that were not carried over, `case` is the number of the answer that was chosen.
+    In a stream `state` is what its rules remember, `out` takes what they emit, and `sent` counts what they
+    have emitted before.
     """
 
     __slots__ = (
@@ -158,10 +169,13 @@ class Exchange:
         "case",
         "dropped",
         "inbound",
+        "out",
         "params",
         "reply",
         "reply_body",
+        "sent",
         "started_ns",
+        "state",
         "upstream",
         "warnings",
     )
@@ -177,6 +191,9 @@ class Exchange:
         self.warnings: list[str] = []
         self.dropped: list[str] = []
         self.case: int | None = None
+        self.state: dict[str, Any] = {}
+        self.out: list[Any] = []
+        self.sent = 0
         self._query: dict[str, Any] | None = None
         self._headers: dict[str, str] | None = None
         self._reply_headers: dict[str, str] | None = None

@@ -6,7 +6,7 @@ waits. Must not know YAML, files or sockets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -60,8 +60,9 @@ class PathPart:
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """One call. Templates take the client's body as their payload."""
+    """One call, made where `when` holds. Templates take the client's body as their payload."""
 
+    when: Compiled | None
     upstream: UpstreamPlan
     method: str
     path: tuple[PathPart, ...]
@@ -74,6 +75,48 @@ class CallPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class TranslationPlan:
+    """How an upstream's events are taken in.
+
+    Attributes:
+        framing: where the upstream's Content-Type does not say.
+        done: the closing word, which is no JSON.
+        state: each name with its first value.
+        rules, end, error: `(payload, exchange) → None`, working on `exchange.state` and `exchange.out`.
+    """
+
+    framing: str | None
+    done: bytes | None
+    state: tuple[tuple[str, Compiled], ...]
+    rules: Compiled | None
+    end: Compiled | None
+    error: Compiled | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """An answer that is a stream: translated from an upstream's, or written out from `emit`.
+
+    `every` and `keep_alive` are in seconds.
+    """
+
+    translation: TranslationPlan | None
+    framing: str
+    event: Compiled | None
+    done: bytes | None
+    emit: Compiled | None
+    every: float
+    keep_alive: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectPlan:
+    """An answer made from a stream that is read to its end."""
+
+    translation: TranslationPlan
+
+
+@dataclass(frozen=True, slots=True)
 class CasePlan:
     """One possible answer. `for_failures`: it is asked for an upstream's failure too."""
 
@@ -82,6 +125,8 @@ class CasePlan:
     status: int | Compiled
     headers: Compiled | None
     body: Compiled | None
+    stream: StreamPlan | None = None
+    collect: CollectPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +169,13 @@ class RoutePlan:
     reads_reply: bool
     rejects_dropped: bool
     timeout: float | None
-    call: CallPlan | None
+    calls: tuple[CallPlan, ...]
     cases: tuple[CasePlan, ...]
+
+    @property
+    def streams(self) -> bool:
+        """Whether an answer can be made from the upstream's events."""
+        return bool(self.calls) and any(case.stream or case.collect for case in self.cases)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,19 +212,3 @@ class PlanSet:
 
     mappings: Mapping[str, MappingPlan]
     tree: PlanTree
-
-
-def templates_of(route: RoutePlan) -> Iterator[tuple[str, Compiled]]:
-    """The generated functions of a route, each with a label."""
-    if route.call is not None:
-        yield from _labelled("call.path", *(part.template for part in route.call.path))
-        for name in ("query", "headers", "body", "form"):
-            yield from _labelled(f"call.{name}", getattr(route.call, name))
-    for number, case in enumerate(route.cases):
-        label = "respond" if len(route.cases) == 1 else f"respond[{number}]"
-        for name in ("when", "status", "headers", "body"):
-            yield from _labelled(f"{label}.{name}", getattr(case, name))
-
-
-def _labelled(label: str, *templates: Any) -> Iterator[tuple[str, Compiled]]:
-    return ((label, template) for template in templates if isinstance(template, Compiled))

@@ -7,7 +7,7 @@ Must not know how anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -76,12 +76,53 @@ class CallSpec:
     upstream: Node
     method: str | None
     path: Node
+    when: Node | None = None
     query: Node | None = None
     headers: Node | None = None
     body: Node | None = None
     form: Node | None = None
     timeout: Node | None = None
     response_schema: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """What happens at an event of a stream."""
+
+    node: Node
+    when: Node | None
+    each: Node | None
+    set: Node | None
+    emit: Node | None
+    rules: tuple[RuleSpec, ...]
+    stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """A stream of events; `from_` is the key `from`."""
+
+    node: Node
+    from_: Node | None
+    to: Node
+    state: Node | None
+    rules: tuple[RuleSpec, ...]
+    end: tuple[RuleSpec, ...]
+    error: tuple[RuleSpec, ...]
+    emit: Node | None
+    every: Node | None
+    keep_alive: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSpec:
+    """A stream that is read to its end."""
+
+    node: Node
+    from_: Node | None
+    state: Node | None
+    rules: tuple[RuleSpec, ...]
+    end: tuple[RuleSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +134,8 @@ class CaseSpec:
     status: Node | None
     headers: Node | None
     body: Node | None
+    stream: StreamSpec | None
+    collect: CollectSpec | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +150,7 @@ class RouteSpec:
     request: RequestSpec | None
     dropped: str
     timeout: Node | None
-    call: CallSpec | None
+    call: tuple[CallSpec, ...]
     respond: tuple[CaseSpec, ...]
 
 
@@ -146,6 +189,9 @@ DEFINITIONS: Mapping[type, str] = {
     RequestSpec: "request",
     CallSpec: "call",
     CaseSpec: "case",
+    StreamSpec: "stream",
+    CollectSpec: "collect",
+    RuleSpec: "rule",
 }
 
 
@@ -213,7 +259,6 @@ def _cors(node: Node) -> CorsSpec:
 def _route(key: str, node: Node) -> RouteSpec:
     method, _, path = key.partition(" ")
     request, call, respond = node.get("request"), node.get("call"), node["respond"]
-    cases = respond.elements() if isinstance(respond.value, list) else (respond,)
     return RouteSpec(
         node=node,
         method=method,
@@ -225,9 +270,15 @@ def _route(key: str, node: Node) -> RouteSpec:
         else None,
         dropped=_value(node, "dropped", "report"),
         timeout=node.get("timeout"),
-        call=_call(call) if call else None,
-        respond=tuple(_case(case) for case in cases),
+        call=tuple(map(_call, _one_or_list(call))),
+        respond=tuple(map(_case, _one_or_list(respond))),
     )
+
+
+def _one_or_list(node: Node | None) -> Iterable[Node]:
+    if node is None:
+        return ()
+    return node.elements() if isinstance(node.value, list) else (node,)
 
 
 def _call(node: Node) -> CallSpec:
@@ -247,6 +298,7 @@ def _call(node: Node) -> CallSpec:
         upstream=node["upstream"],
         method=_value(node, "method"),
         path=node["path"],
+        when=node.get("when"),
         query=node.get("query"),
         headers=node.get("headers"),
         body=node.get("body"),
@@ -257,7 +309,57 @@ def _call(node: Node) -> CallSpec:
 
 
 def _case(node: Node) -> CaseSpec:
-    return CaseSpec(node, node.get("when"), node.get("status"), node.get("headers"), node.get("body"))
+    stream, collect = node.get("stream"), node.get("collect")
+    return CaseSpec(
+        node=node,
+        when=node.get("when"),
+        status=node.get("status"),
+        headers=node.get("headers"),
+        body=node.get("body"),
+        stream=_stream(stream) if stream else None,
+        collect=_collect(collect) if collect else None,
+    )
+
+
+def _stream(node: Node) -> StreamSpec:
+    return StreamSpec(
+        node=node,
+        from_=node.get("from"),
+        to=node["to"],
+        state=node.get("state"),
+        rules=_rules(node, "rules"),
+        end=_rules(node, "end"),
+        error=_rules(node, "error"),
+        emit=node.get("emit"),
+        every=node.get("every"),
+        keep_alive=node.get("keep_alive"),
+    )
+
+
+def _collect(node: Node) -> CollectSpec:
+    return CollectSpec(
+        node=node,
+        from_=node.get("from"),
+        state=node.get("state"),
+        rules=_rules(node, "rules"),
+        end=_rules(node, "end"),
+    )
+
+
+def _rules(node: Node, key: str) -> tuple[RuleSpec, ...]:
+    return tuple(map(_rule, _elements(node, key)))
+
+
+def _rule(node: Node) -> RuleSpec:
+    return RuleSpec(
+        node=node,
+        when=node.get("when"),
+        each=node.get("each"),
+        set=node.get("set"),
+        emit=node.get("emit"),
+        rules=_rules(node, "rules"),
+        stop=_value(node, "stop", False),
+    )
 
 
 def _value(node: Node, key: str, default: Any = None) -> Any:

@@ -167,12 +167,20 @@ class TemplateCompiler:
 
     def compile(self, node: Node, scope: Scope, label: str) -> Compiled:
         """One template → one function. What is wrong becomes findings, and the function gives nothing."""
+
+        def write(writer: Writer) -> None:
+            TemplateWriter(self, writer, scope).emit(node, lambda atom: _return(writer, atom))
+            writer.line("return ABSENT")
+
+        return self.write(node, label, write)
+
+    def write(self, node: Node, label: str, write: Callable[[Writer], None]) -> Compiled:
+        """A function whose code `write` writes; `node` is where what concerns all of it is found."""
         writer = Writer({**_NAMES, **self.names})
         if self.coverage is not None:
             writer.names["hits"] = self.coverage.counts
         try:
-            _TemplateWriter(self, writer, scope).emit(node, lambda atom: _return(writer, atom))
-            writer.line("return ABSENT")
+            write(writer)
             return writer.finish(f"{self.file}: {label}")
         except TooLarge:
             self.findings.error("too-deep", "this is nested too deeply, or grows too large", node.span)
@@ -184,7 +192,7 @@ def _return(writer: Writer, atom: Atom) -> None:
     writer.line(f"return {atom.source}")
 
 
-class _TemplateWriter:
+class TemplateWriter:
     """Writes the code of one template. A sink says what to do with a value; what gives nothing never
     reaches it."""
 
@@ -297,7 +305,7 @@ class _TemplateWriter:
         variables: dict[str, Variable] = {}
         for name, value in bindings.items() if bindings and isinstance(bindings.value, dict) else ():
             with self._in(self.scope.with_variables(variables)):
-                variables[name] = self._bind(value)
+                variables[name] = self.bind(value)
         with self._in(self.scope.with_variables(variables)):
             if "$with" in node.value:
                 self.emit(node["$with"], lambda payload: self._with(node, payload, sink))
@@ -308,7 +316,7 @@ class _TemplateWriter:
         with self._in(self.scope.with_payload(payload)):
             self._choice(node, sink)
 
-    def _bind(self, node: Node) -> Atom:
+    def bind(self, node: Node) -> Atom:
         """A template's value under a name, null where it gives nothing."""
         if _is_certain(node.value):
             found: list[Atom] = []
@@ -344,7 +352,7 @@ class _TemplateWriter:
     # Directives
 
     def _each(self, node: Node, sink: Sink) -> None:
-        source = self._bind(node["$each"])
+        source = self.bind(node["$each"])
         if source.kind == "any":
             with self.writer.block(f"if {source.source} is not None"):
                 self._loop(node, source, sink)
@@ -352,6 +360,18 @@ class _TemplateWriter:
             self._loop(node, source, sink)
         elif source.kind != "null":
             self._misused(node["$each"], f"'$each' takes a list or an object, not a {source.kind}")
+
+    def loop(self, node: Node, act: Callable[[], None]) -> None:
+        """Do something for each item of a list or object, which is the payload then; for null nothing."""
+        source = self.bind(node)
+        with self.writer.block(f"if {source.source} is not None"):
+            with self.writer.at(node.span):
+                test = f"type({source.source}) is list"
+                items = self.writer.let(f"{source.source} if {test} else each({source.source})").source
+            index, item = self.writer.fresh("i"), source.child(self.writer.fresh("v"), "*")
+            scope = self.scope.with_payload(item).with_variables({"index": Atom(index, "number")})
+            with self.writer.counted_loop(index, item.source, items), self._in(scope):
+                act()
 
     def _loop(self, node: Node, source: Atom, sink: Sink) -> None:
         writer, items = self.writer, source.source
@@ -366,35 +386,35 @@ class _TemplateWriter:
         sink(result)
 
     def _if(self, node: Node, sink: Sink) -> None:
-        condition = self._bind(node["$if"])
+        condition = self.bind(node["$if"])
         self.writer.use(condition)
         with self.writer.block(f"if {truth(condition)}"):
-            self._hit(node["$if"], "then")
+            self.hit(node["$if"], "then")
             self.emit(node["$then"], sink) if "$then" in node.value else self._content(node, sink)
         if "$else" in node.value or self.compiler.coverage is not None:
             with self.writer.block("else"):
-                self._hit(node["$if"], "else")
+                self.hit(node["$if"], "else")
                 if "$else" in node.value:
                     self.emit(node["$else"], sink)
 
     def _switch(self, node: Node, sink: Sink) -> None:
-        value = self._bind(node["$switch"])
+        value = self.bind(node["$switch"])
         self.writer.use(value)
         key = self.writer.let(f"text({value.source})", "string")
         cases = node.get("$cases")
         word = "if"
         for name, case in cases.items() if cases and isinstance(cases.value, dict) else ():
             with self.writer.block(f"{word} {key.source} == {name!r}"):
-                self._hit(case, f"case {name}")
+                self.hit(case, f"case {name}")
                 self.emit(case, sink)
             word = "elif"
         if "$default" in node.value or self.compiler.coverage is not None:
             with self.writer.block("else" if word == "elif" else "if True"):
-                self._hit(node.get("$default") or node["$switch"], "default")
+                self.hit(node.get("$default") or node["$switch"], "default")
                 if "$default" in node.value:
                     self.emit(node["$default"], sink)
 
-    def _hit(self, node: Node, label: str) -> None:
+    def hit(self, node: Node, label: str) -> None:
         if self.compiler.coverage is not None:
             self.writer.line(f"hits[{self.compiler.coverage.branch(node, label)}] += 1")
 

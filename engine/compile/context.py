@@ -122,9 +122,9 @@ def _request(params: Mapping[str, str]) -> Record:
 
 _UPSTREAM: Final = Record(
     {
-        "status": Atom("x.status", "number"),
+        "status": Atom("x.status"),
         "headers": Atom("x.reply_headers", "object"),
         "body": Atom("x.reply_body"),
-        "name": Atom("x.upstream", "string"),
+        "name": Atom("x.upstream"),
     }
 )

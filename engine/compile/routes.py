@@ -8,11 +8,22 @@ from collections.abc import Iterable, Mapping
 
 from engine.codegen import Compiled
 from engine.compile.context import MappingContext
+from engine.compile.rules import state_variable
 from engine.compile.sources import declared
+from engine.compile.streams import compile_collect, compile_stream, reads_of
 from engine.compile.upstreams import NOWHERE, literal_path
 from engine.errors import suggestion
 from engine.expressions import ExpressionSyntaxError, Scope
-from engine.plan import CallPlan, CasePlan, PathPart, ReadTree, RoutePlan, UpstreamPlan
+from engine.plan import (
+    CallPlan,
+    CasePlan,
+    CollectPlan,
+    PathPart,
+    ReadTree,
+    RoutePlan,
+    StreamPlan,
+    UpstreamPlan,
+)
 from engine.routing import segments
 from engine.schema import BodySchema, BodySchemaError, body_schema
 from engine.source import Node, Path
@@ -43,7 +54,7 @@ class _RouteCompiler:
         """The route's plan; None where its key is no path."""
         is_sound = self._path_is_sound()
         route, request = self.route, self.route.request
-        call = self._call(route.call) if route.call else None
+        calls = tuple(call for found in route.call if (call := self._call(found)) is not None)
         scope = self.context.respond_scope(self.params, has_call=self._has_call())
         cases = tuple(self._case(case, scope, number) for number, case in enumerate(route.respond))
         schema = self._body_schema(request.schema) if request else None
@@ -56,10 +67,10 @@ class _RouteCompiler:
             schema=schema,
             reads=read_tree(self.reads),
             reads_body=bool(self.reads) or schema is not None or self._may_drop(),
-            reads_reply=route.call is not None and self._reads_reply(cases),
+            reads_reply=bool(route.call) and self._reads_reply(cases),
             rejects_dropped=route.dropped == "reject",
             timeout=self.context.seconds(route.timeout, None),
-            call=call,
+            calls=calls,
             cases=cases,
         )
         return plan if is_sound else None
@@ -67,11 +78,11 @@ class _RouteCompiler:
     def _has_call(self) -> bool:
         """Whether the file has a call here, be it one that cannot be made out."""
         written = declared(self.context.spec, "routes").get(str(self.route.node.path[-1]))
-        return self.route.call is not None or (isinstance(written, dict) and "call" in written)
+        return bool(self.route.call) or (isinstance(written, dict) and "call" in written)
 
     def _may_drop(self) -> bool:
         """A body that nothing reads is looked at all the same: what a call leaves out is reported."""
-        return self.route.call is not None and self.route.method in _BODY_METHODS
+        return bool(self.route.call) and self.route.method in _BODY_METHODS
 
     # The path
 
@@ -109,6 +120,7 @@ class _RouteCompiler:
         upstream = self._upstream(call.upstream)
         path = self._call_path(call.path, scope)
         plan = CallPlan(
+            when=self._template(call.when, scope, "call.when"),
             upstream=upstream or NOWHERE,
             method=call.method or ("POST" if call.body or call.form else "GET"),
             path=path,
@@ -166,8 +178,51 @@ class _RouteCompiler:
             for_failures=case.when is not None and _reads_status(case.when.value),
             status=self._status(status, scope, label) if status else 200,
             headers=self._template(case.headers, scope, f"{label}.headers"),
-            body=self._template(case.body, scope, f"{label}.body"),
+            body=self._body(case, scope, label),
+            stream=self._stream(case, scope, label) if case.stream else None,
+            collect=self._collect(case, scope, label) if case.collect else None,
         )
+
+    def _body(self, case: CaseSpec, scope: Scope, label: str) -> Compiled | None:
+        if case.body is not None and case.stream is not None:
+            message = "a case has a body or a stream, not both"
+            self.findings.error("misused-stream", message, case.body.key_span)
+        if case.collect is not None and case.collect.state is not None:
+            names = case.collect.state.value
+            scope = scope.with_variables({"state": state_variable(names, "x.state")})
+        return self._template(case.body, scope, f"{label}.body")
+
+    def _stream(self, case: CaseSpec, scope: Scope, label: str) -> StreamPlan:
+        assert case.stream is not None
+        self._check_order(case)
+        has_call = self._has_call()
+        plan = compile_stream(self.context, case.stream, scope, f"{self.label} {label}.stream", has_call)
+        self.reads |= reads_of(plan)
+        return plan
+
+    def _collect(self, case: CaseSpec, scope: Scope, label: str) -> CollectPlan:
+        assert case.collect is not None
+        self._check_order(case)
+        plan = compile_collect(self.context, case.collect, scope, f"{self.label} {label}.collect")
+        self.reads |= reads_of(plan)
+        return plan
+
+    def _check_order(self, case: CaseSpec) -> None:
+        """Whether an answer streams is known before the upstream's body is there."""
+        if not self._has_call():
+            if case.collect is not None:
+                message = "'collect' reads the upstream's stream; this route calls none"
+                self.findings.error("misused-stream", message, case.collect.node.key_span)
+            return
+        before = self.route.respond[: self.route.respond.index(case) + 1]
+        for other in before:
+            if other.when is not None and self._reads_payload(other.when):
+                message = "this is asked before the upstream's body is there: a stream may be the answer"
+                self.findings.error("misused-stream", message, other.when.span)
+
+    def _reads_payload(self, node: Node) -> bool:
+        scope = self.context.respond_scope(self.params, has_call=True)
+        return self.context.templates.compile(node, scope, f"{self.label} when").reads_reply
 
     def _status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
         status = self.context.status(node, scope, f"{self.label} {label}.status")

@@ -11,6 +11,8 @@ Must not know any HTTP library, nor how anything is sent.
     inbound      the client's request: its key, its body
     call         the client's request → the call
     failures     what failed → an `ExchangeError` → the client's dialect
+    translation  the upstream's events → those of the client
+    stream       an answer that is a stream of events
     reply        the upstream's reply → the answer
     steps        a whole exchange, from its beginning to its end
 
@@ -20,6 +22,23 @@ Each imports only from those above it.
 from engine.exchange.dropped import unread
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import too_large
-from engine.exchange.steps import Answered, ReadBody, SendCall, Steps, answer
+from engine.exchange.steps import Answered, ReadBatch, ReadBody, ReadContent, SendCall, Step, Steps, answer
+from engine.exchange.stream import EventStream, EventWriter
+from engine.exchange.translation import Batch
 
-__all__ = ["Answered", "ReadBody", "SendCall", "Steps", "answer", "evaluate", "too_large", "unread"]
+__all__ = [
+    "Answered",
+    "Batch",
+    "EventStream",
+    "EventWriter",
+    "ReadBatch",
+    "ReadBody",
+    "ReadContent",
+    "SendCall",
+    "Step",
+    "Steps",
+    "answer",
+    "evaluate",
+    "too_large",
+    "unread",
+]

@@ -19,12 +19,20 @@ from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.messages import EMPTY, FORM, JSON, Content, Exchange, UpstreamRequest
 from engine.plan import CallPlan, PathPart, RoutePlan
 from engine.resources import distribution_version
-from engine.values import ABSENT, text, type_name
+from engine.values import ABSENT, text, truth, type_name
 
 _KIND: Final = "invalid_request"
 _MAX_TARGET: Final = 8192
 _SLASH = re.compile(r"[/\\]")
 _USER_AGENT: Final = f"dragoman/{distribution_version()}"
+
+
+def chosen_call(route: RoutePlan, exchange: Exchange) -> CallPlan | None:
+    """The first call of a route whose `when` holds; None where none is to be made."""
+    for call in route.calls:
+        if call.when is None or truth(evaluate(call.when, exchange.body, exchange, _KIND)):
+            return call
+    return None
 
 
 def build_request(route: RoutePlan, call: CallPlan, exchange: Exchange) -> UpstreamRequest:

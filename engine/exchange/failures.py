@@ -82,7 +82,30 @@ def _bodiless(exchange: Exchange) -> dict[str, Any]:
 def build_error(mapping: MappingPlan | None, exchange: Exchange, error: ExchangeError) -> Outbound:
     """A failure as its client is told of it, in the mapping's dialect or, without one, in a plain form."""
     errors = mapping.errors if mapping is not None else ErrorsPlan()
-    payload = {
+    payload = _payload(exchange, error)
+    try:
+        return _told(errors, payload, exchange, error)
+    except ExchangeError as second:
+        exchange.warn(f"the errors of the mapping failed: {second.cause or second.message}")
+        return _told(ErrorsPlan(), payload, exchange, error)
+
+
+def told_in_band(
+    mapping: MappingPlan, exchange: Exchange, error: ExchangeError, rules: Compiled | None
+) -> list[Any]:
+    """A failure after the first event, as events: by the stream's own rules, or the body of `errors`."""
+    if rules is None:
+        return [build_error(mapping, exchange, error).content.value]
+    out = exchange.out = []
+    try:
+        evaluate(rules, _payload(exchange, error), exchange, "internal")
+    except ExchangeError as second:
+        exchange.warn(f"the rules for an error failed: {second.cause or second.message}")
+    return out
+
+
+def _payload(exchange: Exchange, error: ExchangeError) -> dict[str, Any]:
+    return {
         "kind": error.kind,
         "status": error.status,
         "message": error.message,
@@ -90,11 +113,6 @@ def build_error(mapping: MappingPlan | None, exchange: Exchange, error: Exchange
         "upstream": error.upstream or _bodiless(exchange),
         "request_id": exchange.inbound.request_id,
     }
-    try:
-        return _told(errors, payload, exchange, error)
-    except ExchangeError as second:
-        exchange.warn(f"the errors of the mapping failed: {second.cause or second.message}")
-        return _told(ErrorsPlan(), payload, exchange, error)
 
 
 def _told(errors: ErrorsPlan, payload: dict[str, Any], exchange: Exchange, error: ExchangeError) -> Outbound:

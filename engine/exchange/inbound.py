@@ -44,7 +44,7 @@ def read_body(route: RoutePlan, exchange: Exchange) -> None:
         raise ExchangeError("invalid_request", "the request has no body; JSON is expected")
     if route.schema is not None:
         _check_schema(route.schema, exchange)
-    if route.call is not None:
+    if route.calls:
         check_dropped(route, exchange)
 
 

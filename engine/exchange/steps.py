@@ -12,13 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import ExchangeError
-from engine.exchange.call import build_request
-from engine.exchange.failures import build_error
+from engine.exchange.call import build_request, chosen_call
+from engine.exchange.failures import build_error, told_in_band, unusable_reply
 from engine.exchange.headers import extra_headers
 from engine.exchange.inbound import authorize, read_body
-from engine.exchange.reply import build_reply
-from engine.messages import EMPTY, Exchange, Inbound, Outbound, UpstreamRequest
-from engine.plan import MappingPlan, PlanLeaf, PlanMatch, RoutePlan, UpstreamPlan
+from engine.exchange.reply import answer_of, build_reply, head_of, streaming_case
+from engine.exchange.stream import EventStream, outbound_stream
+from engine.exchange.translation import Translation, framing_of
+from engine.messages import EMPTY, Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
+from engine.plan import (
+    CasePlan,
+    MappingPlan,
+    PlanLeaf,
+    PlanMatch,
+    RoutePlan,
+    TranslationPlan,
+    UpstreamPlan,
+)
+from engine.values import JsonError
 
 
 @dataclass(slots=True)
@@ -30,11 +41,26 @@ class ReadBody:
 
 @dataclass(slots=True)
 class SendCall:
-    """Asks for the reply to a call: an `UpstreamReply`."""
+    """Asks for the reply to a call: an `UpstreamReply`, of which only the head is there if `streams`."""
 
     mapping: MappingPlan
     upstream: UpstreamPlan
     request: UpstreamRequest
+    streams: bool = False
+
+
+@dataclass(slots=True)
+class ReadBatch:
+    """Asks for what the upstream sends next: bytes, a list of events, or None at its end."""
+
+    source: Any
+
+
+@dataclass(slots=True)
+class ReadContent:
+    """Asks for all that the upstream still sends: a `Content`."""
+
+    source: Any
 
 
 @dataclass(slots=True)
@@ -54,7 +80,8 @@ class Answered:
 
 #: An exchange that is being carried out. It yields what it needs, is sent that, or is thrown the exception
 #: that came instead, and returns what it came to.
-Steps = Generator[ReadBody | SendCall, Any, Answered]
+Step = ReadBody | SendCall | ReadBatch | ReadContent
+Steps = Generator[Step, Any, Answered]
 
 
 def answer(match: PlanMatch, inbound: Inbound) -> Steps:
@@ -76,15 +103,63 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
     return answered
 
 
-def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[ReadBody | SendCall, Any, Outbound]:
+def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbound]:
     mapping, route = leaf.owner, leaf.route
     if route.reads_body:
         exchange.inbound.content = yield ReadBody(route.max_bytes)
     read_body(route, exchange)
-    if route.call is not None:
-        request = build_request(route, route.call, exchange)
-        exchange.reply = yield SendCall(mapping, route.call.upstream, request)
-    return build_reply(route, exchange)
+    call = chosen_call(route, exchange)
+    if call is None:
+        return build_reply(route, None, exchange)
+    request = build_request(route, call, exchange)
+    reply: UpstreamReply = yield SendCall(mapping, call.upstream, request, route.streams)
+    exchange.reply = reply
+    case = streaming_case(route, exchange)
+    if case is not None:
+        return (yield from _streamed(mapping, case, exchange, reply))
+    if reply.source is not None:
+        reply.content = yield ReadContent(reply.source)
+    return build_reply(route, call, exchange)
+
+
+def _streamed(
+    mapping: MappingPlan, case: CasePlan, exchange: Exchange, reply: UpstreamReply
+) -> Generator[Step, Any, Outbound]:
+    """An answer made from the upstream's events, once the first of them is there."""
+    plan = case.stream or case.collect
+    assert plan is not None
+    assert plan.translation is not None
+    batches = _Batches(reply, plan.translation)
+    if batches.framing is None:
+        content = reply.content if reply.source is None else (yield ReadContent(reply.source))
+        batches.take_whole(content, exchange)
+    translation = Translation(plan.translation, exchange, batches.framing or "ndjson")
+    if case.collect is not None:
+        yield from _collect(translation, batches)
+        return answer_of(case, exchange, None, "upstream_error")
+    assert case.stream is not None
+    rules = plan.translation.error
+    stream = EventStream(case.stream, translation, lambda e: told_in_band(mapping, exchange, e, rules))
+    while not stream.first and not stream.is_over:
+        batch = batches.next() if batches.is_whole else (yield ReadBatch(reply.source))
+        stream.first = stream.feed(batch)
+    if stream.error is not None and not exchange.sent:
+        raise stream.error
+    status, headers = head_of(case, exchange, None, "upstream_error")
+    return outbound_stream(stream, status, headers)
+
+
+def _collect(translation: Translation, batches: _Batches) -> Generator[Step, Any, None]:
+    """Read a stream to its end."""
+    batch: Any = b""
+    while batch is not None and not translation.is_over:
+        batch = batches.next() if batches.is_whole else (yield ReadBatch(batches.source))
+        if batch is not None:
+            translation.feed(batch)
+    if translation.error is None:
+        translation.finish()
+    if translation.error is not None:
+        raise translation.error
 
 
 def _fail(answered: Answered, error: ExchangeError) -> None:
@@ -101,3 +176,24 @@ def _add_extra_headers(answered: Answered) -> None:
     extra = dict(extra_headers(answered.exchange))
     own = (field for field in answered.outbound.headers if field[0] not in extra)
     answered.outbound.headers = (*own, *extra.items())
+
+
+class _Batches:
+    """What an upstream sends to a stream: batches as they come, or a whole JSON answer as one event."""
+
+    def __init__(self, reply: UpstreamReply, plan: TranslationPlan) -> None:
+        self.source = reply.source
+        self.framing = framing_of(reply.header("content-type") or "", plan) if reply.source else None
+        self.is_whole = self.framing is None
+        self._left: list[list[Any] | None] = []
+
+    def take_whole(self, content: Content, exchange: Exchange) -> None:
+        """An answer that is no stream: its value is the only event."""
+        try:
+            self._left = [[content.value], None]
+        except JsonError as error:
+            message = "the upstream's answer is neither a stream nor JSON"
+            raise unusable_reply(exchange, message, str(error)) from None
+
+    def next(self) -> list[Any] | None:
+        return self._left.pop(0)

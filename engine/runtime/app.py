@@ -11,14 +11,14 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from engine.exchange import too_large
+from engine.exchange import Answered, EventWriter, too_large
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanSet
 from engine.runtime import logs
@@ -72,11 +72,28 @@ class Front:
             answered = await self._relay.answer(
                 scope["dragoman.match"], inbound, body.read, body.while_connected
             )
+            if answered.outbound.stream is None:
+                await _send(answered.outbound, inbound.method, send, body)
+            else:
+                await body.while_connected(self._stream(answered, inbound.method, send))
         except ClientLeft:
             logs.abandoned(inbound, scope["dragoman.match"], started)
             return
-        await _send(answered.outbound, inbound.method, send, body)
         logs.exchange(answered)
+
+    async def _stream(self, answered: Answered, method: str, send: Send) -> None:
+        """Send an answer event by event; one read from the upstream is at most one write to the client."""
+        outbound, stream = answered.outbound, answered.outbound.stream
+        writer = EventWriter(stream.plan, answered.exchange)
+        await send(_start(outbound, []))
+        async with contextlib.aclosing(self._relay.events(answered)) as events:
+            if method != "HEAD":
+                async for batch in _with_beats(events, stream.plan.keep_alive):
+                    data = writer.comment() if batch is None else writer.write(batch)
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        last = writer.close() if stream.error is None and method != "HEAD" else b""
+        answered.error = answered.error or stream.error
+        await send({"type": "http.response.body", "body": last})
 
 
 def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
@@ -160,7 +177,7 @@ class _Body:
                     if size > _DRAIN_BYTES:
                         return
 
-    async def while_connected(self, work: Awaitable[None]) -> None:
+    async def while_connected(self, work: Awaitable[Any]) -> Any:
         """Await `work`; cancel it once the client has left.
 
         Raises:
@@ -172,7 +189,7 @@ class _Body:
             await asyncio.wait({task, presence}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 raise ClientLeft
-            task.result()
+            return task.result()
         finally:
             for each in (task, presence):
                 each.cancel()
@@ -191,15 +208,43 @@ def _has_body(inbound: Inbound) -> bool:
     return length not in (None, "0") or inbound.header("transfer-encoding") is not None
 
 
-async def _send(outbound: Outbound, method: str, send: Send, body: _Body) -> None:
-    data = outbound.content.data
+def _start(outbound: Outbound, framing: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """The head of an answer, as ASGI has it."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in outbound.headers]
     if outbound.content.media_type:
         headers.append((b"content-type", outbound.content.media_type.encode("latin-1")))
-    if outbound.status not in (204, 304):
-        headers.append((b"content-length", str(len(data)).encode()))
-    start: dict[str, Any] = {"type": "http.response.start", "status": outbound.status, "headers": headers}
-    await send(start)
+    return {"type": "http.response.start", "status": outbound.status, "headers": [*headers, *framing]}
+
+
+async def _with_beats(
+    events: AsyncGenerator[list[Any], None], seconds: float | None
+) -> AsyncIterator[list[Any] | None]:
+    """Events as they come, and None wherever there was none for so long."""
+    if seconds is None:
+        async for found in events:
+            yield found
+        return
+    waiting = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=seconds)
+            if not done:
+                yield None
+                continue
+            batch = waiting.result()
+            if batch is None:
+                return
+            yield batch
+            waiting = asyncio.ensure_future(anext(events, None))
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def _send(outbound: Outbound, method: str, send: Send, body: _Body) -> None:
+    data = outbound.content.data
+    has_length = outbound.status not in (204, 304)
+    await send(_start(outbound, [(b"content-length", str(len(data)).encode())] if has_length else []))
     data = b"" if method == "HEAD" else data
     if not body.is_read:
         await send({"type": "http.response.body", "body": data, "more_body": True})

@@ -103,8 +103,8 @@ def warnings(answered: Answered) -> None:
 
 def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int) -> None:
     """The client left before its answer (status 499, as nginx has it, in the log alone)."""
-    call = match.leaf(inbound.method).route.call
-    provider = call.upstream.name if call else None
+    calls = match.leaf(inbound.method).route.calls
+    provider = calls[0].upstream.name if calls else None
     line = _line(inbound, match.owner, provider, 499, started_ns)
     structlog.get_logger().info("exchange", **line, kind="client_left")
 

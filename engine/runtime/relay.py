@@ -6,12 +6,15 @@ foresee is logged with its traceback and told as `internal`. Knows asyncio, not 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine import exchange as middle
+from engine.errors import ExchangeError
 from engine.exchange import Answered
-from engine.messages import Content, Inbound, Outbound, UpstreamReply
+from engine.messages import Content, Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, UpstreamPlan
 from engine.runtime import logs
 from engine.runtime.upstreams import Upstream
@@ -20,8 +23,8 @@ from engine.runtime.upstreams.mapping import MappingUpstream
 
 #: Reads the client's body, of at most so many bytes; raises `payload_too_large`, or `ClientLeft`.
 ReadBody = Callable[[int], Awaitable[Content]]
-#: Waits for an upstream's reply for as long as the client stays; raises `ClientLeft` once it does not.
-Wait = Callable[[Awaitable[None]], Awaitable[None]]
+#: Waits for what an upstream sends for as long as the client stays; raises `ClientLeft` once it does not.
+Wait = Callable[[Awaitable[Any]], Awaitable[Any]]
 
 
 class ClientLeft(Exception):
@@ -47,9 +50,16 @@ class Relay:
             ClientLeft: nobody waits for the answer any more.
         """
         answered = await self._carry_out(middle.answer(match, inbound), read, wait)
+        await self._release(answered)
         if answered.defect is not None:
             logs.unforeseen(answered.exchange, answered.defect)
         return answered
+
+    async def _release(self, answered: Answered) -> None:
+        """Close a reply of which nothing more is read."""
+        reply = answered.exchange.reply
+        if reply is not None and reply.source is not None and answered.outbound.stream is None:
+            await reply.source.aclose()
 
     async def _carry_out(self, steps: middle.Steps, read: ReadBody, wait: Wait) -> Answered:
         """Give an exchange what it asks for, until it has come to its end."""
@@ -68,24 +78,54 @@ class Relay:
             answered: Answered = end.value
             return answered
 
-    async def _take(
-        self, step: middle.ReadBody | middle.SendCall, read: ReadBody, wait: Wait
-    ) -> Content | UpstreamReply:
+    async def _take(self, step: middle.Step, read: ReadBody, wait: Wait) -> Any:
+        """The I/O that one step asks for."""
         if isinstance(step, middle.ReadBody):
             return await read(step.limit)
+        if isinstance(step, middle.ReadBatch | middle.ReadContent):
+            return await self._read(step, wait)
         upstream = self._upstreams[step.mapping.name, step.upstream.name]
-        request, replies = step.request, []
+        return await wait(upstream.send(step.request, step.streams))
 
-        async def send() -> None:
-            replies.append(await upstream.send(request))
+    async def _read(self, step: middle.ReadBatch | middle.ReadContent, wait: Wait) -> Any:
+        """What an upstream still sends; where nobody waits for it any more, it is cut off."""
+        source = step.source
+        try:
+            return await wait(source.next() if isinstance(step, middle.ReadBatch) else source.content())
+        except (ClientLeft, asyncio.CancelledError):
+            await source.aclose()
+            raise
 
-        await wait(send())
-        return replies[0]
+    async def events(self, answered: Answered) -> AsyncGenerator[list[Any], None]:
+        """The events of an answer that is a stream, as they come; closing it cuts the upstream off."""
+        stream, reply = answered.outbound.stream, answered.exchange.reply
+        source = None if reply is None else reply.source
+        try:
+            if stream.first:
+                yield stream.first
+            for event in stream.script:
+                await asyncio.sleep(stream.plan.every)
+                yield [event]
+            while not stream.is_over:
+                events = await self._next(stream, source)
+                if events:
+                    yield events
+        finally:
+            if source is not None:
+                await source.aclose()
+
+    async def _next(self, stream: middle.EventStream, source: Any) -> list[Any]:
+        try:
+            return stream.feed(await source.next())
+        except ExchangeError as error:
+            return stream.fail(error)
 
     def _open(self, plan: UpstreamPlan) -> Upstream:
         return HttpUpstream(plan) if plan.mapping is None else MappingUpstream(plan, self._answer_inside)
 
-    async def _answer_inside(self, name: str, inbound: Inbound) -> Outbound:
+    async def _answer_inside(
+        self, name: str, inbound: Inbound
+    ) -> tuple[Outbound, AsyncGenerator[list[Any], None] | None]:
         """Answer a call that another mapping makes in this process."""
         content = inbound.content
 
@@ -95,7 +135,8 @@ class Relay:
         match = self.plans.mappings[name].tree.find(inbound.path, inbound.method)
         answered = await self.answer(match, inbound, read, _just_wait)
         logs.inside(answered)
-        return answered.outbound
+        events = self.events(answered) if answered.outbound.stream is not None else None
+        return answered.outbound, events
 
     async def aclose(self) -> None:
         """Close all upstreams."""
@@ -104,5 +145,5 @@ class Relay:
         self._upstreams.clear()
 
 
-async def _just_wait(work: Awaitable[None]) -> None:
-    await work
+async def _just_wait(work: Awaitable[Any]) -> Any:
+    return await work

@@ -44,12 +44,16 @@ _REQUEST: Final = Record(
 
 @dataclass(frozen=True, slots=True)
 class CannedCall:
-    """A call that is expected, part by part, and what comes of it: a reply, or a failure by its name."""
+    """A call that is expected, part by part, and what comes of it: a reply, or a failure by its name.
+
+    A reply that is read as it comes is read in pieces of `split` bytes, where that is given.
+    """
 
     node: Node
     expected: Mapping[str, Expectation]
     reply: UpstreamReply
     failure: str | None
+    split: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,8 @@ class CaseCompiler:
 
     def _call(self, upstream: spec.UpstreamSpec) -> CannedCall:
         expected = self._expected_call(upstream.expect) if upstream.expect else {}
-        return CannedCall(upstream.node, expected, self._reply(upstream.reply), upstream.fail)
+        split = upstream.reply.split if upstream.reply else None
+        return CannedCall(upstream.node, expected, self._reply(upstream.reply), upstream.fail, split)
 
     def _expected_call(self, call: spec.CallSpec) -> dict[str, Expectation]:
         self._check_upstream(call.upstream)
@@ -191,6 +196,7 @@ class CaseCompiler:
             headers=_compiled(answer.headers, self._headers),
             body=_compiled(answer.body, self.values.compile),
             text=_compiled(answer.text, self.values.compile),
+            events=_compiled(answer.events, self.values.compile),
             warnings=_compiled(answer.warnings, self.values.compile),
         )
 

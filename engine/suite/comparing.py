@@ -12,9 +12,12 @@ from typing import Any, Final, TypeVar
 
 from engine.exchange import Answered
 from engine.messages import Content, Exchange, Inbound, UpstreamReply, UpstreamRequest
+from engine.streams import FRAMINGS
 from engine.suite.cases import Case
 from engine.suite.expectations import Expectation, Mismatch, Sight, below, shown
-from engine.values import ABSENT, JsonError
+from engine.values import ABSENT, JsonError, loads
+
+FRAMINGS_BY_MEDIA_TYPE: Final = {framing.media_type: framing for framing in FRAMINGS.values()}
 
 T = TypeVar("T")
 
@@ -119,6 +122,23 @@ def _json(content: Content) -> Any:
     return content.value if content.data else ABSENT
 
 
+def _events(content: Content) -> Any:
+    """The events of a stream: their JSON values, and closing words as text; absent where it is no stream."""
+    framing = FRAMINGS_BY_MEDIA_TYPE.get(content.media_type.partition(";")[0])
+    if framing is None:
+        return ABSENT
+    decoder = framing.decoder()
+    events = [*decoder.feed(content.data), *decoder.close()]
+    return [_event(event.data) for event in events]
+
+
+def _event(data: bytes) -> Any:
+    try:
+        return loads(data)
+    except JsonError:
+        return data.decode("utf-8", "replace")
+
+
 def _form(content: Content) -> dict[str, Any]:
     return Exchange(Inbound("", "", _text(content)), {}).query
 
@@ -140,5 +160,6 @@ _ANSWER_PARTS: Final[Mapping[str, Callable[[ReceivedAnswer], Any]]] = {
     "headers": lambda answer: answer.exchange.reply_headers,
     "body": lambda answer: _json(answer.content),
     "text": lambda answer: _text(answer.content),
+    "events": lambda answer: _events(answer.content),
     "warnings": lambda answer: answer.warnings,
 }

@@ -10,10 +10,11 @@ import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine import exchange as middle
 from engine.errors import Findings, call_failed
-from engine.messages import Content, UpstreamReply, UpstreamRequest
+from engine.messages import EMPTY, Content, UpstreamReply, UpstreamRequest
 from engine.source import SourceFile, Span
 from engine.suite.cases import CannedCall, Case
 from engine.suite.comparing import ReceivedCall, answer_mismatches, call_mismatches
@@ -110,15 +111,32 @@ class _FakeUpstreams:
 
     canned: tuple[CannedCall, ...]
     received: list[ReceivedCall] = field(default_factory=list)
+    batches: list[bytes] = field(default_factory=list)
+    media_type: str = ""
 
-    def send(self, request: UpstreamRequest) -> UpstreamReply:
+    def next(self) -> bytes | None:
+        """The next piece of a reply that is read as it comes."""
+        return self.batches.pop(0) if self.batches else None
+
+    def rest(self) -> Content:
+        """All of it that is left."""
+        left, self.batches = b"".join(self.batches), []
+        return Content(left, self.media_type)
+
+    def send(self, request: UpstreamRequest, streams: bool) -> UpstreamReply:
         self.received.append(ReceivedCall.of(request))
         if len(self.received) > len(self.canned):
             raise _UnexpectedCall
         canned = self.canned[len(self.received) - 1]
         if canned.failure is not None:
             raise call_failed(request.upstream, canned.failure, f"fail: {canned.failure}")
-        return canned.reply
+        reply = canned.reply
+        if not streams:
+            return reply
+        data, size = reply.content.data, canned.split or len(reply.content.data) or 1
+        self.batches = [data[i : i + size] for i in range(0, len(data), size)]
+        self.media_type = reply.content.media_type
+        return UpstreamReply(reply.status, reply.headers, EMPTY, source=self)
 
 
 def _run_case(case: Case, reach: Reach) -> CaseResult:
@@ -153,14 +171,31 @@ def _carry_out(steps: middle.Steps, content: Content, fake: _FakeUpstreams) -> m
                 step = steps.send(given)
     except StopIteration as end:
         answered: middle.Answered = end.value
+        _write_stream(answered, fake)
         return answered
 
 
-def _take(
-    step: middle.ReadBody | middle.SendCall, content: Content, fake: _FakeUpstreams
-) -> Content | UpstreamReply:
+def _write_stream(answered: middle.Answered, fake: _FakeUpstreams) -> None:
+    """Carry a stream to its end, and put what its client reads in the place of it."""
+    outbound, stream = answered.outbound, answered.outbound.stream
+    if stream is None:
+        return
+    writer = middle.EventWriter(stream.plan, answered.exchange)
+    data = writer.write([*stream.first, *stream.script])
+    while not stream.is_over:
+        data += writer.write(stream.feed(fake.next()))
+    answered.error = stream.error
+    data += b"" if stream.error is not None else writer.close()
+    outbound.content = Content(data, outbound.content.media_type)
+
+
+def _take(step: middle.Step, content: Content, fake: _FakeUpstreams) -> Any:
     if isinstance(step, middle.SendCall):
-        return fake.send(step.request)
+        return fake.send(step.request, step.streams)
+    if isinstance(step, middle.ReadBatch):
+        return fake.next()
+    if isinstance(step, middle.ReadContent):
+        return fake.rest()
     if len(content.data) > step.limit:
         raise middle.too_large(step.limit)
     return content

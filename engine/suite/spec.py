@@ -53,6 +53,7 @@ class ReplySpec:
     headers: Mapping[str, Any] | None = None
     body: Node | None = None
     text: Node | None = None
+    split: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class AnswerSpec:
     headers: Node | None = None
     body: Node | None = None
     text: Node | None = None
+    events: Node | None = None
     warnings: Node | None = None
 
 
@@ -202,9 +204,9 @@ def _short_call(node: Node) -> CallSpec:
 
 def _reply(node: Node) -> ReplySpec:
     status, headers = node.value.get("status", DEFAULT_STATUS), node.value.get("headers")
-    return ReplySpec(node, status, headers, node.get("body"), node.get("text"))
+    return ReplySpec(node, status, headers, node.get("body"), node.get("text"), node.value.get("split"))
 
 
 def _answer(node: Node) -> AnswerSpec:
-    names = ("status", "headers", "body", "text", "warnings")
+    names = ("status", "headers", "body", "text", "events", "warnings")
     return AnswerSpec(node, **{name: node.get(name) for name in names})

@@ -8,14 +8,35 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine.messages import UpstreamReply, UpstreamRequest
+from engine.exchange import Batch
+from engine.messages import Content, UpstreamReply, UpstreamRequest
+
+
+class Source(Protocol):
+    """The body of a reply that is read as it comes."""
+
+    async def next(self) -> Batch:
+        """What comes next; None at the end.
+
+        Raises:
+            ExchangeError: the upstream broke off, or was silent for too long.
+        """
+        ...
+
+    async def content(self) -> Content:
+        """All that still comes."""
+        ...
+
+    async def aclose(self) -> None:
+        """Read no more: an upstream that still sends is cut off."""
+        ...
 
 
 class Upstream(Protocol):
     """A server that can be called."""
 
-    async def send(self, request: UpstreamRequest) -> UpstreamReply:
-        """Send one request and read its answer whole.
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+        """Send one request and read its answer: whole, or if `streams` its head, with a `Source`.
 
         Raises:
             ExchangeError: there is no answer.

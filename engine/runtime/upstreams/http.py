@@ -8,14 +8,16 @@ The only importer of httpx2.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
 import httpx2
 
 from engine.errors import ExchangeError, call_failed
-from engine.messages import Content, UpstreamReply, UpstreamRequest
+from engine.messages import EMPTY, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
@@ -54,27 +56,19 @@ class HttpUpstream:
             ),
         )
 
-    async def send(self, request: UpstreamRequest) -> UpstreamReply:
-        """Send one request and read its answer whole, within the timeouts of the plan."""
-        try:
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+        """Send one request and read its answer, within the timeouts of the plan."""
+        with self.failures():
             async with asyncio.timeout(request.timeout):
-                return await self._send(request)
-        except TimeoutError:
-            raise self._failure("timeout", "total") from None
-        except httpx2.PoolTimeout:
-            busy = self._failure("busy", "PoolTimeout")
-            busy.headers = (("retry-after", "1"),)
-            raise busy from None
-        except httpx2.TimeoutException as error:
-            cause = type(error).__name__
-            raise self._failure("timeout", cause) from None
-        except httpx2.ConnectError as error:
-            raise self._failure("connect", _connect_cause(error)) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            cause = type(error).__name__
-            raise self._failure("broken", cause) from None
+                response = await self._open(request)
+                source = _HttpSource(self, response)
+                headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
+                if streams:
+                    return UpstreamReply(response.status_code, headers, EMPTY, source)
+                return UpstreamReply(response.status_code, headers, await source.content())
 
-    async def _send(self, request: UpstreamRequest) -> UpstreamReply:
+    async def _open(self, request: UpstreamRequest) -> httpx2.Response:
+        """The head of the answer."""
         body = request.content.data
         headers = [("host", self._host), *request.headers]
         if body or request.method in ("POST", "PUT", "PATCH"):
@@ -88,30 +82,68 @@ class HttpUpstream:
                 extensions={"timeout": self._timeout, "target": request.target.encode("ascii")},
             )
         )
-        try:
-            return await self._read(response)
-        finally:
-            await response.aclose()
-
-    async def _read(self, response: httpx2.Response) -> UpstreamReply:
         if not 200 <= response.status_code <= 599:
-            cause = f"status {response.status_code}"
-            raise self._failure("broken", cause)
-        chunks, size = [], 0
-        async for chunk in response.aiter_bytes():
-            size += len(chunk)
-            if size > MAX_REPLY_BYTES:
-                raise self._failure("too_large", f"over {MAX_REPLY_BYTES}")
-            chunks.append(chunk)
-        headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
-        media_type = response.headers.get("content-type", "")
-        return UpstreamReply(response.status_code, headers, Content(b"".join(chunks), media_type))
+            await response.aclose()
+            raise self.failure("broken", f"status {response.status_code}")
+        return response
 
-    def _failure(self, how: str, cause: str) -> ExchangeError:
+    @contextlib.contextmanager
+    def failures(self) -> Iterator[None]:
+        """What httpx2 raises inside, told as ours."""
+        try:
+            yield
+        except TimeoutError:
+            raise self.failure("timeout", "total") from None
+        except httpx2.PoolTimeout:
+            busy = self.failure("busy", "PoolTimeout")
+            busy.headers = (("retry-after", "1"),)
+            raise busy from None
+        except httpx2.TimeoutException as error:
+            raise self.failure("timeout", type(error).__name__) from None
+        except httpx2.ConnectError as error:
+            raise self.failure("connect", _connect_cause(error)) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise self.failure("broken", type(error).__name__) from None
+
+    def failure(self, how: str, cause: str) -> ExchangeError:
         return call_failed(self._plan.name, how, cause)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+class _HttpSource:
+    """The body of one answer."""
+
+    def __init__(self, upstream: HttpUpstream, response: httpx2.Response) -> None:
+        self._upstream = upstream
+        self._response = response
+        self._chunks = response.aiter_bytes()
+
+    async def next(self) -> bytes | None:
+        """The next bytes as they come, decompressed; an empty read is none."""
+        with self._upstream.failures():
+            async for chunk in self._chunks:
+                if chunk:
+                    return chunk
+        return None
+
+    async def content(self) -> Content:
+        """The whole body, at most `MAX_REPLY_BYTES`; the connection is given back."""
+        chunks, size = [], 0
+        try:
+            while (chunk := await self.next()) is not None:
+                size += len(chunk)
+                if size > MAX_REPLY_BYTES:
+                    raise self._upstream.failure("too_large", f"over {MAX_REPLY_BYTES}")
+                chunks.append(chunk)
+        finally:
+            await self.aclose()
+        return Content(b"".join(chunks), self._response.headers.get("content-type", ""))
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it where the answer has not ended."""
+        await self._response.aclose()
 
 
 def _connect_cause(error: httpx2.ConnectError) -> str:

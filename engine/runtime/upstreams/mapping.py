@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 
 from engine.errors import call_failed
-from engine.messages import Inbound, Outbound, UpstreamReply, UpstreamRequest
+from engine.messages import Content, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
+from engine.values import dumps
 
-#: Answers a request with the routes of the mapping named.
-Answer = Callable[[str, Inbound], Awaitable[Outbound]]
+#: Answers a request with the routes of the mapping named; an answer that is a stream comes with its events.
+Answer = Callable[[str, Inbound], Awaitable[tuple[Outbound, AsyncGenerator[list[Any], None] | None]]]
 
 
 class MappingUpstream:
@@ -22,20 +24,43 @@ class MappingUpstream:
         self._mapping = plan.mapping
         self._answer = answer
 
-    async def send(self, request: UpstreamRequest) -> UpstreamReply:
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
         """Answer the request from the other mapping, keys and all, as over HTTP."""
         path, _, query = request.target.partition("?")
         request_id = next((value for name, value in request.headers if name == "x-request-id"), "")
         inbound = Inbound(request.method, path, query, request.headers, request.content, request_id)
         try:
             async with asyncio.timeout(request.timeout):
-                outbound = await self._answer(self._mapping, inbound)
+                outbound, events = await self._answer(self._mapping, inbound)
         except TimeoutError:
             raise call_failed(self._name, "timeout", "total") from None
         headers, media_type = outbound.headers, outbound.content.media_type
         if media_type:
             headers = (*headers, ("content-type", media_type))
-        return UpstreamReply(outbound.status, headers, outbound.content)
+        source = None if events is None else _Events(events)
+        if source is not None and not streams:
+            return UpstreamReply(outbound.status, headers, await source.content())
+        return UpstreamReply(outbound.status, headers, outbound.content, source)
 
     async def aclose(self) -> None:
         """Nothing is held."""
+
+
+class _Events:
+    """The events of another mapping's stream, handed on as values."""
+
+    def __init__(self, events: AsyncGenerator[list[Any], None]) -> None:
+        self._events = events
+
+    async def next(self) -> list[Any] | None:
+        """The next events; None at the end."""
+        return await anext(self._events, None)
+
+    async def content(self) -> Content:
+        """All of them, one JSON text a line: what a client that wants no stream would read."""
+        lines = [dumps(event) async for events in self._events for event in events]
+        return Content(b"\n".join(lines), "application/x-ndjson")
+
+    async def aclose(self) -> None:
+        """End the other mapping's exchange."""
+        await self._events.aclose()

@@ -1,0 +1,113 @@
+"""Streams of answers: framings, state, rules, and the names and closing words of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from engine.codegen import Atom, Compiled
+from engine.compile.context import MappingContext
+from engine.compile.rules import compile_rules
+from engine.expressions import Scope
+from engine.plan import CollectPlan, StreamPlan, TranslationPlan
+from engine.source import Node, Path
+from engine.spec import CollectSpec, RuleSpec, StreamSpec
+
+_EVERY = 0.0
+
+
+def compile_stream(
+    context: MappingContext, spec: StreamSpec, scope: Scope, label: str, has_call: bool
+) -> StreamPlan:
+    """The stream of an answer."""
+    framing, options = _framing(spec.to)
+    name = options.get("event") if options else None
+    names = scope.with_payload(Atom("p"))
+    done = options.value.get("done") if options else None
+    _check_keys(context, spec, has_call)
+    return StreamPlan(
+        translation=_translation(context, spec, scope, label) if has_call else None,
+        framing=framing,
+        event=context.template(name, names, f"{label}.to.event"),
+        done=done.encode() if done else None,
+        emit=context.template(spec.emit, scope, f"{label}.emit"),
+        every=context.seconds(spec.every, _EVERY) or _EVERY,
+        keep_alive=context.seconds(spec.keep_alive, None),
+    )
+
+
+def compile_collect(context: MappingContext, spec: CollectSpec, scope: Scope, label: str) -> CollectPlan:
+    """A stream that is read to its end."""
+    return CollectPlan(_translation(context, spec, scope, label))
+
+
+def _translation(
+    context: MappingContext, spec: StreamSpec | CollectSpec, scope: Scope, label: str
+) -> TranslationPlan:
+    framing, options = _framing(spec.from_) if spec.from_ is not None else (None, None)
+    done = options.value.get("done") if options else None
+    state = spec.state
+    names = tuple(state.value) if state is not None else ()
+
+    def rules(found: tuple[RuleSpec, ...], payload: Atom, what: str) -> Compiled | None:
+        below = scope.with_payload(payload)
+        return compile_rules(context.templates, found, below, names, spec.node, f"{label}.{what}")
+
+    return TranslationPlan(
+        framing=framing,
+        done=done.encode() if done else None,
+        state=_state(context, names, state, scope, label),
+        rules=rules(spec.rules, Atom("p"), "rules"),
+        end=rules(spec.end, Atom("p", "object"), "end"),
+        error=rules(spec.error, Atom("p"), "error") if isinstance(spec, StreamSpec) else None,
+    )
+
+
+def _state(
+    context: MappingContext, names: Iterable[str], state: Node | None, scope: Scope, label: str
+) -> tuple[tuple[str, Compiled], ...]:
+    if state is None:
+        return ()
+    empty = scope.with_payload(Atom("p", "null"))
+    return tuple(
+        (name, context.templates.compile(state[name], empty, f"{label}.state.{name}")) for name in names
+    )
+
+
+def reads_of(plan: StreamPlan | CollectPlan) -> frozenset[Path]:
+    """Which fields of the client's body a stream reads."""
+    own = (plan.event, plan.emit) if isinstance(plan, StreamPlan) else ()
+    translation = plan.translation
+    parts: list[Compiled | None] = [*own]
+    if translation is not None:
+        parts += [translation.rules, translation.end, translation.error]
+        parts += [template for _, template in translation.state]
+    return frozenset().union(*(part.reads for part in parts if part is not None))
+
+
+def _framing(node: Node) -> tuple[str, Node | None]:
+    """A framing's name and its options: `sse`, or `{sse: {…}}`."""
+    if isinstance(node.value, str):
+        return node.value, None
+    name, options = next(iter(node.items()))
+    return name, options if isinstance(options.value, dict) else None
+
+
+def _check_keys(context: MappingContext, spec: StreamSpec, has_call: bool) -> None:
+    """With a call events come from the upstream, without one from `emit`."""
+    translating: dict[str, Any] = {
+        "from": spec.from_,
+        "state": spec.state,
+        "rules": spec.rules,
+        "end": spec.end,
+        "error": spec.error,
+    }
+    writing: dict[str, Any] = {"emit": spec.emit, "every": spec.every}
+    wrong, why = (writing, "without a call") if has_call else (translating, "with a call")
+    for name in wrong:
+        node = spec.node.get(name)
+        if node is not None:
+            context.findings.error("misused-stream", f"'{name}' has a meaning only {why}", node.key_span)
+    needed = "rules" if has_call else "emit"
+    if spec.node.get(needed) is None:
+        context.findings.error("misused-stream", f"a stream like this needs '{needed}'", spec.node.key_span)

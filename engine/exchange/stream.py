@@ -1,0 +1,110 @@
+"""The answer that is a stream: what goes to the client, event by event, and how it is written.
+
+Contract: pure. `EventStream` is fed what the upstream sends and gives events; `EventWriter` makes bytes of
+them. After a failure comes what tells of it in the client's dialect and nothing more: never a closing word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.errors import ExchangeError
+from engine.exchange.evaluation import evaluate
+from engine.exchange.translation import Translation
+from engine.messages import Content, Exchange, Outbound
+from engine.plan import StreamPlan
+from engine.streams import FRAMINGS
+from engine.values import ABSENT, dumps, text
+
+#: A failure as events of the client's dialect.
+Tell = Callable[[ExchangeError], list[Any]]
+
+
+class EventStream:
+    """Events for one client.
+
+    Attributes:
+        plan: framing, names and times.
+        first: the events that were there when the status went out.
+        script: events that are known beforehand, to be sent one by one.
+        is_over: no event will come from the upstream any more.
+        error: why it failed, or None.
+    """
+
+    __slots__ = ("_tell", "_translation", "error", "first", "is_over", "plan", "script")
+
+    def __init__(self, plan: StreamPlan, translation: Translation | None, tell: Tell) -> None:
+        self.plan = plan
+        self.first: list[Any] = []
+        self.script: list[Any] = []
+        self.is_over = translation is None
+        self.error: ExchangeError | None = None
+        self._translation = translation
+        self._tell = tell
+
+    def feed(self, batch: bytes | list[Any] | None) -> list[Any]:
+        """Take what the upstream sent, None at its end; the events that follow from it."""
+        translation = self._translation
+        assert translation is not None
+        events = translation.finish() if batch is None else translation.feed(batch)
+        if translation.error is None and translation.is_over and batch is not None:
+            events = [*events, *translation.finish()]
+        if translation.error is not None:
+            return [*events, *self.fail(translation.error)]
+        self.is_over = translation.is_over
+        return events
+
+    def fail(self, error: ExchangeError) -> list[Any]:
+        """The upstream broke off: the events that tell of it, the last ones."""
+        self.error, self.is_over = error, True
+        return self._tell(error)
+
+
+def outbound_stream(stream: EventStream, status: int, headers: dict[str, str]) -> Outbound:
+    """The answer whose body is a stream."""
+    framing = FRAMINGS[stream.plan.framing]
+    media_type = headers.pop("content-type", framing.media_type)
+    if stream.plan.framing == "sse":
+        # Caches and proxies in between would hold events back.
+        headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no", **headers}
+    return Outbound(status, tuple(headers.items()), Content(b"", media_type), stream)
+
+
+def written_out(plan: StreamPlan, status: int, headers: dict[str, str], events: Any) -> Outbound:
+    """The answer whose events are known beforehand."""
+    stream = EventStream(plan, None, lambda error: [])
+    listed = events if type(events) is list else [] if events is ABSENT or events is None else [events]
+    stream.first, stream.script = listed[:1], listed[1:]
+    return outbound_stream(stream, status, headers)
+
+
+class EventWriter:
+    """Events → bytes."""
+
+    __slots__ = ("_encoder", "_exchange", "_plan")
+
+    def __init__(self, plan: StreamPlan, exchange: Exchange) -> None:
+        self._plan = plan
+        self._exchange = exchange
+        self._encoder = FRAMINGS[plan.framing].encoder()
+
+    def write(self, events: list[Any]) -> bytes:
+        """Events as they go out, in one piece."""
+        encode = self._encoder.encode
+        if self._plan.event is None:
+            return b"".join([encode(dumps(event)) for event in events])
+        return b"".join([encode(dumps(event), self._name(event)) for event in events])
+
+    def _name(self, event: Any) -> str | None:
+        assert self._plan.event is not None
+        name = evaluate(self._plan.event, event, self._exchange, "upstream_error")
+        return None if name is ABSENT else text(name)
+
+    def close(self) -> bytes:
+        """The closing word, where there is one."""
+        return self._encoder.encode(self._plan.done) if self._plan.done is not None else b""
+
+    def comment(self) -> bytes:
+        """What keeps the connection alive."""
+        return self._encoder.comment()

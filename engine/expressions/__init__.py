@@ -1,0 +1,52 @@
+"""JMESPath, with the `$name` variables of JEP-18, compiled to Python source.
+
+Contract: `parse` gives jmespath's syntax tree with the offset of each node; `Emitter` writes the code of a
+tree to a `Writer` and returns the `Atom` that holds the result. Unknown functions and variables, wrong
+arity and constant arguments of a wrong type are findings. Results equal those of `jmespath.search`.
+Must not know HTTP or mappings.
+
+    parser        text → syntax tree; the only importer of jmespath
+    scope         what an expression can see: payload and variables
+    conditions    Python source of conditions on atoms
+    support       what generated code calls while a request runs
+    base          what the code of every form is written with
+    paths         fields, indexes, slices, pipes, variables
+    projections   going through many values
+    logic         making a value: literals, lists, objects, and, or, not, comparisons
+    arguments     the arguments of a call, checked against their parameters
+    calls         calls of functions
+    emitter       one table of all forms
+
+A file imports only from files above its own.
+"""
+
+from __future__ import annotations
+
+from engine.expressions.conditions import truth
+from engine.expressions.emitter import Emitter
+from engine.expressions.parser import (
+    MAX_DEPTH,
+    MAX_LENGTH,
+    QUOTED,
+    ExpressionSyntaxError,
+    Tree,
+    parse,
+)
+from engine.expressions.scope import Record, Scope, Variable, Withheld
+from engine.expressions.support import SUPPORT
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_LENGTH",
+    "QUOTED",
+    "SUPPORT",
+    "Emitter",
+    "ExpressionSyntaxError",
+    "Record",
+    "Scope",
+    "Tree",
+    "Variable",
+    "Withheld",
+    "parse",
+    "truth",
+]

@@ -1,0 +1,78 @@
+"""What the code of every form of expression is written with: scope, writer, findings and places.
+
+Contract: a *form* is a type of node in the syntax tree, and a function of type `Form` writes its code. The
+files of forms (paths, projections, logic, calls) know one another's code only through `emit`.
+Must not know any form.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
+
+from engine.codegen import Atom, Writer
+from engine.errors import Findings
+from engine.expressions.parser import Tree
+from engine.expressions.scope import Scope
+from engine.source import Node, Span
+
+
+class BaseEmitter(ABC):
+    """Writes the code of one expression.
+
+    Args:
+        scope: what the expression sees.
+        writer: receives the code.
+        findings: receives what is wrong.
+        node: the scalar the expression stands in.
+        offset: where in the scalar's value the expression begins.
+    """
+
+    def __init__(self, scope: Scope, writer: Writer, findings: Findings, node: Node, offset: int) -> None:
+        self.scope = scope
+        self.writer = writer
+        self.findings = findings
+        self.node = node
+        self.offset = offset
+
+    @abstractmethod
+    def emit(self, tree: Tree) -> Atom:
+        """Write the code of `tree`; the atom returned holds its value."""
+
+    def used(self, tree: Tree) -> Atom:
+        """The value of `tree`, used as a whole."""
+        atom = self.emit(tree)
+        self.writer.use(atom)
+        return atom
+
+    def under(self, payload: Atom, tree: Tree) -> Atom:
+        """The value of `tree` with another payload."""
+        outer, self.scope = self.scope, self.scope.with_payload(payload)
+        result = self.emit(tree)
+        self.scope = outer
+        return result
+
+    def nested(self, tree: Tree) -> str:
+        """The name of a nested function of the payload."""
+        name, parameter = self.writer.fresh("e"), self.writer.fresh("v")
+        with self.writer.function(name, parameter):
+            self.writer.line(f"return {self.under(Atom(parameter), tree).source}")
+        return name
+
+    def own(self, atom: Atom, tree: Tree) -> str:
+        """A name that holds the atom's value and can take another; its own, where nothing else has it."""
+        is_fresh = tree["type"] in ("function_expression", "or_expression", "and_expression")
+        return atom.source if is_fresh and not atom.is_constant else self.writer.let(atom.source).source
+
+    def error(self, code: str, message: str, tree: Tree, length: int = 1, hint: str | None = None) -> Atom:
+        """Record a finding. The atom returned may be anything, so that no second finding comes of it."""
+        self.findings.error(code, message, self.span(tree, length), hint)
+        return self.writer.let("None")
+
+    def span(self, tree: Tree, length: int = 1) -> Span:
+        """The place of `tree` in the mapping's file."""
+        return self.node.span_at(self.offset + tree.get("start", 0), length)
+
+
+Form: TypeAlias = Callable[[BaseEmitter, Tree], Atom]

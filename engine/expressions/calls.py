@@ -1,0 +1,97 @@
+"""The form that calls a function of the library.
+
+Contract: an unknown function, a wrong number of arguments and a function that stands where it must not are
+findings. A lazy function is written in place, so that it evaluates only the arguments it needs.
+Must not know the functions, but for the lazy ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from engine.codegen import Atom
+from engine.errors import suggestion
+from engine.expressions.arguments import argument
+from engine.expressions.base import BaseEmitter, Form
+from engine.expressions.conditions import PYTHON_TYPES, truth
+from engine.expressions.parser import Tree
+from engine.functions import FUNCTIONS, Function
+
+
+def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
+    name, arguments = tree["value"], tree["children"]
+    function = FUNCTIONS.get(name)
+    if function is None:
+        hint = suggestion(name, FUNCTIONS)
+        return emitter.error("unknown-function", f"unknown function '{name}'", tree, len(name), hint)
+    if not _arity_fits(function, len(arguments)):
+        return _wrong_arity(emitter, function, tree)
+    if name == "nullable":
+        return _misplaced_nullable(emitter, tree)
+    if function.lazy:
+        return _LAZY[name](emitter, arguments)
+    with emitter.writer.at(emitter.span(tree, len(name))):
+        return _call(emitter, function, arguments)
+
+
+def _arity_fits(function: Function, count: int) -> bool:
+    return function.minimum <= count and (function.maximum is None or count <= function.maximum)
+
+
+def _wrong_arity(emitter: BaseEmitter, function: Function, tree: Tree) -> Atom:
+    count = len(tree["children"])
+    message = f"{function.signature} got {count} {'argument' if count == 1 else 'arguments'}"
+    return emitter.error("wrong-arity", message, tree, len(function.name))
+
+
+def _misplaced_nullable(emitter: BaseEmitter, tree: Tree) -> Atom:
+    message = "nullable() can only be the outermost function of an expression"
+    return emitter.error("misplaced-nullable", message, tree, len("nullable"))
+
+
+def _expref(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return emitter.error("wrong-argument", "'&' stands only where a function takes an expression", tree)
+
+
+def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> Atom:
+    sources = ["x"] if function.context else []
+    for position, tree in enumerate(arguments):
+        sources.append(argument(emitter, function, position, tree))
+    name = "f_" + function.name
+    emitter.writer.names[name] = function.implementation
+    kind = function.returns if function.returns in PYTHON_TYPES else "any"
+    return emitter.writer.let(f"{name}({', '.join(sources)})", kind)
+
+
+# --- Functions that evaluate only the arguments they need ------------------------------------------------
+
+
+def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+    result, condition = emitter.writer.fresh(), emitter.used(arguments[0])
+    with emitter.writer.block(f"if {truth(condition)}"):
+        emitter.writer.line(f"{result} = {emitter.used(arguments[1]).source}")
+    with emitter.writer.block("else"):
+        other = emitter.used(arguments[2]).source if len(arguments) > 2 else "None"
+        emitter.writer.line(f"{result} = {other}")
+    return Atom(result)
+
+
+def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+    result = emitter.own(emitter.used(arguments[0]), arguments[0])
+    for tree in arguments[1:]:
+        with emitter.writer.block(f"if {result} is None"):
+            emitter.writer.line(f"{result} = {emitter.used(tree).source}")
+    return Atom(result)
+
+
+_LAZY: Final[Mapping[str, Callable[[BaseEmitter, list[Tree]], Atom]]] = {
+    "if": _if,
+    "not_null": _not_null,
+    "default": _not_null,
+}
+
+FORMS: Final[Mapping[str, Form]] = {
+    "function_expression": _function_expression,
+    "expref": _expref,
+}

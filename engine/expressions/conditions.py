@@ -1,0 +1,57 @@
+"""Python source of conditions on atoms: of a type, true, equal.
+
+Contract: a function takes atoms and gives the text of a Python condition. What is certain at load of an
+atom's kind shortens the text, down to a literal; nothing is written to a `Writer` here.
+Must not know syntax trees.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.codegen import Atom
+
+#: The Python types of each JSON type, by their names in generated code.
+PYTHON_TYPES: Final[dict[str, tuple[str, ...]]] = {
+    "string": ("str",),
+    "number": ("int", "float"),
+    "boolean": ("bool",),
+    "array": ("list",),
+    "object": ("dict",),
+    "null": ("type(None)",),
+}
+
+
+def is_kind(atom: Atom, kind: str) -> str:
+    """Whether an atom is an array, or an object."""
+    if atom.kind == "any":
+        return f"type({atom.source}) is {PYTHON_TYPES[kind][0]}"
+    return str(atom.kind == kind)
+
+
+def is_none_of(name: str, kinds: frozenset[str]) -> str:
+    """Whether a name's value is of none of the JSON types."""
+    types = [python for kind in sorted(kinds) for python in PYTHON_TYPES[kind]]
+    tests = [f"{name} is not None" if t == "type(None)" else f"type({name}) is not {t}" for t in types]
+    return " and ".join(tests)
+
+
+def truth(atom: Atom) -> str:
+    """JMESPath's truth of an atom."""
+    name = atom.source
+    if atom.kind in ("boolean", "string", "array", "object"):
+        return name
+    if atom.kind in ("number", "null"):
+        return str(atom.kind == "number")
+    return f"{name} or {name} == 0 and {name} is not False"
+
+
+def equality(left: Atom, right: Atom) -> str:
+    """JMESPath's `==` of two atoms."""
+    if left.is_constant and not right.is_constant:
+        left, right = right, left
+    if right.kind in ("null", "boolean") and right.is_constant and not left.is_constant:
+        return f"{left.source} is {right.source}"
+    if "string" in (left.kind, right.kind):
+        return f"{left.source} == {right.source}"
+    return f"equal({left.source}, {right.source})"

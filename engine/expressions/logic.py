@@ -1,0 +1,98 @@
+"""The forms that make a value: literals, `[ … ]`, `{ … }`, `&&`, `||`, `!` and comparisons.
+
+Contract: `&&` and `||` evaluate their right side only where it decides; a list or an object made from a
+payload that is null is null.
+Must not know paths, projections or calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from engine.codegen import Atom
+from engine.expressions.base import BaseEmitter, Form
+from engine.expressions.conditions import equality, truth
+from engine.expressions.parser import Tree
+
+
+def _literal(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return emitter.writer.constant(tree["value"])
+
+
+def _multi_select_list(emitter: BaseEmitter, tree: Tree) -> Atom:
+    def items() -> str:
+        return "[" + ", ".join(emitter.used(child).source for child in tree["children"]) + "]"
+
+    return _unless_null(emitter, items, "array")
+
+
+def _multi_select_dict(emitter: BaseEmitter, tree: Tree) -> Atom:
+    def pairs() -> str:
+        children = [(child["value"], emitter.used(child["children"][0])) for child in tree["children"]]
+        return "{" + ", ".join(f"{key!r}: {value.source}" for key, value in children) + "}"
+
+    return _unless_null(emitter, pairs, "object")
+
+
+def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str) -> Atom:
+    """A container built from the payload; null where the payload is null."""
+    payload, writer = emitter.scope.payload, emitter.writer
+    if payload.kind not in ("any", "null"):
+        return writer.let(build(), kind)
+    result = writer.fresh()
+    writer.line(f"{result} = None")
+    with writer.block(f"if {payload.source} is not None"):
+        writer.line(f"{result} = {build()}")
+    return Atom(result)
+
+
+def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return _either(emitter, tree, "if not ({})")
+
+
+def _and_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return _either(emitter, tree, "if {}")
+
+
+def _either(emitter: BaseEmitter, tree: Tree, header: str) -> Atom:
+    """The left value; the right one, where `header` holds of the left one's truth."""
+    left, right = tree["children"]
+    first = emitter.used(left)
+    result = emitter.own(first, left)
+    with emitter.writer.block(header.format(truth(first))):
+        second = emitter.used(right)
+        emitter.writer.line(f"{result} = {second.source}")
+    return Atom(result, first.kind if first.kind == second.kind else "any")
+
+
+def _not_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
+    value = emitter.used(tree["children"][0])
+    return emitter.writer.let(f"not ({truth(value)})", "boolean")
+
+
+def _comparator(emitter: BaseEmitter, tree: Tree) -> Atom:
+    left, right = (emitter.used(child) for child in tree["children"])
+    test, kind = _COMPARISONS[tree["value"]]
+    return emitter.writer.let(test(left, right), kind)
+
+
+#: Each comparison as Python source of two atoms, and its type; an order of unlike types is null.
+_COMPARISONS: Final[Mapping[str, tuple[Callable[[Atom, Atom], str], str]]] = {
+    "eq": (equality, "boolean"),
+    "ne": (lambda left, right: f"not ({equality(left, right)})", "boolean"),
+    "lt": (lambda left, right: f"less({left.source}, {right.source})", "any"),
+    "lte": (lambda left, right: f"less_equal({left.source}, {right.source})", "any"),
+    "gt": (lambda left, right: f"less({right.source}, {left.source})", "any"),
+    "gte": (lambda left, right: f"less_equal({right.source}, {left.source})", "any"),
+}
+
+FORMS: Final[Mapping[str, Form]] = {
+    "literal": _literal,
+    "multi_select_list": _multi_select_list,
+    "multi_select_dict": _multi_select_dict,
+    "or_expression": _or_expression,
+    "and_expression": _and_expression,
+    "not_expression": _not_expression,
+    "comparator": _comparator,
+}

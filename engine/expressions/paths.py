@@ -1,0 +1,121 @@
+"""The forms that go into a value: `@`, fields, indexes, slices, pipes, and `$variables`.
+
+Contract: a path that does not fit the value gives null. A variable's fields are resolved at load as far as
+they are known; one that is unknown or withheld is a finding.
+Must not know projections, logic or calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from engine.codegen import NULL, Atom
+from engine.errors import suggestion
+from engine.expressions.base import BaseEmitter, Form
+from engine.expressions.parser import Tree
+from engine.expressions.scope import Record, Withheld
+
+
+def _current(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return emitter.scope.payload
+
+
+def _field(emitter: BaseEmitter, tree: Tree) -> Atom:
+    base, name = emitter.scope.payload, tree["value"]
+    if base.kind not in ("any", "object"):
+        return NULL
+    guard = "" if base.kind == "object" else f" if type({base.source}) is dict else None"
+    return base.child(emitter.writer.once(f"{base.source}.get({name!r}){guard}").source, name)
+
+
+def _index(emitter: BaseEmitter, tree: Tree) -> Atom:
+    base, index = emitter.scope.payload, tree["value"]
+    if base.kind not in ("any", "array"):
+        return NULL
+    bound = f"len({base.source}) > {index}" if index >= 0 else f"len({base.source}) >= {-index}"
+    source = f"{base.source}[{index}] if type({base.source}) is list and {bound} else None"
+    return base.child(emitter.writer.once(source).source, "*")
+
+
+def _slice(emitter: BaseEmitter, tree: Tree) -> Atom:
+    start, stop, step = tree["children"]
+    if step == 0:
+        return emitter.error("wrong-argument", "the step of a slice cannot be 0", tree)
+    base = emitter.scope.payload
+    if base.kind not in ("any", "array"):
+        return NULL
+    source = f"{base.source}[{start}:{stop}:{step}] if type({base.source}) is list else None"
+    return Atom(emitter.writer.let(source).source, origin=base.origin)
+
+
+# --- One step after another ------------------------------------------------------------------------------
+
+
+def _subexpression(emitter: BaseEmitter, tree: Tree) -> Atom:
+    first, *rest = tree["children"]
+    if first["type"] == "variable":
+        return _steps(emitter, *_variable_path(emitter, first, rest))
+    return _steps(emitter, emitter.emit(first), rest)
+
+
+def _chain(emitter: BaseEmitter, tree: Tree) -> Atom:
+    first, *rest = tree["children"]
+    return _steps(emitter, emitter.emit(first), rest)
+
+
+def _steps(emitter: BaseEmitter, atom: Atom, rest: list[Tree]) -> Atom:
+    """Each of `rest` with the value before it as its payload."""
+    for child in rest:
+        atom = emitter.under(atom, child)
+    return atom
+
+
+# --- Variables -------------------------------------------------------------------------------------------
+
+
+def _variable(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return _variable_path(emitter, tree, [])[0]
+
+
+def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[Atom, list[Tree]]:
+    """`$name.field…`, resolved at load as far as fields are known; the atom, and what is left to do."""
+    written = "$" + tree["value"]
+    found = emitter.scope.variables.get(tree["value"])
+    known: Iterable[str] = ("$" + name for name in emitter.scope.variables)
+    while isinstance(found, Record) and rest and rest[0]["type"] == "field":
+        known, name = found.fields, rest[0]["value"]
+        found, written, rest = found.fields.get(name), f"{written}.{name}", rest[1:]
+    if found is None:
+        return _unknown(emitter, written, known, tree), []
+    if isinstance(found, Withheld):
+        return emitter.error(found.code, found.message, tree, len(written)), []
+    if isinstance(found, Record):
+        return _whole_record(emitter, found, written, tree), rest
+    return found, rest
+
+
+def _unknown(emitter: BaseEmitter, written: str, known: Iterable[str], tree: Tree) -> Atom:
+    hint = suggestion(written.rpartition(".")[2], known)
+    return emitter.error("unknown-variable", f"unknown variable '{written}'", tree, len(written), hint)
+
+
+def _whole_record(emitter: BaseEmitter, record: Record, written: str, tree: Tree) -> Atom:
+    if record.whole is not None:
+        return record.whole
+    fields = ", ".join(sorted(record.fields)) or "none here"
+    message = f"'{written}' is used by its fields: {fields}"
+    return emitter.error("unknown-variable", message, tree, len(written))
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "current": _current,
+    "identity": _current,
+    "field": _field,
+    "index": _index,
+    "slice": _slice,
+    "subexpression": _subexpression,
+    "index_expression": _chain,
+    "pipe": _chain,
+    "variable": _variable,
+}

@@ -1,0 +1,101 @@
+"""The forms that go through many values: `[*]`, `*`, `[? … ]` and `[]`.
+
+Contract: a projection over what is no list, or no object, gives null; items that give null are left out.
+A list made of the items of a client's list keeps that list's origin.
+Must not know paths, logic or calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from engine.codegen import Atom
+from engine.expressions.base import BaseEmitter, Form
+from engine.expressions.conditions import is_kind, truth
+from engine.expressions.parser import Tree
+from engine.source import Path
+
+#: Loops in one function; Python allows 20 nested blocks, and templates nest some of their own around these.
+_MAX_LOOPS: Final = 12
+
+
+def _projection(emitter: BaseEmitter, tree: Tree) -> Atom:
+    base, right = tree["children"]
+    return _project(emitter, emitter.emit(base), "array", right)
+
+
+def _value_projection(emitter: BaseEmitter, tree: Tree) -> Atom:
+    base, right = tree["children"]
+    return _project(emitter, emitter.used(base), "object", right)
+
+
+def _filter_projection(emitter: BaseEmitter, tree: Tree) -> Atom:
+    base, right, condition = tree["children"]
+    return _project(emitter, emitter.emit(base), "array", right, condition)
+
+
+def _project(emitter: BaseEmitter, base: Atom, kind: str, right: Tree, condition: Tree | None = None) -> Atom:
+    writer, result = emitter.writer, emitter.writer.fresh()
+    writer.line(f"{result} = None")
+    with writer.block(f"if {is_kind(base, kind)}"):
+        writer.line(f"{result} = []")
+        item = base.child(writer.fresh("v"), "*") if kind == "array" else Atom(writer.fresh("v"))
+        with writer.loop(f"for {item.source} in {_items(base, kind)}"):
+            if condition is not None:
+                _skip_unless(emitter, item, condition)
+            origin = _collect(emitter, item, right, result)
+    return Atom(result, origin=origin)
+
+
+def _skip_unless(emitter: BaseEmitter, item: Atom, condition: Tree) -> None:
+    held = emitter.under(item, condition)
+    emitter.writer.use(held)
+    emitter.writer.line(f"if not ({truth(held)}): continue")
+
+
+def _collect(emitter: BaseEmitter, item: Atom, right: Tree, result: str) -> Path | None:
+    """Append one item's value; the origin of the list where its items are those of a client's list."""
+    value = _item_value(emitter, item, right)
+    test = f"if {value.source} is not None: " if value.kind == "any" else ""
+    if value.kind != "null":
+        emitter.writer.line(f"{test}{result}.append({value.source})")
+    if value.origin is not None and value.origin[-1:] == ("*",):
+        return value.origin[:-1]
+    emitter.writer.use(value)
+    return None
+
+
+def _item_value(emitter: BaseEmitter, item: Atom, right: Tree) -> Atom:
+    """One item's value, in a function of its own where loops nest deeper than Python allows."""
+    if emitter.writer.loops < _MAX_LOOPS:
+        return emitter.under(item, right)
+    emitter.writer.use(item)
+    return emitter.writer.let(f"{emitter.nested(right)}({item.source})")
+
+
+def _flatten(emitter: BaseEmitter, tree: Tree) -> Atom:
+    base = emitter.emit(tree["children"][0])
+    writer, result, item = emitter.writer, emitter.writer.fresh(), emitter.writer.fresh("v")
+    writer.line(f"{result} = None")
+    with writer.block(f"if {is_kind(base, 'array')}"):
+        writer.line(f"{result} = []")
+        with writer.loop(f"for {item} in {_items(base, 'array')}"):
+            writer.line(f"if type({item}) is list: {result}.extend({item})")
+            writer.line(f"else: {result}.append({item})")
+    return Atom(result, origin=base.origin)
+
+
+def _items(atom: Atom, kind: str) -> str:
+    """Python source of what a projection goes through; of nothing, where `is_kind` never holds."""
+    if atom.kind not in ("any", kind):
+        return "()"
+    return atom.source if kind == "array" else f"{atom.source}.values()"
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "projection": _projection,
+    "value_projection": _value_projection,
+    "filter_projection": _filter_projection,
+    "flatten": _flatten,
+}

@@ -1,0 +1,50 @@
+"""What an expression can see: its payload and its variables.
+
+Contract: frozen data. A variable is an atom, a record of fields that are known at load, or withheld with a
+reason; what is in none of these does not exist.
+Must not know how expressions are parsed or written as code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from engine.codegen import Atom
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A variable whose fields are known at load: `$request`, `$upstream`, `$env`.
+
+    `whole` is the variable used without a field; None where that is not allowed.
+    """
+
+    fields: Mapping[str, Variable]
+    whole: Atom | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A variable or field that exists but must not be used here; `code` and `message` say why."""
+
+    code: str
+    message: str
+
+
+Variable: TypeAlias = Atom | Record | Withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an expression can see: its payload and its variables."""
+
+    payload: Atom
+    variables: Mapping[str, Variable]
+
+    def with_payload(self, payload: Atom) -> Scope:
+        return Scope(payload, self.variables)
+
+    def with_variables(self, variables: Mapping[str, Variable]) -> Scope:
+        return Scope(self.payload, {**self.variables, **variables})

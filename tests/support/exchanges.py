@@ -1,0 +1,83 @@
+"""A whole exchange carried out without a network: canned bytes of an upstream in, the client's bytes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine import Findings, PlanSet, compile_set, load, source_files
+from engine.errors import ExchangeError
+from engine.exchange import EventWriter, ReadBatch, ReadBody, ReadContent, SendCall, answer
+from engine.messages import JSON, Content, Inbound, UpstreamReply
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the client got, and what the upstream was asked."""
+
+    status: int
+    body: bytes
+    request: Any
+    failed: bool
+
+
+def shipped(name: str, environ: Mapping[str, str] | None = None) -> PlanSet:
+    """The plans of a shipped mapping."""
+    findings = Findings()
+    plans = compile_set(load(source_files([name], findings), findings), environ or {}, findings)
+    assert not findings.has_errors, [f"{f.span}: {f.message}" for f in findings]
+    return plans
+
+
+def tell(
+    plans: PlanSet,
+    path: str,
+    body: Any,
+    chunks: Iterable[bytes],
+    media_type: str,
+    status: int = 200,
+    broken: ExchangeError | None = None,
+) -> Told:
+    """Answer a POST where the upstream sends `chunks`, and then breaks off if `broken` says so."""
+    inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
+    steps = answer(plans.tree.find(path, "POST"), inbound)
+    upstream, request = iter(chunks), None
+    source = object()
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, ReadBody):
+                given: Any = Content(json.dumps(body).encode(), JSON)
+            elif isinstance(step, SendCall):
+                request = step.request
+                headers = (("content-type", media_type),)
+                given = UpstreamReply(status, headers, Content(b"", media_type), source)
+            elif isinstance(step, ReadContent):
+                given = Content(b"".join(upstream), media_type)
+            else:
+                assert isinstance(step, ReadBatch)
+                given = next(upstream, None)
+                if given is None and broken is not None:
+                    step = steps.throw(broken)
+                    continue
+            step = steps.send(given)
+    except StopIteration as end:
+        answered = end.value
+    assert answered.defect is None, answered.defect
+    outbound, stream = answered.outbound, answered.outbound.stream
+    sent = request.content.value if request is not None and not request.content.is_empty else None
+    if stream is None:
+        return Told(outbound.status, outbound.content.data, sent, answered.error is not None)
+    writer = EventWriter(stream.plan, answered.exchange)
+    out = [writer.write(stream.first)]
+    while not stream.is_over:
+        batch = next(upstream, None)
+        if batch is None and broken is not None:
+            out.append(writer.write(stream.fail(broken)))
+        else:
+            out.append(writer.write(stream.feed(batch)))
+    if stream.error is None:
+        out.append(writer.close())
+    return Told(outbound.status, b"".join(out), sent, stream.error is not None)
