@@ -43,7 +43,7 @@ LIBRARIES = {
     "yaml": ("engine.loader.composer",),
     "jsonschema": ("engine.schema",),
     "referencing": ("engine.schema",),
-    "jmespath": ("engine.expressions",),
+    "jmespath": ("engine.expressions.parser",),
     "re2": ("engine.functions.regexes",),
     "httpx2": ("engine.runtime.upstreams.http",),
     "starlette": ("engine.runtime.app",),

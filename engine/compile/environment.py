@@ -55,7 +55,9 @@ class Environment:
         return {"env": Record(fields), "vars": Record(variables), "dragoman": _DRAGOMAN}
 
     def _var(self, name: str, value: Any) -> Atom:
-        return Atom("None") if name in self.unsound else Atom(f"vars_{name}", TYPE_NAMES[type(value)])
+        if name in self.unsound:
+            return Atom("None")
+        return Atom(f"vars_{name}", TYPE_NAMES[type(value)], is_constant=True, constant=value)
 
     def evaluate(self, node: Node, label: str, secrets: bool = True) -> Any:
         """The value of a template at load, or `ABSENT`; what fails is a finding."""

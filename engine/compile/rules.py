@@ -112,4 +112,5 @@ class _RulesWriter(TemplateWriter):
         if atom.kind == "object":
             self.writer.line(f"out.append({atom.source})")
         else:
-            self.writer.line(f"concat(out, {atom.source})")
+            source = atom.source
+            self.writer.line(f"concat(out, {source} if type({source}) is list else [{source}])")

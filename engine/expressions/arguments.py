@@ -1,6 +1,6 @@
 """The arguments of a call: what each is written as, and whether its type fits its parameter.
 
-Contract: `argument` gives the Python source of one argument. A type that is known at load and wrong is a
+Contract: `argument` writes one argument. A type that is known at load and wrong is a
 finding; one that is not known is tested by generated code before the call.
 Must not know how calls are written.
 """
@@ -16,16 +16,16 @@ from engine.expressions.support import items_fit, parameter_at, wrong_type
 from engine.functions import Function, Parameter, compile_regex
 
 
-def argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> str:
-    """Python source of the argument of `function` at `position`."""
+def argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
+    """The argument of `function` at `position`."""
     parameter = parameter_at(function, position)
     if "expression" in parameter.types:
-        return _expression(emitter, function, parameter, tree)
+        return Atom(_expression(emitter, function, parameter, tree), "expression")
     if parameter.types & {"regex", "kind"}:
-        return _constant(emitter, function, parameter, tree)
+        return Atom(_constant(emitter, function, parameter, tree))
     atom = emitter.used(tree)
-    _check(emitter, function, position, atom, tree)
-    return atom.source
+    check(emitter, function, position, atom, tree)
+    return atom
 
 
 def _expression(emitter: BaseEmitter, function: Function, parameter: Parameter, tree: Tree) -> str:
@@ -57,7 +57,7 @@ def _regex(emitter: BaseEmitter, tree: Tree) -> str:
         return emitter.error("bad-regex", f"not a regular expression of RE2: {error}", tree).source
 
 
-def _check(emitter: BaseEmitter, function: Function, position: int, atom: Atom, tree: Tree) -> None:
+def check(emitter: BaseEmitter, function: Function, position: int, atom: Atom, tree: Tree) -> None:
     """A finding where the argument's type is known and wrong, a test where it is not known."""
     parameter = parameter_at(function, position)
     if not parameter.types or (atom.kind in parameter.types and not parameter.items):

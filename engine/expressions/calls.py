@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from engine.codegen import Atom
-from engine.errors import suggestion
-from engine.expressions.arguments import argument
+from engine.errors import EvaluationError, ExchangeError, suggestion
+from engine.expressions.arguments import argument, check
 from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.conditions import PYTHON_TYPES, truth
 from engine.expressions.parser import Tree
 from engine.functions import FUNCTIONS, Function
+
+#: Groups of functions that do not always give the same.
+_CHANGING: Final = frozenset(("times", "ids", "effects"))
 
 
 def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -55,13 +58,44 @@ def _expref(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> Atom:
-    sources = ["x"] if function.context else []
-    for position, tree in enumerate(arguments):
-        sources.append(argument(emitter, function, position, tree))
+    if function.name == "pick":
+        return _pick(emitter, function, arguments)
+    reports = emitter.findings.reports
+    atoms = [argument(emitter, function, position, tree) for position, tree in enumerate(arguments)]
+    is_sound = emitter.findings.reports == reports
+    return (_folded(emitter, function, atoms) if is_sound else None) or _called(emitter, function, atoms)
+
+
+def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
+    sources = [*(("x",) if function.context else ()), *(atom.source for atom in atoms)]
     name = "f_" + function.name
     emitter.writer.names[name] = function.implementation
     kind = function.returns if function.returns in PYTHON_TYPES else "any"
     return emitter.writer.let(f"{name}({', '.join(sources)})", kind)
+
+
+def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom | None:
+    """The result at load, of a function that always gives the same; None where it has to be called."""
+    constant = atoms and all(atom.is_constant for atom in atoms)
+    if not constant or function.group in _CHANGING or function.context:
+        return None
+    try:
+        return emitter.writer.constant(function.implementation(*(atom.constant for atom in atoms)))
+    except (EvaluationError, ExchangeError):
+        return None
+
+
+def _pick(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> Atom:
+    """`pick` reads only the keys it names, where they are known at load."""
+    keys = argument(emitter, function, 1, arguments[1])
+    source = emitter.emit(arguments[0])
+    if source.origin is None or not keys.is_constant or type(keys.constant) is not list:
+        source = argument(emitter, function, 0, arguments[0])
+    else:
+        check(emitter, function, 0, source, arguments[0])
+        for key in keys.constant:
+            emitter.writer.reads.add((*source.origin, key))
+    return _called(emitter, function, [source, keys])
 
 
 # --- Functions that evaluate only the arguments they need ------------------------------------------------

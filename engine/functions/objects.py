@@ -13,7 +13,7 @@ from typing import Any
 from engine.errors import EvaluationError
 from engine.functions.json_text import compact
 from engine.functions.registry import function
-from engine.functions.values import type_name
+from engine.values import type_name
 
 
 def key_text(name: str, key: Any) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import EvaluationError
 from engine.functions.registry import function
-from engine.functions.values import type_name
+from engine.values import type_name
 
 
 @function("sort(list: array[number|string]) -> array")

@@ -12,26 +12,7 @@ from typing import Any
 
 from engine.functions.bounds import in_range
 from engine.functions.registry import function
-
-_TYPE_NAMES = {
-    str: "string",
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    list: "array",
-    dict: "object",
-    type(None): "null",
-}
-
-
-def type_name(value: Any) -> str:
-    """The JMESPath word for the type of a JSON value."""
-    return _TYPE_NAMES[value.__class__]
-
-
-def truthy(value: Any) -> bool:
-    """Truth in JMESPath's sense: all but null, false, "", [] and {}; 0 is true."""
-    return bool(value) or (value == 0 and type(value) is not bool)
+from engine.values import truth, type_name
 
 
 @function("default(value: any, fallback: any) -> any", lazy=True)
@@ -61,7 +42,7 @@ def if_(condition: Any, then: Any, otherwise: Any = None) -> Any:
         if(`0`, 'a') => "a"
         if('', 'a') => null
     """
-    return then if truthy(condition) else otherwise
+    return then if truth(condition) else otherwise
 
 
 @function("nullable(value: any) -> any", lazy=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.errors import KINDS
 from engine.functions import Parameter, compile_regex
-from engine.functions.values import type_name
+from engine.values import type_name
 
 #: Texts that have made functions stumble, among arbitrary ones; lone surrogates included.
 TEXTS = st.one_of(

@@ -16,10 +16,9 @@ from engine.codegen import Atom, Compiled, place
 from engine.errors import EvaluationError, ExchangeError, Findings
 from engine.expressions import QUOTED, Scope
 from engine.functions import FUNCTIONS, Example
-from engine.functions.values import type_name
 from engine.source import Document, SourceFile
 from engine.templates import TemplateCompiler
-from engine.values import ABSENT
+from engine.values import ABSENT, type_name
 
 EXAMPLES = [
     pytest.param(example, id=f"{name}-{number}")

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from engine.errors import EvaluationError, ExchangeError
 from engine.functions import FUNCTIONS, Function, Parameter, compile_regex
 from engine.functions.bounds import MAX_TEXT
-from engine.functions.values import truthy
+from engine.values import truth
 
 from .generated import BY_TYPE, KEYS, NUMBERS, TEXTS, VALUES, arguments, deep, type_fits
 
@@ -588,7 +588,7 @@ def _near(types: frozenset[str], items: frozenset[str]) -> st.SearchStrategy[Any
 @settings(deadline=None)
 @given(VALUES)
 def test_truth_is_jmespaths(value: Any) -> None:
-    assert truthy(value) == (not (value in ("", [], {}) or value is None or value is False))
+    assert truth(value) == (not (value in ("", [], {}) or value is None or value is False))
 
 
 @settings(deadline=None)

@@ -1,0 +1,50 @@
+"""One template → one Python function.
+
+Contract: a function is `(payload, context) → value`, or `ABSENT`. What is wrong becomes findings, and then
+the function gives nothing.
+Must not know how a template's code is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.codegen import Atom, Compiled, TooLarge, Writer
+from engine.expressions import Scope
+from engine.source import Node
+from engine.templates.base import TemplateSet
+from engine.templates.support import NAMES
+from engine.templates.writer import TemplateWriter
+from engine.values import ABSENT
+
+
+@dataclass(slots=True)
+class TemplateCompiler(TemplateSet):
+    """Compiles the templates of one mapping."""
+
+    def compile(self, node: Node, scope: Scope, label: str) -> Compiled:
+        """One template → one function. What is wrong becomes findings, and the function gives nothing."""
+
+        def write(writer: Writer) -> None:
+            TemplateWriter(self, writer, scope).emit(node, lambda atom: _return(writer, atom))
+            writer.line("return ABSENT")
+
+        return self.write(node, label, write)
+
+    def write(self, node: Node, label: str, write: Callable[[Writer], None]) -> Compiled:
+        """A function whose code `write` writes; `node` is where what concerns all of it is found."""
+        writer = Writer({**NAMES, **self.names})
+        if self.coverage is not None:
+            writer.names["hits"] = self.coverage.counts
+        try:
+            write(writer)
+            return writer.finish(f"{self.file}: {label}")
+        except TooLarge:
+            self.findings.error("too-deep", "this is nested too deeply, or grows too large", node.span)
+            return Compiled(lambda p, x: ABSENT, "", frozenset())
+
+
+def _return(writer: Writer, atom: Atom) -> None:
+    writer.use(atom)
+    writer.line(f"return {atom.source}")
