@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.errors import ExchangeError
-from engine.exchange.evaluation import evaluate
+from engine.exchange.evaluation import evaluate, text_of
 from engine.exchange.translation import Translation
 from engine.messages import Content, Exchange, Outbound
 from engine.plan import StreamPlan
 from engine.streams import FRAMINGS
-from engine.values import ABSENT, dumps, text
+from engine.values import ABSENT, JsonError, dumps
 
 #: A failure as events of the client's dialect.
 Tell = Callable[[ExchangeError], list[Any]]
@@ -89,17 +89,36 @@ class EventWriter:
         self._exchange = exchange
         self._encoder = FRAMINGS[plan.framing].encoder()
 
-    def write(self, events: list[Any]) -> bytes:
-        """Events as they go out, in one piece."""
-        encode = self._encoder.encode
-        if self._plan.event is None:
-            return b"".join([encode(dumps(event)) for event in events])
-        return b"".join([encode(dumps(event), self._name(event)) for event in events])
+    def write(self, events: list[Any], stream: EventStream | None = None) -> bytes:
+        """Events as they go out, in one piece. One that cannot be written is a failure of its `stream`.
+
+        Raises:
+            ExchangeError: an event cannot be written, and there is no stream to tell that in.
+        """
+        written: list[bytes] = []
+        try:
+            for event in events:
+                written.append(self._written(event))  # noqa: PERF401 - those before a failure are kept
+        except ExchangeError as error:
+            if stream is None:
+                raise
+            # Where it is the failure itself that has no name, it goes out without one.
+            told = stream.fail(error) if stream.error is None else [events[len(written)]]
+            written += [self._encoder.encode(dumps(event)) for event in told]
+        return b"".join(written)
+
+    def _written(self, event: Any) -> bytes:
+        name = None if self._plan.event is None else self._name(event)
+        try:
+            return self._encoder.encode(dumps(event), name)
+        except JsonError as error:
+            message = "an event cannot be written as JSON"
+            raise ExchangeError("upstream_error", message, cause=str(error)) from None
 
     def _name(self, event: Any) -> str | None:
         assert self._plan.event is not None
         name = evaluate(self._plan.event, event, self._exchange, "upstream_error")
-        return None if name is ABSENT else text(name)
+        return None if name is ABSENT else text_of(name, "upstream_error")
 
     def close(self) -> bytes:
         """The closing word, where there is one."""

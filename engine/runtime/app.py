@@ -89,8 +89,10 @@ class Front:
         async with contextlib.aclosing(self._relay.events(answered)) as events:
             if method != "HEAD":
                 async for batch in _with_beats(events, stream.plan.keep_alive):
-                    data = writer.comment() if batch is None else writer.write(batch)
+                    data = writer.comment() if batch is None else writer.write(batch, stream)
                     await send({"type": "http.response.body", "body": data, "more_body": True})
+                    if stream.error is not None:
+                        break
         last = writer.close() if stream.error is None and method != "HEAD" else b""
         answered.error = answered.error or stream.error
         await send({"type": "http.response.body", "body": last})

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import Iterator
 from functools import cache
@@ -24,9 +23,6 @@ from engine.plan import UpstreamPlan
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 MAX_CONNECTIONS: Final = 200
 _KEEPALIVE_SECONDS: Final = 30.0
-#: The event loop takes all that the kernel holds at once, whether anybody reads it or not: without a bound,
-#: 4 MiB for each stream whose client has stopped reading.
-_RECEIVE_BUFFER: Final = (socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
 
 
 @cache
@@ -53,7 +49,6 @@ class HttpUpstream:
         self._transport = httpx2.AsyncHTTPTransport(
             verify=_tls() if self._base.scheme == "https" else False,
             trust_env=False,
-            socket_options=[_RECEIVE_BUFFER],
             limits=httpx2.Limits(
                 max_connections=MAX_CONNECTIONS,
                 max_keepalive_connections=MAX_CONNECTIONS,

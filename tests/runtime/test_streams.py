@@ -1,0 +1,415 @@
+"""Streams over real sockets: when they start, how they are paced, how they fail, and who leaves them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.support.server import Reply, Server, dragoman_server, reset
+from tests.support.upstream import (
+    Behaviour,
+    Channel,
+    Seen,
+    Upstream,
+    answer,
+    drip,
+    eventually,
+    head,
+    json_answer,
+    raw,
+)
+
+RULES = """
+        rules:
+          - when: ${ error }
+            emit: ${ fail('upstream_error', error) }
+          - set: { count: "${ add($state.count, `1`) }" }
+            emit: { n: "${ n }", text: "${ text }" }
+        end:
+          - emit: { count: "${ $state.count }" }
+"""
+MAPPING = f"""
+dragoman: 1
+env: {{ UP: {{}} }}
+upstreams:
+  up: {{ url: "${{ $env.UP }}", timeout: {{ connect: 1s, read: 20s }} }}
+  hurried: {{ url: "${{ $env.UP }}", timeout: {{ connect: 1s, read: 300ms }} }}
+  middle: {{ url: "mapping:middle" }}
+routes:
+  GET /sse/{{name}}:
+    call: "GET up /up/${{ $request.params.name }}"
+    respond:
+      stream:
+        from: {{ sse: {{ done: "[DONE]" }} }}
+        to: {{ sse: {{ done: "[DONE]" }} }}
+        state: {{ count: 0 }}
+{RULES}
+  GET /ndjson/{{name}}:
+    call: "GET up /up/${{ $request.params.name }}"
+    respond:
+      stream:
+        from: ndjson
+        to: ndjson
+        state: {{ count: 0 }}
+{RULES}
+  GET /hurried/{{name}}:
+    call: "GET hurried /up/${{ $request.params.name }}"
+    respond:
+      stream:
+        from: sse
+        to: sse
+        state: {{ count: 0 }}
+{RULES}
+  GET /beating/{{name}}:
+    call: "GET up /up/${{ $request.params.name }}"
+    respond:
+      stream:
+        from: sse
+        to: sse
+        keep_alive: 20ms
+        state: {{ count: 0 }}
+{RULES}
+  GET /named/{{name}}:
+    call: "GET up /up/${{ $request.params.name }}"
+    respond:
+      stream:
+        from: sse
+        to: {{ sse: {{ event: "${{ if(text == 'bad', fail('internal', 'no name'), 'part') }}" }} }}
+        rules: [{{ emit: "${{ @ }}" }}]
+  GET /collected/{{name}}:
+    call: "GET up /up/${{ $request.params.name }}"
+    respond:
+      collect:
+        from: sse
+        state: {{ all: [] }}
+        rules:
+          - when: ${{ error }}
+            set: {{ all: "${{ fail('upstream_error', error) }}" }}
+          - set: {{ all: "${{ [$state.all, [n]][] }}" }}
+      body: {{ all: "${{ $state.all }}" }}
+  GET /deep/{{name}}:
+    call: "GET middle /go/${{ $request.params.name }}"
+    respond:
+      stream: {{ from: sse, to: sse, rules: [{{ emit: {{ outer: "${{ @ }}" }} }}] }}
+  GET /json/{{name}}: {{ call: "GET up /up/json", respond: {{ body: "${{ @ }}" }} }}
+"""
+MIDDLE = """
+dragoman: 1
+name: middle
+prefix: /middle
+upstreams: { inner: { url: "mapping:inner" } }
+routes:
+  GET /go/{name}:
+    call: "GET inner /go/${ $request.params.name }"
+    respond:
+      stream: { from: ndjson, to: ndjson, rules: [{ emit: { middle: "${ @ }" } }] }
+"""
+INNER = """
+dragoman: 1
+name: inner
+prefix: /inner
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+routes:
+  GET /go/{name}:
+    call: "GET up /up/${ $request.params.name }"
+    respond:
+      stream: { from: sse, to: ndjson, rules: [{ emit: { inner: "${ n }" } }] }
+"""
+MAPPINGS = {"outer.yaml": MAPPING, "middle.yaml": MIDDLE, "inner.yaml": INNER}
+SSE = "text/event-stream"
+STARTED = head(200, [("content-type", SSE), ("transfer-encoding", "chunked")])
+END = b"0\r\n\r\n"
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
+        yield running
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def event(value: Any) -> bytes:
+    """One event of a chunk of its own."""
+    return chunk(b"data: " + json.dumps(value).encode() + b"\n\n")
+
+
+def events(*values: Any, closing: bytes = b"") -> Behaviour:
+    return answer(200, b"".join(b"data: %s\n\n" % json.dumps(v).encode() for v in values) + closing, SSE)
+
+
+class Gated:
+    """An upstream that sends its pieces one by one, each when it is let to."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+        self._gate = threading.Semaphore(0)
+        self.sent = 0
+
+    def let(self) -> None:
+        self._gate.release()
+
+    async def __call__(self, channel: Channel, seen: Seen) -> None:
+        await channel.send(STARTED)
+        for piece in self._pieces:
+            while not self._gate.acquire(blocking=False):
+                if await channel.pause(0.002):
+                    return
+            self.sent += 1
+            await channel.send(piece)
+
+
+@contextlib.contextmanager
+def opened(server: Server, path: str) -> Iterator[http.client.HTTPResponse]:
+    """An answer whose body is still to be read."""
+    connection = http.client.HTTPConnection(*server.address, timeout=5)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        yield connection.getresponse()
+
+
+def read_event(response: http.client.HTTPResponse) -> Any:
+    """The next event that is no comment."""
+    while True:
+        line = response.readline()
+        assert line, "the stream has ended"
+        if line.startswith(b"data: "):
+            return json.loads(line[6:])
+
+
+def said(reply: Reply) -> list[Any]:
+    """The data of all events; a closing word stays text."""
+    found = [line[6:] for line in reply.text.split("\n") if line.startswith("data: ")]
+    return [one if one == "[DONE]" else json.loads(one) for one in found]
+
+
+# --- The head waits for the first event ------------------------------------------------------------------
+
+
+FIRST: dict[str, tuple[Behaviour, int]] = {
+    "closes": (raw(STARTED, "close"), 502),
+    "resets": (raw(STARTED, "reset"), 502),
+    "ends": (raw(STARTED + END), 502),
+    "ends-with-done": (raw(STARTED + chunk(b"data: [DONE]\n\n") + END), 502),
+    "only-comments": (raw(STARTED + chunk(b": hello\n\n") + END), 502),
+    "half-an-event": (raw(STARTED + chunk(b'data: {"n"'), "close"), 502),
+    "no-json": (raw(STARTED + chunk(b"data: <html>\n\n"), "hang"), 502),
+    "error": (events({"error": "out of memory"}), 502),
+    "html": (answer(200, b"<html>internal.example</html>", "text/html"), 502),
+    "empty-json": (answer(200, b""), 502),
+    "silent": (raw(STARTED, "hang"), 504),
+    "no-head": (raw(b"", "hang"), 504),
+    "server-error": (answer(500, b"x", "text/html"), 502),
+    "refused": (json_answer({"error": "wrong"}, 400), 400),
+}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_a_failure_before_the_first_event_has_a_status(server: Server, upstream: Upstream, name: str) -> None:
+    behaviour, status = FIRST[name]
+    upstream.on("/up/it", behaviour)
+    reply = server.get("/hurried/it")
+    assert reply.status == status, reply.text
+    assert reply.header("content-type") == "application/json"
+    assert set(reply.json["error"]) >= {"message", "type"}
+    assert b"internal.example" not in reply.body
+    if name != "ends-with-done":
+        return
+    assert server.get("/sse/it").status == 502
+
+
+def test_collect_fails_with_a_status(server: Server, upstream: Upstream) -> None:
+    for behaviour in (
+        events({"n": 1}, {"error": "out of memory"}),
+        raw(STARTED + event({"n": 1}), "close"),
+        raw(STARTED + END),
+        answer(200, b"<html>", "text/html"),
+    ):
+        upstream.on("/up/it", behaviour)
+        assert server.get("/collected/it").status == 502
+    assert upstream.eventually(lambda up: len(up.open) <= 1)
+
+
+def test_collect(server: Server, upstream: Upstream) -> None:
+    upstream.on("/up/it", events({"n": 1}, {"n": 2}, {"n": 3}))
+    reply = server.get("/collected/it")
+    assert (reply.status, reply.json) == (200, {"all": [1, 2, 3]})
+    assert reply.header("content-type") == "application/json"
+    upstream.on("/up/it", json_answer({"n": 4}))
+    assert server.get("/collected/it").json == {"all": [4]}
+
+
+# --- Events as they come ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/sse/it", "/beating/it", "/deep/it"])
+def test_events_arrive_while_the_upstream_still_sends(server: Server, upstream: Upstream, path: str) -> None:
+    gated = Gated(event({"n": 1}), event({"n": 2}), event({"n": 3}), END)
+    upstream.on("/up/it", gated)
+    gated.let()
+    with opened(server, path) as response:
+        assert response.status == 200
+        for number in (1, 2, 3):
+            assert f": {number}" in str(read_event(response))
+            assert gated.sent == number
+            gated.let()
+        rest = response.read()
+    assert gated.sent == 4
+    assert rest.endswith(b"data: [DONE]\n\n") is (path == "/sse/it")
+
+
+def test_the_whole_of_a_stream(server: Server, upstream: Upstream) -> None:
+    upstream.on("/up/it", events({"n": 1}, {"n": 2}, closing=b"data: [DONE]\n\ndata: late\n\n"))
+    reply = server.get("/sse/it")
+    assert said(reply) == [{"n": 1}, {"n": 2}, {"count": 2}, "[DONE]"]
+    assert reply.header("content-type") == SSE
+    assert reply.header("cache-control") == "no-cache, no-transform"
+    assert reply.header("x-accel-buffering") == "no"
+    assert reply.header("content-length") is None
+    assert reply.header("x-request-id")
+
+
+def test_ndjson_holds_no_line_end_of_any_reader(server: Server, upstream: Upstream) -> None:
+    upstream.on("/up/it", events({"n": 1, "text": "a\u2028b\u2029c\x85d\n"}))
+    reply = server.get("/ndjson/it")
+    assert reply.header("content-type") == "application/x-ndjson"
+    assert b"a\\u2028b\\u2029c\\u0085d\\n" in reply.body
+    assert len(reply.text.splitlines()) == 2
+    assert json.loads(reply.text.splitlines()[0])["text"] == "a\u2028b\u2029c\x85d\n"
+
+
+@pytest.mark.parametrize("path", ["/sse/it", "/beating/it"])
+def test_json_where_a_stream_was_expected(server: Server, upstream: Upstream, path: str) -> None:
+    upstream.on("/up/it", json_answer({"n": 1}))
+    assert [one for one in said(server.get(path)) if one != "[DONE]"] == [{"n": 1}, {"count": 1}]
+
+
+def test_comments_keep_a_silent_stream_alive(server: Server, upstream: Upstream) -> None:
+    gated = Gated(event({"n": 1}), event({"n": 2}), END)
+    upstream.on("/up/it", gated)
+    gated.let()
+    with opened(server, "/beating/it") as response:
+        assert read_event(response) == {"n": 1}
+        assert [response.readline() for _ in range(5)] == [b"\n", b":\n", b"\n", b":\n", b"\n"]
+        gated.let()
+        gated.let()
+        assert read_event(response) == {"n": 2}
+        assert response.read().strip(b":\n") == b'data: {"count":2}'
+
+
+def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, upstream: Upstream) -> None:
+    for behaviour in (
+        events({"n": 1}, {"error": "out of memory"}, {"n": 2}),
+        raw(STARTED + event({"n": 1}), "close"),
+        raw(STARTED + event({"n": 1}) + chunk(b"data: <html>\n\n"), "hang"),
+    ):
+        upstream.on("/up/it", behaviour)
+        first, last = said(server.get("/sse/it"))
+        assert first == {"n": 1}
+        assert last["error"]["type"] == "upstream_error"
+    upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
+    first, last = said(server.get("/hurried/it"))
+    assert last["error"]["type"] == "upstream_timeout"
+    assert upstream.eventually(lambda up: len(up.open) <= 1)
+
+
+def test_an_event_that_cannot_be_written_ends_the_stream(server: Server, upstream: Upstream) -> None:
+    upstream.on("/up/it", events({"text": "good"}, {"text": "bad"}, {"text": "good"}))
+    reply = server.get("/named/it")
+    assert reply.text.count("event: part") == 1
+    assert "error" in said(reply)[-1]
+
+
+def test_head_reads_no_stream(server: Server, upstream: Upstream) -> None:
+    upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
+    for path in ("/sse/it", "/deep/it"):
+        reply = server.request("HEAD", path)
+        assert (reply.status, reply.body) == (200, b"")
+    assert upstream.eventually(lambda up: not up.open, 1.0)
+
+
+# --- Clients that leave ----------------------------------------------------------------------------------
+
+
+LEFT: dict[str, Behaviour] = {
+    "middle": drip(STARTED + event({"n": 0}), event({"n": 1}), 0.005),
+    "before": raw(STARTED, "hang"),
+    "silent": raw(STARTED + event({"n": 0}), "hang"),
+}
+
+
+@pytest.mark.parametrize("kind", ["sse", "beating", "collected", "deep"])
+@pytest.mark.parametrize("when", LEFT)
+def test_ten_leave_each_way_and_ten_are_served(
+    server: Server, upstream: Upstream, when: str, kind: str
+) -> None:
+    upstream.on("/up/it", LEFT[when])
+    upstream.on("/up/json", json_answer({"ok": True}))
+    ways: list[Callable[[socket.socket], None]] = [socket.socket.close, reset]
+    for leave in ways:
+        before = len(upstream.requests)
+        clients = [server.connect() for _ in range(10)]
+        for client in clients:
+            client.sendall(f"GET /{kind}/it HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        assert upstream.eventually(lambda up: len(up.requests) - before >= 10)  # noqa: B023
+        if when != "before" and kind != "collected":
+            assert all(b"200 OK" in client.recv(65_536) for client in clients)
+        for client in clients:
+            leave(client)
+        assert upstream.eventually(lambda up: not up.open, 1.0), f"{len(upstream.open)} calls are still held"
+    with ThreadPoolExecutor(10) as pool:
+        assert list(pool.map(lambda _: server.get("/json/it").status, range(10))) == [200] * 10
+    assert eventually(lambda: sum(line.get("status_code") == 499 for line in server.log()) == 20)
+
+
+@pytest.mark.parametrize("kind", ["sse", "beating", "deep"])
+def test_stopped_readers_hold_the_upstream_back(server: Server, upstream: Upstream, kind: str) -> None:
+    sent = 0
+
+    async def endless(channel: Channel, seen: Seen) -> None:
+        nonlocal sent
+        await channel.send(STARTED)
+        piece = event({"n": "x" * 32_768})
+        with contextlib.suppress(ConnectionError):
+            while not channel.gone.is_set():
+                await channel.send(piece)
+                sent += len(piece)
+                await asyncio.sleep(0)
+        channel.keep_alive = False
+
+    upstream.on("/up/it", endless)
+    upstream.on("/up/json", json_answer({"ok": True}))
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            client = stack.enter_context(server.connect())
+            client.sendall(f"GET /{kind}/it HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        assert upstream.eventually(lambda up: len(up.open) == 20)
+        assert eventually(lambda: _is_still(lambda: sent), 10), "the upstream is never held back"
+        assert server.get("/json/it").status == 200
+    assert eventually(lambda: sum(line.get("status_code") == 499 for line in server.log()) == 20)
+
+
+def _is_still(value: Callable[[], int]) -> bool:
+    """Whether a number has stopped to grow."""
+    before = value()
+    time.sleep(0.2)
+    return value() == before > 0
