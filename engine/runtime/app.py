@@ -75,11 +75,18 @@ class Front:
             if answered.outbound.stream is None:
                 await _send(answered.outbound, inbound.method, send, body)
             else:
-                await body.while_connected(self._stream(answered, inbound.method, send))
+                await self._stream_while_connected(answered, inbound.method, send, body)
         except ClientLeft:
             logs.abandoned(inbound, scope["dragoman.match"], started)
             return
         logs.exchange(answered)
+
+    async def _stream_while_connected(self, answered: Answered, method: str, send: Send, body: _Body) -> None:
+        """Send a stream for as long as the client stays; the upstream is let go of in any case."""
+        try:
+            await body.while_connected(self._stream(answered, method, send))
+        finally:
+            await self._relay.release(answered)
 
     async def _stream(self, answered: Answered, method: str, send: Send) -> None:
         """Send an answer event by event; one read from the upstream is at most one write to the client."""

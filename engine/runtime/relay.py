@@ -19,7 +19,7 @@ from engine.plan import PlanMatch, PlanSet, UpstreamPlan
 from engine.runtime import logs
 from engine.runtime.upstreams import Upstream
 from engine.runtime.upstreams.http import HttpUpstream
-from engine.runtime.upstreams.mapping import MappingUpstream
+from engine.runtime.upstreams.mapping import Events, MappingUpstream
 
 #: Reads the client's body, of at most so many bytes; raises `payload_too_large`, or `ClientLeft`.
 ReadBody = Callable[[int], Awaitable[Content]]
@@ -50,15 +50,16 @@ class Relay:
             ClientLeft: nobody waits for the answer any more.
         """
         answered = await self._carry_out(middle.answer(match, inbound), read, wait)
-        await self._release(answered)
+        if answered.outbound.stream is None:
+            await self.release(answered)
         if answered.defect is not None:
             logs.unforeseen(answered.exchange, answered.defect)
         return answered
 
-    async def _release(self, answered: Answered) -> None:
-        """Close a reply of which nothing more is read."""
+    async def release(self, answered: Answered) -> None:
+        """Close what an answer was read from; to be called for every stream, begun or not."""
         reply = answered.exchange.reply
-        if reply is not None and reply.source is not None and answered.outbound.stream is None:
+        if reply is not None and reply.source is not None:
             await reply.source.aclose()
 
     async def _carry_out(self, steps: middle.Steps, read: ReadBody, wait: Wait) -> Answered:
@@ -97,22 +98,18 @@ class Relay:
             raise
 
     async def events(self, answered: Answered) -> AsyncGenerator[list[Any], None]:
-        """The events of an answer that is a stream, as they come; closing it cuts the upstream off."""
+        """The events of an answer that is a stream, as they come."""
         stream, reply = answered.outbound.stream, answered.exchange.reply
         source = None if reply is None else reply.source
-        try:
-            if stream.first:
-                yield stream.first
-            for event in stream.script:
-                await asyncio.sleep(stream.plan.every)
-                yield [event]
-            while not stream.is_over:
-                events = await self._next(stream, source)
-                if events:
-                    yield events
-        finally:
-            if source is not None:
-                await source.aclose()
+        if stream.first:
+            yield stream.first
+        for event in stream.script:
+            await asyncio.sleep(stream.plan.every)
+            yield [event]
+        while not stream.is_over:
+            events = await self._next(stream, source)
+            if events:
+                yield events
 
     async def _next(self, stream: middle.EventStream, source: Any) -> list[Any]:
         try:
@@ -123,9 +120,7 @@ class Relay:
     def _open(self, plan: UpstreamPlan) -> Upstream:
         return HttpUpstream(plan) if plan.mapping is None else MappingUpstream(plan, self._answer_inside)
 
-    async def _answer_inside(
-        self, name: str, inbound: Inbound
-    ) -> tuple[Outbound, AsyncGenerator[list[Any], None] | None]:
+    async def _answer_inside(self, name: str, inbound: Inbound) -> tuple[Outbound, Events | None]:
         """Answer a call that another mapping makes in this process."""
         content = inbound.content
 
@@ -135,8 +130,9 @@ class Relay:
         match = self.plans.mappings[name].tree.find(inbound.path, inbound.method)
         answered = await self.answer(match, inbound, read, _just_wait)
         logs.inside(answered)
-        events = self.events(answered) if answered.outbound.stream is not None else None
-        return answered.outbound, events
+        if answered.outbound.stream is None:
+            return answered.outbound, None
+        return answered.outbound, Events(self.events(answered), lambda: self.release(answered))
 
     async def aclose(self) -> None:
         """Close all upstreams."""

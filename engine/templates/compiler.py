@@ -40,7 +40,7 @@ class TemplateCompiler(TemplateSet):
         try:
             write(writer)
             return writer.finish(f"{self.file}: {label}")
-        except TooLarge:
+        except (TooLarge, RecursionError):
             self.findings.error("too-deep", "this is nested too deeply, or grows too large", node.span)
             return Compiled(lambda p, x: ABSENT, "", frozenset())
 

@@ -11,8 +11,33 @@ from engine.messages import Content, Inbound, Outbound, UpstreamReply, UpstreamR
 from engine.plan import UpstreamPlan
 from engine.values import dumps
 
+
+class Events:
+    """The events of another mapping's stream, handed on as values. `release` lets go of its upstream."""
+
+    def __init__(
+        self, events: AsyncGenerator[list[Any], None], release: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._events = events
+        self._release = release
+
+    async def next(self) -> list[Any] | None:
+        """The next events; None at the end."""
+        return await anext(self._events, None)
+
+    async def content(self) -> Content:
+        """All of them, one JSON text a line: what a client that wants no stream would read."""
+        lines = [dumps(event) async for events in self._events for event in events]
+        return Content(b"\n".join(lines), "application/x-ndjson")
+
+    async def aclose(self) -> None:
+        """End the other mapping's exchange."""
+        await self._events.aclose()
+        await self._release()
+
+
 #: Answers a request with the routes of the mapping named; an answer that is a stream comes with its events.
-Answer = Callable[[str, Inbound], Awaitable[tuple[Outbound, AsyncGenerator[list[Any], None] | None]]]
+Answer = Callable[[str, Inbound], Awaitable[tuple[Outbound, Events | None]]]
 
 
 class MappingUpstream:
@@ -31,36 +56,21 @@ class MappingUpstream:
         inbound = Inbound(request.method, path, query, request.headers, request.content, request_id)
         try:
             async with asyncio.timeout(request.timeout):
-                outbound, events = await self._answer(self._mapping, inbound)
+                outbound, source = await self._answer(self._mapping, inbound)
         except TimeoutError:
             raise call_failed(self._name, "timeout", "total") from None
         headers, media_type = outbound.headers, outbound.content.media_type
         if media_type:
             headers = (*headers, ("content-type", media_type))
-        source = None if events is None else _Events(events)
         if source is not None and not streams:
-            return UpstreamReply(outbound.status, headers, await source.content())
+            return UpstreamReply(outbound.status, headers, await self._whole(source))
         return UpstreamReply(outbound.status, headers, outbound.content, source)
+
+    async def _whole(self, source: Events) -> Content:
+        try:
+            return await source.content()
+        finally:
+            await source.aclose()
 
     async def aclose(self) -> None:
         """Nothing is held."""
-
-
-class _Events:
-    """The events of another mapping's stream, handed on as values."""
-
-    def __init__(self, events: AsyncGenerator[list[Any], None]) -> None:
-        self._events = events
-
-    async def next(self) -> list[Any] | None:
-        """The next events; None at the end."""
-        return await anext(self._events, None)
-
-    async def content(self) -> Content:
-        """All of them, one JSON text a line: what a client that wants no stream would read."""
-        lines = [dumps(event) async for events in self._events for event in events]
-        return Content(b"\n".join(lines), "application/x-ndjson")
-
-    async def aclose(self) -> None:
-        """End the other mapping's exchange."""
-        await self._events.aclose()
