@@ -1,0 +1,1 @@
+"""Streams turned from one dialect into another, with no network."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def openai_front() -> PlanSet:
 def pieces(text: str, cuts: list[int]) -> list[str]:
     """A text cut at some places, without empty pieces."""
     ends = [0, *sorted({min(cut, len(text)) for cut in cuts}), len(text)]
-    return [text[a:b] for a, b in zip(ends, ends[1:], strict=False) if a < b]
+    return [text[a:b] for a, b in pairwise(ends) if a < b]
 
 
 # --- Ollama's clients before an OpenAI server ------------------------------------------------------------
