@@ -15,6 +15,8 @@ from .chunks import decoded
 MIB = 1024 * 1024
 CHUNK = 64 * 1024
 PLENTY = 64 * MIB
+#: What else the interpreter allocates meanwhile: caches, and the test runner's own threads.
+NOISE = 32 * 1024
 
 #: Endless events: what they begin with, and what goes on for ever.
 ENDLESS = {
@@ -71,14 +73,14 @@ def test_the_bound_has_a_default(framing: str) -> None:
 @pytest.mark.parametrize(("framing", "start", "part"), ENDLESS.values(), ids=ENDLESS)
 @pytest.mark.parametrize("size", [1, 7, 1024, 16 * 1024])
 def test_memory_is_bounded(framing: str, start: bytes, part: bytes, size: int) -> None:
-    bound = 16 * 1024
+    bound = 128 * 1024
     stream = chunks(start, part, size)
     decoder = FRAMINGS[framing].decoder(bound)
     tracemalloc.start()
     try:
         bytes_taken(decoder, stream)
-        assert tracemalloc.get_traced_memory()[1] < 2 * bound + 8 * size + 4096
-        assert tracemalloc.get_traced_memory()[0] < 2 * size + 4096, "a decoder that failed holds nothing"
+        assert tracemalloc.get_traced_memory()[1] < 2 * bound + 8 * size + NOISE
+        assert tracemalloc.get_traced_memory()[0] < 2 * size + NOISE, "a decoder that failed holds nothing"
     finally:
         tracemalloc.stop()
 
