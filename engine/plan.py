@@ -16,6 +16,10 @@ from engine.routing import Leaf, Match, RouteTree
 from engine.schema import BodySchema
 from engine.spec import MappingSpec, RouteSpec
 
+#: Which fields of the client's body a route reads: name → the same below it, `*` for any item of a list;
+#: True where all of it is read.
+ReadTree = bool | dict[str | int, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -60,7 +64,10 @@ class PathPart:
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """One call, made where `when` holds. Templates take the client's body as their payload."""
+    """One call, made where `when` holds. Templates take the client's body as their payload.
+
+    `reads` are the fields of that body which this call and the route's answers read.
+    """
 
     when: Compiled | None
     upstream: UpstreamPlan
@@ -72,6 +79,7 @@ class CallPlan:
     form: Compiled | None
     timeout: float | None
     response_schema: BodySchema | None
+    reads: ReadTree = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +157,6 @@ class CorsPlan:
     max_age: int
 
 
-#: Which fields of the client's body a route reads: name → the same below it, `*` for any item of a list;
-#: True where all of it is read.
-ReadTree = bool | dict[str | int, Any]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RoutePlan:
     """A route as it runs. `pattern` is its path with the mapping's prefix."""
@@ -164,7 +167,6 @@ class RoutePlan:
     wants_key: bool
     max_bytes: int
     schema: BodySchema | None
-    reads: ReadTree
     reads_body: bool
     reads_reply: bool
     rejects_dropped: bool

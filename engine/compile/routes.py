@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from engine.codegen import Compiled
 from engine.compile.context import MappingContext
@@ -54,7 +55,7 @@ class _RouteCompiler:
         """The route's plan; None where its key is no path."""
         is_sound = self._path_is_sound()
         route, request = self.route, self.route.request
-        calls = tuple(call for found in route.call if (call := self._call(found)) is not None)
+        calls = [call for found in route.call if (call := self._call(found)) is not None]
         scope = self.context.respond_scope(self.params, has_call=self._has_call())
         cases = tuple(self._case(case, scope, number) for number, case in enumerate(route.respond))
         schema = self._body_schema(request.schema) if request else None
@@ -65,12 +66,13 @@ class _RouteCompiler:
             wants_key=wants_key and route.auth != "none",
             max_bytes=DEFAULT_MAX_BYTES if not request or request.max_bytes is None else request.max_bytes,
             schema=schema,
-            reads=read_tree(self.reads),
-            reads_body=bool(self.reads) or schema is not None or self._may_drop(),
+            reads_body=bool(self.reads or any(reads for _, reads in calls))
+            or schema is not None
+            or self._may_drop(),
             reads_reply=bool(route.call) and self._reads_reply(cases),
             rejects_dropped=route.dropped == "reject",
             timeout=self.context.seconds(route.timeout, None),
-            calls=calls,
+            calls=tuple(replace(call, reads=read_tree(reads | self.reads)) for call, reads in calls),
             cases=cases,
         )
         return plan if is_sound else None
@@ -115,12 +117,16 @@ class _RouteCompiler:
 
     # The call
 
-    def _call(self, call: CallSpec) -> CallPlan | None:
+    def _call(self, call: CallSpec) -> tuple[CallPlan, set[Path]] | None:
+        """A call, and the fields of the client's body that it reads; a condition is read by all of them."""
+        outer, self.reads = self.reads, set()
         scope = self.context.call_scope(self.params)
+        when = self._template(call.when, scope, "call.when")
+        outer, self.reads = outer | self.reads, set()
         upstream = self._upstream(call.upstream)
         path = self._call_path(call.path, scope)
         plan = CallPlan(
-            when=self._template(call.when, scope, "call.when"),
+            when=when,
             upstream=upstream or NOWHERE,
             method=call.method or ("POST" if call.body or call.form else "GET"),
             path=path,
@@ -131,7 +137,8 @@ class _RouteCompiler:
             timeout=self.context.seconds(call.timeout, None),
             response_schema=self._body_schema(call.response_schema),
         )
-        return plan if upstream else None
+        reads, self.reads = self.reads, outer
+        return (plan, reads) if upstream else None
 
     def _upstream(self, node: Node) -> UpstreamPlan | None:
         name = str(node.value)

@@ -7,7 +7,6 @@ schema, and stands at `exchange.body`. All that fails here is the client's fault
 from __future__ import annotations
 
 from engine.errors import ExchangeError
-from engine.exchange.dropped import check_dropped
 from engine.messages import Exchange, Inbound
 from engine.plan import MappingPlan, RoutePlan
 from engine.schema import BodySchema
@@ -30,7 +29,7 @@ def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
 
 
 def read_body(route: RoutePlan, exchange: Exchange) -> None:
-    """Parse and check the client's body, and note which of its fields the route does not carry over.
+    """Parse and check the client's body.
 
     Raises:
         ExchangeError: `invalid_request` for what is no JSON, `unprocessable` for what the schema refuses.
@@ -44,8 +43,6 @@ def read_body(route: RoutePlan, exchange: Exchange) -> None:
         raise ExchangeError("invalid_request", "the request has no body; JSON is expected")
     if route.schema is not None:
         _check_schema(route.schema, exchange)
-    if route.calls:
-        check_dropped(route, exchange)
 
 
 def _check_encoding(inbound: Inbound) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.errors import ExchangeError
 from engine.exchange.call import build_request, chosen_call
+from engine.exchange.dropped import check_dropped
 from engine.exchange.failures import build_error, told_in_band, unusable_reply
 from engine.exchange.headers import extra_headers
 from engine.exchange.inbound import authorize, read_body
@@ -111,6 +112,7 @@ def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbou
     call = chosen_call(route, exchange)
     if call is None:
         return build_reply(route, None, exchange)
+    check_dropped(route, call, exchange)
     request = build_request(route, call, exchange)
     reply: UpstreamReply = yield SendCall(mapping, call.upstream, request, route.streams)
     exchange.reply = reply
