@@ -159,7 +159,12 @@ class CorsPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoutePlan:
-    """A route as it runs. `pattern` is its path with the mapping's prefix."""
+    """A route as it runs.
+
+    Attributes:
+        pattern: its path with the mapping's prefix.
+        streams: an answer can be made from the upstream's events.
+    """
 
     spec: RouteSpec
     method: str
@@ -173,11 +178,7 @@ class RoutePlan:
     timeout: float | None
     calls: tuple[CallPlan, ...]
     cases: tuple[CasePlan, ...]
-
-    @property
-    def streams(self) -> bool:
-        """Whether an answer can be made from the upstream's events."""
-        return bool(self.calls) and any(case.stream or case.collect for case in self.cases)
+    streams: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -58,6 +58,7 @@ class _RouteCompiler:
         calls = [call for found in route.call if (call := self._call(found)) is not None]
         scope = self.context.respond_scope(self.params, has_call=self._has_call())
         cases = tuple(self._case(case, scope, number) for number, case in enumerate(route.respond))
+        self._check_order(cases)
         schema = self._body_schema(request.schema) if request else None
         plan = RoutePlan(
             spec=route,
@@ -74,6 +75,7 @@ class _RouteCompiler:
             timeout=self.context.seconds(route.timeout, None),
             calls=tuple(replace(call, reads=read_tree(reads | self.reads)) for call, reads in calls),
             cases=cases,
+            streams=bool(calls) and any(case.stream or case.collect for case in cases),
         )
         return plan if is_sound else None
 
@@ -201,7 +203,6 @@ class _RouteCompiler:
 
     def _stream(self, case: CaseSpec, scope: Scope, label: str) -> StreamPlan:
         assert case.stream is not None
-        self._check_order(case)
         has_call = self._has_call()
         plan = compile_stream(self.context, case.stream, scope, f"{self.label} {label}.stream", has_call)
         self.reads |= reads_of(plan)
@@ -209,27 +210,22 @@ class _RouteCompiler:
 
     def _collect(self, case: CaseSpec, scope: Scope, label: str) -> CollectPlan:
         assert case.collect is not None
-        self._check_order(case)
+        if not self._has_call():
+            message = "'collect' reads the upstream's stream; this route calls none"
+            self.findings.error("misused-stream", message, case.collect.node.key_span)
         plan = compile_collect(self.context, case.collect, scope, f"{self.label} {label}.collect")
         self.reads |= reads_of(plan)
         return plan
 
-    def _check_order(self, case: CaseSpec) -> None:
+    def _check_order(self, cases: tuple[CasePlan, ...]) -> None:
         """Whether an answer streams is known before the upstream's body is there."""
-        if not self._has_call():
-            if case.collect is not None:
-                message = "'collect' reads the upstream's stream; this route calls none"
-                self.findings.error("misused-stream", message, case.collect.node.key_span)
+        streaming = [number for number, case in enumerate(cases) if case.stream or case.collect]
+        if not streaming or not self._has_call():
             return
-        before = self.route.respond[: self.route.respond.index(case) + 1]
-        for other in before:
-            if other.when is not None and self._reads_payload(other.when):
+        for case, written in zip(cases[: streaming[-1] + 1], self.route.respond, strict=False):
+            if case.when is not None and case.when.reads_reply and written.when is not None:
                 message = "this is asked before the upstream's body is there: a stream may be the answer"
-                self.findings.error("misused-stream", message, other.when.span)
-
-    def _reads_payload(self, node: Node) -> bool:
-        scope = self.context.respond_scope(self.params, has_call=True)
-        return self.context.templates.compile(node, scope, f"{self.label} when").reads_reply
+                self.findings.error("misused-stream", message, written.when.span)
 
     def _status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
         status = self.context.status(node, scope, f"{self.label} {label}.status")

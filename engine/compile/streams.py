@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Final
 
 from engine.codegen import Atom, Compiled
 from engine.compile.context import MappingContext
@@ -13,7 +13,9 @@ from engine.plan import CollectPlan, StreamPlan, TranslationPlan
 from engine.source import Node, Path
 from engine.spec import CollectSpec, RuleSpec, StreamSpec
 
-_EVERY = 0.0
+_EVERY: Final = 0.0
+_TRANSLATING: Final = ("from", "state", "rules", "end", "error")
+_WRITING: Final = ("emit", "every")
 
 
 def compile_stream(
@@ -95,15 +97,7 @@ def _framing(node: Node) -> tuple[str, Node | None]:
 
 def _check_keys(context: MappingContext, spec: StreamSpec, has_call: bool) -> None:
     """With a call events come from the upstream, without one from `emit`."""
-    translating: dict[str, Any] = {
-        "from": spec.from_,
-        "state": spec.state,
-        "rules": spec.rules,
-        "end": spec.end,
-        "error": spec.error,
-    }
-    writing: dict[str, Any] = {"emit": spec.emit, "every": spec.every}
-    wrong, why = (writing, "without a call") if has_call else (translating, "with a call")
+    wrong, why = (_WRITING, "without a call") if has_call else (_TRANSLATING, "with a call")
     for name in wrong:
         node = spec.node.get(name)
         if node is not None:

@@ -19,7 +19,7 @@ from engine.exchange.headers import extra_headers
 from engine.exchange.inbound import authorize, read_body
 from engine.exchange.reply import answer_of, build_reply, head_of, streaming_case
 from engine.exchange.stream import EventStream, outbound_stream
-from engine.exchange.translation import Translation, framing_of
+from engine.exchange.translation import Batch, Translation, framing_of
 from engine.messages import EMPTY, Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import (
     CasePlan,
@@ -143,8 +143,7 @@ def _streamed(
     rules = plan.translation.error
     stream = EventStream(case.stream, translation, lambda e: told_in_band(mapping, exchange, e, rules))
     while not stream.first and not stream.is_over:
-        batch = batches.next() if batches.is_whole else (yield ReadBatch(reply.source))
-        stream.first = stream.feed(batch)
+        stream.first = stream.feed((yield from batches.next()))
     if stream.error is not None and not exchange.sent:
         raise stream.error
     status, headers = head_of(case, exchange, None, "upstream_error")
@@ -153,13 +152,8 @@ def _streamed(
 
 def _collect(translation: Translation, batches: _Batches) -> Generator[Step, Any, None]:
     """Read a stream to its end."""
-    batch: Any = b""
-    while batch is not None and not translation.is_over:
-        batch = batches.next() if batches.is_whole else (yield ReadBatch(batches.source))
-        if batch is not None:
-            translation.feed(batch)
-    if translation.error is None:
-        translation.finish()
+    while not translation.is_over:
+        translation.feed((yield from batches.next()))
     if translation.error is not None:
         raise translation.error
 
@@ -186,8 +180,7 @@ class _Batches:
     def __init__(self, reply: UpstreamReply, plan: TranslationPlan) -> None:
         self.source = reply.source
         self.framing = framing_of(reply.header("content-type") or "", plan) if reply.source else None
-        self.is_whole = self.framing is None
-        self._left: list[list[Any] | None] = []
+        self._left: list[Batch] = []
 
     def take_whole(self, content: Content, exchange: Exchange) -> None:
         """An answer that is no stream: its value is the only event."""
@@ -197,5 +190,9 @@ class _Batches:
             message = "the upstream's answer is neither a stream nor JSON"
             raise unusable_reply(exchange, message, str(error)) from None
 
-    def next(self) -> list[Any] | None:
-        return self._left.pop(0)
+    def next(self) -> Generator[Step, Any, Batch]:
+        """What comes next; None at the end."""
+        if self.framing is None:
+            return self._left.pop(0)
+        batch: Batch = yield ReadBatch(self.source)
+        return batch

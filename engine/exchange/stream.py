@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate, text_of
-from engine.exchange.translation import Translation
+from engine.exchange.translation import Batch, Translation
 from engine.messages import Content, Exchange, Outbound
 from engine.plan import StreamPlan
 from engine.streams import FRAMINGS
@@ -43,13 +43,11 @@ class EventStream:
         self._translation = translation
         self._tell = tell
 
-    def feed(self, batch: bytes | list[Any] | None) -> list[Any]:
+    def feed(self, batch: Batch) -> list[Any]:
         """Take what the upstream sent, None at its end; the events that follow from it."""
         translation = self._translation
         assert translation is not None
-        events = translation.finish() if batch is None else translation.feed(batch)
-        if translation.error is None and translation.is_over and batch is not None:
-            events = [*events, *translation.finish()]
+        events = translation.feed(batch)
         if translation.error is not None:
             return [*events, *self.fail(translation.error)]
         self.is_over = translation.is_over

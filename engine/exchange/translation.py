@@ -7,32 +7,24 @@ out is a list of JSON values. A failure does not lose what was emitted before it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate
 from engine.messages import Exchange
 from engine.plan import TranslationPlan
-from engine.streams import FRAMINGS, Decoder, Event, FramingError
+from engine.streams import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
 from engine.values import ABSENT, JsonError, loads
 
 #: What an adapter hands on: bytes, events of another mapping, or None at the end.
 Batch = bytes | list[Any] | None
 
-#: The framings that an upstream's Content-Type names.
-_MEDIA_TYPES: Final = {
-    **{framing.media_type: name for name, framing in FRAMINGS.items()},
-    "application/ndjson": "ndjson",
-    "application/jsonl": "ndjson",
-    "application/json-lines": "ndjson",
-}
-
 
 def framing_of(media_type: str, plan: TranslationPlan) -> str | None:
     """The framing of an answer by its Content-Type; by the plan where that says nothing of it."""
     kind = media_type.partition(";")[0].strip().lower()
-    return _MEDIA_TYPES.get(kind) or (plan.framing if kind in ("", "text/plain") else None)
+    return MEDIA_TYPES.get(kind) or (plan.framing if kind in ("", "text/plain") else None)
 
 
 class Translation:
@@ -40,7 +32,7 @@ class Translation:
 
     Attributes:
         error: why it failed; None while all is well.
-        is_over: nothing more is to be read: it failed, or the closing word has come.
+        is_over: nothing more is to be read: it failed, or its end or closing word has come.
     """
 
     __slots__ = ("_decoder", "_exchange", "_has_event", "_plan", "error", "is_over")
@@ -55,13 +47,12 @@ class Translation:
         exchange.state = {name: _first(template, exchange) for name, template in plan.state}
         exchange.sent = 0
 
-    def feed(self, batch: bytes | list[Any]) -> list[Any]:
-        """Take a batch; what its events emit."""
-        return self._run(self._take(batch))
-
-    def finish(self) -> list[Any]:
-        """The upstream has ended; what its last event and the end emit."""
-        return self._run(self._end())
+    def feed(self, batch: Batch) -> list[Any]:
+        """Take a batch; what its events emit, and the end, where it has come."""
+        emitted = [] if batch is None else self._run(self._take(batch))
+        if self.error is None and (batch is None or self.is_over):
+            emitted = [*emitted, *self._run(self._end())]
+        return emitted
 
     def _run(self, steps: Iterator[tuple[Compiled | None, Any]]) -> list[Any]:
         """Evaluate rules until they are done or one fails."""

@@ -17,6 +17,7 @@ from engine.streams.events import MAX_EVENT_BYTES, Decoder, Encoder, Event, Fram
 __all__ = [
     "FRAMINGS",
     "MAX_EVENT_BYTES",
+    "MEDIA_TYPES",
     "Decoder",
     "Encoder",
     "Event",
@@ -40,4 +41,12 @@ class Framing:
 FRAMINGS: Final[Mapping[str, Framing]] = {
     "sse": Framing("text/event-stream", sse.SseDecoder, sse.SseEncoder),
     "ndjson": Framing("application/x-ndjson", ndjson.NdjsonDecoder, ndjson.NdjsonEncoder),
+}
+
+#: The framings by the media types that name them.
+MEDIA_TYPES: Final[Mapping[str, str]] = {
+    **{framing.media_type: name for name, framing in FRAMINGS.items()},
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "application/json-lines": "ndjson",
 }

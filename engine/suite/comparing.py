@@ -12,12 +12,10 @@ from typing import Any, Final, TypeVar
 
 from engine.exchange import Answered
 from engine.messages import Content, Exchange, Inbound, UpstreamReply, UpstreamRequest
-from engine.streams import FRAMINGS
+from engine.streams import FRAMINGS, MEDIA_TYPES
 from engine.suite.cases import Case
 from engine.suite.expectations import Expectation, Mismatch, Sight, below, shown
 from engine.values import ABSENT, JsonError, loads
-
-FRAMINGS_BY_MEDIA_TYPE: Final = {framing.media_type: framing for framing in FRAMINGS.values()}
 
 T = TypeVar("T")
 
@@ -124,10 +122,10 @@ def _json(content: Content) -> Any:
 
 def _events(content: Content) -> Any:
     """The events of a stream: their JSON values, and closing words as text; absent where it is no stream."""
-    framing = FRAMINGS_BY_MEDIA_TYPE.get(content.media_type.partition(";")[0])
+    framing = MEDIA_TYPES.get(content.media_type.partition(";")[0])
     if framing is None:
         return ABSENT
-    decoder = framing.decoder()
+    decoder = FRAMINGS[framing].decoder()
     events = [*decoder.feed(content.data), *decoder.close()]
     return [_event(event.data) for event in events]
 
