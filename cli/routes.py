@@ -49,7 +49,7 @@ def _row(mapping: MappingPlan, route: RoutePlan) -> dict[str, str]:
     return {
         "method": route.method,
         "path": route.pattern,
-        "calls": ", ".join(dict.fromkeys(call.upstream.name for call in route.calls)),
+        "calls": ", ".join(route.upstreams),
         "key": "bearer" if route.wants_key else "",
         "mapping": mapping.name,
         "summary": route.spec.summary or "",

@@ -130,6 +130,7 @@ class ExchangeError(DragomanError):
         headers: response headers that go with the failure (`Allow`, `Retry-After`, …).
         upstream: `{name, status, body}` of the upstream that failed, or None.
         cause: what the log says beside it; for operators, never for the client.
+        how: how a call failed, a key of `CALL_FAILURES`; None where it is no failure of a call.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class ExchangeError(DragomanError):
         headers: tuple[tuple[str, str], ...] = (),
         upstream: dict[str, Any] | None = None,
         cause: str | None = None,
+        how: str | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -151,6 +153,12 @@ class ExchangeError(DragomanError):
         self.headers = headers
         self.upstream = upstream
         self.cause = cause
+        self.how = how
+
+    @property
+    def is_upstreams(self) -> bool:
+        """Whether an upstream has failed, so that another one may do better."""
+        return self.upstream is not None or self.kind.startswith("upstream_")
 
 
 #: How a call can end without an answer: the kind of failure, and what its client is told of the upstream.
@@ -167,7 +175,7 @@ def call_failed(upstream: str, how: str, cause: str) -> ExchangeError:
     """A call that ended without an answer; `how` is a key of `CALL_FAILURES`."""
     kind, what = CALL_FAILURES[how]
     failed = {"name": upstream, "status": None, "body": None}
-    return ExchangeError(kind, f"the upstream '{upstream}' {what}", upstream=failed, cause=cause)
+    return ExchangeError(kind, f"the upstream '{upstream}' {what}", upstream=failed, cause=cause, how=how)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:

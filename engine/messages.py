@@ -96,9 +96,14 @@ class Inbound:
 
 
 class UpstreamRequest:
-    """A call as it goes out. `target` is path and query as they stand on the request line."""
+    """A call as it goes out. `target` is path and query as they stand on the request line.
 
-    __slots__ = ("content", "headers", "method", "target", "timeout", "upstream")
+    `body`, where there is one, is read in the place of `content`, piece by piece, as it comes from the
+    client: `length` in bytes or None, and `async next()`, which gives None at the end. The answer to a `raw`
+    call is wanted as the bytes that came, whatever they are encoded in.
+    """
+
+    __slots__ = ("body", "content", "headers", "method", "raw", "target", "timeout", "upstream")
 
     def __init__(
         self,
@@ -108,6 +113,8 @@ class UpstreamRequest:
         headers: Headers,
         content: Content,
         timeout: float | None = None,
+        body: Any = None,
+        raw: bool = False,
     ) -> None:
         self.upstream = upstream
         self.method = method
@@ -115,6 +122,8 @@ class UpstreamRequest:
         self.headers = headers
         self.content = content
         self.timeout = timeout
+        self.body = body
+        self.raw = raw
 
 
 class UpstreamReply:
@@ -140,16 +149,25 @@ class UpstreamReply:
 class Outbound:
     """The answer to a client. Framing headers and content-type come from `content`.
 
-    `stream` is the `EventStream` of an answer that has not ended yet; its `content` is then empty.
+    `stream` is the `EventStream` of an answer that has not ended yet, `source` where the bytes of one that
+    goes through come from; its `content` is then empty.
     """
 
-    __slots__ = ("content", "headers", "status", "stream")
+    __slots__ = ("content", "headers", "source", "status", "stream")
 
-    def __init__(self, status: int, headers: Headers, content: Content, stream: Any = None) -> None:
+    def __init__(
+        self, status: int, headers: Headers, content: Content, stream: Any = None, source: Any = None
+    ) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self.stream = stream
+        self.source = source
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the answer is here."""
+        return self.stream is None and self.source is None
 
 
 class Exchange:
@@ -158,7 +176,8 @@ class Exchange:
     Generated code reads the attributes; `warnings` receives what `warn()` says, `dropped` names the fields
     of the client's body that were not carried over, `case` is the number of the answer that was chosen.
     In a stream `state` is what its rules remember, `out` takes what they emit, and `sent` counts what they
-    have emitted before.
+    have emitted before. `calls` has what `$calls` reads, `index` is the position of a call among those made
+    for a list, `tried` names every upstream that was called, and what came of it.
     """
 
     __slots__ = (
@@ -166,9 +185,11 @@ class Exchange:
         "_query",
         "_reply_headers",
         "body",
+        "calls",
         "case",
         "dropped",
         "inbound",
+        "index",
         "out",
         "params",
         "reply",
@@ -176,6 +197,7 @@ class Exchange:
         "sent",
         "started_ns",
         "state",
+        "tried",
         "upstream",
         "warnings",
     )
@@ -191,12 +213,21 @@ class Exchange:
         self.warnings: list[str] = []
         self.dropped: list[str] = []
         self.case: int | None = None
+        self.calls: dict[str, Any] = {}
+        self.index = 0
+        self.tried: list[tuple[str, int | str]] = []
         self.state: dict[str, Any] = {}
         self.out: list[Any] = []
         self.sent = 0
         self._query: dict[str, Any] | None = None
         self._headers: dict[str, str] | None = None
         self._reply_headers: dict[str, str] | None = None
+
+    def begin_anew(self) -> None:
+        """Forget what an attempt has left behind, so that the next one finds none of it."""
+        self.reply, self.reply_body, self._reply_headers = None, None, None
+        self.dropped, self.case, self.calls = [], None, {}
+        self.state, self.out, self.sent = {}, [], 0
 
     def warn(self, message: str) -> None:
         """Note something for the log."""
@@ -216,7 +247,7 @@ class Exchange:
     def headers(self) -> dict[str, str]:
         """Request headers by lower-case name, repeated ones joined with a comma (RFC 9110, 5.3)."""
         if self._headers is None:
-            self._headers = _joined(self.inbound.headers)
+            self._headers = joined(self.inbound.headers)
         return self._headers
 
     @property
@@ -228,15 +259,16 @@ class Exchange:
     def reply_headers(self) -> dict[str, str]:
         """The upstream's headers, as `headers`."""
         if self._reply_headers is None:
-            self._reply_headers = _joined(self.reply.headers if self.reply else ())
+            self._reply_headers = joined(self.reply.headers if self.reply else ())
         return self._reply_headers
 
 
-def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Header fields by name, those of one name joined with commas (RFC 9110, 5.3)."""
+    fields: dict[str, str] = {}
     for name, value in headers:
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -31,6 +31,26 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """When a call is made again: at most `attempts` in all, after `wait` seconds and then twice as long each
+    time, where it failed in one of the ways of `on` (keys of `CALL_FAILURES`) or with one of its statuses."""
+
+    attempts: int
+    on: frozenset[str | int]
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthPlan:
+    """How to ask an upstream whether it is well; a result counts for `keep` seconds."""
+
+    method: str
+    path: str
+    timeout: float
+    keep: float
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamPlan:
     """A server that calls go to.
 
@@ -39,6 +59,7 @@ class UpstreamPlan:
         origin: `scheme://host:port`, or None for another mapping.
         mapping: the other mapping's name, or None.
         base_path: what stands before the path of every call, without a slash at its end.
+        retry: None where a call is made once.
     """
 
     name: str
@@ -48,6 +69,16 @@ class UpstreamPlan:
     headers: tuple[tuple[str, str], ...]
     credentials: Credentials
     timeouts: Timeouts
+    retry: RetryPlan | None = None
+    health: HealthPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamChoice:
+    """An upstream that each request chooses among those declared."""
+
+    template: Compiled
+    among: Mapping[str, UpstreamPlan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +97,17 @@ class PathPart:
 class CallPlan:
     """One call, made where `when` holds. Templates take the client's body as their payload.
 
-    `reads` are the fields of that body which this call and the route's answers read.
+    Attributes:
+        reads: the fields of that body which this call and the answers read.
+        name: among several calls; empty for the only one.
+        needs: names of the calls that it reads, and so waits for.
+        reads_reply: something reads its answer's body by `$calls`.
+        continues: a failure is kept in `$calls`, and the answer is made all the same.
+        each: the list for whose items the call is made, at most `parallel` at a time.
     """
 
     when: Compiled | None
-    upstream: UpstreamPlan
+    upstream: UpstreamPlan | UpstreamChoice
     method: str
     path: tuple[PathPart, ...]
     query: Compiled | None
@@ -80,6 +117,22 @@ class CallPlan:
     timeout: float | None
     response_schema: BodySchema | None
     reads: ReadTree = True
+    name: str = ""
+    needs: frozenset[str] = frozenset()
+    reads_reply: bool = False
+    continues: bool = False
+    each: Compiled | None = None
+    parallel: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPlan:
+    """A request that goes through as it is. `timeout` in seconds, until the answer begins."""
+
+    upstream: UpstreamPlan | UpstreamChoice
+    path: tuple[PathPart, ...]
+    headers: Compiled | None
+    timeout: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +191,37 @@ class CasePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptPlan:
+    """One way to answer, taken where `when` holds.
+
+    Attributes:
+        calls: cases of which the first that holds is made or, if `together`, calls that are all made.
+        reads: the fields of the client's body that are read where several calls are made together.
+        first_case: how many answers of the route stand before those of this attempt.
+        streams: an answer can be made from the upstream's events.
+        reads_reply: something reads the upstream's body.
+    """
+
+    when: Compiled | None
+    calls: tuple[CallPlan, ...]
+    together: bool
+    reads: ReadTree
+    forward: ForwardPlan | None
+    cases: tuple[CasePlan, ...]
+    first_case: int
+    streams: bool
+    reads_reply: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """How long an answer is given again, in seconds, and on which request headers it depends (None: all)."""
+
+    seconds: float
+    headers: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorsPlan:
     """A dialect of failures."""
 
@@ -163,7 +247,8 @@ class RoutePlan:
 
     Attributes:
         pattern: its path with the mapping's prefix.
-        streams: an answer can be made from the upstream's events.
+        attempts: the ways to answer, in their order; a route without `try` has one.
+        builtin: `health` or `metrics`, for an answer of the engine's own.
     """
 
     spec: RouteSpec
@@ -173,12 +258,27 @@ class RoutePlan:
     max_bytes: int
     schema: BodySchema | None
     reads_body: bool
-    reads_reply: bool
     rejects_dropped: bool
     timeout: float | None
-    calls: tuple[CallPlan, ...]
-    cases: tuple[CasePlan, ...]
-    streams: bool
+    cache: CachePlan | None
+    attempts: tuple[AttemptPlan, ...]
+    builtin: str | None = None
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """The names of the upstreams that it may call, each once, in the order of the file."""
+        names: list[str] = []
+        for attempt in self.attempts:
+            for part in (*attempt.calls, attempt.forward):
+                if part is not None:
+                    chosen = part.upstream
+                    names += (chosen.name,) if isinstance(chosen, UpstreamPlan) else chosen.among
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def cases(self) -> tuple[CasePlan, ...]:
+        """The answers of all attempts."""
+        return tuple(case for attempt in self.attempts for case in attempt.cases)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 from engine.source import Document, Node
+
+DEFAULT_ATTEMPTS: Final = 2
+DEFAULT_PARALLEL: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,29 @@ class UpstreamSpec:
     timeout: Node | None
     headers: Node | None
     auth: Node | None
+    retry: RetrySpec | None
+    health: HealthSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySpec:
+    """When a call is made again; `on` has names of failures and statuses."""
+
+    node: Node
+    attempts: int
+    on: tuple[str | int, ...] | None
+    wait: Node | None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSpec:
+    """The request that tells whether an upstream is well; its short form is read into the same fields."""
+
+    node: Node
+    method: str
+    path: Node
+    timeout: Node | None = None
+    keep: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +109,35 @@ class CallSpec:
     form: Node | None = None
     timeout: Node | None = None
     response_schema: Node | None = None
+    on_error: str = "fail"
+    each: Node | None = None
+    parallel: int = DEFAULT_PARALLEL
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardSpec:
+    """A request that goes through as it is; its short form is read into the same fields."""
+
+    node: Node
+    upstream: Node
+    path: Node
+    headers: Node | None = None
+    timeout: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSpec:
+    """One way to answer: by a call or several, by bytes through, or from `respond` alone.
+
+    A route without `try` is read as one attempt too.
+    """
+
+    node: Node
+    when: Node | None
+    call: tuple[CallSpec, ...]
+    calls: Mapping[str, CallSpec]
+    forward: ForwardSpec | None
+    respond: tuple[CaseSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +195,7 @@ class CaseSpec:
 
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
-    """A route. `method` and `path` are the two parts of its key."""
+    """A route. `method` and `path` are the two parts of its key; `try_` is the key `try`."""
 
     node: Node
     method: str
@@ -150,8 +205,18 @@ class RouteSpec:
     request: RequestSpec | None
     dropped: str
     timeout: Node | None
+    cache: Node | None
     call: tuple[CallSpec, ...]
+    calls: Mapping[str, CallSpec]
+    try_: tuple[AttemptSpec, ...]
+    forward: ForwardSpec | None
+    builtin: str | None
     respond: tuple[CaseSpec, ...]
+
+    @property
+    def attempts(self) -> tuple[AttemptSpec, ...]:
+        """The ways to answer; what stands in the route itself is the only one."""
+        return self.try_ or (AttemptSpec(self.node, None, self.call, self.calls, self.forward, self.respond),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +248,15 @@ DEFINITIONS: Mapping[type, str] = {
     MappingSpec: "#",
     EnvSpec: "env",
     UpstreamSpec: "upstream",
+    RetrySpec: "retry",
+    HealthSpec: "health",
     ErrorsSpec: "errors",
     CorsSpec: "cors",
     RouteSpec: "route",
     RequestSpec: "request",
     CallSpec: "call",
+    ForwardSpec: "forward",
+    AttemptSpec: "attempt",
     CaseSpec: "case",
     StreamSpec: "stream",
     CollectSpec: "collect",
@@ -238,7 +307,31 @@ def _env_text(value: Any) -> str:
 
 
 def _upstream(node: Node) -> UpstreamSpec:
-    return UpstreamSpec(node, node["url"], node.get("timeout"), node.get("headers"), node.get("auth"))
+    retry, health = node.get("retry"), node.get("health")
+    return UpstreamSpec(
+        node=node,
+        url=node["url"],
+        timeout=node.get("timeout"),
+        headers=node.get("headers"),
+        auth=node.get("auth"),
+        retry=_retry(retry) if retry else None,
+        health=_health(health) if health else None,
+    )
+
+
+def _retry(node: Node) -> RetrySpec:
+    on = _value(node, "on")
+    return RetrySpec(
+        node, _value(node, "attempts", DEFAULT_ATTEMPTS), tuple(on) if on else None, node.get("wait")
+    )
+
+
+def _health(node: Node) -> HealthSpec:
+    if isinstance(node.value, str):
+        method, path = node.value.split(" ", 1)
+        return HealthSpec(node, method, node.part(len(method) + 1, path))
+    method = _value(node, "method", "GET")
+    return HealthSpec(node, method, node["path"], node.get("timeout"), node.get("keep"))
 
 
 def _errors(node: Node) -> ErrorsSpec:
@@ -258,7 +351,8 @@ def _cors(node: Node) -> CorsSpec:
 
 def _route(key: str, node: Node) -> RouteSpec:
     method, _, path = key.partition(" ")
-    request, call, respond = node.get("request"), node.get("call"), node["respond"]
+    request = node.get("request")
+    only = _attempt(node)
     return RouteSpec(
         node=node,
         method=method,
@@ -270,9 +364,33 @@ def _route(key: str, node: Node) -> RouteSpec:
         else None,
         dropped=_value(node, "dropped", "report"),
         timeout=node.get("timeout"),
-        call=tuple(map(_call, _one_or_list(call))),
-        respond=tuple(map(_case, _one_or_list(respond))),
+        cache=node.get("cache"),
+        call=only.call,
+        calls=only.calls,
+        try_=tuple(map(_attempt, _elements(node, "try"))),
+        forward=only.forward,
+        builtin=_value(node, "builtin"),
+        respond=only.respond,
     )
+
+
+def _attempt(node: Node) -> AttemptSpec:
+    forward = node.get("forward")
+    return AttemptSpec(
+        node=node,
+        when=node.get("when"),
+        call=tuple(map(_call, _one_or_list(node.get("call")))),
+        calls={name: _call(child) for name, child in _entries(node, "calls").items()},
+        forward=_forward(forward) if forward else None,
+        respond=tuple(map(_case, _one_or_list(node.get("respond")))),
+    )
+
+
+def _forward(node: Node) -> ForwardSpec:
+    if isinstance(node.value, str):
+        upstream, path = node.value.split(" ", 1)
+        return ForwardSpec(node, node.part(0, upstream), node.part(len(upstream) + 1, path.strip()))
+    return ForwardSpec(node, node["upstream"], node["path"], node.get("headers"), node.get("timeout"))
 
 
 def _one_or_list(node: Node | None) -> Iterable[Node]:
@@ -305,6 +423,9 @@ def _call(node: Node) -> CallSpec:
         form=node.get("form"),
         timeout=node.get("timeout"),
         response_schema=node.get("response_schema"),
+        on_error=_value(node, "on_error", "fail"),
+        each=node.get("each"),
+        parallel=_value(node, "parallel", DEFAULT_PARALLEL),
     )
 
 

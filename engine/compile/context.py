@@ -18,6 +18,7 @@ from engine.values import ABSENT
 
 _NOT_YET: Final = Withheld("unknown-variable", "the upstream has not answered yet where this is evaluated")
 _NO_CALL: Final = Withheld("unknown-variable", "this route calls no upstream")
+_NO_CALLS: Final = Withheld("unknown-variable", "this route has no calls by name")
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)\Z")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -37,12 +38,12 @@ class MappingContext:
 
     def call_scope(self, params: Mapping[str, str]) -> Scope:
         """In a call: the payload is the client's body."""
-        variables = {**self.environment.variables(secrets=True), "upstream": _NOT_YET}
+        variables = {**self.environment.variables(secrets=True), "upstream": _NOT_YET, "calls": _NO_CALLS}
         return Scope(_CLIENT_BODY, {**variables, "request": _request(params)})
 
     def respond_scope(self, params: Mapping[str, str], has_call: bool) -> Scope:
         """In an answer: the payload is the upstream's body, or the client's where there is no call."""
-        variables = {**self.environment.variables(), "request": _request(params)}
+        variables = {**self.environment.variables(), "request": _request(params), "calls": _NO_CALLS}
         if not has_call:
             return Scope(_CLIENT_BODY, {**variables, "upstream": _NO_CALL})
         return Scope(_OTHER_BODY, {**variables, "upstream": _UPSTREAM})

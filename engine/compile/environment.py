@@ -92,10 +92,9 @@ def resolve(
 ) -> Environment:
     """Evaluate `env` and `vars`. A missing required variable is an error if `strict`, else a warning."""
     environment = Environment(compiler, findings, mapping.env)
-    names = mapping.document.original.get("env")
-    for name in names if isinstance(names, dict | list) else ():
-        if not isinstance(name, str):
-            continue
+    own = mapping.document.original.get("env")
+    written = [name for name in own if isinstance(name, str)] if isinstance(own, dict | list) else []
+    for name in dict.fromkeys((*written, *mapping.env)):
         spec = mapping.env.get(name)
         value = (environ.get(name) or "").strip() or (spec.default if spec else None)
         if value is None and spec is not None and spec.required:

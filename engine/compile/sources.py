@@ -14,7 +14,7 @@ from engine import loader, schema, spec
 from engine.errors import Findings
 from engine.resources import shipped_mappings
 from engine.source import Document, Node, SourceFile, Span
-from engine.spec import ErrorsSpec, MappingSpec
+from engine.spec import ErrorsSpec, MappingSpec, RouteSpec
 
 #: The version of the mapping language.
 LANGUAGE: Final = 1
@@ -150,7 +150,7 @@ def _at(document: Document, path: tuple[str | int, ...]) -> object:
 def _with_included(
     mapping: MappingSpec, file: Path, findings: Findings, chain: tuple[Path, ...] = ()
 ) -> MappingSpec:
-    """The mapping with the vars, templates and errors of its includes; nearer ones win."""
+    """The mapping with all that its includes serve and are made of; nearer ones win."""
     chain = (*chain, file.resolve())
     merged = mapping
     for node in reversed(mapping.include):
@@ -158,11 +158,19 @@ def _with_included(
         if included is not None:
             merged = replace(
                 merged,
+                env={**included.env, **merged.env},
                 vars={**included.vars, **merged.vars},
+                upstreams={**included.upstreams, **merged.upstreams},
                 templates={**included.templates, **merged.templates},
                 errors=_merged_errors(included.errors, merged.errors),
+                routes=_merged_routes(included.routes, merged.routes),
             )
     return merged
+
+
+def _merged_routes(base: tuple[RouteSpec, ...], own: tuple[RouteSpec, ...]) -> tuple[RouteSpec, ...]:
+    keys = {(route.method, route.path) for route in own}
+    return (*(route for route in base if (route.method, route.path) not in keys), *own)
 
 
 def _include(node: Node, file: Path, findings: Findings, chain: tuple[Path, ...]) -> MappingSpec | None:

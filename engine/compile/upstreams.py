@@ -9,9 +9,9 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from engine.auth import OUTBOUND, Credentials
 from engine.compile.context import MappingContext
-from engine.plan import Timeouts, UpstreamPlan
+from engine.plan import HealthPlan, RetryPlan, Timeouts, UpstreamPlan
 from engine.source import Node
-from engine.spec import UpstreamSpec
+from engine.spec import HealthSpec, RetrySpec, UpstreamSpec
 from engine.templates import is_static
 from engine.values import ABSENT, text
 
@@ -19,6 +19,13 @@ _SCHEMES: Final = ("http", "https")
 _MAPPING: Final = "mapping:"
 #: The upstream of a call whose own could not be made out; a plan that has it is never served.
 NOWHERE: Final = UpstreamPlan("", "http://invalid.invalid", None, "", (), Credentials(), Timeouts())
+
+#: What is tried again where the mapping does not say, and after how many seconds.
+_RETRIED: Final = ("connect", 502, 503, 504)
+_RETRY_WAIT: Final = 0.1
+#: How long a check of health may take, and how long its result counts, in seconds.
+_HEALTH_TIMEOUT: Final = 2.0
+_HEALTH_KEPT: Final = 5.0
 
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 
@@ -28,19 +35,31 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     url = context.text(spec.url, f"upstreams.{name}.url")
     headers = _headers(context, spec.headers, name)
     credentials = _credentials(context, spec.auth, name)
-    timeouts = _timeouts(context, spec.timeout)
+    made = UpstreamPlan(
+        name=name,
+        origin=None,
+        mapping=None,
+        base_path="",
+        headers=headers,
+        credentials=credentials,
+        timeouts=_timeouts(context, spec.timeout),
+        retry=_retry(context, spec.retry),
+        health=_health(context, spec.health),
+    )
     if url is None:
         return replace(NOWHERE, name=name)
     if url.startswith(_MAPPING):
         target, slash, path = url.removeprefix(_MAPPING).partition("/")
-        base = (slash + path).rstrip("/")
-        return UpstreamPlan(name, None, target, base, headers, credentials, timeouts)
+        return replace(made, mapping=target, base_path=(slash + path).rstrip("/"))
     parts = _split(context, spec.url, url)
     if parts is None:
         return replace(NOWHERE, name=name)
-    credentials = _url_credentials(context, spec.url, parts) or credentials
-    base = literal_path(parts.path.rstrip("/"))
-    return UpstreamPlan(name, _origin(parts), None, base, headers, credentials, timeouts)
+    return replace(
+        made,
+        origin=_origin(parts),
+        base_path=literal_path(parts.path.rstrip("/")),
+        credentials=_url_credentials(context, spec.url, parts) or credentials,
+    )
 
 
 def _origin(parts: SplitResult) -> str:
@@ -139,6 +158,24 @@ def _timeouts(context: MappingContext, node: Node | None) -> Timeouts:
         for name in ("connect", "read", "total")
     }
     return Timeouts(**values)
+
+
+def _retry(context: MappingContext, spec: RetrySpec | None) -> RetryPlan | None:
+    if spec is None:
+        return None
+    on = frozenset(spec.on or _RETRIED)
+    return RetryPlan(spec.attempts, on, context.seconds(spec.wait, _RETRY_WAIT) or _RETRY_WAIT)
+
+
+def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | None:
+    if spec is None:
+        return None
+    return HealthPlan(
+        method=spec.method,
+        path=literal_path(spec.path.value),
+        timeout=context.seconds(spec.timeout, _HEALTH_TIMEOUT) or _HEALTH_TIMEOUT,
+        keep=context.seconds(spec.keep, _HEALTH_KEPT) or _HEALTH_KEPT,
+    )
 
 
 def literal_path(path: str) -> str:

@@ -13,7 +13,7 @@ from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
-from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, PlanTree
+from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
 from engine.routing import RouteTree
 from engine.source import Node
 from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
@@ -45,7 +45,7 @@ def compile_set(
     tree: PlanTree = RouteTree()
     for spec in mappings:
         plan = _compile(spec, environ, findings, served_together, coverage)
-        if "routes" not in spec.document.original:
+        if "routes" not in spec.document.original and not spec.routes:
             continue  # it is for others to include
         if plan.name in plans:
             message = f"another mapping is named '{plan.name}' too"
@@ -60,12 +60,17 @@ def compile_set(
 def _add_routes(tree: PlanTree, plan: MappingPlan, findings: Findings, served_together: bool) -> None:
     for route in plan.routes:
         other = tree.add(plan, route, route.method, route.pattern)
-        if other is not None:
+        if other is not None and (served_together or not _is_shared(route, other.route)):
             there = other.route.spec.node.key_span
             message = f"'{route.method} {route.pattern}' cannot be told from the route at {there}"
             same_file = other.owner is plan
             report = findings.error if served_together or same_file else findings.warning
             report("route-conflict", message, route.spec.node.key_span)
+
+
+def _is_shared(route: RoutePlan, other: RoutePlan) -> bool:
+    """Whether two mappings have one route of one file: the one includes the other, to stand in its place."""
+    return route.spec.node.key_span == other.spec.node.key_span
 
 
 # --- One mapping -----------------------------------------------------------------------------------------

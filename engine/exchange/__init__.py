@@ -14,7 +14,13 @@ Must not know any HTTP library, nor how anything is sent.
     translation  the upstream's events → those of the client
     stream       an answer that is a stream of events
     reply        the upstream's reply → the answer
-    steps        a whole exchange, from its beginning to its end
+    steps        what an exchange asks for on its way
+    sending      one call, sent again where that is allowed
+    several      calls that are made at the same time
+    streamed     an answer made from the upstream's events
+    forward      a request that goes through as it is
+    builtin      answers of the engine's own
+    whole        a whole exchange, from its beginning to its end
 
 Each imports only from those above it.
 """
@@ -22,21 +28,46 @@ Each imports only from those above it.
 from engine.exchange.dropped import unread
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import too_large
-from engine.exchange.steps import Answered, ReadBatch, ReadBody, ReadContent, SendCall, Step, Steps, answer
+from engine.exchange.steps import (
+    AskHealth,
+    AskMetrics,
+    Branch,
+    Keep,
+    LetGo,
+    LookUp,
+    OpenBody,
+    Pause,
+    ReadBatch,
+    ReadBody,
+    ReadContent,
+    SendCall,
+    Step,
+    Together,
+)
 from engine.exchange.stream import EventStream, EventWriter
 from engine.exchange.translation import Batch
+from engine.exchange.whole import Answered, Steps, answer
 
 __all__ = [
     "Answered",
+    "AskHealth",
+    "AskMetrics",
     "Batch",
+    "Branch",
     "EventStream",
     "EventWriter",
+    "Keep",
+    "LetGo",
+    "LookUp",
+    "OpenBody",
+    "Pause",
     "ReadBatch",
     "ReadBody",
     "ReadContent",
     "SendCall",
     "Step",
     "Steps",
+    "Together",
     "answer",
     "evaluate",
     "too_large",

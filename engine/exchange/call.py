@@ -8,16 +8,17 @@ All that fails here is the client's fault.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode
 
 from engine.codegen import Compiled
-from engine.errors import ExchangeError
+from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, text_of, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.messages import EMPTY, FORM, JSON, Content, Exchange, UpstreamRequest
-from engine.plan import CallPlan, PathPart, RoutePlan
+from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.resources import distribution_version
 from engine.values import ABSENT, text, truth, type_name
 
@@ -27,65 +28,103 @@ _SLASH = re.compile(r"[/\\]")
 _USER_AGENT: Final = f"dragoman/{distribution_version()}"
 
 
-def chosen_call(route: RoutePlan, exchange: Exchange) -> CallPlan | None:
-    """The first call of a route whose `when` holds; None where none is to be made."""
-    for call in route.calls:
-        if call.when is None or truth(evaluate(call.when, exchange.body, exchange, _KIND)):
-            return call
-    return None
+def chosen_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
+    """The first call of an attempt whose `when` holds; None where none is to be made."""
+    return next((call for call in attempt.calls if is_made(call, exchange)), None)
 
 
-def build_request(route: RoutePlan, call: CallPlan, exchange: Exchange) -> UpstreamRequest:
-    """The call of a route.
+def is_made(call: CallPlan, exchange: Exchange) -> bool:
+    """Whether a call's `when` holds."""
+    return call.when is None or truth(evaluate(call.when, exchange.body, exchange, _KIND))
+
+
+def chosen_upstream(
+    upstream: UpstreamPlan | UpstreamChoice, payload: Any, exchange: Exchange
+) -> UpstreamPlan:
+    """The upstream of a call.
+
+    Raises:
+        ExchangeError: `invalid_request`, where the request names none that is declared.
+    """
+    if isinstance(upstream, UpstreamPlan):
+        return upstream
+    name = evaluate(upstream.template, payload, exchange, _KIND)
+    found = upstream.among.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise ExchangeError(_KIND, "no upstream serves this request")
+    return found
+
+
+def build_request(
+    route: RoutePlan, call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any
+) -> UpstreamRequest:
+    """A call of a route, from the client's body or, among calls for a list, from an item of that.
 
     Raises:
         ExchangeError: `invalid_request`, where the client's values cannot be translated.
     """
-    exchange.upstream = call.upstream.name
-    headers = _headers(call, exchange)
-    content = _content(call, exchange)
+    exchange.upstream = upstream.name
+    headers = _headers(call, upstream, exchange, payload)
+    content = _content(call, upstream, exchange, payload)
+    query = _query(call, upstream, exchange, payload)
     if content.media_type:
         headers.setdefault("content-type", content.media_type)
-    timeout = min(filter(None, (route.timeout, call.timeout, call.upstream.timeouts.total)))
     return UpstreamRequest(
-        upstream=call.upstream.name,
+        upstream=upstream.name,
         method=call.method,
-        target=_target(call, exchange),
+        target=build_target(upstream, call.path, query, exchange, payload),
         headers=tuple(headers.items()),
         content=content,
-        timeout=timeout,
+        timeout=time_left(route, exchange, call.timeout, upstream),
     )
+
+
+def time_left(route: RoutePlan, exchange: Exchange, timeout: float | None, upstream: UpstreamPlan) -> float:
+    """How many seconds a call may take, of those that are left to its route.
+
+    Raises:
+        ExchangeError: `upstream_timeout`, where none are.
+    """
+    limits = [upstream.timeouts.total]
+    if timeout is not None:
+        limits.append(timeout)
+    if route.timeout is not None:
+        limits.append(route.timeout - (time.monotonic_ns() - exchange.started_ns) / 1e9)
+    left = min(limits)
+    if left <= 0:
+        raise call_failed(upstream.name, "timeout", "the route's time is over")
+    return left
 
 
 # --- Header fields and body ------------------------------------------------------------------------------
 
 
-def _headers(call: CallPlan, exchange: Exchange) -> dict[str, str]:
+def _headers(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> dict[str, str]:
     headers = {"user-agent": _USER_AGENT, "accept": JSON, "accept-encoding": "identity"}
     headers[REQUEST_ID_HEADER] = exchange.inbound.request_id
-    headers.update(call.upstream.headers)
-    headers.update(header_fields(call.headers, exchange.body, exchange, _KIND))
-    headers.update(call.upstream.credentials.headers)
+    headers.update(upstream.headers)
+    headers.update(header_fields(call.headers, payload, exchange, _KIND))
+    headers.update(upstream.credentials.headers)
     return headers
 
 
-def _content(call: CallPlan, exchange: Exchange) -> Content:
+def _content(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> Content:
     if call.form is not None:
-        return Content(urlencode(list(_pairs(call.form, exchange))).encode(), FORM)
+        return Content(urlencode(list(_pairs(call.form, exchange, payload))).encode(), FORM)
     if call.body is None:
         return EMPTY
-    body = evaluate(call.body, exchange.body, exchange, _KIND)
+    body = evaluate(call.body, payload, exchange, _KIND)
     if body is ABSENT:
         return EMPTY
     content = Content.json(body)
-    if call.upstream.mapping is None:
+    if upstream.mapping is None:
         write(content, _KIND, "the request")
     return content
 
 
-def _pairs(template: Compiled | None, exchange: Exchange) -> Iterator[tuple[str, str]]:
+def _pairs(template: Compiled | None, exchange: Exchange, payload: Any) -> Iterator[tuple[str, str]]:
     """Fields of a query or form; a list repeats one, null leaves it out."""
-    fields = None if template is None else evaluate(template, exchange.body, exchange, _KIND)
+    fields = None if template is None else evaluate(template, payload, exchange, _KIND)
     if not isinstance(fields, dict):
         return
     for name, value in fields.items():
@@ -97,27 +136,34 @@ def _pairs(template: Compiled | None, exchange: Exchange) -> Iterator[tuple[str,
 # --- Path and query --------------------------------------------------------------------------------------
 
 
-def _target(call: CallPlan, exchange: Exchange) -> str:
-    path = call.upstream.base_path + "".join(_path_part(part, exchange) for part in call.path)
-    if len(call.path) > 1 and _leads_elsewhere(path):
+def build_target(
+    upstream: UpstreamPlan, path: tuple[PathPart, ...], query: str, exchange: Exchange, payload: Any
+) -> str:
+    """What stands on the request line: the path with its values percent-encoded, and the query.
+
+    Raises:
+        ExchangeError: `invalid_request`, where a value could lead elsewhere, or it is too long.
+    """
+    written = upstream.base_path + "".join(_path_part(part, exchange, payload) for part in path)
+    if len(path) > 1 and _leads_elsewhere(written):
         raise ExchangeError(_KIND, "a value in the path is '.', '..' or an empty segment")
-    query = urlencode(_query(call, exchange))
-    target = f"{path}?{query}" if query else path
+    target = f"{written}?{query}" if query else written
     if len(target) > _MAX_TARGET:
         raise ExchangeError(_KIND, "the values for the path are too long")
     return target
 
 
-def _query(call: CallPlan, exchange: Exchange) -> list[tuple[str, str]]:
-    credentials = call.upstream.credentials.query
+def _query(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> str:
+    credentials = upstream.credentials.query
     names = {name for name, _ in credentials}
-    return [*(pair for pair in _pairs(call.query, exchange) if pair[0] not in names), *credentials]
+    pairs = (pair for pair in _pairs(call.query, exchange, payload) if pair[0] not in names)
+    return urlencode([*pairs, *credentials])
 
 
-def _path_part(part: PathPart, exchange: Exchange) -> str:
+def _path_part(part: PathPart, exchange: Exchange, payload: Any) -> str:
     if part.template is None:
         return part.text
-    value = evaluate(part.template, exchange.body, exchange, _KIND)
+    value = evaluate(part.template, payload, exchange, _KIND)
     if value is ABSENT or value == "" or isinstance(value, dict | list):
         what = "nothing" if value is ABSENT or value == "" else type_name(value)
         raise ExchangeError(_KIND, f"a value for the path is {what}, where text is needed")

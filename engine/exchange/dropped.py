@@ -12,20 +12,20 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.messages import Exchange
-from engine.plan import CallPlan, ReadTree, RoutePlan
+from engine.plan import ReadTree, RoutePlan
 
 _MAX_NAMED: Final = 20
 _MAX_NAME: Final = 64
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 
 
-def check_dropped(route: RoutePlan, call: CallPlan, exchange: Exchange) -> None:
-    """Note which fields of the client's body a call of the route does not carry over.
+def check_dropped(route: RoutePlan, reads: ReadTree, exchange: Exchange) -> None:
+    """Note which fields of the client's body are not among those that are carried over.
 
     Raises:
         ExchangeError: `invalid_request`, where there are any and the route rejects them.
     """
-    dropped = sorted(set(unread(exchange.body, call.reads)))
+    dropped = sorted(set(unread(exchange.body, reads)))
     exchange.dropped = dropped
     if dropped and route.rejects_dropped:
         message = f"these fields are not supported here: {', '.join(_named(dropped))}"

@@ -39,13 +39,17 @@ def too_large(limit: int) -> ExchangeError:
 
 
 def failure_of(exchange: Exchange) -> ExchangeError:
+    """The failure that the status of the upstream's answer is."""
+    assert exchange.reply is not None
+    return failure_of_reply(exchange.upstream, exchange.reply)
+
+
+def failure_of_reply(upstream: str | None, reply: UpstreamReply) -> ExchangeError:
     """The failure that an upstream's status outside 2xx is.
 
     401 and 403 are about our credentials, not the client's: they and whatever has no kind of its own are
     `upstream_error`.
     """
-    reply = exchange.reply
-    assert reply is not None
     kind = _PASSED_ON.get(reply.status, "upstream_error")
     retry_after = reply.header("retry-after") if reply.status in (429, 503) else None
     headers = (("retry-after", retry_after),) if retry_after and can_stand_in_header(retry_after) else ()
@@ -53,7 +57,7 @@ def failure_of(exchange: Exchange) -> ExchangeError:
         kind,
         f"the upstream answered with status {reply.status}",
         headers=headers,
-        upstream={"name": exchange.upstream, "status": reply.status, "body": shown_body(reply)},
+        upstream={"name": upstream, "status": reply.status, "body": shown_body(reply)},
     )
 
 

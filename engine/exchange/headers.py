@@ -15,10 +15,13 @@ from engine.errors import ExchangeError
 from engine.exchange.dropped import listed
 from engine.exchange.evaluation import evaluate, text_of
 from engine.messages import Exchange, Headers
+from engine.plan import RoutePlan
 
 DROPPED_HEADER: Final = "x-dragoman-dropped"
+UPSTREAM_HEADER: Final = "x-dragoman-upstream"
 REQUEST_ID_HEADER: Final = "x-request-id"
 
+_MAX_TRIED: Final = 20
 _MAX_HEADER: Final = 8192
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,256}\Z")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
@@ -45,12 +48,21 @@ def header_fields(template: Compiled | None, payload: Any, exchange: Exchange, k
     return {name: _field_value(name, item, kind) for name, item in fields if name not in _FRAMING}
 
 
-def extra_headers(exchange: Exchange) -> Headers:
-    """What every answer carries beside its own headers: the request's id, and what was not carried over."""
+def extra_headers(exchange: Exchange, route: RoutePlan | None) -> Headers:
+    """What every answer carries beside its own headers: the request's id, what was not carried over and,
+    where there was more than one way to an answer, which upstreams were called."""
     headers = [(REQUEST_ID_HEADER, exchange.inbound.request_id)]
     if exchange.dropped:
         headers.append((DROPPED_HEADER, listed(exchange.dropped)))
+    if exchange.tried and (len(exchange.tried) > 1 or (route is not None and route.spec.try_)):
+        headers.append((UPSTREAM_HEADER, ", ".join(map(_tried, exchange.tried[:_MAX_TRIED]))))
     return tuple(headers)
+
+
+def _tried(tried: tuple[str, int | str]) -> str:
+    """An upstream and what came of a call to it, as an item of a structured field (RFC 9651, 3.3)."""
+    name, outcome = tried
+    return f"{name};{'status' if isinstance(outcome, int) else 'failed'}={outcome}"
 
 
 def can_stand_in_header(value: str) -> bool:

@@ -16,54 +16,62 @@ from engine.exchange.failures import failure_of, shown_body, unusable_reply
 from engine.exchange.headers import header_fields
 from engine.exchange.outbound import NO_BODY, outbound_of, status_of
 from engine.exchange.stream import written_out
-from engine.messages import Exchange, Outbound
-from engine.plan import CallPlan, CasePlan, RoutePlan
+from engine.messages import Exchange, Outbound, UpstreamReply
+from engine.plan import AttemptPlan, CallPlan, CasePlan
 from engine.schema import BodySchema
 from engine.values import ABSENT, JsonError, truth
 
 
-def build_reply(route: RoutePlan, call: CallPlan | None, exchange: Exchange) -> Outbound:
-    """The answer of a route; where a call was made, from `exchange.reply`.
+def build_reply(attempt: AttemptPlan, call: CallPlan | None, exchange: Exchange) -> Outbound:
+    """The answer of an attempt; where a call was made for it, from `exchange.reply`.
 
     Raises:
         ExchangeError: the upstream failed and no case is for that, or its answer cannot be translated.
     """
     reply = exchange.reply
     if reply is None or call is None:
-        payload = None if route.calls else exchange.body
-        return _answer(route, exchange, payload, "invalid_request", failed=False)
-    failed = not 200 <= reply.status < 300
-    if failed and not any(case.for_failures for case in route.cases):
+        payload = None if attempt.calls else exchange.body
+        return answer_from(attempt, exchange, payload, "invalid_request")
+    failed = is_failure(reply)
+    if failed and not any(case.for_failures for case in attempt.cases):
         raise failure_of(exchange)
     if failed:
         exchange.reply_body = shown_body(reply)
     else:
-        _read_reply(route, call, exchange)
-    return _answer(route, exchange, exchange.reply_body, "upstream_error", failed)
+        exchange.reply_body = read_reply(call, exchange, reply, attempt.reads_reply)
+    return answer_from(attempt, exchange, exchange.reply_body, "upstream_error", failed)
 
 
 # --- What the upstream said ------------------------------------------------------------------------------
 
 
-def _read_reply(route: RoutePlan, call: CallPlan, exchange: Exchange) -> None:
-    """Parse and check the body of a 2xx answer."""
-    reply = exchange.reply
-    assert reply is not None
+def is_failure(reply: UpstreamReply) -> bool:
+    """Whether the upstream says that it could not do what it was asked for."""
+    return not 200 <= reply.status < 300
+
+
+def read_reply(call: CallPlan, exchange: Exchange, reply: UpstreamReply, is_read: bool) -> Any:
+    """The body of a 2xx answer, parsed and checked where that is wanted; else None.
+
+    Raises:
+        ExchangeError: `upstream_error`, where it is no JSON, or has not the shape that it should have.
+    """
     has_body = reply.status not in NO_BODY and call.method != "HEAD"
-    if call.response_schema is None and not (route.reads_reply and has_body):
-        return
+    if call.response_schema is None and not (is_read and has_body):
+        return None
     try:
-        exchange.reply_body = reply.content.value
+        body = reply.content.value
     except JsonError as error:
         raise unusable_reply(exchange, "the upstream's answer is no JSON", str(error)) from None
     if call.response_schema is not None:
-        _check_schema(call.response_schema, exchange)
+        _check_schema(call.response_schema, exchange, body)
+    return body
 
 
-def _check_schema(schema: BodySchema, exchange: Exchange) -> None:
+def _check_schema(schema: BodySchema, exchange: Exchange, body: Any) -> None:
     message = "the upstream's answer has an unexpected shape"
     try:
-        misfit = schema.check(exchange.reply_body)
+        misfit = schema.check(body)
     except RecursionError:
         raise unusable_reply(exchange, message, "it is nested too deeply") from None
     if misfit is not None:
@@ -74,8 +82,15 @@ def _check_schema(schema: BodySchema, exchange: Exchange) -> None:
 # --- What the client is answered -------------------------------------------------------------------------
 
 
-def _answer(route: RoutePlan, exchange: Exchange, payload: Any, kind: str, failed: bool) -> Outbound:
-    for number, case in enumerate(route.cases):
+def answer_from(
+    attempt: AttemptPlan, exchange: Exchange, payload: Any, kind: str, failed: bool = False
+) -> Outbound:
+    """The answer of the first case that holds for a payload.
+
+    Raises:
+        ExchangeError: of `kind` where it cannot be written; where there is no case for it.
+    """
+    for number, case in enumerate(attempt.cases, attempt.first_case):
         if failed and not case.for_failures:
             continue
         if case.when is None or truth(evaluate(case.when, payload, exchange, kind)):
@@ -105,16 +120,16 @@ def head_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> tupl
     return status, header_fields(case.headers, payload, exchange, kind)
 
 
-def streaming_case(route: RoutePlan, exchange: Exchange) -> CasePlan | None:
+def streaming_case(attempt: AttemptPlan, exchange: Exchange) -> CasePlan | None:
     """The case of a 2xx reply that is made from the upstream's events; None where the answer is no such.
 
     It is chosen before the body is there: loading has seen to it that no `when` up to it reads that.
     """
     reply = exchange.reply
     assert reply is not None
-    if not route.streams or not 200 <= reply.status < 300:
+    if not attempt.streams or is_failure(reply):
         return None
-    for number, case in enumerate(route.cases):
+    for number, case in enumerate(attempt.cases, attempt.first_case):
         if case.when is None or truth(evaluate(case.when, None, exchange, "upstream_error")):
             exchange.case = number
             return case if case.stream is not None or case.collect is not None else None

@@ -69,11 +69,11 @@ class Front:
         body = _Body(inbound, receive)
         started = time.monotonic_ns()
         try:
-            answered = await self._relay.answer(
-                scope["dragoman.match"], inbound, body.read, body.while_connected
-            )
-            if answered.outbound.stream is None:
+            answered = await self._relay.answer(scope["dragoman.match"], inbound, body, body.while_connected)
+            if answered.outbound.is_whole:
                 await _send(answered.outbound, inbound.method, send, body)
+            elif answered.outbound.source is not None:
+                await self._pass_while_connected(answered, inbound.method, send, body)
             else:
                 await self._stream_while_connected(answered, inbound.method, send, body)
         except ClientLeft:
@@ -87,6 +87,21 @@ class Front:
             await body.while_connected(self._stream(answered, method, send))
         finally:
             await self._relay.release(answered)
+
+    async def _pass_while_connected(self, answered: Answered, method: str, send: Send, body: _Body) -> None:
+        """Send an upstream's bytes on for as long as the client stays."""
+        try:
+            await body.while_connected(self._pass(answered, method, send))
+        finally:
+            await self._relay.release(answered)
+
+    async def _pass(self, answered: Answered, method: str, send: Send) -> None:
+        outbound = answered.outbound
+        await send(_start(outbound, []))
+        if method != "HEAD":
+            while (data := await outbound.source.next()) is not None:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, answered: Answered, method: str, send: Send) -> None:
         """Send an answer event by event; one read from the upstream is at most one write to the client."""
@@ -175,6 +190,18 @@ class _Body:
             self.is_read = not message.get("more_body", False)
             yield message.get("body", b"")
 
+    def open(self, limit: int) -> _PassingBody | None:
+        """The body as it comes, for an upstream.
+
+        Raises:
+            ExchangeError: `payload_too_large`, where the length that is announced is.
+        """
+        announced = self._inbound.header("content-length")
+        length = int(announced) if announced is not None and announced.isdigit() else None
+        if length is not None and length > limit:
+            raise too_large(limit)
+        return None if self.is_read else _PassingBody(self._chunks(), length, limit)
+
     async def drain(self) -> None:
         """Take and drop what the client still sends, for a while: closing at once would reset the connection,
         and the client would never read its answer."""
@@ -210,6 +237,30 @@ class _Body:
                 pass
             while (await self._receive())["type"] != "http.disconnect":
                 pass
+
+
+class _PassingBody:
+    """A client's body on its way to an upstream. `length` in bytes, or None."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], length: int | None, limit: int) -> None:
+        self.length = length
+        self._chunks = chunks
+        self._left = limit
+
+    async def next(self) -> bytes | None:
+        """The next bytes; None at the end.
+
+        Raises:
+            ExchangeError: `payload_too_large`.
+            ClientLeft: the client closed in the middle.
+        """
+        async for chunk in self._chunks:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise too_large(0)
+            if chunk:
+                return chunk
+        return None
 
 
 def _has_body(inbound: Inbound) -> bool:

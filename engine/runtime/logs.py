@@ -103,8 +103,8 @@ def warnings(answered: Answered) -> None:
 
 def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int) -> None:
     """The client left before its answer (status 499, as nginx has it, in the log alone)."""
-    calls = match.leaf(inbound.method).route.calls
-    provider = calls[0].upstream.name if calls else None
+    upstreams = match.leaf(inbound.method).route.upstreams
+    provider = upstreams[0] if upstreams else None
     line = _line(inbound, match.owner, provider, 499, started_ns)
     structlog.get_logger().info("exchange", **line, kind="client_left")
 
@@ -128,6 +128,8 @@ def _fields(answered: Answered) -> dict[str, Any]:
     fields = _line(exchange.inbound, answered.mapping, exchange.upstream, status, exchange.started_ns)
     if exchange.dropped:
         fields["dropped"] = exchange.dropped[:20]
+    if len(exchange.tried) > 1:
+        fields["tried"] = [f"{name}: {outcome}" for name, outcome in exchange.tried[:20]]
     return fields
 
 

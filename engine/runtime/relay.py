@@ -7,22 +7,22 @@ foresee is logged with its traceback and told as `internal`. Knows asyncio, not 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from engine import exchange as middle
 from engine.errors import ExchangeError
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, UpstreamPlan
-from engine.runtime import logs
-from engine.runtime.upstreams import Upstream
+from engine.runtime import logs, metrics
+from engine.runtime.health import Health
+from engine.runtime.kept import KeptAnswers
+from engine.runtime.upstreams import Source, Upstream
 from engine.runtime.upstreams.http import HttpUpstream
 from engine.runtime.upstreams.mapping import Events, MappingUpstream
 
-#: Reads the client's body, of at most so many bytes; raises `payload_too_large`, or `ClientLeft`.
-ReadBody = Callable[[int], Awaitable[Content]]
 #: Waits for what an upstream sends for as long as the client stays; raises `ClientLeft` once it does not.
 Wait = Callable[[Awaitable[Any]], Awaitable[Any]]
 
@@ -31,26 +31,87 @@ class ClientLeft(Exception):
     """The client closed the connection before its answer."""
 
 
+class Body(Protocol):
+    """A client's body that has not been read yet."""
+
+    async def read(self, limit: int) -> Content:
+        """All of it, at most so many bytes; raises `payload_too_large`, or `ClientLeft`."""
+        ...
+
+    def open(self, limit: int) -> Any:
+        """What `UpstreamRequest.body` takes, or None where there is no body; raises as `read`."""
+        ...
+
+
+@dataclass(slots=True)
+class WholeBody:
+    """A body that is here already."""
+
+    content: Content
+
+    async def read(self, limit: int) -> Content:
+        return self.content
+
+    def open(self, limit: int) -> WholeSource | None:
+        return None if self.content.is_empty else WholeSource(self.content.data)
+
+
+@dataclass(slots=True)
+class WholeSource:
+    """A body that is here already, where one is read as it comes."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+    async def next(self) -> bytes | None:
+        data, self.data = self.data, b""
+        return data or None
+
+
+@dataclass(slots=True)
+class _Going:
+    """An exchange on its way: its body, what waits for it, and what it reads upstreams' answers from."""
+
+    body: Body
+    wait: Wait
+    sources: list[Source] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Relay:
     """Answers requests from a set of plans. Upstreams are opened at once, and connect when first called."""
 
     plans: PlanSet
     _upstreams: dict[tuple[str, str], Upstream] = field(default_factory=dict)
+    _kept: KeptAnswers = field(default_factory=KeptAnswers)
+    _health: Health = field(init=False)
 
     def __post_init__(self) -> None:
+        watched = {}
         for mapping in self.plans.mappings.values():
             for plan in mapping.upstreams.values():
-                self._upstreams[mapping.name, plan.name] = self._open(plan)
+                key = (mapping.name, plan.name)
+                self._upstreams[key] = self._open(plan)
+                watched[key] = (plan, self._upstreams[key])
+        self._health = Health(watched)
 
-    async def answer(self, match: PlanMatch, inbound: Inbound, read: ReadBody, wait: Wait) -> Answered:
+    async def answer(self, match: PlanMatch, inbound: Inbound, body: Body, wait: Wait) -> Answered:
         """Carry out one exchange.
 
         Raises:
             ClientLeft: nobody waits for the answer any more.
         """
-        answered = await self._carry_out(middle.answer(match, inbound), read, wait)
-        if answered.outbound.stream is None:
+        going = _Going(body, wait)
+        try:
+            answered: Answered = await self._carry_out(middle.answer(match, inbound), going)
+        except BaseException:
+            for source in going.sources:
+                await source.aclose()
+            raise
+        if answered.outbound.is_whole:
             await self.release(answered)
         if answered.defect is not None:
             logs.unforeseen(answered.exchange, answered.defect)
@@ -62,13 +123,13 @@ class Relay:
         if reply is not None and reply.source is not None:
             await reply.source.aclose()
 
-    async def _carry_out(self, steps: middle.Steps, read: ReadBody, wait: Wait) -> Answered:
-        """Give an exchange what it asks for, until it has come to its end."""
+    async def _carry_out(self, steps: Generator[middle.Step, Any, Any], going: _Going) -> Any:
+        """Give an exchange, or a branch of one, what it asks for, until it has come to its end."""
         try:
             step = next(steps)
             while True:
                 try:
-                    given = await self._take(step, read, wait)
+                    given = await self._take(step, going)
                 except ClientLeft:
                     raise
                 except Exception as error:
@@ -76,26 +137,70 @@ class Relay:
                 else:
                     step = steps.send(given)
         except StopIteration as end:
-            answered: Answered = end.value
-            return answered
+            return end.value
 
-    async def _take(self, step: middle.Step, read: ReadBody, wait: Wait) -> Any:
-        """The I/O that one step asks for."""
-        if isinstance(step, middle.ReadBody):
-            return await read(step.limit)
-        if isinstance(step, middle.ReadBatch | middle.ReadContent):
-            return await self._read(step, wait)
-        upstream = self._upstreams[step.mapping.name, step.upstream.name]
-        return await wait(upstream.send(step.request, step.streams))
+    async def _take(self, step: middle.Step, going: _Going) -> Any:
+        """What one step asks for."""
+        match step:
+            case middle.SendCall():
+                return await self._send(step, going)
+            case middle.ReadBody():
+                return await going.body.read(step.limit)
+            case middle.ReadBatch():
+                return await going.wait(step.source.next())
+            case middle.ReadContent():
+                return await going.wait(step.source.content())
+            case middle.LetGo():
+                return None if step.source is None else await step.source.aclose()
+            case middle.Pause():
+                return await going.wait(asyncio.sleep(step.seconds))
+            case middle.Together():
+                return await going.wait(self._together(step, going))
+            case middle.OpenBody():
+                return going.body.open(step.limit)
+            case middle.AskHealth():
+                return await going.wait(self._health.ask(step))
+            case middle.AskMetrics():
+                return metrics.exposition()
+            case middle.LookUp():
+                return self._kept.get(step.key)
+            case middle.Keep():
+                return self._kept.put(step.key, step.outbound, step.seconds)
 
-    async def _read(self, step: middle.ReadBatch | middle.ReadContent, wait: Wait) -> Any:
-        """What an upstream still sends; where nobody waits for it any more, it is cut off."""
-        source = step.source
+    async def _send(self, step: middle.SendCall, going: _Going) -> Any:
+        """The reply to a call; what it shows of the upstream's health is noted."""
+        key = (step.mapping.name, step.upstream.name)
         try:
-            return await wait(source.next() if isinstance(step, middle.ReadBatch) else source.content())
-        except (ClientLeft, asyncio.CancelledError):
-            await source.aclose()
+            reply = await going.wait(self._upstreams[key].send(step.request, step.streams))
+        except ExchangeError as error:
+            self._health.note(key, error)
             raise
+        self._health.note(key, None)
+        if reply.source is not None:
+            going.sources.append(reply.source)
+        return reply
+
+    async def _together(self, step: middle.Together, going: _Going) -> None:
+        """Carry out branches at the same time; the first failure ends the others, and is raised once they
+        have ended."""
+        limit = asyncio.Semaphore(step.limit or len(step.branches) or 1)
+        inner = _Going(going.body, _just_wait, going.sources)
+        tasks: dict[str, asyncio.Task[None]] = {}
+
+        async def carry_out(branch: middle.Branch) -> None:
+            for name in branch.needs:
+                await tasks[name]
+            async with limit:
+                await self._carry_out(branch.steps, inner)
+
+        for branch in step.branches:
+            tasks[branch.name] = asyncio.ensure_future(carry_out(branch))
+        try:
+            await asyncio.gather(*tasks.values())
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     async def events(self, answered: Answered) -> AsyncGenerator[list[Any], None]:
         """The events of an answer that is a stream, as they come."""
@@ -122,13 +227,8 @@ class Relay:
 
     async def _answer_inside(self, name: str, inbound: Inbound) -> tuple[Outbound, Events | None]:
         """Answer a call that another mapping makes in this process."""
-        content = inbound.content
-
-        async def read(limit: int) -> Content:
-            return content
-
         match = self.plans.mappings[name].tree.find(inbound.path, inbound.method)
-        answered = await self.answer(match, inbound, read, _just_wait)
+        answered = await self.answer(match, inbound, WholeBody(inbound.content), _just_wait)
         logs.inside(answered)
         if answered.outbound.stream is None:
             return answered.outbound, None
@@ -136,6 +236,7 @@ class Relay:
 
     async def aclose(self) -> None:
         """Close all upstreams."""
+        await self._health.aclose()
         for upstream in self._upstreams.values():
             await upstream.aclose()
         self._upstreams.clear()

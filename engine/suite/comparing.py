@@ -30,7 +30,8 @@ class ReceivedCall:
     @classmethod
     def of(cls, request: UpstreamRequest) -> ReceivedCall:
         path, _, query = request.target.partition("?")
-        content = Content(request.content.data, request.content.media_type)
+        data = request.content.data if request.body is None else request.body.data
+        content = Content(data, request.content.media_type)
         inbound = Inbound(request.method, path, query, request.headers, content)
         return cls(request.upstream, Exchange(inbound, {}))
 

@@ -13,6 +13,7 @@ from typing import Final
 from engine.exchange import Answered
 from engine.plan import PlanSet, RoutePlan
 from engine.source import Node, Span
+from engine.spec import CaseSpec
 from engine.templates import Coverage
 
 _BRANCHES: Final = {
@@ -49,8 +50,8 @@ class Reach:
         for mapping in plans.mappings.values():
             for route in mapping.routes:
                 self._add(route.spec.node, _route(route), 0)
-                for number in range(len(route.cases)):
-                    self._add(route.spec.respond[number].node, _answer(route, number), 0)
+                for number, case in enumerate(_answers(route)):
+                    self._add(case.node, _answer(route, number), 0)
 
     def note(self, answered: Answered) -> None:
         """Count what an exchange has reached."""
@@ -58,7 +59,7 @@ class Reach:
         if route is not None:
             self._add(route.spec.node, _route(route), 1)
         if route is not None and case is not None:
-            self._add(route.spec.respond[case].node, _answer(route, case), 1)
+            self._add(_answers(route)[case].node, _answer(route, case), 1)
 
     def take(self, branches: Coverage) -> None:
         """Take over what has been counted in templates."""
@@ -83,6 +84,10 @@ class Reach:
 
 def _around(path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
     return (path[:length] for length in range(len(path)))
+
+
+def _answers(route: RoutePlan) -> list[CaseSpec]:
+    return [case for attempt in route.spec.attempts for case in attempt.respond]
 
 
 def _route(route: RoutePlan) -> str:

@@ -7,14 +7,14 @@ A call is answered in its turn from the case; one that is not expected there end
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine import exchange as middle
-from engine.errors import Findings, call_failed
-from engine.messages import EMPTY, Content, UpstreamReply, UpstreamRequest
+from engine.errors import ExchangeError, Findings, call_failed
+from engine.messages import EMPTY, TEXT, Content, UpstreamReply, UpstreamRequest
 from engine.source import SourceFile, Span
 from engine.suite.cases import CannedCall, Case
 from engine.suite.comparing import ReceivedCall, answer_mismatches, call_mismatches
@@ -123,6 +123,20 @@ class _FakeUpstreams:
         left, self.batches = b"".join(self.batches), []
         return Content(left, self.media_type)
 
+    def health(self, step: middle.AskHealth, name: str) -> dict[str, Any]:
+        """A report on an upstream: by its answer to the check, or unasked that it is well."""
+        report: dict[str, Any] = {"healthy": True, "status": None, "error": None, "latency_ms": None}
+        plan = step.mapping.upstreams[name]
+        if step.known or plan.health is None:
+            return report
+        target = plan.base_path + plan.health.path
+        try:
+            reply = self.send(UpstreamRequest(name, plan.health.method, target, (), EMPTY), False)
+        except ExchangeError as error:
+            return {**report, "healthy": False, "error": error.message}
+        healthy = 200 <= reply.status < 400
+        return {**report, "healthy": healthy, "status": reply.status, "latency_ms": 0}
+
     def send(self, request: UpstreamRequest, streams: bool) -> UpstreamReply:
         self.received.append(ReceivedCall.of(request))
         if len(self.received) > len(self.canned):
@@ -158,6 +172,12 @@ def _run_case(case: Case, reach: Reach) -> CaseResult:
 
 def _carry_out(steps: middle.Steps, content: Content, fake: _FakeUpstreams) -> middle.Answered:
     """Give an exchange what it asks for, until it has come to its end."""
+    answered: middle.Answered = _driven(steps, content, fake)
+    _write_stream(answered, fake)
+    return answered
+
+
+def _driven(steps: Generator[middle.Step, Any, Any], content: Content, fake: _FakeUpstreams) -> Any:
     try:
         step = next(steps)
         while True:
@@ -170,14 +190,14 @@ def _carry_out(steps: middle.Steps, content: Content, fake: _FakeUpstreams) -> m
             else:
                 step = steps.send(given)
     except StopIteration as end:
-        answered: middle.Answered = end.value
-        _write_stream(answered, fake)
-        return answered
+        return end.value
 
 
 def _write_stream(answered: middle.Answered, fake: _FakeUpstreams) -> None:
     """Carry a stream to its end, and put what its client reads in the place of it."""
     outbound, stream = answered.outbound, answered.outbound.stream
+    if outbound.source is not None:
+        outbound.content = Content(fake.rest().data, outbound.content.media_type)
     if stream is None:
         return
     writer = middle.EventWriter(stream.plan, answered.exchange)
@@ -190,15 +210,43 @@ def _write_stream(answered: middle.Answered, fake: _FakeUpstreams) -> None:
 
 
 def _take(step: middle.Step, content: Content, fake: _FakeUpstreams) -> Any:
-    if isinstance(step, middle.SendCall):
-        return fake.send(step.request, step.streams)
-    if isinstance(step, middle.ReadBatch):
-        return fake.next()
-    if isinstance(step, middle.ReadContent):
-        return fake.rest()
-    if len(content.data) > step.limit:
-        raise middle.too_large(step.limit)
+    """What one step asks for. Nothing is waited for or kept, and calls made together come one by one."""
+    match step:
+        case middle.SendCall():
+            return fake.send(step.request, step.streams)
+        case middle.ReadBatch():
+            return fake.next()
+        case middle.ReadContent():
+            return fake.rest()
+        case middle.ReadBody():
+            return _bounded(content, step.limit)
+        case middle.OpenBody():
+            return _WholeBody(_bounded(content, step.limit).data)
+        case middle.Together():
+            for branch in step.branches:
+                _driven(branch.steps, content, fake)
+        case middle.AskHealth():
+            return {name: fake.health(step, name) for name in step.names}
+        case middle.AskMetrics():
+            return Content(b"", TEXT)
+    return None
+
+
+def _bounded(content: Content, limit: int) -> Content:
+    if len(content.data) > limit:
+        raise middle.too_large(limit)
     return content
+
+
+@dataclass(slots=True)
+class _WholeBody:
+    """A body that is here, where one is wanted as it comes."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
 
 
 def _result(case: Case, mismatches: list[Mismatch], failure: str | None = None) -> CaseResult:

@@ -137,4 +137,4 @@ def test_an_answer_is_parsed_only_where_it_is_read(tmp_path: Path, respond: str,
     )
     plans, findings = plans_of(file)
     assert codes(findings) == []
-    assert plans.mappings["m"].routes[0].reads_reply is reads
+    assert plans.mappings["m"].routes[0].attempts[0].reads_reply is reads

@@ -391,7 +391,7 @@ def test_a_defect_of_the_engine_fails_the_case(tmp_path: Path, monkeypatch: pyte
     def explode(*_: object) -> None:
         raise KeyError("secret text")
 
-    monkeypatch.setattr("engine.exchange.steps.read_body", explode)
+    monkeypatch.setattr("engine.exchange.whole.read_body", explode)
     suite = """
     cases:
       - name: defect

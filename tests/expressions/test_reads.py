@@ -8,7 +8,7 @@ import pytest
 
 from engine import loader
 from engine.codegen import Atom
-from engine.compile.routes import read_tree
+from engine.compile.attempts import read_tree
 from engine.errors import Findings
 from engine.exchange import unread
 from engine.expressions import Record, Scope

@@ -1,0 +1,141 @@
+"""Several calls of one attempt, made at the same time as far as they do not wait for each other.
+
+Contract: what came of each stands in `exchange.calls`; the reply of the last one is the exchange's own. A
+failure names the call, and ends the others, unless the call continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from engine.errors import ExchangeError
+from engine.exchange.call import build_request, chosen_upstream, is_made
+from engine.exchange.evaluation import evaluate
+from engine.exchange.failures import failure_of_reply, shown_body
+from engine.exchange.reply import is_failure, read_reply
+from engine.exchange.sending import send
+from engine.exchange.steps import Branch, ReadContent, Step, Together
+from engine.messages import Exchange, UpstreamReply, joined
+from engine.plan import AttemptPlan, CallPlan, MappingPlan, RoutePlan
+from engine.values import ABSENT
+
+#: The most calls that one list can ask for.
+MAX_EACH = 1000
+
+
+def make_calls(
+    mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
+) -> Generator[Step, Any, CallPlan | None]:
+    """Make all calls of an attempt.
+
+    Returns:
+        The last call where it was answered, with its reply in `exchange.reply`; else None.
+
+    Raises:
+        ExchangeError: a call failed that does not continue.
+    """
+    making = _Making(mapping, route, attempt, exchange)
+    exchange.calls = {call.name: [] if call.each else _nothing() for call in attempt.calls}
+    yield Together(tuple(making.branches()))
+    return attempt.calls[-1] if exchange.reply is not None else None
+
+
+def _nothing() -> dict[str, Any]:
+    return {"status": None, "headers": None, "body": None, "error": None}
+
+
+class _Making:
+    """The calls of one attempt being made."""
+
+    def __init__(
+        self, mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
+    ) -> None:
+        self.mapping = mapping
+        self.route = route
+        self.attempt = attempt
+        self.exchange = exchange
+
+    def branches(self) -> Iterator[Branch]:
+        """A branch for each call, after those of the calls that it waits for."""
+        left = {call.name: call for call in self.attempt.calls}
+        done: set[str] = set()
+        while left:
+            ready = [call for call in left.values() if call.needs <= done]
+            for call in ready:
+                yield Branch(call.name, call.needs, self._call(call))
+                done.add(call.name)
+                del left[call.name]
+
+    def _call(self, call: CallPlan) -> Generator[Step, Any, None]:
+        if not is_made(call, self.exchange):
+            return
+        if call.each is None:
+            is_main = call is self.attempt.calls[-1]
+            self.exchange.calls[call.name] = yield from self._one(call, self.exchange.body, 0, is_main)
+            return
+        items = evaluate(call.each, self.exchange.body, self.exchange, "invalid_request")
+        items = items if type(items) is list else []
+        if len(items) > MAX_EACH:
+            raise _named(call, ExchangeError("invalid_request", f"more than {MAX_EACH} calls are asked for"))
+        results: list[Any] = [None] * len(items)
+        self.exchange.calls[call.name] = results
+        yield Together(tuple(self._items(call, items, results)), call.parallel)
+
+    def _items(self, call: CallPlan, items: list[Any], results: list[Any]) -> Iterator[Branch]:
+        for number, item in enumerate(items):
+            yield Branch(str(number), frozenset(), self._item(call, item, number, results))
+
+    def _item(self, call: CallPlan, item: Any, number: int, results: list[Any]) -> Generator[Step, Any, None]:
+        results[number] = yield from self._one(call, item, number, False)
+
+    def _one(
+        self, call: CallPlan, payload: Any, number: int, is_main: bool
+    ) -> Generator[Step, Any, dict[str, Any]]:
+        """One call, and what `$calls` shows of it."""
+        try:
+            reply = yield from self._send(call, payload, number, is_main)
+            return self._result(call, reply, is_main)
+        except ExchangeError as error:
+            if not call.continues:
+                raise _named(call, error) from None
+            status = error.upstream["status"] if error.upstream else None
+            failure = {"kind": error.kind, "status": error.status, "message": error.message}
+            return {**_nothing(), "status": status, "error": failure}
+
+    def _send(
+        self, call: CallPlan, payload: Any, number: int, is_main: bool
+    ) -> Generator[Step, Any, UpstreamReply]:
+        self.exchange.index = number
+        upstream = chosen_upstream(call.upstream, payload, self.exchange)
+        request = build_request(self.route, call, upstream, self.exchange, payload)
+        streams = is_main and self.attempt.streams
+        reply = yield from send(self.mapping, upstream, request, self.exchange, streams)
+        self.exchange.upstream = upstream.name
+        if is_main and not (call.continues and is_failure(reply)):
+            self.exchange.reply = reply
+        elif reply.source is not None:
+            reply.content = yield ReadContent(reply.source)
+        return reply
+
+    def _result(self, call: CallPlan, reply: UpstreamReply, is_main: bool) -> dict[str, Any]:
+        """What `$calls` shows of a reply; that of the last call is left to its answers to judge."""
+        result = {**_nothing(), "status": reply.status, "headers": joined(reply.headers)}
+        if is_main and self.exchange.reply is reply:
+            if call.reads_reply and reply.source is None and not is_failure(reply):
+                result["body"] = read_reply(call, self.exchange, reply, True)
+            return result
+        if not is_failure(reply):
+            body = read_reply(call, self.exchange, reply, call.reads_reply)
+            return {**result, "body": None if body is ABSENT else body}
+        failure = failure_of_reply(self.exchange.upstream, reply)
+        if not call.continues:
+            raise failure
+        told = {"kind": failure.kind, "status": failure.status, "message": failure.message}
+        return {**result, "body": shown_body(reply), "error": told}
+
+
+def _named(call: CallPlan, error: ExchangeError) -> ExchangeError:
+    """A failure that says which call it is of."""
+    error.message = f"the call '{call.name}': {error.message}"
+    return error

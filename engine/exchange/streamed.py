@@ -1,0 +1,76 @@
+"""An answer made from the upstream's events: streamed on, or gathered.
+
+Contract: the first event is there before the answer is, so that what fails before it has a status of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from engine.exchange.failures import told_in_band, unusable_reply
+from engine.exchange.reply import answer_of, head_of
+from engine.exchange.steps import ReadBatch, ReadContent, Step
+from engine.exchange.stream import EventStream, outbound_stream
+from engine.exchange.translation import Batch, Translation, framing_of
+from engine.messages import Content, Exchange, Outbound, UpstreamReply
+from engine.plan import CasePlan, MappingPlan, TranslationPlan
+from engine.values import JsonError
+
+
+def streamed(
+    mapping: MappingPlan, case: CasePlan, exchange: Exchange, reply: UpstreamReply
+) -> Generator[Step, Any, Outbound]:
+    """An answer made from the upstream's events, once the first of them is there."""
+    plan = case.stream or case.collect
+    assert plan is not None
+    assert plan.translation is not None
+    batches = _Batches(reply, plan.translation)
+    if batches.framing is None:
+        content = reply.content if reply.source is None else (yield ReadContent(reply.source))
+        batches.take_whole(content, exchange)
+    translation = Translation(plan.translation, exchange, batches.framing or "ndjson")
+    if case.collect is not None:
+        yield from _collect(translation, batches)
+        return answer_of(case, exchange, None, "upstream_error")
+    assert case.stream is not None
+    rules = plan.translation.error
+    stream = EventStream(case.stream, translation, lambda e: told_in_band(mapping, exchange, e, rules))
+    while not stream.first and not stream.is_over:
+        stream.first = stream.feed((yield from batches.next()))
+    if stream.error is not None and not exchange.sent:
+        raise stream.error
+    status, headers = head_of(case, exchange, None, "upstream_error")
+    return outbound_stream(stream, status, headers)
+
+
+def _collect(translation: Translation, batches: _Batches) -> Generator[Step, Any, None]:
+    """Read a stream to its end."""
+    while not translation.is_over:
+        translation.feed((yield from batches.next()))
+    if translation.error is not None:
+        raise translation.error
+
+
+class _Batches:
+    """What an upstream sends to a stream: batches as they come, or a whole JSON answer as one event."""
+
+    def __init__(self, reply: UpstreamReply, plan: TranslationPlan) -> None:
+        self.source = reply.source
+        self.framing = framing_of(reply.header("content-type") or "", plan) if reply.source else None
+        self._left: list[Batch] = []
+
+    def take_whole(self, content: Content, exchange: Exchange) -> None:
+        """An answer that is no stream: its value is the only event."""
+        try:
+            self._left = [[content.value], None]
+        except JsonError as error:
+            message = "the upstream's answer is neither a stream nor JSON"
+            raise unusable_reply(exchange, message, str(error)) from None
+
+    def next(self) -> Generator[Step, Any, Batch]:
+        """What comes next; None at the end."""
+        if self.framing is None:
+            return self._left.pop(0)
+        batch: Batch = yield ReadBatch(self.source)
+        return batch

@@ -1,0 +1,226 @@
+"""A whole exchange, from its beginning to its end: the client's key and body, the ways to answer, failures.
+
+Contract: whatever the exchange is given, or thrown, it ends with an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from engine.errors import ExchangeError
+from engine.exchange.builtin import builtin_answer
+from engine.exchange.call import build_request, chosen_call, chosen_upstream
+from engine.exchange.dropped import check_dropped
+from engine.exchange.evaluation import evaluate
+from engine.exchange.failures import build_error
+from engine.exchange.forward import forward
+from engine.exchange.headers import extra_headers
+from engine.exchange.inbound import authorize, read_body
+from engine.exchange.reply import build_reply, streaming_case
+from engine.exchange.sending import send
+from engine.exchange.several import make_calls
+from engine.exchange.steps import AskHealth, Keep, LetGo, LookUp, ReadBody, ReadContent, Step
+from engine.exchange.streamed import streamed
+from engine.messages import EMPTY, Exchange, Inbound, Outbound
+from engine.plan import (
+    AttemptPlan,
+    CallPlan,
+    MappingPlan,
+    PlanLeaf,
+    PlanMatch,
+    RoutePlan,
+    UpstreamPlan,
+)
+from engine.values import truth
+
+
+@dataclass(slots=True)
+class Answered:
+    """What an exchange came to: the answer, and what the log says of it.
+
+    `defect` is an exception that the engine did not foresee; its client was told of an `internal` error.
+    """
+
+    exchange: Exchange
+    outbound: Outbound
+    mapping: MappingPlan | None = None
+    route: RoutePlan | None = None
+    error: ExchangeError | None = None
+    defect: Exception | None = None
+
+
+#: An exchange that is being carried out. It yields what it needs, is sent that, or is thrown the exception
+#: that came instead, and returns what it came to.
+Steps: TypeAlias = Generator[Step, Any, Answered]
+
+
+def answer(match: PlanMatch, inbound: Inbound) -> Steps:
+    """Carry out one exchange. Whatever is thrown into it, there is an answer."""
+    exchange = Exchange(inbound, {})
+    answered = Answered(exchange, Outbound(500, (), EMPTY), match.owner)
+    try:
+        leaf = match.leaf(inbound.method)
+        answered.mapping, answered.route = leaf.owner, leaf.route
+        authorize(leaf.owner, leaf.route, inbound)
+        exchange.params = match.params(leaf)
+        answered.outbound = yield from _exchange(leaf, exchange)
+    except ExchangeError as error:
+        _fail(answered, error)
+    except Exception as error:
+        answered.defect = error
+        _fail(answered, ExchangeError("internal", "something went wrong here"))
+    _add_extra_headers(answered)
+    return answered
+
+
+def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbound]:
+    mapping, route = leaf.owner, leaf.route
+    if route.reads_body:
+        exchange.inbound.content = yield ReadBody(route.max_bytes)
+    read_body(route, exchange)
+    if route.cache is None:
+        return (yield from _made(mapping, route, exchange))
+    key = _cache_key(mapping, route, exchange)
+    kept: Outbound | None = yield LookUp(key)
+    if kept is not None:
+        return kept
+    outbound = yield from _made(mapping, route, exchange)
+    if outbound.is_whole and 200 <= outbound.status < 300:
+        yield Keep(key, outbound, route.cache.seconds)
+    return outbound
+
+
+def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generator[Step, Any, Outbound]:
+    if route.builtin is not None:
+        return (yield from builtin_answer(mapping, route, exchange))
+    if len(route.attempts) == 1 and not route.spec.try_:
+        return (yield from _attempted(mapping, route, route.attempts[0], exchange))
+    return (yield from _first_that_works(mapping, route, exchange))
+
+
+# --- Attempts --------------------------------------------------------------------------------------------
+
+
+def _first_that_works(
+    mapping: MappingPlan, route: RoutePlan, exchange: Exchange
+) -> Generator[Step, Any, Outbound]:
+    """The answer of the first attempt that holds and works; those whose upstream is down come last."""
+    failure: ExchangeError | None = None
+    down: list[AttemptPlan] = []
+    for attempts in (route.attempts, down):
+        for attempt in attempts:
+            if not _holds(attempt, exchange):
+                continue
+            if attempts is not down and (yield from _is_down(mapping, attempt)):
+                down.append(attempt)
+                continue
+            try:
+                return (yield from _attempted(mapping, route, attempt, exchange))
+            except ExchangeError as error:
+                if not error.is_upstreams:
+                    raise
+                failure = error
+            if exchange.reply is not None:
+                yield LetGo(exchange.reply.source)
+            exchange.begin_anew()
+    raise failure or ExchangeError("internal", "no attempt is for this request")
+
+
+def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:
+    when = attempt.when
+    return when is None or truth(evaluate(when, exchange.body, exchange, "invalid_request"))
+
+
+def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Generator[Step, Any, bool]:
+    """Whether an upstream of an attempt was found to be down lately."""
+    parts = (*attempt.calls, attempt.forward)
+    upstreams = (part.upstream for part in parts if part is not None)
+    names = tuple(u.name for u in upstreams if isinstance(u, UpstreamPlan) and u.health is not None)
+    if not names:
+        return False
+    reports = yield AskHealth(mapping, names, known=True)
+    return not all(report["healthy"] for report in reports.values())
+
+
+def _attempted(
+    mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
+) -> Generator[Step, Any, Outbound]:
+    """The answer of one attempt.
+
+    Raises:
+        ExchangeError: it has none.
+    """
+    if attempt.forward is not None:
+        return (yield from forward(mapping, route, attempt.forward, exchange))
+    call = yield from _called(mapping, route, attempt, exchange)
+    if call is None:
+        return build_reply(attempt, None, exchange)
+    reply = exchange.reply
+    assert reply is not None
+    case = streaming_case(attempt, exchange)
+    if case is not None:
+        return (yield from streamed(mapping, case, exchange, reply))
+    if reply.source is not None:
+        reply.content = yield ReadContent(reply.source)
+    return build_reply(attempt, call, exchange)
+
+
+def _called(
+    mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
+) -> Generator[Step, Any, CallPlan | None]:
+    """Make the call, or all calls, of an attempt: the one whose reply is the exchange's, or None."""
+    if attempt.together:
+        check_dropped(route, attempt.reads, exchange)
+        return (yield from make_calls(mapping, route, attempt, exchange))
+    call = chosen_call(attempt, exchange)
+    if call is None:
+        return None
+    check_dropped(route, call.reads, exchange)
+    upstream = chosen_upstream(call.upstream, exchange.body, exchange)
+    request = build_request(route, call, upstream, exchange, exchange.body)
+    exchange.reply = yield from send(mapping, upstream, request, exchange, attempt.streams)
+    return call
+
+
+# --- Answers that are kept -------------------------------------------------------------------------------
+
+
+def _cache_key(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> str:
+    """What tells requests apart that could be answered differently; a client's key is not among it, unless
+    the answer depends on it."""
+    inbound, cache = exchange.inbound, route.cache
+    assert cache is not None
+    digest = hashlib.sha256()
+    names = None if cache.headers is None else set(cache.headers)
+    fields = sorted(field for field in inbound.headers if names is None or field[0] in names)
+    parts = [mapping.name, route.method, inbound.path, inbound.query, *(f"{n}:{v}" for n, v in fields)]
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogatepass") + b"\n")
+    digest.update(inbound.content.data if route.reads_body else b"")
+    return digest.hexdigest()
+
+
+# --- What failed, and what every answer carries ----------------------------------------------------------
+
+
+def _fail(answered: Answered, error: ExchangeError) -> None:
+    """Answer with a failure; with a plain one, where telling it in the mapping's dialect is a defect too."""
+    answered.error = error
+    try:
+        answered.outbound = build_error(answered.mapping, answered.exchange, error)
+    except Exception as defect:
+        answered.defect = defect
+        answered.outbound = build_error(None, answered.exchange, error)
+
+
+def _add_extra_headers(answered: Answered) -> None:
+    extra = dict(extra_headers(answered.exchange, answered.route))
+    own = (field for field in answered.outbound.headers if field[0] not in extra)
+    outbound = answered.outbound
+    # A kept answer is given to many: it must not take the headers of one of them.
+    answered.outbound = Outbound(
+        outbound.status, (*own, *extra.items()), outbound.content, outbound.stream, outbound.source
+    )
