@@ -16,6 +16,14 @@ from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.parser import Tree
 from engine.expressions.scope import Record, Withheld
 
+#: Forms whose first child alone sees the payload; the others see what that gives.
+_BEGINNING: Final = frozenset(
+    (
+        *("subexpression", "index_expression", "pipe", "flatten"),
+        *("projection", "value_projection", "filter_projection"),
+    )
+)
+
 
 def _current(emitter: BaseEmitter, tree: Tree) -> Atom:
     return emitter.scope.payload
@@ -83,9 +91,10 @@ def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[
     written = "$" + tree["value"]
     found = emitter.scope.variables.get(tree["value"])
     known: Iterable[str] = ("$" + name for name in emitter.scope.variables)
-    while isinstance(found, Record) and rest and rest[0]["type"] == "field":
-        known, name = found.fields, rest[0]["value"]
-        found, written, rest = found.fields.get(name), f"{written}.{name}", rest[1:]
+    while isinstance(found, Record) and rest and (peeled := _peeled(rest[0])) is not None:
+        known, (name, remainder) = found.fields, peeled
+        left = [] if remainder is None else [remainder]
+        found, written, rest = found.fields.get(name), f"{written}.{name}", [*left, *rest[1:]]
     if found is None:
         return _unknown(emitter, written, known, tree), []
     if isinstance(found, Withheld):
@@ -93,6 +102,21 @@ def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[
     if isinstance(found, Record):
         return _whole_record(emitter, found, written, tree), rest
     return found, rest
+
+
+def _peeled(tree: Tree) -> tuple[str, Tree | None] | None:
+    """The field that a step begins with, and what the step does with its value: of `rooms[*].title`, which is
+    parsed as one step, `rooms` and `@[*].title`. None where it begins with something else."""
+    if tree["type"] == "field":
+        return tree["value"], None
+    if tree["type"] not in _BEGINNING or not tree["children"]:
+        return None
+    first, *others = tree["children"]
+    peeled = _peeled(first)
+    if peeled is None:
+        return None
+    name, remainder = peeled
+    return name, {**tree, "children": [remainder or {"type": "current", "children": []}, *others]}
 
 
 def _unknown(emitter: BaseEmitter, written: str, known: Iterable[str], tree: Tree) -> Atom:

@@ -223,13 +223,26 @@ def _take(step: middle.Step, content: Content, fake: _FakeUpstreams) -> Any:
         case middle.OpenBody():
             return _WholeBody(_bounded(content, step.limit).data)
         case middle.Together():
-            for branch in step.branches:
-                _driven(branch.steps, content, fake)
+            _together(step, content, fake)
         case middle.AskHealth():
             return {name: fake.health(step, name) for name in step.names}
         case middle.AskMetrics():
             return Content(b"", TEXT)
     return None
+
+
+def _together(step: middle.Together, content: Content, fake: _FakeUpstreams) -> None:
+    """Branches one by one; as they are made at the same time, the failure of one is told after all others
+    have been made that do not wait for it."""
+    failures: dict[str, Exception] = {}
+    for branch in step.branches:
+        if not branch.needs & failures.keys():
+            try:
+                _driven(branch.steps, content, fake)
+            except ExchangeError as error:
+                failures[branch.name] = error
+    for failure in failures.values():
+        raise failure
 
 
 def _bounded(content: Content, limit: int) -> Content:
