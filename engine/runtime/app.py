@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from engine.exchange import Answered, EventWriter, too_large
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanSet
-from engine.runtime import logs
+from engine.runtime import logs, metrics
 from engine.runtime.relay import ClientLeft, Relay
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
@@ -80,6 +80,7 @@ class Front:
             logs.abandoned(inbound, scope["dragoman.match"], started)
             return
         logs.exchange(answered)
+        metrics.exchange(answered)
 
     async def _stream_while_connected(self, answered: Answered, method: str, send: Send, body: _Body) -> None:
         """Send a stream for as long as the client stays; the upstream is let go of in any case."""

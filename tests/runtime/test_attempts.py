@@ -1,0 +1,267 @@
+"""Attempts, retries, the health of upstreams and kept answers, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import (
+    Behaviour,
+    Channel,
+    Seen,
+    Upstream,
+    answer,
+    eventually,
+    json_answer,
+    refusing,
+)
+
+MAPPING = """
+dragoman: 1
+env: { UP: {}, DEAD: {}, KEYS: {} }
+auth: { bearer: "${ $env.KEYS }" }
+upstreams:
+  dead: { url: "${ $env.DEAD }", timeout: { connect: 500ms } }
+  slow: { url: "${ $env.UP }", timeout: { connect: 1s, read: 300ms } }
+  up: { url: "${ $env.UP }", retry: { attempts: 3, on: [connect, 503, broken], wait: 20ms } }
+  watched: { url: "${ $env.UP }", health: { path: /up, keep: 100ms }, timeout: { read: 200ms } }
+  plain: { url: "${ $env.UP }", health: GET /plain-up }
+  gone: { url: "${ $env.DEAD }", health: GET /up }
+errors: { body: { kind: "${ kind }", message: "${ message }" } }
+routes:
+  GET /first/{name}:
+    try:
+      - { call: "GET dead /x", respond: { body: dead } }
+      - { call: "GET slow /${ $request.params.name }", respond: { body: { slow: "${ @ }" } } }
+      - { call: "GET up /fine", respond: { body: { up: "${ @ }" } } }
+  GET /again/{name}: { call: "GET up /${ $request.params.name }", respond: { body: "${ @ }" } }
+  POST /again/{name}:
+    call: { upstream: up, path: "/${ $request.params.name }", body: {} }
+    respond: { body: "${ @ }" }
+  GET /watched:
+    try:
+      - { call: "GET watched /work", respond: { body: watched } }
+      - { call: "GET up /fine", respond: { body: up } }
+  GET /health: { builtin: health, auth: none }
+  GET /metrics: { builtin: metrics, auth: none }
+  GET /kept:
+    cache: 400ms
+    call: GET up /count
+    respond: { body: { n: "${ @ }", q: "${ $request.query.q }" } }
+  GET /kept/by:
+    cache: 1m
+    call: GET up /count
+    respond: { body: { n: "${ @ }", t: "${ $request.headers.\\"x-tenant\\" }" } }
+  POST /kept:
+    cache: 1m
+    call: { upstream: up, path: /count, body: { a: "${ a }" } }
+    respond: { body: "${ @ }" }
+  GET /kept/failing: { cache: 1m, call: "GET up /status/404", respond: { body: x } }
+"""
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        running.on("/fine", json_answer({"fine": True}))
+        yield running
+
+
+@pytest.fixture
+def server(upstream: Upstream) -> Iterator[Server]:
+    with refusing() as dead, dragoman_server(MAPPING, {"UP": upstream.url, "DEAD": dead}) as running:
+        yield running
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """Each request gets the next behaviour, and the last one again."""
+    left = list(behaviours)
+
+    async def behave(channel: Channel, seen: Seen) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(channel, seen)
+
+    return behave
+
+
+async def reset(channel: Channel, seen: Seen) -> None:
+    channel.reset()
+
+
+# --- Attempts and retries --------------------------------------------------------------------------------
+
+
+def test_what_fails_before_the_first_byte_leads_on(server: Server, upstream: Upstream) -> None:
+    upstream.on("/well", json_answer(1))
+    reply = server.get("/first/well")
+    assert reply.json == {"slow": 1}
+    assert reply.header("x-dragoman-upstream") == "dead;failed=upstream_error, slow;status=200"
+    reply = server.get("/first/hang")
+    assert reply.json == {"up": {"fine": True}}
+    assert reply.header("x-dragoman-upstream") == (
+        "dead;failed=upstream_error, slow;failed=upstream_timeout, up;status=200"
+    )
+    line = server.logged(reply.header("x-request-id") or "")
+    assert line["tried"] == ["dead: upstream_error", "slow: upstream_timeout", "up: 200"]
+    assert line["provider"] == "up"
+
+
+def test_a_call_is_made_again_where_its_upstream_says_so(server: Server, upstream: Upstream) -> None:
+    busy = answer(503, b"{}")
+    upstream.on("/busy", in_turn(busy, busy, json_answer(3)))
+    reply = server.get("/again/busy")
+    assert reply.json == 3
+    assert reply.header("x-dragoman-upstream") == "up;status=503, up;status=503, up;status=200"
+    upstream.on("/always", busy)
+    reply = server.get("/again/always", headers={"x-request-id": "always"})
+    assert (reply.status, reply.json["kind"]) == (503, "upstream_unavailable")
+    assert len(upstream.seen("always")) == 3
+
+
+def test_a_post_that_broke_off_is_not_made_again(server: Server, upstream: Upstream) -> None:
+    upstream.on("/breaks", in_turn(reset, reset, json_answer(1)))
+    assert server.post("/again/breaks", {}, headers={"x-request-id": "post"}).status == 502
+    assert len(upstream.seen("post")) == 1
+    upstream.on("/breaks", in_turn(reset, reset, json_answer(1)))
+    assert server.get("/again/breaks", headers={"x-request-id": "get"}).json == 1
+
+
+def test_retry_after_is_waited_for_or_told(server: Server, upstream: Upstream) -> None:
+    soon = answer(503, b"{}", headers=[("retry-after", "1")])
+    upstream.on("/soon", in_turn(soon, json_answer(1)))
+    reply = server.get("/again/soon")
+    assert reply.json == 1
+    assert reply.seconds >= 1
+    upstream.on("/late", answer(503, b"{}", headers=[("retry-after", "60")]))
+    reply = server.get("/again/late", headers={"x-request-id": "late"})
+    assert (reply.status, reply.header("retry-after")) == (503, "60")
+    assert len(upstream.seen("late")) == 1
+    assert reply.seconds < 5
+
+
+# --- Health ----------------------------------------------------------------------------------------------
+
+
+def test_an_upstream_that_is_down_is_put_aside_until_it_is_well(server: Server, upstream: Upstream) -> None:
+    state = {"well": False}
+
+    async def work(channel: Channel, seen: Seen) -> None:
+        await (json_answer(1)(channel, seen) if state["well"] else channel.hang())
+
+    upstream.on("/work", work)
+    upstream.on("/up", work)
+    first = server.get("/watched")
+    assert first.text == "up"
+    assert first.header("x-dragoman-upstream") == "watched;failed=upstream_timeout, up;status=200"
+    second = server.get("/watched")
+    assert second.header("x-dragoman-upstream") == "up;status=200", "it is known to be down"
+    state["well"] = True
+    assert eventually(lambda: server.get("/watched").text == "watched", 5)
+    told = [line["healthy"] for line in server.log() if line["event"] == "health"]
+    assert told == [False, True]
+
+
+def test_health_asks_all_at_the_same_time_and_once(server: Server, upstream: Upstream) -> None:
+    both = asyncio.Event()
+    asked: list[str] = []
+
+    async def together(channel: Channel, seen: Seen) -> None:
+        asked.append(seen.target)
+        if len(asked) == 2:
+            both.set()
+        await asyncio.wait_for(both.wait(), 5)
+        await json_answer({})(channel, seen)
+
+    upstream.on("/up", together)
+    upstream.on("/plain-up", together)
+    with ThreadPoolExecutor(10) as pool:
+        replies = list(pool.map(lambda _: server.get("/health"), range(10)))
+    found = {report["name"]: report for report in replies[0].json["upstreams"]}
+    assert replies[0].json["status"] == "degraded"
+    assert found["watched"]["healthy"] is found["plain"]["healthy"] is True
+    assert found["gone"]["healthy"] is False
+    assert "127.0.0.1" not in replies[0].text
+    assert asked.count("/plain-up") == 1, "ten asked while it was being found out, and it was asked once"
+    assert {reply.status for reply in replies} == {200}
+
+
+# --- Figures ---------------------------------------------------------------------------------------------
+
+
+def test_figures_can_be_read_by_prometheus(server: Server, upstream: Upstream) -> None:
+    upstream.on("/well", json_answer(1))
+    server.get("/first/well")
+    server.get("/again/fine")
+    families = {family.name: family for family in text_string_to_metric_families(server.get("/metrics").text)}
+    calls = {
+        (sample.labels["upstream"], sample.labels["outcome"]): sample.value
+        for sample in families["dragoman_upstream_calls"].samples
+        if sample.name.endswith("_total")
+    }
+    assert calls["dead", "upstream_error"] == 1
+    assert calls["slow", "200"] == 1
+    routes = {
+        sample.labels["http_route"]
+        for sample in families["http_server_request_duration_seconds"].samples
+        if sample.name.endswith("_count")
+    }
+    assert {"/first/{name}", "/again/{name}"} <= routes
+    assert "/first/well" not in server.get("/metrics").text
+
+
+# --- Answers that are kept -------------------------------------------------------------------------------
+
+
+def counted() -> Behaviour:
+    count = iter(range(1, 1000))
+
+    async def behave(channel: Channel, seen: Seen) -> None:
+        await json_answer(next(count))(channel, seen)
+
+    return behave
+
+
+def test_an_answer_is_given_again_for_its_time(server: Server, upstream: Upstream) -> None:
+    upstream.on("/count", counted())
+    first = server.get("/kept", headers={"x-request-id": "one"})
+    again = server.get("/kept", headers={"x-request-id": "two"})
+    assert (first.json, again.json) == ({"n": 1}, {"n": 1})
+    assert first.header("x-dragoman-cache") is None
+    assert (again.header("x-dragoman-cache"), again.header("age")) == ("hit", "0")
+    assert again.all("x-request-id") == ["two"]
+    assert server.get("/kept?q=x").json == {"n": 2, "q": "x"}, "another query is another request"
+    time.sleep(0.5)
+    assert server.get("/kept").json == {"n": 3}, "its time is over"
+
+
+def test_an_answer_is_kept_for_the_request_that_it_answers(server: Server, upstream: Upstream) -> None:
+    upstream.on("/count", counted())
+    tenants = [server.get("/kept/by", headers={"x-tenant": t, "x-other": t}).json for t in "aabba"]
+    assert tenants == [
+        {"n": 1, "t": "a"},
+        {"n": 1, "t": "a"},
+        {"n": 2, "t": "b"},
+        {"n": 2, "t": "b"},
+        {"n": 1, "t": "a"},
+    ]
+    assert [server.post("/kept", {"a": a}).json for a in (1, 1, 2, 1)] == [3, 3, 4, 3]
+
+
+def test_a_failure_is_not_kept(server: Server, upstream: Upstream) -> None:
+    for number in range(2):
+        assert server.get("/kept/failing", headers={"x-request-id": f"f{number}"}).status == 404
+        assert len(upstream.seen(f"f{number}")) == 1
+
+
+def test_a_kept_answer_is_for_those_with_a_key(upstream: Upstream) -> None:
+    upstream.on("/count", counted())
+    env = {"UP": upstream.url, "DEAD": "http://127.0.0.1:9", "KEYS": "k1"}
+    with dragoman_server(MAPPING, env) as server:
+        key = {"authorization": "Bearer k1"}
+        assert server.get("/kept", headers=key).status == 200
+        assert server.get("/kept").status == 401

@@ -1,0 +1,224 @@
+"""Several calls of one route, over real sockets: together, bounded, and gone once nobody waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.server import Server, dragoman_server, reset
+from tests.support.upstream import Channel, Seen, Upstream, eventually, json_answer
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams:
+  one: { url: "${ $env.UP }/one", timeout: { connect: 500ms, read: 5s } }
+  two: { url: "${ $env.UP }/two" }
+  three: { url: "${ $env.UP }/three" }
+errors: { body: { kind: "${ kind }", message: "${ message }" } }
+routes:
+  GET /all/{name}:
+    calls:
+      a: GET one /${ $request.params.name }
+      b: GET two /${ $request.params.name }
+      c: GET three /${ $request.params.name }
+    respond: { body: ["${ $calls.a.body }", "${ $calls.b.body }", "${ @ }"] }
+  GET /chain:
+    calls:
+      a: GET one /chain
+      b: GET two /chain/${ $calls.a.body.n }
+      c: GET three /chain/${ $calls.b.body.n }
+      d: GET one /alone
+    respond: { body: { c: "${ $calls.c.body.n }", d: "${ n }" } }
+  POST /each:
+    calls:
+      item: { each: "${ ids }", upstream: one, path: "/each/${ @ }", parallel: 3 }
+    respond: { body: "${ $calls.item[*].body.n }" }
+  GET /failing:
+    calls:
+      a: GET one /hang
+      b: GET two /broken
+      c: { upstream: three, path: "/${ $calls.a.body.x }" }
+    respond: { body: x }
+  GET /slow:
+    calls:
+      a: { upstream: one, path: /hang, timeout: 200ms, on_error: continue }
+      b: GET two /quick
+    respond: { body: { kind: "${ $calls.a.error.kind }", n: "${ n }" } }
+  GET /time:
+    timeout: 300ms
+    calls:
+      a: GET one /late
+      b: GET two /late/${ $calls.a.body.n }
+      c: GET three /late/${ $calls.b.body.n }
+    respond: { body: "${ @ }" }
+  GET /stream:
+    calls:
+      a: GET one /hang
+      events: GET two /endless-events
+    respond:
+      stream: { from: ndjson, to: ndjson, rules: [{ emit: "${ @ }" }] }
+"""
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
+        yield running
+
+
+class Meeting:
+    """A behaviour that answers once so many wait for it, and knows how many there were at most at a time."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.here = self.most = self.came = 0
+        self.all_here = asyncio.Event()
+
+    async def __call__(self, channel: Channel, seen: Seen) -> None:
+        self.here, self.came = self.here + 1, self.came + 1
+        self.most = max(self.most, self.here)
+        number = self.came
+        if self.came == self.wanted:
+            self.all_here.set()
+        await asyncio.wait_for(self.all_here.wait(), 5)
+        await asyncio.sleep(0.02)
+        self.here -= 1
+        await json_answer({"n": number})(channel, seen)
+
+
+def test_calls_are_made_at_the_same_time(server: Server, upstream: Upstream) -> None:
+    meeting = Meeting(3)
+    for name in ("one", "two", "three"):
+        upstream.on(f"/{name}/meet", meeting)
+    reply = server.get("/all/meet")
+    assert reply.status == 200
+    assert sorted(item["n"] for item in reply.json) == [1, 2, 3]
+    assert meeting.most == 3, "each waited until all three had come"
+
+
+def test_a_call_that_reads_another_waits_for_it_and_for_no_other(server: Server, upstream: Upstream) -> None:
+    order: list[str] = []
+    chained = asyncio.Event()
+
+    async def note(channel: Channel, seen: Seen) -> None:
+        order.append(seen.target)
+        if seen.target == "/one/alone":
+            await asyncio.wait_for(chained.wait(), 5)
+        elif seen.target == "/three/chain/2":
+            chained.set()
+        await json_answer({"n": len([path for path in order if "chain" in path])})(channel, seen)
+
+    for name in ("one", "two", "three"):
+        upstream.on(f"/{name}/chain", note)
+    upstream.on("/one/alone", note)
+    reply = server.get("/chain")
+    assert reply.json == {"c": 3, "d": 3}, "the one that stands alone was answered last, and held nobody up"
+    assert [path for path in order if "chain" in path] == ["/one/chain", "/two/chain/1", "/three/chain/2"]
+
+
+def test_a_fan_out_keeps_its_bound_and_its_order(server: Server, upstream: Upstream) -> None:
+    meeting = Meeting(3)
+
+    async def numbered(channel: Channel, seen: Seen) -> None:
+        meeting.here, meeting.came = meeting.here + 1, meeting.came + 1
+        meeting.most = max(meeting.most, meeting.here)
+        await asyncio.sleep(0.03)
+        meeting.here -= 1
+        await json_answer({"n": int(seen.target.rpartition("/")[2])})(channel, seen)
+
+    upstream.on("/one/each", numbered)
+    reply = server.post("/each", {"ids": list(range(20))})
+    assert reply.json == list(range(20))
+    assert meeting.most == 3
+    refused = server.post("/each", {"ids": list(range(1001))})
+    assert refused.status == 400
+    assert "1000" in refused.json["message"]
+    assert meeting.came == 20, "nothing was called for too long a list"
+
+
+def test_the_first_failure_is_told_at_once_and_ends_the_others(server: Server, upstream: Upstream) -> None:
+    async def broken(channel: Channel, seen: Seen) -> None:
+        await channel.pause(0.2)
+        channel.reset()
+
+    upstream.on("/two/broken", broken)
+    reply = server.get("/failing")
+    assert reply.status == 502
+    assert reply.json["message"].startswith("the call 'b': ")
+    assert reply.seconds < 2
+    hanging = [seen for seen in upstream.requests if seen.target == "/one/hang"]
+    assert len(hanging) == 1
+    assert eventually(lambda: upstream.connections[hanging[0].connection].closed is not None, 1)
+
+
+def test_a_call_has_a_time_of_its_own(server: Server, upstream: Upstream) -> None:
+    upstream.on("/two/quick", json_answer({"n": 2}))
+    reply = server.get("/slow")
+    assert reply.json == {"kind": "upstream_timeout", "n": 2}
+    assert reply.seconds < 2
+
+
+def test_the_time_of_a_route_is_that_of_all_its_calls(server: Server, upstream: Upstream) -> None:
+    async def late(channel: Channel, seen: Seen) -> None:
+        if not await channel.pause(0.2):
+            await json_answer({"n": 1})(channel, seen)
+
+    for name in ("one", "two", "three"):
+        upstream.on(f"/{name}/late", late)
+    reply = server.get("/time")
+    assert reply.status == 504
+    assert "/three/late/1" not in {seen.target for seen in upstream.requests}
+
+
+@pytest.mark.parametrize("path", ["/all/hang", "/stream"])
+def test_a_client_that_leaves_ends_all_calls(server: Server, upstream: Upstream, path: str) -> None:
+    async def endless(channel: Channel, seen: Seen) -> None:
+        await channel.send(b"HTTP/1.1 200 X\r\ncontent-type: application/x-ndjson\r\n\r\n")
+        while not await channel.pause(0.01):
+            await channel.send(b'{"n":1}\n')
+
+    upstream.on("/two/endless-events", endless)
+    for leave in (lambda s: s.close(), reset):
+        before = len(upstream.requests)
+        with ThreadPoolExecutor(10) as pool:
+            sockets = list(pool.map(lambda _: _asking(server, path), range(10)))
+        wanted = 30 if path == "/all/hang" else 20
+        assert eventually(lambda before=before, wanted=wanted: len(upstream.requests) >= before + wanted, 5)
+        for each in sockets:
+            leave(each)
+        assert upstream.eventually(lambda up: not up.open, 2)
+    upstream.on("/one/fine", json_answer(1))
+    upstream.on("/two/fine", json_answer(2))
+    upstream.on("/three/fine", json_answer(3))
+    assert server.get("/all/fine").json == [1, 2, 3]
+
+
+def _asking(server: Server, path: str) -> object:
+    connection = server.connect()
+    connection.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    return connection
+
+
+def test_many_exchanges_with_several_calls_do_not_mix(server: Server, upstream: Upstream) -> None:
+    async def told(channel: Channel, seen: Seen) -> None:
+        await asyncio.sleep(0.001)
+        await json_answer(seen.target)(channel, seen)
+
+    for name in ("one", "two", "three"):
+        upstream.on(f"/{name}", told)
+    names = [f"n{number}" for number in range(100)]
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda name: server.get(f"/all/{name}").json, names))
+    assert replies == [[f"/one/{name}", f"/two/{name}", f"/three/{name}"] for name in names]
+    assert threading.active_count() < 50
