@@ -21,7 +21,7 @@ from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
 from engine.runtime.upstreams import Source, Upstream
 from engine.runtime.upstreams.http import HttpUpstream
-from engine.runtime.upstreams.mapping import Events, MappingUpstream
+from engine.runtime.upstreams.mapping import Events, MappingUpstream, WrittenEvents
 
 #: Waits for what an upstream sends for as long as the client stays; raises `ClientLeft` once it does not.
 Wait = Callable[[Awaitable[Any]], Awaitable[Any]]
@@ -225,14 +225,16 @@ class Relay:
     def _open(self, plan: UpstreamPlan) -> Upstream:
         return HttpUpstream(plan) if plan.mapping is None else MappingUpstream(plan, self._answer_inside)
 
-    async def _answer_inside(self, name: str, inbound: Inbound) -> tuple[Outbound, Events | None]:
+    async def _answer_inside(self, name: str, inbound: Inbound, as_bytes: bool) -> tuple[Outbound, Any]:
         """Answer a call that another mapping makes in this process."""
         match = self.plans.mappings[name].tree.find(inbound.path, inbound.method)
         answered = await self.answer(match, inbound, WholeBody(inbound.content), _just_wait)
         logs.inside(answered)
-        if answered.outbound.stream is None:
-            return answered.outbound, None
-        return answered.outbound, Events(self.events(answered), lambda: self.release(answered))
+        outbound = answered.outbound
+        if outbound.stream is None:
+            return outbound, outbound.source
+        events = Events(self.events(answered), lambda: self.release(answered))
+        return outbound, WrittenEvents(events, outbound.stream, answered.exchange) if as_bytes else events
 
     async def aclose(self) -> None:
         """Close all upstreams."""

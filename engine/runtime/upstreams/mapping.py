@@ -7,8 +7,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from engine.errors import call_failed
-from engine.messages import Content, Inbound, Outbound, UpstreamReply, UpstreamRequest
+from engine.exchange import EventStream, EventWriter
+from engine.messages import Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
+from engine.runtime.upstreams import Source
 from engine.values import dumps
 
 
@@ -36,8 +38,57 @@ class Events:
         await self._release()
 
 
-#: Answers a request with the routes of the mapping named; an answer that is a stream comes with its events.
-Answer = Callable[[str, Inbound], Awaitable[tuple[Outbound, Events | None]]]
+class WrittenEvents:
+    """The events of another mapping's stream as the bytes that its own client would read."""
+
+    def __init__(self, events: Events, stream: EventStream, exchange: Exchange) -> None:
+        self._events = events
+        self._stream = stream
+        self._writer = EventWriter(stream.plan, exchange)
+        self._is_over = False
+
+    async def next(self) -> bytes | None:
+        """The next events, written; None at the end.
+
+        Raises:
+            ExchangeError: the stream has failed; what tells of it has been given before.
+        """
+        if self._stream.error is not None:
+            raise self._stream.error
+        if self._is_over:
+            return None
+        events = await self._events.next()
+        if events is not None:
+            return self._writer.write(events, self._stream)
+        self._is_over = True
+        return self._writer.close() or None
+
+    async def content(self) -> Content:
+        """All that still comes."""
+        pieces = []
+        while (piece := await self.next()) is not None:
+            pieces.append(piece)
+        return Content(b"".join(pieces), "")
+
+    async def aclose(self) -> None:
+        """End the other mapping's exchange."""
+        await self._events.aclose()
+
+
+async def _content(request: UpstreamRequest) -> Content:
+    """The body of a request, whole."""
+    if request.body is None:
+        return request.content
+    pieces = []
+    while (piece := await request.body.next()) is not None:
+        pieces.append(piece)
+    media_type = next((value for name, value in request.headers if name == "content-type"), "")
+    return Content(b"".join(pieces), media_type)
+
+
+#: Answers a request with the routes of the mapping named; an answer that is not whole comes with its source,
+#: which gives bytes where these are wanted, and else events.
+Answer = Callable[[str, Inbound, bool], Awaitable[tuple[Outbound, Any]]]
 
 
 class MappingUpstream:
@@ -53,10 +104,11 @@ class MappingUpstream:
         """Answer the request from the other mapping, keys and all, as over HTTP."""
         path, _, query = request.target.partition("?")
         request_id = next((value for name, value in request.headers if name == "x-request-id"), "")
-        inbound = Inbound(request.method, path, query, request.headers, request.content, request_id)
         try:
             async with asyncio.timeout(request.timeout):
-                outbound, source = await self._answer(self._mapping, inbound)
+                content = await _content(request)
+                inbound = Inbound(request.method, path, query, request.headers, content, request_id)
+                outbound, source = await self._answer(self._mapping, inbound, request.raw)
         except TimeoutError:
             raise call_failed(self._name, "timeout", "total") from None
         headers, media_type = outbound.headers, outbound.content.media_type
@@ -66,7 +118,7 @@ class MappingUpstream:
             return UpstreamReply(outbound.status, headers, await self._whole(source))
         return UpstreamReply(outbound.status, headers, outbound.content, source)
 
-    async def _whole(self, source: Events) -> Content:
+    async def _whole(self, source: Source) -> Content:
         try:
             return await source.content()
         finally:
