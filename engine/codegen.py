@@ -25,6 +25,9 @@ _INDENT: Final = " "
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REPLY = re.compile(r"\bp\b|\bx\.reply_body\b")
 
+#: The end of a path whose value is only asked for its truth: nothing inside of it is read.
+SHELL: Final = 0
+
 #: Lines in one function; templates that use each other could otherwise grow without bound.
 MAX_LINES: Final = 20_000
 
@@ -182,6 +185,11 @@ class Writer:
         """The value is used as a whole; so the client's field behind it is read."""
         if atom.origin is not None:
             self.reads.add(atom.origin)
+
+    def ask(self, atom: Atom) -> None:
+        """Only the value's truth is used; so of the client's field behind it nothing inside is read."""
+        if atom.origin:
+            self.reads.add((*atom.origin, SHELL))
 
     def finish(self, label: str) -> Compiled:
         """Compile what was written.

@@ -175,9 +175,10 @@ class Exchange:
 
     Generated code reads the attributes; `warnings` receives what `warn()` says, `dropped` names the fields
     of the client's body that were not carried over, `case` is the number of the answer that was chosen.
-    In a stream `state` is what its rules remember, `out` takes what they emit, and `sent` counts what they
-    have emitted before. `calls` has what `$calls` reads, `index` is the position of a call among those made
-    for a list, `tried` names every upstream that was called, and what came of it.
+    In a stream `state` is what its rules remember, `out` takes what they emit, `sent` counts what they
+    have emitted before, and `done` says that the upstream has told its end: by its closing word, or as it
+    is another mapping or gave a whole answer. `calls` has what `$calls` reads, `index` is the position of a
+    call among those made for a list, `tried` names every upstream that was called, and what came of it.
     """
 
     __slots__ = (
@@ -187,6 +188,7 @@ class Exchange:
         "body",
         "calls",
         "case",
+        "done",
         "dropped",
         "inbound",
         "index",
@@ -219,6 +221,7 @@ class Exchange:
         self.state: dict[str, Any] = {}
         self.out: list[Any] = []
         self.sent = 0
+        self.done = False
         self._query: dict[str, Any] | None = None
         self._headers: dict[str, str] | None = None
         self._reply_headers: dict[str, str] | None = None
@@ -232,6 +235,10 @@ class Exchange:
     def warn(self, message: str) -> None:
         """Note something for the log."""
         self.warnings.append(message)
+
+    def drop(self, field: str) -> None:
+        """Note that a field of the client's body, told by its path, is not carried over."""
+        self.dropped.append(field)
 
     @property
     def query(self) -> dict[str, Any]:

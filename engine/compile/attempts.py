@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from engine.codegen import Atom, Compiled
+from engine.codegen import SHELL, Atom, Compiled
 from engine.compile.calls import CallCompiler, call_variables
 from engine.compile.context import MappingContext
 from engine.compile.rules import state_variable
@@ -252,7 +252,7 @@ def _reads_status(value: object) -> bool:
 
 
 def read_tree(paths: Iterable[Path]) -> ReadTree:
-    """The fields read, as a tree; what is read whole covers all below it."""
+    """The fields read, as a tree; what is read whole covers all below it, what is only asked for nothing."""
     tree: dict[str | int, ReadTree] = {}
     for path in sorted(paths, key=len):
         if not path:
@@ -260,6 +260,6 @@ def read_tree(paths: Iterable[Path]) -> ReadTree:
         branch: ReadTree = tree
         for step in path[:-1]:
             branch = branch if branch is True else branch.setdefault(step, {})  # type: ignore[union-attr]
-        if isinstance(branch, dict):
+        if isinstance(branch, dict) and path[-1] != SHELL:
             branch[path[-1]] = True
     return tree

@@ -53,8 +53,10 @@ class MappingContext:
         return Scope(_OTHER_BODY, {**self.environment.variables(), "request": _request({})})
 
     def template(self, node: Node | None, scope: Scope, label: str) -> Compiled | None:
-        """The node as a function, or None where there is no node."""
-        return None if node is None else self.templates.compile(node, scope, label)
+        """The node as a function, or None where there is no node. What stands under `when` is a condition."""
+        if node is None:
+            return None
+        return self.templates.compile(node, scope, label, is_condition=node.path[-1:] == ("when",))
 
     def status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
         """A status, or the function that computes it: one expression, as with text around it it is text."""

@@ -70,7 +70,7 @@ class _RulesWriter(TemplateWriter):
             self._fire(rule)
             return
         held = self.bind(rule.when)
-        self.writer.use(held)
+        self.writer.ask(held)
         with self.writer.block(f"if {truth(held)}"):
             self._fire(rule)
 

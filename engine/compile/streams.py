@@ -8,12 +8,13 @@ from typing import Final
 from engine.codegen import Atom, Compiled
 from engine.compile.context import MappingContext
 from engine.compile.rules import compile_rules
-from engine.expressions import Scope
+from engine.expressions import Scope, Variable, Withheld
 from engine.plan import CollectPlan, StreamPlan, TranslationPlan
 from engine.source import Node, Path
 from engine.spec import CollectSpec, RuleSpec, StreamSpec
 
 _EVERY: Final = 0.0
+_NOT_OVER: Final = Withheld("unknown-variable", "whether the closing word came is known in 'end' only")
 _TRANSLATING: Final = ("from", "state", "rules", "end", "error")
 _WRITING: Final = ("emit", "every")
 
@@ -51,8 +52,10 @@ def _translation(
     state = spec.state
     names = tuple(state.value) if state is not None else ()
 
-    def rules(found: tuple[RuleSpec, ...], payload: Atom, what: str) -> Compiled | None:
-        below = scope.with_payload(payload)
+    def rules(
+        found: tuple[RuleSpec, ...], payload: Atom, what: str, is_done: Variable = _NOT_OVER
+    ) -> Compiled | None:
+        below = scope.with_payload(payload).with_variables({"done": is_done})
         return compile_rules(context.templates, found, below, names, spec.node, f"{label}.{what}")
 
     return TranslationPlan(
@@ -60,7 +63,7 @@ def _translation(
         done=done.encode() if done else None,
         state=_state(context, names, state, scope, label),
         rules=rules(spec.rules, Atom("p"), "rules"),
-        end=rules(spec.end, Atom("p", "object"), "end"),
+        end=rules(spec.end, Atom("p", "object"), "end", Atom("x.done", "boolean")),
         error=rules(spec.error, Atom("p"), "error") if isinstance(spec, StreamSpec) else None,
     )
 

@@ -20,13 +20,22 @@ _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 
 
 def check_dropped(route: RoutePlan, reads: ReadTree, exchange: Exchange) -> None:
-    """Note which fields of the client's body are not among those that are carried over.
+    """Note which fields of the client's body are not carried over, as they are not among `reads`.
 
     Raises:
-        ExchangeError: `invalid_request`, where there are any and the route rejects them.
+        ExchangeError: as `refuse_dropped`.
     """
-    dropped = sorted(set(unread(exchange.body, reads)))
-    exchange.dropped = dropped
+    exchange.dropped += unread(exchange.body, reads)
+    refuse_dropped(route, exchange)
+
+
+def refuse_dropped(route: RoutePlan, exchange: Exchange) -> None:
+    """Look at what has been dropped so far, by `drop()` too where requests were built.
+
+    Raises:
+        ExchangeError: `invalid_request`, where there is anything and the route rejects it.
+    """
+    dropped = exchange.dropped = sorted(set(exchange.dropped))
     if dropped and route.rejects_dropped:
         message = f"these fields are not supported here: {', '.join(_named(dropped))}"
         raise ExchangeError("invalid_request", message, details={"unsupported": dropped[:_MAX_NAMED]})

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.errors import ExchangeError
 from engine.exchange.call import build_request, chosen_upstream, is_made
+from engine.exchange.dropped import refuse_dropped
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import failure_of_reply, shown_body
 from engine.exchange.reply import is_failure, read_reply
@@ -109,6 +110,7 @@ class _Making:
         self.exchange.index = number
         upstream = chosen_upstream(call.upstream, payload, self.exchange)
         request = build_request(self.route, call, upstream, self.exchange, payload)
+        refuse_dropped(self.route, self.exchange)
         streams = is_main and self.attempt.streams
         reply = yield from send(self.mapping, upstream, request, self.exchange, streams)
         self.exchange.upstream = upstream.name

@@ -44,6 +44,7 @@ class Translation:
         self._exchange = exchange
         self._decoder: Decoder = FRAMINGS[framing].decoder()
         self._has_event = False
+        exchange.done = False
         exchange.state = {name: _first(template, exchange) for name, template in plan.state}
         exchange.sent = 0
 
@@ -71,6 +72,7 @@ class Translation:
         return out
 
     def _take(self, batch: bytes | list[Any]) -> Iterator[tuple[Compiled | None, Any]]:
+        self._exchange.done = not isinstance(batch, bytes)
         values = self._values(self._decoded(batch)) if isinstance(batch, bytes) else batch
         for value in values:
             self._has_event = True
@@ -98,7 +100,7 @@ class Translation:
         """The events' data; the closing word ends the stream, whatever comes after it."""
         for event in events:
             if event.data == self._plan.done:
-                self.is_over = True
+                self.is_over = self._exchange.done = True
                 return
             if not self.is_over:
                 yield self._parsed(event)

@@ -178,9 +178,9 @@ def _called(
     call = chosen_call(attempt, exchange)
     if call is None:
         return None
-    check_dropped(route, call.reads, exchange)
     upstream = chosen_upstream(call.upstream, exchange.body, exchange)
     request = build_request(route, call, upstream, exchange, exchange.body)
+    check_dropped(route, call.reads, exchange)
     exchange.reply = yield from send(mapping, upstream, request, exchange, attempt.streams)
     return call
 

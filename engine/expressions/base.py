@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from engine.codegen import Atom, Writer
 from engine.errors import Findings
+from engine.expressions.conditions import truth
 from engine.expressions.parser import Tree
 from engine.expressions.scope import Scope
 from engine.source import Node, Span
@@ -46,6 +48,12 @@ class BaseEmitter(ABC):
         self.writer.use(atom)
         return atom
 
+    def asked(self, tree: Tree) -> Atom:
+        """The value of `tree`, used for its truth alone."""
+        atom = self.emit(tree)
+        self.writer.ask(atom)
+        return atom
+
     def under(self, payload: Atom, tree: Tree) -> Atom:
         """The value of `tree` with another payload."""
         outer, self.scope = self.scope, self.scope.with_payload(payload)
@@ -64,6 +72,19 @@ class BaseEmitter(ABC):
         """A name that holds the atom's value and can take another; its own, where nothing else has it."""
         is_fresh = tree["type"] in ("function_expression", "or_expression", "and_expression")
         return atom.source if is_fresh and not atom.is_constant else self.writer.let(atom.source).source
+
+    def unless(self, tree: Tree, other: Tree, header: str) -> Atom | None:
+        """The value of `tree`, which `other` ends the exchange in the place of where `header` holds of it.
+
+        So it is the value of `tree` wherever it goes on, and keeps its origin. None where `other` may give
+        a value; then nothing is written.
+        """
+        if other["type"] != "function_expression" or other["value"] != "fail":
+            return None
+        atom = self.emit(tree)
+        with self.writer.block(header.format(name=atom.source, truth=truth(atom))):
+            self.emit(other)
+        return replace(atom, source=self.writer.let(atom.source).source, is_constant=False)
 
     def error(self, code: str, message: str, tree: Tree, length: int = 1, hint: str | None = None) -> Atom:
         """Record a finding. The atom returned may be anything, so that no second finding comes of it."""

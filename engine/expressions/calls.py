@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from engine.codegen import Atom
+from engine.codegen import NULL, Atom
 from engine.errors import EvaluationError, ExchangeError, suggestion
 from engine.expressions.arguments import argument, check
 from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.conditions import PYTHON_TYPES, truth
 from engine.expressions.parser import Tree
 from engine.functions import FUNCTIONS, Function
+from engine.source import Path
 
 #: Groups of functions that do not always give the same.
 _CHANGING: Final = frozenset(("times", "ids", "effects"))
@@ -102,16 +103,22 @@ def _pick(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> At
 
 
 def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
-    result, condition = emitter.writer.fresh(), emitter.used(arguments[0])
+    result, condition = emitter.writer.fresh(), emitter.asked(arguments[0])
     with emitter.writer.block(f"if {truth(condition)}"):
-        emitter.writer.line(f"{result} = {emitter.used(arguments[1]).source}")
+        value = emitter.emit(arguments[1])
+        emitter.writer.line(f"{result} = {value.source}")
     with emitter.writer.block("else"):
-        other = emitter.used(arguments[2]).source if len(arguments) > 2 else "None"
-        emitter.writer.line(f"{result} = {other}")
+        other = emitter.used(arguments[2]) if len(arguments) > 2 else NULL
+        emitter.writer.line(f"{result} = {other.source}")
+    if other is NULL:
+        return Atom(result, origin=value.origin)
+    emitter.writer.use(value)
     return Atom(result)
 
 
 def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+    if len(arguments) == 2 and (checked := emitter.unless(*arguments, "if {name} is None")):
+        return checked
     result = emitter.own(emitter.used(arguments[0]), arguments[0])
     for tree in arguments[1:]:
         with emitter.writer.block(f"if {result} is None"):
@@ -119,10 +126,26 @@ def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
     return Atom(result)
 
 
+def _drop(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+    """Its field is not read by this; which one it is, is known at load."""
+    field = emitter.emit(arguments[0])
+    if not field.origin:
+        return emitter.error("wrong-argument", "drop() takes a field of the client's body", arguments[0])
+    with emitter.writer.block(f"if {field.source} is not None"):
+        emitter.writer.line(f"x.drop({_written(field.origin)!r})")
+    return NULL
+
+
+def _written(path: Path) -> str:
+    """A path in the client's body as people write it: `messages[].name`."""
+    return "".join("[]" if step == "*" else f".{step}" for step in path).removeprefix(".")
+
+
 _LAZY: Final[Mapping[str, Callable[[BaseEmitter, list[Tree]], Atom]]] = {
     "if": _if,
     "not_null": _not_null,
     "default": _not_null,
+    "drop": _drop,
 }
 
 FORMS: Final[Mapping[str, Form]] = {

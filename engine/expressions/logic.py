@@ -48,17 +48,17 @@ def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str) -> A
 
 
 def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
-    return _either(emitter, tree, "if not ({})")
+    checked = emitter.unless(*tree["children"], "if not ({truth})")
+    return checked or _either(emitter, tree, "if not ({})", emitter.used(tree["children"][0]))
 
 
 def _and_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
-    return _either(emitter, tree, "if {}")
+    return _either(emitter, tree, "if {}", emitter.asked(tree["children"][0]))
 
 
-def _either(emitter: BaseEmitter, tree: Tree, header: str) -> Atom:
-    """The left value; the right one, where `header` holds of the left one's truth."""
+def _either(emitter: BaseEmitter, tree: Tree, header: str, first: Atom) -> Atom:
+    """The left value, `first`; the right one, where `header` holds of the left one's truth."""
     left, right = tree["children"]
-    first = emitter.used(left)
     result = emitter.own(first, left)
     with emitter.writer.block(header.format(truth(first))):
         second = emitter.used(right)
@@ -67,7 +67,7 @@ def _either(emitter: BaseEmitter, tree: Tree, header: str) -> Atom:
 
 
 def _not_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
-    value = emitter.used(tree["children"][0])
+    value = emitter.asked(tree["children"][0])
     return emitter.writer.let(f"not ({truth(value)})", "boolean")
 
 

@@ -50,7 +50,7 @@ def _project(emitter: BaseEmitter, base: Atom, kind: str, right: Tree, condition
 
 def _skip_unless(emitter: BaseEmitter, item: Atom, condition: Tree) -> None:
     held = emitter.under(item, condition)
-    emitter.writer.use(held)
+    emitter.writer.ask(held)
     emitter.writer.line(f"if not ({truth(held)}): continue")
 
 

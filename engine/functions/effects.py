@@ -1,4 +1,4 @@
-"""Functions that do more than give a value: a warning in the log, an error for the client.
+"""Functions that do more than give a value: a warning in the log, an error for the client, a field given up.
 
 Contract: what is told is the author's message; the exchange is known only as `Context`.
 This module must not know logs or HTTP.
@@ -24,6 +24,22 @@ def warn(context: Context, value: Any, message: str) -> Any:
     """
     context.warn(message)
     return value
+
+
+@function("drop(field: any) -> null", lazy=True, context=True)
+def drop(context: Context, field: Any) -> None:
+    """Null; and where the field came, it is named among those that are not carried over.
+
+    It takes a field of the client's body, by its path, and stands where the call is made: for a field that
+    the mapping reads all the same, as it can carry over some of its values only, or needs it for another one.
+    A null counts as absent.
+
+    Examples:
+        drop(keep_alive) => null
+        if(tool_choice == 'required', drop(tool_choice)) => null
+    """
+    if field is not None:
+        context.drop("field")
 
 
 @function("fail(kind: kind, message: string) -> any")

@@ -38,6 +38,9 @@ class Context(Protocol):
     def warn(self, message: str) -> None:
         """Write a warning to the log of this exchange."""
 
+    def drop(self, field: str) -> None:
+        """Note that a field of the client's body is not carried over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:

@@ -20,6 +20,7 @@ _BRANCHES: Final = {
     "then": "the branch where this $if is true",
     "else": "the branch where this $if is false",
     "default": "the default of this $switch",
+    "rule": "this rule of a stream",
 }
 
 

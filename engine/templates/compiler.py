@@ -23,11 +23,15 @@ from engine.values import ABSENT
 class TemplateCompiler(TemplateSet):
     """Compiles the templates of one mapping."""
 
-    def compile(self, node: Node, scope: Scope, label: str) -> Compiled:
-        """One template → one function. What is wrong becomes findings, and the function gives nothing."""
+    def compile(self, node: Node, scope: Scope, label: str, is_condition: bool = False) -> Compiled:
+        """One template → one function. What is wrong becomes findings, and the function gives nothing.
+
+        Of a condition only the truth is used.
+        """
 
         def write(writer: Writer) -> None:
-            TemplateWriter(self, writer, scope).emit(node, lambda atom: _return(writer, atom))
+            seen = writer.ask if is_condition else writer.use
+            TemplateWriter(self, writer, scope).emit(node, lambda atom: _return(writer, atom, seen))
             writer.line("return ABSENT")
 
         return self.write(node, label, write)
@@ -45,6 +49,6 @@ class TemplateCompiler(TemplateSet):
             return Compiled(lambda p, x: ABSENT, "", frozenset())
 
 
-def _return(writer: Writer, atom: Atom) -> None:
-    writer.use(atom)
+def _return(writer: Writer, atom: Atom, seen: Callable[[Atom], None]) -> None:
+    seen(atom)
     writer.line(f"return {atom.source}")

@@ -101,7 +101,7 @@ def _choice(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 def _if(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     condition = template.bind(node["$if"])
-    template.writer.use(condition)
+    template.writer.ask(condition)
     with template.writer.block(f"if {truth(condition)}"):
         template.hit(node["$if"], "then")
         if "$then" in node.value:

@@ -35,11 +35,14 @@ class Exchange:
     def warn(self, message: str) -> None:
         assert message
 
+    def drop(self, field: str) -> None:
+        assert field
+
 
 def compiled(expression: str) -> tuple[Compiled, Findings]:
     template, findings = f"${{ {expression} }}", Findings()
     document = Document(SourceFile("example.yaml", template), template)
-    function = TemplateCompiler(findings).compile(document.root, Scope(Atom("p"), {}), expression)
+    function = TemplateCompiler(findings).compile(document.root, Scope(Atom("p", origin=()), {}), expression)
     return function, findings
 
 

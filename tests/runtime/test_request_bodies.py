@@ -36,6 +36,16 @@ routes:
     dropped: reject
     call: { upstream: up, path: /echo, body: { model: "${ model }" } }
     respond: { body: "${ from_json(body) }" }
+  POST /given-up:
+    call:
+      upstream: up
+      path: /echo
+      body: { model: "${ model }", mode: "${ if(mode == 'b', drop(mode), mode) }", $spread: "${ drop(z) }" }
+    respond: { body: "${ from_json(body) }" }
+  POST /given-up/strict:
+    dropped: reject
+    call: { upstream: up, path: /echo, body: { mode: "${ if(mode == 'b', drop(mode), mode) }" } }
+    respond: { body: "${ from_json(body) }" }
   POST /blind: { call: GET up /json, respond: { body: fixed } }
   POST /local: { respond: { body: { n: "${ n }" } } }
   POST /deaf: { respond: { body: deaf } }
@@ -267,6 +277,16 @@ def test_a_route_that_rejects_them(server: Server) -> None:
     assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["logit_bias", "n"]})
     assert "logit_bias, n" in reply.json["message"]
     assert server.post("/strict", {"model": "m", "n": None}).status == 200
+
+
+def test_fields_that_a_mapping_gives_up_are_named_too(server: Server) -> None:
+    reply = server.post("/given-up", {"model": "m", "mode": "b", "z": 1, "a": 1})
+    assert (reply.json, reply.header("x-dragoman-dropped")) == ({"model": "m"}, "a, mode, z")
+    reply = server.post("/given-up", {"model": "m", "mode": "a"})
+    assert (reply.json, reply.header("x-dragoman-dropped")) == ({"model": "m", "mode": "a"}, None)
+    reply = server.post("/given-up/strict", {"mode": "b"})
+    assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["mode"]})
+    assert server.post("/given-up/strict", {"mode": "a"}).json == {"mode": "a"}
 
 
 def test_a_route_without_a_call_drops_nothing(server: Server) -> None:
