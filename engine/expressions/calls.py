@@ -117,8 +117,10 @@ def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
 
 
 def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
-    if len(arguments) == 2 and (checked := emitter.unless(*arguments, "if {name} is None")):
-        return checked
+    if len(arguments) == 2:
+        checked = emitter.unless(arguments[0], arguments[1], "if {name} is None")
+        if checked is not None:
+            return checked
     result = emitter.own(emitter.used(arguments[0]), arguments[0])
     for tree in arguments[1:]:
         with emitter.writer.block(f"if {result} is None"):

@@ -48,8 +48,9 @@ def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str) -> A
 
 
 def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
-    checked = emitter.unless(*tree["children"], "if not ({truth})")
-    return checked or _either(emitter, tree, "if not ({})", emitter.used(tree["children"][0]))
+    left, right = tree["children"]
+    checked = emitter.unless(left, right, "if not ({truth})")
+    return checked or _either(emitter, tree, "if not ({})", emitter.used(left))
 
 
 def _and_expression(emitter: BaseEmitter, tree: Tree) -> Atom:

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import Findings, PlanSet, compile_set, load, source_files
 from engine.errors import ExchangeError
-from engine.exchange import EventWriter, ReadBatch, ReadBody, ReadContent, SendCall, answer
+from engine.exchange import Answered, EventWriter, ReadBatch, ReadBody, ReadContent, SendCall, answer
 from engine.messages import JSON, Content, Inbound, UpstreamReply
 
 
@@ -21,6 +21,7 @@ class Told:
     body: bytes
     request: Any
     failed: bool
+    answered: Answered
 
 
 def shipped(name: str, environ: Mapping[str, str] | None = None) -> PlanSet:
@@ -69,7 +70,7 @@ def tell(
     outbound, stream = answered.outbound, answered.outbound.stream
     sent = request.content.value if request is not None and not request.content.is_empty else None
     if stream is None:
-        return Told(outbound.status, outbound.content.data, sent, answered.error is not None)
+        return Told(outbound.status, outbound.content.data, sent, answered.error is not None, answered)
     writer = EventWriter(stream.plan, answered.exchange)
     out = [writer.write(stream.first)]
     while not stream.is_over:
@@ -80,4 +81,4 @@ def tell(
             out.append(writer.write(stream.feed(batch)))
     if stream.error is None:
         out.append(writer.close())
-    return Told(outbound.status, b"".join(out), sent, stream.error is not None)
+    return Told(outbound.status, b"".join(out), sent, stream.error is not None, answered)

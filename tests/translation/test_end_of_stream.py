@@ -24,7 +24,11 @@ routes:
   POST /plain:
     call: { upstream: up, path: /x, body: {} }
     respond:
-      stream: { from: ndjson, to: ndjson, rules: [{ emit: "${ @ }" }], end: [{ emit: { done: "${ $done }" } }] }
+      stream:
+        from: ndjson
+        to: ndjson
+        rules: [{ emit: "${ @ }" }]
+        end: [{ emit: { done: "${ $done }" } }]
   POST /collected:
     call: { upstream: up, path: /x, body: {} }
     respond:
