@@ -349,11 +349,10 @@ CUT = f"data: {json.dumps(chunk(content='Hel'))}\n\n"
     "broken",
     [
         sse([chunk(content="Hel")], done=False),
-        sse([chunk(content="Hel")]),
         cut_off("text/event-stream", CUT),
         cut_off("text/event-stream", CUT + 'data: {"choices": [{"de'),
     ],
-    ids=["ends", "ends-with-done", "breaks", "breaks-in-event"],
+    ids=["ends", "breaks", "breaks-in-event"],
 )
 @pytest.mark.parametrize("what", ["chat", "generate"])
 def test_ollama_never_sees_half_an_answer_finished(
@@ -370,6 +369,19 @@ def test_ollama_never_sees_half_an_answer_finished(
         got.extend(parts)
     assert len(got) == 1
     assert not got[0].done
+
+
+@pytest.mark.parametrize("what", ["chat", "generate"])
+def test_ollama_sees_the_end_that_the_closing_word_tells(
+    olla: ollama.Client, upstream: Upstream, what: str
+) -> None:
+    upstream.on(CHAT, sse([chunk(content="Hello")]))
+    parts: list[Any] = list(
+        olla.chat("qwen3", ASKED, stream=True)
+        if what == "chat"
+        else olla.generate("qwen3", "Hello", stream=True)
+    )
+    assert [(part.done, part.done_reason) for part in parts] == [(False, None), (True, "stop")]
 
 
 # --- openai → Ollama's API: chat -------------------------------------------------------------------------

@@ -722,6 +722,10 @@ BRANCHES = """
       POST /four:
         call: { upstream: x, path: /, body: "${ @ }" }
         respond: { body: "${ @ }" }
+      POST /five:
+        call: { upstream: x, path: /, body: "${ @ }" }
+        respond:
+          stream: { to: ndjson, rules: [{ emit: "${ @ }" }, { when: "${ a }", stop: true }] }
 """
 SHARED = """
     dragoman: 1
@@ -743,6 +747,9 @@ COVERING = """
         request: { path: /four, body: 1 }
         upstream: { fail: connect }
         expect: { status: 502 }
+      - name: five
+        request: { path: /five, body: 1 }
+        upstream: { reply: { body: {} } }
 """
 
 
@@ -753,7 +760,7 @@ def unreached(result: SuiteRun) -> list[str]:
 def test_what_no_case_has_reached_is_told(tmp_path: Path) -> None:
     (tmp_path / "shared.yaml").write_text(dedent(SHARED))
     result = run(tmp_path, COVERING, BRANCHES)
-    assert (result.passed, result.failed) == (4, 0)
+    assert (result.passed, result.failed) == (5, 0)
     assert unreached(result) == [
         "shared.yaml:4:13 the branch where this $if is false",
         "shop.yaml:7:13 the branch where this $if is true",
@@ -763,6 +770,7 @@ def test_what_no_case_has_reached_is_told(tmp_path: Path) -> None:
         "shop.yaml:19:13 the default of this $switch",
         "shop.yaml:23:3 the route GET /three",
         "shop.yaml:27:5 the answer of POST /four",
+        "shop.yaml:31:57 this rule of a stream",
     ]
 
 
