@@ -46,6 +46,12 @@ routes:
     dropped: reject
     call: { upstream: up, path: /echo, body: { mode: "${ if(mode == 'b', drop(mode), mode) }" } }
     respond: { body: "${ from_json(body) }" }
+  POST /given-up/twice: &twice
+    calls:
+      one: { upstream: up, path: /echo, body: { a: "${ a }", lost: "${ drop(z) }" } }
+      two: { upstream: up, path: /echo, body: { b: "${ b }", lost: "${ [drop(z), drop(y)] | length(@) }" } }
+    respond: { body: "${ from_json(body) }" }
+  POST /given-up/twice/strict: { <<: *twice, dropped: reject }
   POST /blind: { call: GET up /json, respond: { body: fixed } }
   POST /local: { respond: { body: { n: "${ n }" } } }
   POST /deaf: { respond: { body: deaf } }
@@ -287,6 +293,15 @@ def test_fields_that_a_mapping_gives_up_are_named_too(server: Server) -> None:
     reply = server.post("/given-up/strict", {"mode": "b"})
     assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["mode"]})
     assert server.post("/given-up/strict", {"mode": "a"}).json == {"mode": "a"}
+
+
+def test_fields_that_several_calls_give_up(server: Server) -> None:
+    reply = server.post("/given-up/twice", {"a": 1, "b": 1, "c": 1, "y": 1, "z": 1})
+    assert (reply.status, reply.header("x-dragoman-dropped")) == (200, "c, y, z")
+    assert server.post("/given-up/twice", {"a": 1, "b": 1}).header("x-dragoman-dropped") is None
+    reply = server.post("/given-up/twice/strict", {"a": 1, "z": 1})
+    assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["z"]})
+    assert server.post("/given-up/twice/strict", {"a": 1}).status == 200
 
 
 def test_a_route_without_a_call_drops_nothing(server: Server) -> None:
