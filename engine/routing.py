@@ -103,6 +103,8 @@ class RouteTree(Generic[Owner, Route]):
 
     def __init__(self) -> None:
         self._root: _Branch[Owner, Route] = _Branch()
+        #: The leaves of paths without parameters, which nothing comes before: they need no search.
+        self._plain: dict[str, dict[str, Leaf[Owner, Route]]] = {}
 
     def add(self, owner: Owner, route: Route, method: str, pattern: str) -> Leaf[Owner, Route] | None:
         """Put a route into the tree; returns the leaf it cannot be told from, where there is one."""
@@ -113,6 +115,8 @@ class RouteTree(Generic[Owner, Route]):
             branch.owner = branch.owner or owner
             if kind != "literal":
                 names.append(text)
+        if not names:
+            self._plain[unquote(pattern)] = branch.leaves
         other = branch.leaves.get(method)
         if other is None:
             branch.leaves[method] = Leaf(owner, route, tuple(names))
@@ -123,6 +127,9 @@ class RouteTree(Generic[Owner, Route]):
 
         With a method, the most specific route that has it; where none has, the match tells which there are.
         """
+        plain = self._plain.get(path) if "%" not in path else None
+        if plain is not None and method is not None and (leaf := _chosen(plain, method)) is not None:
+            return Match(leaf.owner, plain, ())
         parts = path.removeprefix("/").split("/")
         search: _Search[Owner, Route] = _Search(parts, method, self._root.owner)
         branch = search.walk(self._root, 0)
