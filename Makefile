@@ -7,7 +7,7 @@ VENV ?= .venv
 PORT ?= 8080
 BIN = $(VENV)/bin
 
-.PHONY: serve test lint format types check bench install clean
+.PHONY: serve test lint format types check bench bench-quick bench-document install clean
 
 serve: $(VENV)/.serve
 	OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
@@ -32,7 +32,17 @@ types: $(VENV)/.dev
 check: lint types test
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/transform.py --check
+	$(BIN)/python -m benchmarks.transform --check
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.transform --check --rounds 20
+	$(BIN)/python -m benchmarks --quick
+
+# The figures of docs/benchmarks.md, with its table and its picture.
+bench-document: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --install --json docs/benchmarks.json
+	$(BIN)/python -m benchmarks.document docs/benchmarks.json
 
 install: $(VENV)/.serve
 

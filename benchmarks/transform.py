@@ -6,7 +6,7 @@ over. `--check` fails where a compiled template takes more than 1.5 times what t
 
 All three convert times by the same function, which remembers the texts it has seen.
 
-    python benchmarks/transform.py [--check] [--rounds N]
+    python -m benchmarks.transform [--check] [--rounds N]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import jmespath
 import orjson
 from jmespath import functions
 
+from benchmarks.payloads import A_CHUNK, models
 from engine import loader
 from engine.codegen import Atom, Compiled
 from engine.errors import Findings
@@ -98,31 +99,6 @@ def models_by_hand(body: Any, context: Any) -> Any:
     return {"object": "list", "data": data}
 
 
-def models(count: int) -> dict[str, Any]:
-    """What `GET /api/tags` of Ollama answers, its times as servers write them."""
-    zones = ["Z", "+02:00", "-07:00", "+05:30"]
-    return {
-        "models": [
-            {
-                "name": f"model-{i}:latest",
-                "model": f"model-{i}:latest",
-                "modified_at": f"2025-{i % 12 + 1:02}-{i % 28 + 1:02}T10:{i % 60:02}:30.{i:09}{zones[i % 4]}",
-                "size": 4_661_224_676 + i,
-                "digest": f"{i:064x}",
-                "details": {
-                    "parent_model": "",
-                    "format": "gguf",
-                    "family": "llama",
-                    "families": ["llama"],
-                    "parameter_size": "8.0B",
-                    "quantization_level": "Q4_0",
-                },
-            }
-            for i in range(count)
-        ]
-    }
-
-
 # --- A chunk of OpenAI's chat stream → a line of Ollama's ------------------------------------------------
 
 CHUNK = """
@@ -180,16 +156,6 @@ def from_json(text: str) -> Any:
         return orjson.loads(text)
     except ValueError:
         return {}
-
-
-A_CHUNK = {
-    "id": "chatcmpl-8f1b3c2e",
-    "object": "chat.completion.chunk",
-    "created": 1_704_190_830,
-    "model": "gpt-4o-mini",
-    "system_fingerprint": "fp_44709d6fcb",
-    "choices": [{"index": 0, "delta": {"content": " world"}, "logprobs": None, "finish_reason": None}],
-}
 
 
 # --- The three ways --------------------------------------------------------------------------------------

@@ -1,0 +1,83 @@
+"""The command of the benchmark of the request path.
+
+python -m benchmarks [--quick] [--only NAME]... [--measure NAME]... [--json FILE] [--install]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmarks import report
+from benchmarks.contenders import CONTENDERS, litellm
+from benchmarks.measures import MEASURES
+from benchmarks.path import QUICK, Extent, run
+
+_VERSIONS = ("uvicorn", "uvloop", "starlette", "httpx", "httptools", "orjson")
+
+T = TypeVar("T")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the request path.")
+    names = [each.name for each in CONTENDERS]
+    measures = [each.name for each in MEASURES]
+    parser.add_argument("--quick", action="store_true", help="a short run, less exact")
+    parser.add_argument("--only", action="append", choices=names, help="this contender; several times")
+    parser.add_argument("--measure", action="append", choices=measures, help="this measure; several times")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, help="of one slice")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures to FILE")
+    parser.add_argument("--install", action="store_true", help="install LiteLLM in the user's cache first")
+    return parser.parse_args()
+
+
+def _extent(arguments: argparse.Namespace) -> Extent:
+    given = {name: getattr(arguments, name) for name in ("rounds", "seconds")}
+    extent = QUICK if arguments.quick else Extent()
+    return dataclasses.replace(extent, **{name: value for name, value in given.items() if value})
+
+
+def _chosen(table: Iterable[T], names: Sequence[str] | None) -> list[T]:
+    return [each for each in table if names is None or each.name in names]  # type: ignore[attr-defined]
+
+
+def _about(extent: Extent) -> dict[str, Any]:
+    """What the figures were taken of."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    cores = len(os.sched_getaffinity(0))
+    return {"cores": cores, "versions": found, "extent": dataclasses.asdict(extent)}
+
+
+def main() -> int:
+    if not sys.platform.startswith("linux"):
+        print("the benchmark of the request path needs Linux", file=sys.stderr)
+        return 2
+    arguments = _arguments()
+    if arguments.install:
+        litellm.install()
+    extent = _extent(arguments)
+    about = _about(extent)
+    figures = run(extent, _chosen(CONTENDERS, arguments.only), _chosen(MEASURES, arguments.measure))
+    figures.about = about
+    print(report.text(figures))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures.as_json(), indent=1, ensure_ascii=False) + "\n")
+    return 1 if figures.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Two translators written by hand: how they are started. Their code is in files of their own."""
+
+from __future__ import annotations
+
+from benchmarks import asks
+from benchmarks.contenders.base import Contender, Place, module
+from benchmarks.servers import Command
+
+#: A mapping that opens the upstream; the route is never asked.
+_ONE_ROUTE = "routes: { GET /: { call: GET up /, respond: { body: {} } } }\n"
+
+
+def _starlette(place: Place) -> Command:
+    return module("benchmarks.contenders.starlette_httpx", str(place.port), place.upstream)
+
+
+def _by_hand(place: Place) -> Command:
+    mapping = place.directory / "by-hand.yaml"
+    mapping.write_text(f"dragoman: 1\nupstreams: {{ up: {{ url: '{place.upstream}' }} }}\n{_ONE_ROUTE}")
+    return module("benchmarks.contenders.by_hand", str(place.port), str(mapping))
+
+
+def _no_httpx() -> str | None:
+    try:
+        import httpx  # noqa: F401
+    except ImportError:
+        return "httpx is not installed"
+    return None
+
+
+BY_HAND = Contender(
+    "by-hand",
+    "the same translation as plain code, on this project's upstream client",
+    asks.models("/v1/models") | asks.ollama_chats(),
+    _by_hand,
+)
+
+STARLETTE = Contender(
+    "starlette",
+    "the same translation as plain code, on Starlette and one httpx client",
+    asks.models("/v1/models") | asks.ollama_chats(),
+    _starlette,
+    _no_httpx,
+)

@@ -1,0 +1,75 @@
+"""What is measured, as a table: each measure is taken of one contender in one slice.
+
+Two kinds: those with a `take` are taken of servers that are up, in turn, round after round; the others need a
+server of their own, or come from others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks import load
+from benchmarks.asks import Asks
+from benchmarks.load import Expected
+from benchmarks.servers import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One server for a while: what it can be asked, what right answers are like, and how long in seconds."""
+
+    server: Server
+    asks: Asks
+    expected: dict[str, Expected]
+    seconds: float
+
+
+def _answers(ask: str) -> Callable[[Slice], float]:
+    return lambda s: load.rates(s.server.port, s.asks[ask], s.expected[ask], s.seconds)[0]
+
+
+def _events(ask: str) -> Callable[[Slice], float]:
+    return lambda s: load.rates(s.server.port, s.asks[ask], s.expected[ask], s.seconds)[1]
+
+
+def _first_event(s: Slice) -> float:
+    return load.first_event(s.server.port, s.asks["first"], s.expected["first"], s.seconds) * 1e3
+
+
+def _paced(s: Slice) -> float:
+    return load.paced(s.server.port, s.asks["paced"], s.seconds) * 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One thing that is measured.
+
+    Attributes:
+        ask: what a contender must know to be asked, for it to take part.
+        take: the figure of one slice; None where the figure is taken otherwise.
+        length: a slice of it is so many times as long as others.
+    """
+
+    name: str
+    title: str
+    unit: str
+    ask: str
+    take: Callable[[Slice], float] | None = None
+    more_is_better: bool = True
+    length: float = 1.0
+
+
+MEASURES = (
+    Measure("models", "list of 10 models, remapped", "requests/s", "models", _answers("models")),
+    Measure("chat", "chat, whole answer", "requests/s", "chat", _answers("chat")),
+    Measure("chunks", "stream as fast as it comes", "chunks/s", "burst", _events("burst")),
+    Measure("first", "time to the first event", "ms", "first", _first_event, False, 0.5),
+    Measure("latency", "a chunk's way, 100 paced streams", "ms", "paced", _paced, False, 1.5),
+    Measure("added", "of which added to the direct way", "ms", "paced", None, False),
+    Measure("start", "start to first answer", "s", "models", None, False),
+    Measure("idle", "memory when idle", "MB", "models", None, False),
+    Measure("loaded", "memory after load", "MB", "models", None, False),
+    Measure("held", "memory of a silent stream", "kB", "idle", None, False),
+    Measure("routes", "1,000 routes against 10: time", "×", "routes", None, False),
+)

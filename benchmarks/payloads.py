@@ -1,0 +1,128 @@
+"""What upstreams answer and clients ask in the benchmarks.
+
+Contract: plain values, made anew on each call. Must not know servers, nor anything of the engine.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+#: Content chunks of a stream that comes as fast as it goes, and of one that is short.
+BURST_CHUNKS = 200
+SHORT_CHUNKS = 3
+#: Seconds between two chunks of a paced stream.
+PACE_SECONDS = 0.01
+
+CREATED = 1_704_190_830
+ANSWER = "The quick brown fox jumps over the lazy dog. " * 14
+MESSAGES = [
+    {"role": "system", "content": "You are a helpful assistant."},
+    {"role": "user", "content": "Why is the sky blue? Answer in one paragraph."},
+]
+
+A_CHUNK = {
+    "id": "chatcmpl-8f1b3c2e",
+    "object": "chat.completion.chunk",
+    "created": CREATED,
+    "model": "gpt-4o-mini",
+    "system_fingerprint": "fp_44709d6fcb",
+    "choices": [{"index": 0, "delta": {"content": " world"}, "logprobs": None, "finish_reason": None}],
+}
+
+
+def models(count: int) -> dict[str, Any]:
+    """What `GET /api/tags` of Ollama answers, its times as servers write them."""
+    zones = ["Z", "+02:00", "-07:00", "+05:30"]
+    return {
+        "models": [
+            {
+                "name": f"model-{i}:latest",
+                "model": f"model-{i}:latest",
+                "modified_at": f"2025-{i % 12 + 1:02}-{i % 28 + 1:02}T10:{i % 60:02}:30.{i:09}{zones[i % 4]}",
+                "size": 4_661_224_676 + i,
+                "digest": f"{i:064x}",
+                "details": {
+                    "parent_model": "",
+                    "format": "gguf",
+                    "family": "llama",
+                    "families": ["llama"],
+                    "parameter_size": "8.0B",
+                    "quantization_level": "Q4_0",
+                },
+            }
+            for i in range(count)
+        ]
+    }
+
+
+def listed(count: int) -> list[tuple[str, int]]:
+    """Id and time of each model, as a client of OpenAI's API must be told them."""
+    return [
+        (model["name"], int(datetime.fromisoformat(model["modified_at"]).timestamp()))
+        for model in models(count)["models"]
+    ]
+
+
+def words(count: int) -> list[str]:
+    """The contents of a stream."""
+    return [f" word{i}" for i in range(count)]
+
+
+def usage(count: int) -> dict[str, int]:
+    return {"prompt_tokens": 21, "completion_tokens": count, "total_tokens": 21 + count}
+
+
+# --- OpenAI's dialect -------------------------------------------------------------------------------------
+
+
+def openai_answer() -> dict[str, Any]:
+    message = {"role": "assistant", "content": ANSWER, "refusal": None}
+    return {
+        "id": "chatcmpl-8f1b3c2e",
+        "object": "chat.completion",
+        "created": CREATED,
+        "model": "gpt-4o-mini",
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+        "usage": usage(140),
+        "system_fingerprint": "fp_44709d6fcb",
+    }
+
+
+def openai_chunk(content: str, finish: str | None = None) -> dict[str, Any]:
+    delta = {} if finish else {"content": content}
+    return A_CHUNK | {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
+
+
+def openai_chunks(count: int) -> list[dict[str, Any]]:
+    """A whole stream, but for its closing `[DONE]`."""
+    closing = [openai_chunk("", "stop"), A_CHUNK | {"choices": [], "usage": usage(count)}]
+    return [openai_chunk(word) for word in words(count)] + closing
+
+
+def openai_request(model: str, stream: bool) -> dict[str, Any]:
+    return {"model": model, "messages": MESSAGES, "temperature": 0.7, "stream": stream}
+
+
+# --- Ollama's dialect -------------------------------------------------------------------------------------
+
+
+def ollama_line(content: str, **more: Any) -> dict[str, Any]:
+    message = {"role": "assistant", "content": content}
+    line = {"model": "llama3", "created_at": "2024-01-02T10:20:30.123456Z", "message": message, "done": False}
+    return line | more
+
+
+def ollama_last(content: str, count: int) -> dict[str, Any]:
+    times = {"total_duration": 4_883_583_458, "load_duration": 1_334_875, "prompt_eval_duration": 342_546_000}
+    counts = {"prompt_eval_count": 21, "eval_count": count, "eval_duration": 4_535_599_000}
+    return ollama_line(content, done=True, done_reason="stop", **times, **counts)
+
+
+def ollama_lines(count: int) -> list[dict[str, Any]]:
+    """A whole stream."""
+    return [*map(ollama_line, words(count)), ollama_last("", count)]
+
+
+def ollama_request(model: str, stream: bool) -> dict[str, Any]:
+    return {"model": model, "messages": MESSAGES, "options": {"temperature": 0.7}, "stream": stream}
