@@ -1,4 +1,4 @@
-"""No proxy: a second upstream process, on the servers' core. It is the most that the load generator can see."""
+"""No proxy: a second upstream process, on the core of the servers. No contender can be faster."""
 
 from __future__ import annotations
 

@@ -75,5 +75,5 @@ LITELLM = Contender(
     _asks(),
     _command,
     _missing,
-    patience=4.0,
+    patience=8.0,
 )

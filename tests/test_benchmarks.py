@@ -1,0 +1,103 @@
+"""The benchmark of the request path runs, finds figures, and tells what is wrong.
+
+No figure is judged here: what is fast is asked of the benchmark itself.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import document, plot, report
+from benchmarks.asks import models_listed
+from benchmarks.figures import GOALS, Figures
+from benchmarks.load import Expected
+
+ROOT = Path(__file__).parent.parent
+MEASURED = ("models", "chat", "chunks", "first", "latency", "idle", "start", "loaded")
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it needs Linux")
+
+
+def test_a_quick_run_finds_figures(tmp_path: Path) -> None:
+    pytest.importorskip("httpx")
+    file = tmp_path / "figures.json"
+    chosen = [word for name in MEASURED for word in ("--measure", name)]
+    arguments = ["--quick", "--rounds", "1", "--seconds", "0.05", "--only", "dragoman", "--only", "starlette"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments, *chosen, "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = Figures(**json.loads(file.read_text()))
+    assert figures.contenders == ["dragoman", "starlette"]
+    assert set(figures.values) == set(MEASURED)
+    for measure, by_contender in figures.values.items():
+        assert all(value > 0 for rounds in by_contender.values() for value in rounds), measure
+    assert "list of 10 models" in done.stdout
+
+
+def sample() -> Figures:
+    figures = Figures(about={"extent": {"rounds": 2, "seconds": 1.0}, "versions": {"python": "3.11"}})
+    for measure, contender, rounds in (
+        ("models", "dragoman", (900.0, 800.0)),
+        ("models", "nginx", (1000.0, 1600.0)),
+        ("idle", "dragoman", (70.0,)),
+    ):
+        for value in rounds:
+            figures.add(measure, contender, value)
+    return figures
+
+
+def test_ratios_are_those_of_each_round() -> None:
+    assert sample().ratio("models", "dragoman", "nginx") == pytest.approx((0.9 + 0.5) / 2)
+    assert sample().ratio("models", "dragoman", "litellm") is None
+
+
+def test_goals_are_told_as_met_or_not() -> None:
+    lines = report.text(sample()).splitlines()
+    told = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if "at " in line}
+    assert told["models: times nginx with njs"] == "no"
+    assert told["memory when idle, MB"] == "no"
+    assert told["chat: times LiteLLM"] == "not measured"
+    assert len(told) == len(GOALS)
+
+
+def test_a_wrong_answer_is_seen() -> None:
+    expected = Expected(1000, 3)
+    assert expected.holds(200, 1050, 3)
+    assert not expected.holds(502, 1000, 3)
+    assert not expected.holds(200, 1000, 2)
+    assert not expected.holds(200, 800, 3)
+    with pytest.raises(AssertionError):
+        models_listed(b'{"object": "list", "data": []}')
+
+
+def test_what_breaks_is_told() -> None:
+    figures = sample()
+    figures.broken.append("nginx: status 502")
+    assert "- broken: nginx: status 502" in report.text(figures)
+
+
+def test_the_page_takes_the_figures_of_a_later_run() -> None:
+    page = document.PAGE.read_text()
+    once = document.renewed(page, sample())
+    assert "900" not in page.partition(document.BEGIN)[0]
+    assert "850 " in once
+    assert document.renewed(once, sample()) == once
+    assert once.startswith(page.partition(document.BEGIN)[0])
+    assert once.endswith(page.partition(document.END)[2])
+
+
+def test_the_page_and_its_picture_are_of_the_figures_beside_them() -> None:
+    figures = Figures(**json.loads(document.PAGE.with_suffix(".json").read_text()))
+    assert document.renewed(document.PAGE.read_text(), figures) == document.PAGE.read_text()
+    assert plot.svg(figures) == document.PAGE.with_suffix(".svg").read_text()
