@@ -66,7 +66,7 @@ MEASURES = (
     Measure("chunks", "stream as fast as it comes", "chunks/s", "burst", _events("burst")),
     Measure("first", "time to the first event", "ms", "first", _first_event, False, 0.5),
     Measure("latency", "a chunk's way, 100 paced streams", "ms", "paced", _paced, False, 1.5),
-    Measure("added", "of which added to the direct way", "ms", "paced", None, False),
+    Measure("added", "what is added to a chunk's way", "ms", "paced", None, False),
     Measure("start", "start to first answer", "s", "models", None, False),
     Measure("idle", "memory when idle", "MB", "models", None, False),
     Measure("loaded", "memory after load", "MB", "models", None, False),
