@@ -26,7 +26,7 @@ CONNECTIONS = 64
 PACED_STREAMS = 100
 IDLE_STREAMS = 2000
 
-_SETTLE_SECONDS = 3.0
+_SETTLE_SECONDS = 0.5
 _WARM_UP_SECONDS = 0.3
 _SLOWEST_SECONDS = 30.0
 _AT_ONCE = 50
@@ -83,7 +83,8 @@ class Asking(asyncio.Protocol):
     """A connection that asks one thing over and over, until `until` (of `time.perf_counter`).
 
     `answers` and `lines` count what came; `firsts` holds the seconds to each first byte of a body, `delays`
-    those between the sending of a chunk and its coming.
+    those between the sending of a chunk and its coming. `first` is the status, once a line or an answer came,
+    or 0 where none will.
     """
 
     def __init__(self, ask: Ask, expected: Expected | None, until: float, timed: bool = False) -> None:
@@ -121,8 +122,6 @@ class Asking(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         if not self._length:
             self.firsts.append(time.perf_counter() - self._started)
-            if not self.first.done():
-                self.first.set_result(self._parser.get_status_code())
         self._length += len(data)
         self._receive(data)
 
@@ -130,6 +129,8 @@ class Asking(asyncio.Protocol):
         newlines = data.count(b"\n")
         self._newlines += newlines
         self.lines += newlines
+        if newlines:
+            self._something()
 
     def _take_timed(self, data: bytes) -> None:
         now = time.monotonic_ns()
@@ -140,13 +141,21 @@ class Asking(asyncio.Protocol):
         if self._expected and not self._expected.holds(status, self._length, self._newlines):
             found = f"status {status}, {self._length} bytes, {self._newlines} lines"
             self._end(WrongAnswer(f"{found} in the place of {self._expected}"))
-        elif time.perf_counter() < self._until:
-            self.answers += 1
+            return
+        self.answers += 1
+        self._something()
+        if time.perf_counter() < self._until:
             self._ask()
         else:
             self._end(None)
 
+    def _something(self, status: int | None = None) -> None:
+        """There is something to count, or an end."""
+        if not self.first.done():
+            self.first.set_result(self._parser.get_status_code() if status is None else status)
+
     def _end(self, error: Exception | None) -> None:
+        self._something(0)
         if not self.ended.done():
             self.ended.set_result(None) if error is None else self.ended.set_exception(error)
         self.transport.close()
@@ -172,6 +181,12 @@ async def asking(port: int, count: int, *arguments: Any, **options: Any) -> Asyn
         await asyncio.sleep(0)
 
 
+async def _anything(opened: list[Asking]) -> None:
+    """A slow server may take longer than the whole slice: then there is nothing to count yet."""
+    firsts = [each.first for each in opened]
+    await asyncio.wait(firsts, timeout=_SLOWEST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+
+
 async def _settle(opened: list[Asking]) -> None:
     """Let answers under way come to their end, for a while."""
     done, _ = await asyncio.wait([each.ended for each in opened], timeout=_SETTLE_SECONDS)
@@ -183,6 +198,7 @@ async def _rates(port: int, ask: Ask, expected: Expected, seconds: float) -> tup
     started = time.perf_counter()
     async with asking(port, CONNECTIONS, ask, expected, started + seconds) as opened:
         await asyncio.sleep(started + seconds - time.perf_counter())
+        await _anything(opened)
         taken = time.perf_counter() - started
         answers, lines = sum(each.answers for each in opened), sum(each.lines for each in opened)
         await _settle(opened)

@@ -41,7 +41,7 @@ class Extent:
     streams: int = load.IDLE_STREAMS
 
 
-QUICK = Extent(rounds=2, seconds=0.25, starts=1, streams=200)
+QUICK = Extent(rounds=2, seconds=0.2, starts=1, streams=100)
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ class Run:
         with self._faults(running.contender):
             running.server.wake()
             try:
-                measure.take(running.slice(_WARM_UP_SECONDS))
+                measure.take(running.slice(min(_WARM_UP_SECONDS, self.extent.seconds / 2)))
                 found = measure.take(running.slice(self.extent.seconds * measure.length))
             except _FAULTS:
                 running.server.stop()

@@ -27,7 +27,7 @@ def test_a_quick_run_finds_figures(tmp_path: Path) -> None:
     pytest.importorskip("httpx")
     file = tmp_path / "figures.json"
     chosen = [word for name in MEASURED for word in ("--measure", name)]
-    arguments = ["--quick", "--rounds", "1", "--seconds", "0.05", "--only", "dragoman", "--only", "starlette"]
+    arguments = ["--quick", "--rounds", "1", "--seconds", "0.1", "--only", "dragoman", "--only", "starlette"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments, *chosen, "--json", str(file)],
         cwd=ROOT,
