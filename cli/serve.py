@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 
 import click
 
@@ -10,8 +12,26 @@ from cli import options, render
 from cli.loading import plans_of, report
 from engine import Findings, PlanSet
 from engine.runtime import logs
-from engine.runtime.serve import check_exposure
+from engine.runtime.serve import Limits, check_exposure
 from engine.runtime.serve import run as serve
+
+_LIMITS = Limits()
+
+
+def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options.F], options.F]:
+    """An option that is a limit in seconds; `name` is that of the limit, where the flag has another."""
+    name = name or flag.strip("-").replace("-", "_")
+    return click.option(
+        flag,
+        name,
+        type=click.FloatRange(0),
+        default=getattr(_LIMITS, name),
+        show_default=True,
+        metavar="SECONDS",
+        envvar="DRAGOMAN_" + flag.strip("-").replace("-", "_").upper(),
+        show_envvar=True,
+        help=text,
+    )
 
 
 @click.command("serve", short_help="Serve mappings.")
@@ -51,6 +71,20 @@ from engine.runtime.serve import run as serve
     show_envvar=True,
     help="How lines are written to standard error. Default: console on a terminal, else json.",
 )
+@click.option(
+    "--max-in-flight",
+    type=click.IntRange(1),
+    default=_LIMITS.in_flight,
+    show_default=True,
+    envvar="DRAGOMAN_MAX_IN_FLIGHT",
+    show_envvar=True,
+    help="Requests that are answered at a time; others are refused with 503.",
+)
+@_seconds("--grace", "From the signal that ends the process to its end.")
+@_seconds("--head-timeout", "For a request's head, from its first byte.", "head")
+@_seconds("--body-timeout", "For a request's body, and one more for every 4 KiB that came.", "body")
+@_seconds("--send-timeout", "Without the client taking anything of its answer.", "send")
+@_seconds("--keep-alive", "Without a request on a connection.")
 def command(
     paths: tuple[str, ...],
     host: str,
@@ -58,6 +92,8 @@ def command(
     env_files: tuple[str, ...],
     log_level: str,
     log_format: logs.Format | None,
+    max_in_flight: int,
+    **seconds: float,
 ) -> None:
     """Serve the mappings of files, directories, globs, or names of shipped mappings, together.
 
@@ -67,10 +103,11 @@ def command(
     if log_format is None:
         log_format = "console" if sys.stderr.isatty() else "json"
     logs.configure(log_level, log_format)
-    sys.exit(run(paths, host, port, env_files))
+    limits = replace(_LIMITS, in_flight=max_in_flight, **seconds)  # type: ignore[arg-type]
+    sys.exit(run(paths, host, port, env_files, limits))
 
 
-def run(paths: tuple[str, ...], host: str, port: int, env_files: tuple[str, ...]) -> int:
+def run(paths: tuple[str, ...], host: str, port: int, env_files: tuple[str, ...], limits: Limits) -> int:
     """Serve until a signal; the exit status."""
     findings = Findings()
     plans, _ = plans_of(paths, options.environment(env_files), findings, served_together=True)
@@ -80,7 +117,7 @@ def run(paths: tuple[str, ...], host: str, port: int, env_files: tuple[str, ...]
     if not plans.mappings:
         render.line("there is no route to serve in these files", stderr=True)
         return 1
-    served = serve(plans, host, port, lambda url: _announce(plans, url))
+    served = serve(plans, host, port, limits, lambda url: _announce(plans, url))
     return 0 if served else 1
 
 

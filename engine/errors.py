@@ -31,6 +31,7 @@ KINDS: Mapping[str, int] = {
     "unprocessable": 422,
     "rate_limited": 429,
     "internal": 500,
+    "overloaded": 503,
     "upstream_error": 502,
     "upstream_unavailable": 503,
     "upstream_timeout": 504,

@@ -46,7 +46,7 @@ from engine.exchange.steps import (
 )
 from engine.exchange.stream import EventStream, EventWriter
 from engine.exchange.translation import Batch
-from engine.exchange.whole import Answered, Steps, answer
+from engine.exchange.whole import Answered, Steps, answer, refusal
 
 __all__ = [
     "Answered",
@@ -70,6 +70,7 @@ __all__ = [
     "Together",
     "answer",
     "evaluate",
+    "refusal",
     "too_large",
     "unread",
 ]

@@ -76,6 +76,14 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
     return answered
 
 
+def refusal(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> Answered:
+    """What an exchange comes to that is not carried out, or not to its end."""
+    answered = Answered(Exchange(inbound, {}), Outbound(500, (), EMPTY), match.owner)
+    _fail(answered, error)
+    _add_extra_headers(answered)
+    return answered
+
+
 def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbound]:
     mapping, route = leaf.owner, leaf.route
     if route.reads_body:

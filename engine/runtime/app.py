@@ -1,54 +1,70 @@
 """The ASGI application: requests in, answers out.
 
-Contract: one plain ASGI callable for all mapped routes, hosted by Starlette for its lifespan. A client that
-leaves cancels the call it was waiting for. The only importer of starlette.
+Contract: one plain ASGI callable for all mapped routes; of Starlette it has the lifespan, and middleware for
+CORS. It is served by our own `protocol` alone, which gives it the `Cycle` of a request: a client that
+leaves cancels the task that answers it, so that no task watches for that.
+The only importer of starlette.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import time
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from engine.errors import ExchangeError
 from engine.exchange import Answered, EventWriter, too_large
 from engine.messages import Content, Inbound, Outbound
-from engine.plan import CorsPlan, PlanSet
+from engine.plan import CorsPlan, PlanMatch, PlanSet
+from engine.routing import Match
 from engine.runtime import logs, metrics
-from engine.runtime.relay import ClientLeft, Relay
+from engine.runtime.protocol import EXTENSION, Cycle
+from engine.runtime.relay import Relay
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
-_DRAIN_SECONDS: Final = 2.0
-_DRAIN_BYTES: Final = 64 * 1024 * 1024
+#: Where a request is refused before its path is known.
+_NOWHERE: Final[PlanMatch] = Match(None, {}, ())
 
 
-def application(plans: PlanSet) -> Starlette:
-    """The ASGI application that serves a set of plans."""
-    relay = Relay(plans)
+class Application(Starlette):
+    """Serves a set of plans; of exchanges that run at a time, all above `in_flight` are refused."""
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        await relay.aclose()
+    def __init__(self, plans: PlanSet, in_flight: int) -> None:
+        relay = Relay(plans)
 
-    hosted = Starlette(lifespan=lifespan)
-    hosted.router.default = Front(plans, relay)
-    return hosted
+        @contextlib.asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[None]:
+            yield
+            await relay.aclose()
+
+        super().__init__(lifespan=lifespan)
+        self._front = Front(plans, relay, in_flight)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Requests go by Starlette, all else to it."""
+        if scope["type"] == "http":
+            await self._front(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class Front:
     """Everything between ASGI and the relay."""
 
-    def __init__(self, plans: PlanSet, relay: Relay) -> None:
+    def __init__(self, plans: PlanSet, relay: Relay, in_flight: int) -> None:
         self._tree = plans.tree
         self._relay = relay
+        self._most = in_flight
+        self._running = 0
         self._cors: dict[str, ASGIApp] = {
             name: _with_cors(self._serve, mapping.cors)
             for name, mapping in plans.mappings.items()
@@ -56,69 +72,168 @@ class Front:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        path, asked = _raw_path(scope), _asked_method(scope)
-        match = scope["dragoman.match"] = self._tree.find(path, scope["method"])
-        owner = self._tree.find(path, asked).owner if asked else match.owner
+        assert EXTENSION in scope["extensions"], "only served by engine.runtime.protocol"
+        path, method = scope["raw_path"], scope["method"]
+        match = scope["dragoman.match"] = self._tree.find(path, method) if path else _NOWHERE
+        owner = match.owner
+        if method == "OPTIONS" and self._cors:
+            asked = _asked_method(scope)
+            owner = self._tree.find(path, asked).owner if asked else owner
+            if asked and owner is not None and owner.name in self._cors:
+                await self._preflight(self._cors[owner.name], scope, receive, send)
+                return
         serve = self._cors.get(owner.name, self._serve) if owner else self._serve
-        await serve(scope, receive, send)
+        self._running += 1
+        try:
+            await serve(scope, receive, send)
+        finally:
+            self._running -= 1
+
+    async def _preflight(self, cors: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """A browser's question before the request itself, which the middleware answers."""
+        started, status = time.monotonic_ns(), 0
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await cors(scope, receive, note)
+        logs.preflight(_inbound(scope), scope["dragoman.match"], status, started)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        inbound = _inbound(scope)
-        body = _Body(inbound, receive)
+        cycle: Cycle = scope["extensions"][EXTENSION]
         started = time.monotonic_ns()
+        match, inbound = scope["dragoman.match"], _inbound(scope)
         try:
-            answered = await self._relay.answer(scope["dragoman.match"], inbound, body, body.while_connected)
+            body = Body(inbound, receive, cycle.framing.has_body)
+            answered = await self._answer(match, inbound, body, cycle, started)
             if answered.outbound.is_whole:
-                await _send(answered.outbound, inbound.method, send, body)
+                await _send(answered.outbound, send)
             elif answered.outbound.source is not None:
-                await self._pass_while_connected(answered, inbound.method, send, body)
+                await self._pass(answered, send, cycle)
             else:
-                await self._stream_while_connected(answered, inbound.method, send, body)
-        except ClientLeft:
-            logs.abandoned(inbound, scope["dragoman.match"], started)
+                await self._stream(answered, inbound.method, send, cycle)
+        except asyncio.CancelledError:
+            if not cycle.is_gone:
+                raise
+            logs.abandoned(inbound, match, started)
             return
         logs.exchange(answered)
         metrics.exchange(answered)
 
-    async def _stream_while_connected(self, answered: Answered, method: str, send: Send, body: _Body) -> None:
-        """Send a stream for as long as the client stays; the upstream is let go of in any case."""
-        try:
-            await body.while_connected(self._stream(answered, method, send))
-        finally:
-            await self._relay.release(answered)
+    async def _answer(
+        self, match: PlanMatch, inbound: Inbound, body: Body, cycle: Cycle, started: int
+    ) -> Answered:
+        """Carry out an exchange, unless it is refused or interrupted."""
+        fault = cycle.fault
+        if fault is None and self._running > self._most:
+            fault = _overloaded()
+        if fault is None:
+            try:
+                return await self._relay.answer(match, inbound, body)
+            except asyncio.CancelledError:
+                fault = cycle.interruption()
+        return self._relay.refuse(match, inbound, fault, started)
 
-    async def _pass_while_connected(self, answered: Answered, method: str, send: Send, body: _Body) -> None:
-        """Send an upstream's bytes on for as long as the client stays."""
-        try:
-            await body.while_connected(self._pass(answered, method, send))
-        finally:
-            await self._relay.release(answered)
-
-    async def _pass(self, answered: Answered, method: str, send: Send) -> None:
+    async def _pass(self, answered: Answered, send: Send, cycle: Cycle) -> None:
+        """Send an upstream's bytes on; where they break off, so does the answer."""
         outbound = answered.outbound
-        await send(_start(outbound, []))
-        if method != "HEAD":
-            while (data := await outbound.source.next()) is not None:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        try:
+            await send(_start(outbound, []))
+            if not any(name == "content-length" for name, _ in outbound.headers):
+                await send(_piece(b""))
+            while cycle.wants_body and (data := await outbound.source.next()) is not None:
+                await send(_piece(data))
+            await send({"type": "http.response.body"})
+        except ExchangeError as error:
+            answered.error = error
+            cycle.cut()
+        except asyncio.CancelledError:
+            answered.error = cycle.interruption()
+            cycle.cut()
+        finally:
+            cycle.settle()
+            await self._relay.release(answered)
 
-    async def _stream(self, answered: Answered, method: str, send: Send) -> None:
-        """Send an answer event by event; one read from the upstream is at most one write to the client."""
-        outbound, stream = answered.outbound, answered.outbound.stream
-        writer = EventWriter(stream.plan, answered.exchange)
-        await send(_start(outbound, []))
-        async with contextlib.aclosing(self._relay.events(answered)) as events:
+    async def _stream(self, answered: Answered, method: str, send: Send, cycle: Cycle) -> None:
+        """Send a stream; its upstream is let go of in any case."""
+        stream = answered.outbound.stream
+        try:
+            await send(_start(answered.outbound, []))
+            writer = EventWriter(stream.plan, answered.exchange)
             if method != "HEAD":
-                async for batch in _with_beats(events, stream.plan.keep_alive):
-                    data = writer.comment() if batch is None else writer.write(batch, stream)
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-                    if stream.error is not None:
-                        break
-        last = writer.close() if stream.error is None and method != "HEAD" else b""
-        answered.error = answered.error or stream.error
-        await send({"type": "http.response.body", "body": last})
+                await self._send_events(answered, writer, send, cycle)
+            answered.error = answered.error or stream.error
+            if stream.error is not None:
+                cycle.cut()
+                return
+            await send({"type": "http.response.body", "body": b"" if method == "HEAD" else writer.close()})
+        finally:
+            cycle.settle()
+            await self._relay.release(answered)
+
+    async def _send_events(self, answered: Answered, writer: EventWriter, send: Send, cycle: Cycle) -> None:
+        """Send events as they come; one read from the upstream is at most one write to the client."""
+        stream = answered.outbound.stream
+        try:
+            with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
+                async with contextlib.aclosing(self._relay.events(answered)) as events:
+                    async for batch in events:
+                        await send(_piece(writer.write(batch, stream)))
+                        beats.note()
+                        if stream.error is not None:
+                            return
+        except asyncio.CancelledError:
+            told = stream.fail(cycle.interruption())
+            await send(_piece(writer.write(told, stream)))
+
+
+def _overloaded() -> ExchangeError:
+    message = "too many requests are being answered; try again"
+    return ExchangeError("overloaded", message, headers=(("retry-after", "1"),))
+
+
+def _piece(data: bytes) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+class _Beats:
+    """Comments in a stream wherever nothing came for so many seconds; None for no comments."""
+
+    def __init__(self, cycle: Cycle, comment: bytes, seconds: float | None) -> None:
+        self._cycle = cycle
+        self._comment = comment
+        self._seconds = seconds
+        self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> _Beats:
+        if self._seconds is not None:
+            self.note()
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._tick, self._seconds)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def note(self) -> None:
+        """Something was sent."""
+        if self._seconds is not None:
+            self._last = time.monotonic()
+
+    def _tick(self, seconds: float) -> None:
+        if time.monotonic() - self._last >= seconds:
+            self._cycle.beat(self._comment)
+            self.note()
+        left = max(0.0, self._last + seconds - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(left, self._tick, seconds)
+
+
+# --- Requests --------------------------------------------------------------------------------------------
 
 
 def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
@@ -134,181 +249,116 @@ def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
 
 
 def _asked_method(scope: Scope) -> str | None:
-    """The method that a preflight asks for."""
-    if scope["method"] != "OPTIONS":
+    """The method that a preflight asks for; None for what is none, or is refused."""
+    headers = dict(scope["headers"])
+    asked: bytes | None = headers.get(b"access-control-request-method")
+    if not asked or b"origin" not in headers or scope["extensions"][EXTENSION].fault is not None:
         return None
-    asked: bytes | None = dict(scope["headers"]).get(b"access-control-request-method")
-    return asked.decode("latin-1") if asked else None
-
-
-def _raw_path(scope: Scope) -> str:
-    raw = scope.get("raw_path") or scope["path"].encode()
-    return bytes(raw).partition(b"?")[0].decode("latin-1")
+    return asked.decode("latin-1")
 
 
 def _inbound(scope: Scope) -> Inbound:
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    inbound = Inbound(scope["method"], _raw_path(scope), scope["query_string"].decode("latin-1"), headers)
-    given = inbound.header("x-request-id") or ""
-    inbound.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
-    return inbound
+    request_id = ""
+    headers = []
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers.append((name, value))
+        if name == "x-request-id":
+            request_id = request_id or value
+    if not request_id or not _REQUEST_ID.match(request_id):
+        request_id = os.urandom(16).hex()
+    query = scope["query_string"].decode("latin-1")
+    return Inbound(scope["method"], scope["raw_path"], query, tuple(headers), request_id=request_id)
 
 
-class _Body:
-    """The client's body, read when it is wanted, and the client's presence while its answer is made.
+class Body:
+    """The client's body, read when it is wanted."""
 
-    `is_read`: nothing of the body is still to come.
-    """
-
-    def __init__(self, inbound: Inbound, receive: Receive) -> None:
+    def __init__(self, inbound: Inbound, receive: Receive, has_body: bool) -> None:
         self._inbound = inbound
         self._receive = receive
-        self.is_read = not _has_body(inbound)
+        self._is_read = not has_body
+        self._size = 0
 
-    async def read(self, limit: int) -> Content:
-        """The whole body.
+    @property
+    def length(self) -> int | None:
+        """Its bytes, where that is announced."""
+        announced = self._inbound.header("content-length")
+        return None if announced is None else int(announced)
+
+    async def next(self, limit: int) -> bytes | None:
+        """The next piece, None after the last; no more is taken from the client until it is asked for.
+
+        Args:
+            limit: bytes that the whole body may have.
 
         Raises:
-            ExchangeError: `payload_too_large`, at once where the length is announced.
-            ClientLeft: the client closed in the middle.
+            ExchangeError: `payload_too_large`, at once where the length is announced; or the body is not
+                understood, or not waited for any longer.
+            CancelledError: the client has left.
         """
-        announced = self._inbound.header("content-length")
-        if announced is not None and announced.isdigit() and int(announced) > limit:
+        if self._is_read:
+            return None
+        if not self._size:
+            self._check_length(limit)
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        data: bytes = message["body"]
+        self._is_read = not message["more_body"]
+        self._size += len(data)
+        if self._size > limit:
             raise too_large(limit)
-        chunks, size = [], 0
-        async for chunk in self._chunks():
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            chunks.append(chunk)
-        return Content(b"".join(chunks), self._inbound.header("content-type") or "")
+        return data if data or not self._is_read else None
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while not self.is_read:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            self.is_read = not message.get("more_body", False)
-            yield message.get("body", b"")
-
-    def open(self, limit: int) -> _PassingBody | None:
-        """The body as it comes, for an upstream.
-
-        Raises:
-            ExchangeError: `payload_too_large`, where the length that is announced is.
-        """
-        announced = self._inbound.header("content-length")
-        length = int(announced) if announced is not None and announced.isdigit() else None
+    def _check_length(self, limit: int) -> None:
+        length = self.length
         if length is not None and length > limit:
             raise too_large(limit)
-        return None if self.is_read else _PassingBody(self._chunks(), length, limit)
 
-    async def drain(self) -> None:
-        """Take and drop what the client still sends, for a while: closing at once would reset the connection,
-        and the client would never read its answer."""
-        size = 0
-        with contextlib.suppress(TimeoutError, ClientLeft):
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                async for chunk in self._chunks():
-                    size += len(chunk)
-                    if size > _DRAIN_BYTES:
-                        return
+    def open(self, limit: int) -> PassingBody | None:
+        """The body as it comes, for an upstream; raises as `next`, where the length is announced."""
+        self._check_length(limit)
+        return None if self._is_read else PassingBody(self, limit)
 
-    async def while_connected(self, work: Awaitable[Any]) -> Any:
-        """Await `work`; cancel it once the client has left.
-
-        Raises:
-            ClientLeft: it has.
-        """
-        task = asyncio.ensure_future(work)
-        presence = asyncio.ensure_future(self._departure())
-        try:
-            await asyncio.wait({task, presence}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise ClientLeft
-            return task.result()
-        finally:
-            for each in (task, presence):
-                each.cancel()
-            await asyncio.gather(task, presence, return_exceptions=True)
-
-    async def _departure(self) -> None:
-        with contextlib.suppress(ClientLeft):
-            async for _ in self._chunks():
-                pass
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
+    async def read(self, limit: int) -> Content:
+        """The whole body; raises as `next`."""
+        pieces = []
+        while (piece := await self.next(limit)) is not None:
+            pieces.append(piece)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return Content(data, self._inbound.header("content-type") or "")
 
 
-class _PassingBody:
+class PassingBody:
     """A client's body on its way to an upstream. `length` in bytes, or None."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], length: int | None, limit: int) -> None:
-        self.length = length
-        self._chunks = chunks
-        self._left = limit
+    def __init__(self, body: Body, limit: int) -> None:
+        self.length = body.length
+        self._body = body
+        self._limit = limit
 
     async def next(self) -> bytes | None:
-        """The next bytes; None at the end.
-
-        Raises:
-            ExchangeError: `payload_too_large`.
-            ClientLeft: the client closed in the middle.
-        """
-        async for chunk in self._chunks:
-            self._left -= len(chunk)
-            if self._left < 0:
-                raise too_large(0)
-            if chunk:
-                return chunk
-        return None
+        """The next bytes, None at the end; raises as `Body.next`."""
+        while (data := await self._body.next(self._limit)) == b"":
+            pass
+        return data
 
 
-def _has_body(inbound: Inbound) -> bool:
-    length = inbound.header("content-length")
-    return length not in (None, "0") or inbound.header("transfer-encoding") is not None
+# --- Answers ---------------------------------------------------------------------------------------------
 
 
-def _start(outbound: Outbound, framing: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+def _start(outbound: Outbound, framing: list[tuple[bytes, bytes]]) -> Message:
     """The head of an answer, as ASGI has it."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in outbound.headers]
     if outbound.content.media_type:
         headers.append((b"content-type", outbound.content.media_type.encode("latin-1")))
-    return {"type": "http.response.start", "status": outbound.status, "headers": [*headers, *framing]}
+    return {"type": "http.response.start", "status": outbound.status, "headers": headers + framing}
 
 
-async def _with_beats(
-    events: AsyncGenerator[list[Any], None], seconds: float | None
-) -> AsyncIterator[list[Any] | None]:
-    """Events as they come, and None wherever there was none for so long."""
-    if seconds is None:
-        async for found in events:
-            yield found
-        return
-    waiting = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({waiting}, timeout=seconds)
-            if not done:
-                yield None
-                continue
-            batch = waiting.result()
-            if batch is None:
-                return
-            yield batch
-            waiting = asyncio.ensure_future(anext(events, None))
-    finally:
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-
-
-async def _send(outbound: Outbound, method: str, send: Send, body: _Body) -> None:
+async def _send(outbound: Outbound, send: Send) -> None:
+    """Send an answer whose body is known; the protocol leaves it out where the method or status has none."""
     data = outbound.content.data
     has_length = outbound.status not in (204, 304)
-    await send(_start(outbound, [(b"content-length", str(len(data)).encode())] if has_length else []))
-    data = b"" if method == "HEAD" else data
-    if not body.is_read:
-        await send({"type": "http.response.body", "body": data, "more_body": True})
-        await body.drain()
-        data = b""
-    await send({"type": "http.response.body", "body": data})
+    await send(_start(outbound, [(b"content-length", b"%d" % len(data))] if has_length else []))
+    await send({"type": "http.response.body", "body": data, "more_body": False})

@@ -103,10 +103,16 @@ def warnings(answered: Answered) -> None:
 
 def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int) -> None:
     """The client left before its answer (status 499, as nginx has it, in the log alone)."""
-    upstreams = match.leaf(inbound.method).route.upstreams
+    leaf = match.leaves.get(inbound.method) or match.leaves.get("GET")
+    upstreams = leaf.route.upstreams if leaf is not None else ()
     provider = upstreams[0] if upstreams else None
     line = _line(inbound, match.owner, provider, 499, started_ns)
     structlog.get_logger().info("exchange", **line, kind="client_left")
+
+
+def preflight(inbound: Inbound, match: PlanMatch, status: int, started_ns: int) -> None:
+    """A browser's question about another origin's page was answered."""
+    structlog.get_logger().info("exchange", **_line(inbound, match.owner, None, status, started_ns))
 
 
 def unforeseen(exchange: Exchange, error: Exception) -> None:

@@ -1,13 +1,13 @@
 """An exchange carried out: from an inbound request through the pure middle and an upstream to its answer.
 
-Contract: whatever happens, there is an `Outbound`, unless the client has left; what the engine did not
-foresee is logged with its traceback and told as `internal`. Knows asyncio, not ASGI.
+Contract: whatever happens, there is an `Outbound`, unless the client has left, which cancels the task; what
+the engine did not foresee is logged with its traceback and told as `internal`. Knows asyncio, not ASGI.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,19 +23,12 @@ from engine.runtime.upstreams import Source, Upstream
 from engine.runtime.upstreams.http import HttpUpstream
 from engine.runtime.upstreams.mapping import Events, MappingUpstream, WrittenEvents
 
-#: Waits for what an upstream sends for as long as the client stays; raises `ClientLeft` once it does not.
-Wait = Callable[[Awaitable[Any]], Awaitable[Any]]
-
-
-class ClientLeft(Exception):
-    """The client closed the connection before its answer."""
-
 
 class Body(Protocol):
     """A client's body that has not been read yet."""
 
     async def read(self, limit: int) -> Content:
-        """All of it, at most so many bytes; raises `payload_too_large`, or `ClientLeft`."""
+        """All of it, at most so many bytes; raises `payload_too_large`."""
         ...
 
     def open(self, limit: int) -> Any:
@@ -73,10 +66,9 @@ class WholeSource:
 
 @dataclass(slots=True)
 class _Going:
-    """An exchange on its way: its body, what waits for it, and what it reads upstreams' answers from."""
+    """An exchange on its way: its body, and what it reads upstreams' answers from."""
 
     body: Body
-    wait: Wait
     sources: list[Source] = field(default_factory=list)
 
 
@@ -98,13 +90,9 @@ class Relay:
                 watched[key] = (plan, self._upstreams[key])
         self._health = Health(watched)
 
-    async def answer(self, match: PlanMatch, inbound: Inbound, body: Body, wait: Wait) -> Answered:
-        """Carry out one exchange.
-
-        Raises:
-            ClientLeft: nobody waits for the answer any more.
-        """
-        going = _Going(body, wait)
+    async def answer(self, match: PlanMatch, inbound: Inbound, body: Body) -> Answered:
+        """Carry out one exchange. Where it is cancelled, its upstreams are cut off."""
+        going = _Going(body)
         try:
             answered: Answered = await self._carry_out(middle.answer(match, inbound), going)
         except BaseException:
@@ -113,6 +101,14 @@ class Relay:
             raise
         if answered.outbound.is_whole:
             await self.release(answered)
+        if answered.defect is not None:
+            logs.unforeseen(answered.exchange, answered.defect)
+        return answered
+
+    def refuse(self, match: PlanMatch, inbound: Inbound, error: ExchangeError, started_ns: int) -> Answered:
+        """The answer to a request that is not carried out, or not to its end; begun at `started_ns`."""
+        answered = middle.refusal(match, inbound, error)
+        answered.exchange.started_ns = started_ns
         if answered.defect is not None:
             logs.unforeseen(answered.exchange, answered.defect)
         return answered
@@ -130,8 +126,6 @@ class Relay:
             while True:
                 try:
                     given = await self._take(step, going)
-                except ClientLeft:
-                    raise
                 except Exception as error:
                     step = steps.throw(error)
                 else:
@@ -147,19 +141,19 @@ class Relay:
             case middle.ReadBody():
                 return await going.body.read(step.limit)
             case middle.ReadBatch():
-                return await going.wait(step.source.next())
+                return await step.source.next()
             case middle.ReadContent():
-                return await going.wait(step.source.content())
+                return await step.source.content()
             case middle.LetGo():
                 return None if step.source is None else await step.source.aclose()
             case middle.Pause():
-                return await going.wait(asyncio.sleep(step.seconds))
+                return await asyncio.sleep(step.seconds)
             case middle.Together():
-                return await going.wait(self._together(step, going))
+                return await self._together(step, going)
             case middle.OpenBody():
                 return going.body.open(step.limit)
             case middle.AskHealth():
-                return await going.wait(self._health.ask(step))
+                return await self._health.ask(step)
             case middle.AskMetrics():
                 return metrics.exposition()
             case middle.LookUp():
@@ -171,7 +165,7 @@ class Relay:
         """The reply to a call; what it shows of the upstream's health is noted."""
         key = (step.mapping.name, step.upstream.name)
         try:
-            reply = await going.wait(self._upstreams[key].send(step.request, step.streams))
+            reply = await self._upstreams[key].send(step.request, step.streams)
         except ExchangeError as error:
             self._health.note(key, error)
             raise
@@ -184,14 +178,13 @@ class Relay:
         """Carry out branches at the same time; the first failure ends the others, and is raised once they
         have ended."""
         limit = asyncio.Semaphore(step.limit or len(step.branches) or 1)
-        inner = _Going(going.body, _just_wait, going.sources)
         tasks: dict[str, asyncio.Task[None]] = {}
 
         async def carry_out(branch: middle.Branch) -> None:
             for name in branch.needs:
                 await tasks[name]
             async with limit:
-                await self._carry_out(branch.steps, inner)
+                await self._carry_out(branch.steps, going)
 
         for branch in step.branches:
             tasks[branch.name] = asyncio.ensure_future(carry_out(branch))
@@ -228,7 +221,7 @@ class Relay:
     async def _answer_inside(self, name: str, inbound: Inbound, as_bytes: bool) -> tuple[Outbound, Any]:
         """Answer a call that another mapping makes in this process."""
         match = self.plans.mappings[name].tree.find(inbound.path, inbound.method)
-        answered = await self.answer(match, inbound, WholeBody(inbound.content), _just_wait)
+        answered = await self.answer(match, inbound, WholeBody(inbound.content))
         logs.inside(answered)
         outbound = answered.outbound
         if outbound.stream is None:
@@ -242,7 +235,3 @@ class Relay:
         for upstream in self._upstreams.values():
             await upstream.aclose()
         self._upstreams.clear()
-
-
-async def _just_wait(work: Awaitable[Any]) -> Any:
-    return await work

@@ -1,21 +1,37 @@
-"""Serving: a set of plans on an address, until the process is told to stop. The only importer of uvicorn."""
+"""Serving: a set of plans on an address, until the process is told to stop.
+
+Contract: a signal closes the address and what is idle; what runs is answered, or told shortly before the
+grace time is over that the server ends; a second signal ends at once. With `protocol.connection` the only
+importer of uvicorn.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import dataclasses
 import ipaddress
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Final, NoReturn
 
 import uvicorn
 
-from engine.errors import Findings
+from engine.errors import ExchangeError, Findings
 from engine.plan import MappingPlan, PlanSet
-from engine.runtime.app import application
+from engine.runtime.app import Application
+from engine.runtime.protocol import Connection, Limits
 
-_GRACE_SECONDS: Final = 30
+__all__ = ["Limits", "Server", "check_exposure", "is_loopback", "run"]
+
+#: Seconds before the end of the grace time at which exchanges are told of it; of a short one, a quarter.
+_FAREWELL: Final = 1.0
+_TICK: Final = 0.05
+#: Descriptors for all that is no connection, and the share of the rest that clients may have.
+_OWN_FILES: Final = 32
+_CLIENTS_SHARE: Final = 0.6
+_MOST_FILES: Final = 65_536
 
 
 def is_loopback(host: str) -> bool:
@@ -42,27 +58,13 @@ def _has_guarded_routes(mapping: MappingPlan) -> bool:
     return any(route.spec.auth != "none" for route in mapping.routes)
 
 
-def run(plans: PlanSet, host: str, port: int, ready: Callable[[str], None]) -> bool:
+def run(plans: PlanSet, host: str, port: int, limits: Limits, ready: Callable[[str], None]) -> bool:
     """Serve until a signal stops it; `ready` is called with the URL once requests are answered.
 
     Returns:
         Whether the address could be served at all.
     """
-    config = uvicorn.Config(
-        application(plans),
-        host=host,
-        port=port,
-        http="httptools",
-        loop="auto",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = _Server(config, ready)
+    server = Server(plans, host, port, limits, ready)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     with contextlib.suppress(SystemExit):
@@ -76,14 +78,53 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which also says when it is ready and at which port."""
+def _most_connections() -> int | None:
+    """How many clients there may be, so that descriptors are left for their upstreams; the process takes all
+    that it may have. None where the system has no such bound."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    files = _MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    return max(1, int((files - _OWN_FILES) * _CLIENTS_SHARE))
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
-        super().__init__(config)
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it is ready and at which port, keeps the deadlines of connections,
+    and ends within the grace time."""
+
+    def __init__(
+        self, plans: PlanSet, host: str, port: int, limits: Limits, ready: Callable[[str], None]
+    ) -> None:
+        most = _most_connections() if limits.connections is None else limits.connections
+        bounded = _with_connections(limits, most)
+        super().__init__(
+            uvicorn.Config(
+                Application(plans, limits.in_flight),
+                host=host,
+                port=port,
+                http=type("Connection", (Connection,), {"limits": bounded}),
+                loop="auto",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+            )
+        )
         self._ready = ready
+        self._grace = limits.grace
 
     async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
+        """Listen."""
+        # Another protocol would have no deadlines, and understand some requests otherwise.
+        assert issubclass(self.config.http_protocol_class, Connection), "not served by our own protocol"
         await super().startup(sockets)
         for server in self.servers:
             for bound in server.sockets:
@@ -91,3 +132,52 @@ class _Server(uvicorn.Server):
                 host = f"[{name[0]}]" if ":" in name[0] else name[0]
                 self._ready(f"http://{host}:{name[1]}")
                 return
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: deadlines, and whether to go on."""
+        self._sweep()
+        return await super().on_tick(counter)
+
+    def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in self._open():
+            connection.sweep(now)
+
+    def _open(self) -> Iterable[Connection]:
+        return list(self.server_state.connections)  # type: ignore[arg-type]
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal ends what is idle, the second one everything."""
+        self.force_exit = self.should_exit
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
+        """End: no new connection, then what runs, then the upstreams."""
+        for server in self.servers:
+            server.close()
+        for connection in self._open():
+            connection.shutdown()
+        farewell = min(_FAREWELL, self._grace / 4)
+        if not await self._are_done(self._grace - farewell):
+            for connection in self._open():
+                connection.interrupt(ExchangeError("upstream_unavailable", "the server is shutting down"))
+            await self._are_done(farewell)
+        for connection in self._open():
+            connection.transport.abort()
+        await self._are_done(_TICK * 4, even_forced=True)
+        await self.lifespan.shutdown()
+
+    async def _are_done(self, seconds: float, even_forced: bool = False) -> bool:
+        """Wait, at most so long, until all connections and tasks have ended."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self.server_state.connections or self.server_state.tasks:
+            if loop.time() >= until or (self.force_exit and not even_forced):
+                return False
+            await asyncio.sleep(_TICK)
+            self._sweep()
+        return True
+
+
+def _with_connections(limits: Limits, most: int | None) -> Limits:
+    return dataclasses.replace(limits, connections=most)

@@ -174,8 +174,7 @@ def test_a_computed_status(server: Server, given: str, status: int) -> None:
     ("query", "status", "value"),
     [("v=a", 200, "a"), ("v=", 200, ""), ("", 200, None), ("v=%C3%A9", 200, "é"), ("v=+a+", 200, "a"),
      ("v=a%0D%0Ax-injected:%201", 400, None), ("v=%00", 400, None), ("v=%E6%A8%A1", 400, None),
-     ("v=%7F", 400, None), ("v=a&v=b", 200, '["a","b"]'), ("v=" + "x" * 8193, 400, None),
-     ("v=%C2%85", 200, "\x85")],
+     ("v=%7F", 400, None), ("v=a&v=b", 200, '["a","b"]'), ("v=%C2%85", 200, "\x85")],
 )  # fmt: skip
 def test_a_computed_header(server: Server, query: str, status: int, value: str | None) -> None:
     reply = server.get(f"/header?{query}")
@@ -191,6 +190,8 @@ def test_a_computed_header(server: Server, query: str, status: int, value: str |
         ({"a": [1]}, 200, '{"a":[1]}'),
         (None, 200, None),
         ("a\nb", 400, None),
+        ("x" * 8192, 200, "x" * 8192),
+        ("x" * 8193, 400, None),
     ],
 )
 def test_a_header_of_any_type(server: Server, value: Any, status: int, sent: str | None) -> None:

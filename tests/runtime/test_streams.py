@@ -323,18 +323,18 @@ def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, ups
         raw(STARTED + event({"n": 1}) + chunk(b"data: <html>\n\n"), "hang"),
     ):
         upstream.on("/up/it", behaviour)
-        first, last = said(server.get("/sse/it"))
+        first, last = said(server.get("/sse/it", is_cut=True))
         assert first == {"n": 1}
         assert last["error"]["type"] == "upstream_error"
     upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
-    first, last = said(server.get("/hurried/it"))
+    first, last = said(server.get("/hurried/it", is_cut=True))
     assert last["error"]["type"] == "upstream_timeout"
     assert upstream.eventually(lambda up: len(up.open) <= 1)
 
 
 def test_an_event_that_cannot_be_written_ends_the_stream(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"text": "good"}, {"text": "bad"}, {"text": "good"}))
-    reply = server.get("/named/it")
+    reply = server.get("/named/it", is_cut=True)
     assert reply.text.count("event: part") == 1
     assert "error" in said(reply)[-1]
 

@@ -88,9 +88,10 @@ class Server:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
+        is_cut: bool = False,
     ) -> Reply:
         """One request on a connection of its own. `target` goes out as it is; of bodies, bytes go as they
-        are, None as nothing, all else as JSON."""
+        are, None as nothing, all else as JSON. `is_cut`: the answer must be closed before its end."""
         fields = {"connection": "close", **(headers or {})}
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -105,7 +106,7 @@ class Server:
                 connection.putheader(name, value)
             connection.endheaders(body)
             response = connection.getresponse()
-            data = response.read()
+            data = _read_cut(response) if is_cut else response.read()
             pairs = [(name.lower(), value) for name, value in response.getheaders()]
             return Reply(response.status, pairs, data, time.monotonic() - started)
 
@@ -250,6 +251,15 @@ def _await_ready(server: Server) -> None:
         server.process.kill()
         out = server.process.stdout.read() if server.process.stdout else ""
         raise AssertionError(f"it does not serve:\n{out}{server.text()}")
+
+
+def _read_cut(response: http.client.HTTPResponse) -> bytes:
+    """What comes of an answer that is closed before its end."""
+    try:
+        response.read()
+    except http.client.IncompleteRead as error:
+        return error.partial
+    raise AssertionError("the answer came to its end")
 
 
 def read_all(connection: socket.socket) -> bytes:

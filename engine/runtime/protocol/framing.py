@@ -1,0 +1,146 @@
+"""A request's head → how its body is framed, or why the request is refused.
+
+Contract: pure. What two servers could read in two ways is refused (RFC 9112, sections 3.2, 6.3 and 11.2), so
+that nobody's next request is hidden in this one's body. Host is checked and never used.
+The parser has seen to names, values, line ends and to the digits of Content-Length.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from engine.errors import ExchangeError
+from engine.runtime.protocol.limits import Limits
+
+Fields = list[tuple[bytes, bytes]]
+
+_WATCHED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+#: RFC 3986, section 3.2.2, without user information: a name or IPv4 address, or an IPv6 address.
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?\Z")
+_ABSOLUTE: Final = re.compile(r"https?://[^/?#@]+(?=[/?]|\Z)", re.IGNORECASE)
+_ALLOWED: Final = (("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),)
+
+
+class Framing(NamedTuple):
+    """How a body comes; `line` is the header field that says so."""
+
+    has_body: bool = False
+    is_chunked: bool = False
+    expects_continue: bool = False
+    line: bytes = b""
+
+
+class Target(NamedTuple):
+    """A request target: the raw path, the path decoded, and the raw query."""
+
+    raw: str
+    path: str
+    query: bytes
+
+
+def refusal(message: str, status: int = 400) -> ExchangeError:
+    """The failure that a request is which is not understood, or not waited for any longer."""
+    return ExchangeError("invalid_request", message, status=status)
+
+
+def framing_of(version: str, headers: Fields) -> Framing:
+    """How the body of a request comes. Names are in lower case.
+
+    Raises:
+        ExchangeError: `invalid_request`, with the status that fits.
+    """
+    if version not in ("1.1", "1.0"):
+        raise refusal("this version of HTTP is not spoken here", 505)
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in _WATCHED:
+            found.setdefault(name, []).append(value)
+    _check_host(version, found.get(b"host", []))
+    expects = version == "1.1" and _expects_continue(found.get(b"expect"))
+    if b"transfer-encoding" in found:
+        return _chunked(version, found, expects)
+    lengths = found.get(b"content-length")
+    if lengths is None:
+        return Framing(expects_continue=expects)
+    if len(lengths) > 1:
+        raise refusal("more than one Content-Length")
+    return Framing(int(lengths[0]) > 0, False, expects, b"content-length: " + lengths[0])
+
+
+def _chunked(version: str, found: dict[bytes, list[bytes]], expects: bool) -> Framing:
+    codings = found[b"transfer-encoding"]
+    if version == "1.0" or len(codings) > 1 or b"content-length" in found:
+        raise refusal("the framing of the body is ambiguous")
+    if codings[0].strip().lower() != b"chunked":
+        raise refusal("this transfer coding is not known here", 501)
+    return Framing(True, True, expects, b"transfer-encoding: chunked")
+
+
+def _expects_continue(values: list[bytes] | None) -> bool:
+    if values is None:
+        return False
+    if [value.strip().lower() for value in values] != [b"100-continue"]:
+        raise refusal("this expectation cannot be met", 417)
+    return True
+
+
+def _check_host(version: str, hosts: list[bytes]) -> None:
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        raise refusal("exactly one Host is wanted")
+    if hosts and not (len(hosts[0]) <= 255 and _is_host(hosts[0])):
+        raise refusal("the Host is no host")
+
+
+@lru_cache(256)
+def _is_host(value: bytes) -> bool:
+    found = _HOST.match(value.strip())
+    return found is not None and int(found[1] or 0) < 65_536
+
+
+def target_of(method: str, url: bytes) -> Target:
+    """The request target (RFC 9112, section 3.2).
+
+    Raises:
+        ExchangeError: it is no path: `method_not_allowed` for CONNECT, `not_found` for '*'.
+    """
+    if method == "CONNECT":
+        raise ExchangeError("method_not_allowed", "this is no tunnel", headers=_ALLOWED)
+    try:
+        text = url.decode("ascii")
+    except UnicodeDecodeError:
+        raise refusal("the request target is not ASCII") from None
+    if text == "*":
+        raise ExchangeError("not_found", "no route serves this path")
+    if not text.startswith("/"):
+        text = _without_origin(text)
+    if "#" in text:
+        raise refusal("the request target has a fragment")
+    raw, _, query = text.partition("?")
+    return Target(raw, unquote(raw) if "%" in raw else raw, query.encode())
+
+
+def _without_origin(text: str) -> str:
+    """An absolute target without its origin, which decides nothing here."""
+    found = _ABSOLUTE.match(text)
+    if found is None:
+        raise refusal("the request target is no path")
+    rest = text[found.end() :]
+    return rest if rest.startswith("/") else "/" + rest
+
+
+def check_size(url: bytes, headers: Fields, limits: Limits) -> None:
+    """Refuse a head that is too large.
+
+    Raises:
+        ExchangeError: `invalid_request`, 414 or 431 (RFC 6585, section 5).
+    """
+    if len(url) > limits.target_bytes:
+        raise refusal(f"the request target is longer than {limits.target_bytes} bytes", 414)
+    if len(headers) > limits.fields:
+        raise refusal(f"there are more than {limits.fields} header fields", 431)
+    size = len(url) + sum([len(name) + len(value) + 4 for name, value in headers])
+    if size > limits.head_bytes:
+        raise refusal(f"the request's head is larger than {limits.head_bytes} bytes", 431)
