@@ -46,9 +46,9 @@ def read_body(route: RoutePlan, exchange: Exchange) -> None:
 
 
 def _check_encoding(inbound: Inbound) -> None:
-    encoding = inbound.header("content-encoding") or "identity"
+    encodings = [value.lower() for name, value in inbound.headers if name == "content-encoding"]
     media_type = inbound.header("content-type") or ""
-    if encoding.lower() != "identity":
+    if any(encoding not in ("", "identity") for encoding in encodings):
         raise ExchangeError("invalid_request", "a compressed body is not accepted", status=415)
     if media_type.lower().startswith("multipart/"):
         raise ExchangeError("invalid_request", "a multipart body is not accepted; send JSON", status=415)

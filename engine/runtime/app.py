@@ -130,6 +130,8 @@ class Front:
         if fault is None and self._running > self._most:
             fault = _overloaded()
         if fault is None:
+            if not _reads_body(match, inbound.method):
+                cycle.ignore_body()
             try:
                 return await self._relay.answer(match, inbound, body)
             except asyncio.CancelledError:
@@ -187,6 +189,11 @@ class Front:
         except asyncio.CancelledError:
             told = stream.fail(cycle.interruption())
             await send(_piece(writer.write(told, stream)))
+
+
+def _reads_body(match: PlanMatch, method: str) -> bool:
+    leaf = match.leaves.get(method) or (match.leaves.get("GET") if method == "HEAD" else None)
+    return leaf is not None and leaf.route.reads_body
 
 
 def _overloaded() -> ExchangeError:

@@ -160,6 +160,7 @@ def dragoman_server(
     args: Sequence[str] = (),
     *,
     expect_clean: bool = True,
+    command: Sequence[str] = _COMMAND,
 ) -> Iterator[Server]:
     """Serve mappings until the block ends.
 
@@ -167,10 +168,11 @@ def dragoman_server(
         mappings: the text of a mapping, the path of a file or directory, or texts by file name.
         env: variables beside those of the tests' own environment.
         args: more arguments of `serve`, such as `("--log-level", "debug")`.
+        command: what to run instead of the command line.
         expect_clean: ask at the end for exit status 0 and a log without defects.
     """
     with tempfile.TemporaryDirectory() as directory:
-        process = _start(_paths(mappings, Path(directory)), env or {}, args)
+        process = _start(_paths(mappings, Path(directory)), env or {}, args, command)
         server = Server(process)
         reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
         reader.start()
@@ -211,12 +213,14 @@ def failed_start(
         return process.returncode, out + err
 
 
-def _start(paths: list[str], env: Mapping[str, str], args: Sequence[str]) -> subprocess.Popen[str]:
+def _start(
+    paths: list[str], env: Mapping[str, str], args: Sequence[str], command: Sequence[str] = _COMMAND
+) -> subprocess.Popen[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
     path = os.pathsep.join(filter(None, [str(_ROOT), inherited.get("PYTHONPATH")]))
     port = [] if "--port" in args else ["--port", "0"]
     return subprocess.Popen(
-        [*_COMMAND, "serve", *port, *args, *paths],
+        [*command, "serve", *port, *args, *paths],
         env={**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -106,13 +106,13 @@ class Connection(HttpToolsProtocol):
             self._count_body(len(data))
 
     def _drop(self, size: int) -> None:
-        """What comes after the last request that is answered. Where that is still being answered, the rest
-        waits; else it is taken for a while, for the client to read its answer."""
+        """Take what nobody reads, up to a bound: a client that still sends can so read its answer."""
         self._dropped += size
-        if self.running is not None:
-            self.flow.pause_reading()
-        elif self._dropped > self.limits.linger_bytes:
-            self.transport.close()
+        if self._dropped > self.limits.linger_bytes:
+            if self.running is not None:
+                self.flow.pause_reading()
+            else:
+                self.transport.close()
 
     def _count_head(self, size: int) -> None:
         """Bound a head that has not come to its end."""
@@ -222,7 +222,7 @@ class Connection(HttpToolsProtocol):
         cycle = self._parsed
         if self._is_deaf or cycle is None:
             return
-        if cycle.is_complete:
+        if cycle.is_complete or cycle.is_ignoring:
             self._drop(len(body))
             return
         cycle.feed(body)

@@ -66,6 +66,7 @@ class Cycle:
         keep_alive: the connection outlives the answer.
         is_gone: the client has left.
         is_whole: all of the request's body has come.
+        is_ignoring: the body is not wanted.
         is_complete: all of the answer has been sent.
         received: bytes of the body that came.
         is_waiting: the body is waited for at this moment.
@@ -92,6 +93,7 @@ class Cycle:
         "idle_seconds",
         "is_complete",
         "is_gone",
+        "is_ignoring",
         "is_started",
         "is_whole",
         "keep_alive",
@@ -115,7 +117,7 @@ class Cycle:
         self.keep_alive = keep_alive
         self.fault = fault
         self.task: asyncio.Task[None] | None = None
-        self.is_gone = self.is_started = self.is_complete = False
+        self.is_gone = self.is_ignoring = self.is_started = self.is_complete = False
         self.is_whole = not framing.has_body
         self.received = self.buffered = self.seen = 0
         self.seconds = self.idle_seconds = 0.0
@@ -189,6 +191,12 @@ class Cycle:
         self.task.uncancel()
         return self._reason
 
+    def ignore_body(self) -> None:
+        """The body will not be read: it is dropped as it comes, for behind it no leaving would be seen."""
+        self.is_ignoring = True
+        self._body.clear()
+        self._wire.resume()
+
     def settle(self) -> None:
         """From here on the exchange is not cancelled any more: it is cleaning up."""
         self._is_settled = True
@@ -246,6 +254,7 @@ class Cycle:
         Raises:
             ExchangeError: the rest of the body is not understood, or took too long.
         """
+        assert not self.is_ignoring, "the body was not wanted"
         while not self.is_gone and (self._is_read or not (self._body or self.is_whole or self._failed)):
             await self._wait()
         if self.is_gone:

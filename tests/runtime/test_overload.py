@@ -1,0 +1,42 @@
+"""More requests at a time than are answered: the rest is refused at once, and told when to come again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support.server import dragoman_server
+from tests.support.upstream import Upstream, after, eventually, json_answer
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+errors: { body: { failed: "${ kind }" } }
+routes:
+  GET /call: { call: GET up /overload, respond: { body: "${ @ }" } }
+  GET /local: { respond: { body: { ok: true } } }
+"""
+
+
+def test_above_the_bound_requests_are_refused(upstream: Upstream) -> None:
+    upstream.on("/overload", after(1.0, json_answer({"ok": True})))
+    args = ("--max-in-flight", "20")
+    with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, ThreadPoolExecutor(300) as pool:
+        replies = list(pool.map(lambda _: server.get("/call"), range(300)))
+        refused = [reply for reply in replies if reply.status == 503]
+        assert {reply.status for reply in replies} == {200, 503}
+        assert len(replies) - len(refused) >= 20
+        for reply in refused:
+            assert reply.json == {"failed": "overloaded"}
+            assert reply.header("retry-after") == "1"
+        line = server.logged(refused[0].header("x-request-id") or "")
+        assert (line["status_code"], line["kind"]) == (503, "overloaded")
+        assert eventually(lambda: server.get("/local").status == 200)
+
+
+def test_the_bound_from_the_environment(upstream: Upstream) -> None:
+    upstream.on("/overload", after(0.5, json_answer({"ok": True})))
+    env = {"UP": upstream.url, "DRAGOMAN_MAX_IN_FLIGHT": "1"}
+    with dragoman_server(MAPPING, env) as server, ThreadPoolExecutor(5) as pool:
+        statuses = list(pool.map(lambda _: server.get("/call").status, range(5)))
+        assert sorted(set(statuses)) == [200, 503]

@@ -1,0 +1,241 @@
+"""Clients that are slow, silent, too many or too large: each costs a bounded time and a bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Server, dragoman_server, read_all
+from tests.support.upstream import Channel, Seen, Upstream, eventually, head
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }", timeout: { connect: 1s, read: 60s } } }
+routes:
+  GET /local: { respond: { body: ok } }
+  POST /local: { respond: { body: "${ n }" } }
+  GET /call/{name}: { call: "GET up /slow/${ $request.params.name }", respond: { body: "${ @ }" } }
+  GET /stream:
+    call: GET up /slow/stream
+    respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ @ }" }] } }
+"""
+HURRIED = ("--head-timeout", "1", "--body-timeout", "1", "--keep-alive", "1", "--send-timeout", "1")
+HALF = b"GET /local HTTP/1.1\r\nhost: x\r\nx-half: "
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}, HURRIED) as running:
+        yield running
+
+
+def cpu_seconds(server: Server) -> float:
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def resident_mib(server: Server) -> float:
+    return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) / 256
+
+
+def closed(clients: list[socket.socket], seconds: float) -> list[bytes]:
+    """What each was sent until it was closed; none may be open after so long."""
+    until, found = time.monotonic() + seconds, []
+    for client in clients:
+        client.settimeout(max(0.01, until - time.monotonic()))
+        data = b""
+        while piece := client.recv(65_536):
+            data += piece
+        found.append(data)
+    return found
+
+
+def test_half_sent_heads_are_ended_while_others_are_served(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(300)]
+        for client in clients:
+            client.sendall(HALF)
+        started = time.monotonic()
+        assert max(server.get("/local").seconds for _ in range(5)) < 1
+        answers = closed(clients, 5)
+        assert time.monotonic() - started < 5
+    assert all(answer.startswith(b"HTTP/1.1 408 ") and b'"error"' in answer for answer in answers)
+    assert server.get("/local").seconds < 2
+
+
+def test_a_head_that_drips_is_ended(server: Server) -> None:
+    with server.connect() as client:
+        started = time.monotonic()
+        client.sendall(HALF)
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < 5:
+                client.sendall(b"x")
+                client.settimeout(0.1)
+                with contextlib.suppress(TimeoutError):
+                    assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
+                    break
+        assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("framing", ["content-length: 1000", "transfer-encoding: chunked"])
+def test_a_body_that_drips_is_ended(server: Server, framing: str) -> None:
+    piece = b"1\r\n \r\n" if "chunked" in framing else b" "
+    with server.connect() as client:
+        client.sendall(f"POST /local HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n".encode())
+        started = time.monotonic()
+        answer = b""
+        while not answer and time.monotonic() - started < 6:
+            client.sendall(piece)
+            client.settimeout(0.1)
+            with contextlib.suppress(TimeoutError):
+                answer = client.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in answer
+        assert time.monotonic() - started < 4
+
+
+def test_a_large_body_may_take_longer(server: Server) -> None:
+    body = json.dumps({"n": 1, "m": "x" * 40_000}).encode()
+    with server.connect() as client:
+        client.sendall(f"POST /local HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode())
+        for at in range(0, len(body), 8000):
+            client.sendall(body[at : at + 8000])
+            time.sleep(0.5)
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_idle_connections_are_closed(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(500)]
+        for client in clients[::2]:
+            client.sendall(b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert server.get("/local").seconds < 1
+        answers = closed(clients, 5)
+    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers[::2])
+    assert set(answers[1::2]) == {b""}
+
+
+@pytest.mark.parametrize("path", ["/stream", "/call/large"])
+def test_a_client_that_takes_nothing_is_left(server: Server, upstream: Upstream, path: str) -> None:
+    async def flood(channel: Channel, seen: Seen) -> None:
+        await channel.send(head(200, [("content-type", "text/event-stream")]))
+        piece = b'data: {"n": "' + b"x" * 60_000 + b'"}\n\n'
+        with contextlib.suppress(ConnectionError):
+            while not channel.gone.is_set():
+                await channel.send(piece)
+        channel.keep_alive = False
+
+    async def large(channel: Channel, seen: Seen) -> None:
+        body = json.dumps("x" * 30_000_000).encode()
+        await channel.send(head(200, [("content-length", str(len(body)))]) + body)
+
+    upstream.on("/slow/stream", flood)
+    upstream.on("/slow/large", large)
+    before = len(upstream.connections)
+    with server.connect() as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert eventually(lambda: len(upstream.connections) > before)
+        time.sleep(3)
+        client.settimeout(5)
+        assert len(read_all(client)) < 29_000_000
+        if path == "/stream":
+            assert upstream.connections[-1].closed is not None
+    assert server.get("/local").seconds < 2
+
+
+def test_a_slow_reader_gets_all_of_it(server: Server, upstream: Upstream) -> None:
+    async def large(channel: Channel, seen: Seen) -> None:
+        body = json.dumps("x" * 12_000_000).encode()
+        await channel.send(head(200, [("content-length", str(len(body)))]) + body)
+
+    upstream.on("/slow/patient", large)
+    with server.connect() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.sendall(b"GET /call/patient HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        size = 0
+        while piece := client.recv(500_000):
+            size += len(piece)
+            time.sleep(0.02)
+    assert size > 12_000_000
+
+
+def test_a_client_leaves_with_a_body_that_nobody_reads(server: Server, upstream: Upstream) -> None:
+    """Its FIN stands behind bytes that are not taken from the socket."""
+    before = len(upstream.requests)
+    clients = [server.connect() for _ in range(5)]
+    for client in clients:
+        client.sendall(
+            b"GET /call/hang HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\n" + b" " * 300_000
+        )
+    assert upstream.eventually(lambda up: len(up.requests) == before + 5)
+    held = {seen.connection for seen in upstream.requests[before:]}
+    for client in clients:
+        client.close()
+    assert upstream.eventually(lambda up: not [one for one in up.open if one.number in held], 2.0)
+
+
+def test_pipelined_requests_of_a_client_that_leaves(server: Server, upstream: Upstream) -> None:
+    before = len(upstream.requests)
+    request = b"GET /call/hang HTTP/1.1\r\nhost: x\r\n\r\n"
+    clients = [server.connect() for _ in range(5)]
+    for client in clients:
+        client.sendall(request * 3)
+    assert upstream.eventually(lambda up: len(up.requests) == before + 5)
+    held = {seen.connection for seen in upstream.requests[before:]}
+    for client in clients:
+        client.close()
+    assert upstream.eventually(lambda up: not [one for one in up.open if one.number in held], 2.0)
+    assert len(upstream.requests) == before + 5
+
+
+def test_a_large_body_costs_little_memory(upstream: Upstream) -> None:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as own:
+        own.post("/local", {"n": 1})
+        before = resident_mib(own)
+        for chunked in (False, True):
+            field = b"transfer-encoding: chunked" if chunked else b"content-length: 67108864"
+            piece = b"10000\r\n" + b"x" * 65_536 + b"\r\n" if chunked else b"x" * 65_536
+            with own.connect() as client:
+                client.sendall(b"POST /local HTTP/1.1\r\nhost: x\r\n" + field + b"\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    for _ in range(1024):
+                        client.sendall(piece)
+                assert read_all(client).startswith(b"HTTP/1.1 413 ")
+        assert resident_mib(own) - before < 48
+
+
+def test_few_descriptors(upstream: Upstream) -> None:
+    """As with `ulimit -n 256`; the first clients to be left are those that wait idly."""
+    code = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (256, 256)); from cli.main import main; main()"
+    with dragoman_server(MAPPING, {"UP": upstream.url}, command=(sys.executable, "-c", code)) as own:
+        with contextlib.ExitStack() as stack:
+            for _ in range(400):
+                with contextlib.suppress(ConnectionError):
+                    client = stack.enter_context(own.connect())
+                    client.sendall(HALF)
+            before = cpu_seconds(own)
+            time.sleep(1)
+            assert cpu_seconds(own) - before < 0.3, "it spins"
+            assert own.process.poll() is None
+        assert eventually(lambda: _serves(own), 2)
+        with contextlib.ExitStack() as stack:
+            for _ in range(400):
+                with contextlib.suppress(ConnectionError):
+                    stack.enter_context(own.connect())
+            assert own.get("/local").status == 200, "one that waits idly makes room"
+
+
+def _serves(server: Server) -> bool:
+    try:
+        return server.get("/local", timeout=1).status == 200
+    except OSError:
+        return False
