@@ -1,5 +1,6 @@
 # make serve   serve the shipped mappings on the built-in demo upstream (PORT=8080)
 # make test    run all tests
+# make torture run those of the serving path in their heavy form
 # Both set up what they need in $(VENV), with no more than Python 3.11 and a package registry.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 PORT ?= 8080
 BIN = $(VENV)/bin
 
-.PHONY: serve test lint format types check bench bench-quick bench-document install clean
+.PHONY: serve test torture lint format types check bench bench-quick bench-document install clean
 
 serve: $(VENV)/.serve
 	OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
@@ -17,6 +18,9 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto
 	$(BIN)/dragoman validate mappings examples
 	$(BIN)/dragoman test mappings examples
+
+torture: $(VENV)/.dev
+	DRAGOMAN_TORTURE=1 $(BIN)/python -m pytest tests/runtime
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -79,9 +80,10 @@ def _refuses(server: Server) -> bool:
 
 @pytest.mark.parametrize("name", ["endless", "silent"])
 def test_what_never_ends_is_told(upstream: Upstream, name: str) -> None:
-    with dragoman_server(MAPPING, {"UP": upstream.url}, ("--grace", "2")) as server:
+    args = ("--grace", "2")
+    with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, contextlib.ExitStack() as stack:
         requests = [f"/stream/{name}"] * 5 + [f"/lines/{name}"] * 5 + ["/call/hang"] * 3
-        clients = [server.connect() for _ in requests]
+        clients = [stack.enter_context(server.connect()) for _ in requests]
         for client, path in zip(clients, requests, strict=True):
             client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         assert upstream.eventually(lambda up: len(up.requests) == 13)
