@@ -12,6 +12,7 @@ import time
 import traceback
 from typing import Any, Final, Literal
 
+import orjson
 import structlog
 
 from engine.exchange import Answered
@@ -26,10 +27,19 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 _QUIET: Final = ("httpx2", "httpcore2", "asyncio", "uvicorn.access")
 
 
+class _Out:
+    """Where lines go; bound once, as finding out for each line costs more than writing it."""
+
+    log: Any = structlog.get_logger()
+
+
+_out: Final = _Out()
+
+
 def configure(level: str, log_format: Format) -> None:
     """Set up logging to standard error for the process."""
     number = getattr(logging, level.upper())
-    renderer: Any = structlog.processors.JSONRenderer()
+    renderer: Any = structlog.processors.JSONRenderer(_json)
     if log_format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     structlog.configure(
@@ -42,9 +52,14 @@ def configure(level: str, log_format: Format) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    _out.log = structlog.get_logger().bind()
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Library()], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _json(line: dict[str, Any], **options: Any) -> str:
+    return orjson.dumps(line, default=repr).decode()
 
 
 class _Library(logging.Handler):
@@ -56,19 +71,19 @@ class _Library(logging.Handler):
         if error is not None:
             fields |= _defect(error)
         name = "unforeseen" if isinstance(error, Exception) else "library"
-        structlog.get_logger().log(record.levelno, name, **fields)
+        _out.log.log(record.levelno, name, **fields)
 
 
 def event(name: str, **fields: Any) -> None:
     """A line about the process itself."""
-    structlog.get_logger().info(name, **fields)
+    _out.log.info(name, **fields)
 
 
 def exchange(answered: Answered) -> None:
     """The line of an exchange, and those of its warnings."""
     warnings(answered)
     fields = _fields(answered)
-    log = structlog.get_logger()
+    log = _out.log
     error = answered.error
     if error is None:
         log.info("exchange", **fields)
@@ -93,7 +108,7 @@ def inside(answered: Answered) -> None:
 def warnings(answered: Answered) -> None:
     """What `warn()` said in an exchange."""
     for message in answered.exchange.warnings:
-        structlog.get_logger().warning(
+        _out.log.warning(
             "warning",
             request_id=answered.exchange.inbound.request_id,
             mapping=answered.mapping.name if answered.mapping else None,
@@ -107,17 +122,17 @@ def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int) -> None:
     upstreams = leaf.route.upstreams if leaf is not None else ()
     provider = upstreams[0] if upstreams else None
     line = _line(inbound, match.owner, provider, 499, started_ns)
-    structlog.get_logger().info("exchange", **line, kind="client_left")
+    _out.log.info("exchange", **line, kind="client_left")
 
 
 def preflight(inbound: Inbound, match: PlanMatch, status: int, started_ns: int) -> None:
     """A browser's question about another origin's page was answered."""
-    structlog.get_logger().info("exchange", **_line(inbound, match.owner, None, status, started_ns))
+    _out.log.info("exchange", **_line(inbound, match.owner, None, status, started_ns))
 
 
 def unforeseen(exchange: Exchange, error: Exception) -> None:
     """A defect of the engine's own: type and frames, but no text of the exception, which may be payload."""
-    structlog.get_logger().error("unforeseen", request_id=exchange.inbound.request_id, **_defect(error))
+    _out.log.error("unforeseen", request_id=exchange.inbound.request_id, **_defect(error))
 
 
 def _defect(error: BaseException) -> dict[str, Any]:
