@@ -317,8 +317,12 @@ class Connection(HttpToolsProtocol):
         if is_quiet or not self.transport.can_write_eof():
             self.transport.close()
             return
-        self.transport.write_eof()
-        self.flow.resume_reading()
+        try:
+            self.transport.write_eof()
+        except OSError:
+            self.transport.abort()
+        else:
+            self.flow.resume_reading()
 
     # --- Time --------------------------------------------------------------------------------------------
 
