@@ -65,6 +65,7 @@ class Front:
         self._relay = relay
         self._most = in_flight
         self._running = 0
+        metrics.in_flight.set_function(lambda: self._running)
         self._cors: dict[str, ASGIApp] = {
             name: _with_cors(self._serve, mapping.cors)
             for name, mapping in plans.mappings.items()
@@ -193,7 +194,9 @@ class Front:
 
 def _reads_body(match: PlanMatch, method: str) -> bool:
     leaf = match.leaves.get(method) or (match.leaves.get("GET") if method == "HEAD" else None)
-    return leaf is not None and leaf.route.reads_body
+    if leaf is None:
+        return False
+    return leaf.route.reads_body or any(attempt.forward for attempt in leaf.route.attempts)
 
 
 def _overloaded() -> ExchangeError:

@@ -100,6 +100,13 @@ def test_a_preflight_that_a_browser_will_not_take(
     assert not allowed
 
 
+def test_a_preflight_has_a_log_line(server: Server) -> None:
+    fields = {"origin": PAGE, "access-control-request-method": "GET", "x-request-id": "asked-1"}
+    status = server.request("OPTIONS", "/named", headers=fields).status
+    line = server.logged("asked-1")
+    assert (line["status_code"], line["method"], line["path"]) == (status, "OPTIONS", "/named")
+
+
 def test_any_page_may_call_without_credentials(server: Server) -> None:
     reply = preflight(server, "/any/x/7", "DELETE", "https://who.ever", "x-anything")
     assert (reply.status, reply.header("access-control-allow-origin")) == (200, "*")

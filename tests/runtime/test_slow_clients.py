@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Server, dragoman_server, read_all
-from tests.support.upstream import Channel, Seen, Upstream, eventually, head
+from tests.support.upstream import Channel, Seen, Upstream, eventually, head, raw
 
 MAPPING = """
 dragoman: 1
@@ -23,6 +23,7 @@ routes:
   GET /local: { respond: { body: ok } }
   POST /local: { respond: { body: "${ n }" } }
   GET /call/{name}: { call: "GET up /slow/${ $request.params.name }", respond: { body: "${ @ }" } }
+  GET /through: { forward: up /slow/broken }
   GET /stream:
     call: GET up /slow/stream
     respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ @ }" }] } }
@@ -168,6 +169,13 @@ def test_a_slow_reader_gets_all_of_it(server: Server, upstream: Upstream) -> Non
     assert size > 12_000_000
 
 
+def test_bytes_that_go_through_break_off_as_their_upstream_does(server: Server, upstream: Upstream) -> None:
+    upstream.on("/slow/broken", raw(head(200, [("transfer-encoding", "chunked")]) + b"3\r\nabc\r\n", "close"))
+    reply = server.get("/through", headers={"x-request-id": "through-1"}, is_cut=True)
+    assert (reply.status, reply.body) == (200, b"abc")
+    assert server.logged("through-1")["kind"] == "upstream_error"
+
+
 def test_a_client_leaves_with_a_body_that_nobody_reads(server: Server, upstream: Upstream) -> None:
     """Its FIN stands behind bytes that are not taken from the socket."""
     before = len(upstream.requests)
@@ -205,7 +213,9 @@ def test_a_large_body_costs_little_memory(upstream: Upstream) -> None:
             field = b"transfer-encoding: chunked" if chunked else b"content-length: 67108864"
             piece = b"10000\r\n" + b"x" * 65_536 + b"\r\n" if chunked else b"x" * 65_536
             with own.connect() as client:
-                client.sendall(b"POST /local HTTP/1.1\r\nhost: x\r\n" + field + b"\r\n\r\n")
+                client.sendall(
+                    b"POST /local HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + field + b"\r\n\r\n"
+                )
                 with contextlib.suppress(ConnectionError):
                     for _ in range(1024):
                         client.sendall(piece)
