@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from engine.values import dumps, loads
@@ -95,12 +95,24 @@ class Inbound:
         return next((value for key, value in self.headers if key == name), None)
 
 
-class UpstreamRequest:
-    """A call as it goes out. `target` is path and query as they stand on the request line.
+class BodySource(Protocol):
+    """The body of a call that is sent as it comes. `length` is its number of bytes, or None if unknown."""
 
-    `body`, where there is one, is read in the place of `content`, piece by piece, as it comes from the
-    client: `length` in bytes or None, and `async next()`, which gives None at the end. The answer to a `raw`
-    call is wanted as the bytes that came, whatever they are encoded in.
+    length: int | None
+
+    async def next(self) -> bytes | None:
+        """The next bytes; None at the end."""
+        ...
+
+
+class UpstreamRequest:
+    """A call as it goes out.
+
+    Attributes:
+        target: path and query as they stand on the request line.
+        content: the body, unless `body` is one that still comes.
+        timeout: seconds for the whole answer; for its head alone where it is read as it comes.
+        raw: the answer's bytes are wanted as they come, with their content coding.
     """
 
     __slots__ = ("body", "content", "headers", "method", "raw", "target", "timeout", "upstream")
@@ -113,7 +125,7 @@ class UpstreamRequest:
         headers: Headers,
         content: Content,
         timeout: float | None = None,
-        body: Any = None,
+        body: BodySource | None = None,
         raw: bool = False,
     ) -> None:
         self.upstream = upstream

@@ -6,9 +6,10 @@ waits. Must not know YAML, files or sockets.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
 from engine.auth import BearerKeys, Credentials
 from engine.codegen import Compiled
@@ -19,6 +20,9 @@ from engine.spec import MappingSpec, RouteSpec
 #: Which fields of the client's body a route reads: name → the same below it, `*` for any item of a list;
 #: True where all of it is read.
 ReadTree = bool | dict[str | int, Any]
+
+
+DEFAULT_CONNECTIONS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,10 @@ class UpstreamPlan:
         mapping: the other mapping's name, or None.
         base_path: what stands before the path of every call, without a slash at its end.
         retry: None where a call is made once.
+        connections: how many there may be at a time.
+        tls: trust and certificates of its own, or None for the system's trust.
+        http2: HTTP/2 is spoken, and nothing else.
+        proxy: the URL of a proxy that calls go through, or None; it may hold credentials.
     """
 
     name: str
@@ -71,6 +79,10 @@ class UpstreamPlan:
     timeouts: Timeouts
     retry: RetryPlan | None = None
     health: HealthPlan | None = None
+    connections: int = DEFAULT_CONNECTIONS
+    tls: ssl.SSLContext | None = None
+    http2: bool = False
+    proxy: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ class UpstreamSpec:
     auth: Node | None
     retry: RetrySpec | None
     health: HealthSpec | None
+    connections: int | None
+    tls: Node | None
+    http2: bool
+    proxy: Node | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +320,10 @@ def _upstream(node: Node) -> UpstreamSpec:
         auth=node.get("auth"),
         retry=_retry(retry) if retry else None,
         health=_health(health) if health else None,
+        connections=_value(node, "connections"),
+        tls=node.get("tls"),
+        http2=_value(node, "http2", False),
+        proxy=node.get("proxy"),
     )
 
 

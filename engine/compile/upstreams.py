@@ -1,15 +1,18 @@
-"""Upstreams: URLs taken apart, timeouts in seconds, credentials made once."""
+"""Upstreams: URLs taken apart, timeouts in seconds, credentials and TLS made once."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from engine.auth import OUTBOUND, Credentials
 from engine.compile.context import MappingContext
-from engine.plan import HealthPlan, RetryPlan, Timeouts, UpstreamPlan
+from engine.compile.tls import compile_tls
+from engine.plan import DEFAULT_CONNECTIONS, HealthPlan, RetryPlan, Timeouts, UpstreamPlan
 from engine.source import Node
 from engine.spec import HealthSpec, RetrySpec, UpstreamSpec
 from engine.templates import is_static
@@ -49,17 +52,48 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     if url is None:
         return replace(NOWHERE, name=name)
     if url.startswith(_MAPPING):
+        _warn_of_no_effect(context, spec, ("connections", "tls", "http2", "proxy"))
         target, slash, path = url.removeprefix(_MAPPING).partition("/")
         return replace(made, mapping=target, base_path=(slash + path).rstrip("/"))
-    parts = _split(context, spec.url, url)
+    tls, proxy = compile_tls(context, spec.tls, name), _proxy(context, spec.proxy, name)
+    parts = _split(context, spec.url, url, _problem)
+    _check_http2(context, spec)
     if parts is None:
         return replace(NOWHERE, name=name)
+    if parts.scheme == "http":
+        _warn_of_no_effect(context, spec, ("tls",))
     return replace(
         made,
         origin=_origin(parts),
         base_path=literal_path(parts.path.rstrip("/")),
         credentials=_url_credentials(context, spec.url, parts) or credentials,
+        connections=spec.connections or DEFAULT_CONNECTIONS,
+        tls=tls,
+        http2=spec.http2,
+        proxy=proxy,
     )
+
+
+def _warn_of_no_effect(context: MappingContext, spec: UpstreamSpec, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        node = spec.node.get(key)
+        if node is not None:
+            message = f"'{key}' has no effect for a URL such as this upstream's"
+            context.findings.warning("no-effect", message, node.key_span)
+
+
+def _check_http2(context: MappingContext, spec: UpstreamSpec) -> None:
+    if spec.http2 and find_spec("h2") is None:
+        message = "HTTP/2 needs the package 'h2', which is not installed"
+        context.findings.error("missing-package", message, spec.node["http2"].span, "install dragoman[http2]")
+
+
+def _proxy(context: MappingContext, node: Node | None, name: str) -> str | None:
+    """The URL of the proxy, with its credentials; None where it is empty."""
+    url = None if node is None else context.text(node, f"upstreams.{name}.proxy")
+    if node is None or not url:
+        return None
+    return url if _split(context, node, url, _proxy_problem) is not None else None
 
 
 def _origin(parts: SplitResult) -> str:
@@ -69,12 +103,14 @@ def _origin(parts: SplitResult) -> str:
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port is not None else "")
 
 
-def _split(context: MappingContext, node: Node, url: str) -> SplitResult | None:
+def _split(
+    context: MappingContext, node: Node, url: str, problem_of: Callable[[SplitResult, str], str | None]
+) -> SplitResult | None:
     problem = None
     parts = None
     try:
         parts = urlsplit(url)
-        problem = _problem(parts, url)
+        problem = problem_of(parts, url)
         _origin(parts)
     except ValueError:
         problem = "this is no URL: its host or port cannot be"
@@ -91,14 +127,29 @@ def _problem(parts: SplitResult, url: str) -> str | None:
         return "the URL is empty"
     if parts.scheme not in _SCHEMES:
         return "the URL of an upstream begins with http://, https:// or mapping:"
-    if not parts.hostname or re.search(r"[\s\x00-\x1f\\]", url):
-        return "the URL names no host, or holds white space or a backslash"
-    if parts.port == 0:
-        return "port 0 cannot be called"
+    problem = _place_problem(parts, url)
+    if problem is not None:
+        return problem
     if any(segment in (".", "..") for segment in unquote(parts.path).split("/")):
         return "the URL's path has a dot segment"
     if parts.query or parts.fragment:
         return "the URL of an upstream has no query and no fragment; put parameters under auth or query"
+    return None
+
+
+def _proxy_problem(parts: SplitResult, url: str) -> str | None:
+    if parts.scheme not in _SCHEMES:
+        return "the URL of a proxy begins with http:// or https://"
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        return "the URL of a proxy has nothing after its host and port"
+    return _place_problem(parts, url)
+
+
+def _place_problem(parts: SplitResult, url: str) -> str | None:
+    if not parts.hostname or re.search(r"[\s\x00-\x1f\\]", url):
+        return "the URL names no host, or holds white space or a backslash"
+    if parts.port == 0:
+        return "port 0 cannot be called"
     return None
 
 

@@ -79,6 +79,11 @@ def event(name: str, **fields: Any) -> None:
     _out.log.info(name, **fields)
 
 
+def caution(name: str, **fields: Any) -> None:
+    """A line about what is served less safely than it could be."""
+    structlog.get_logger().warning(name, **fields)
+
+
 def exchange(answered: Answered) -> None:
     """The line of an exchange, and those of its warnings."""
     warnings(answered)

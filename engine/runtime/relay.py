@@ -20,8 +20,8 @@ from engine.runtime import logs, metrics
 from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
 from engine.runtime.upstreams import Source, Upstream
-from engine.runtime.upstreams.http import HttpUpstream
 from engine.runtime.upstreams.mapping import Events, MappingUpstream, WrittenEvents
+from engine.runtime.upstreams.opening import open_upstream
 
 
 class Body(Protocol):
@@ -216,7 +216,7 @@ class Relay:
             return stream.fail(error)
 
     def _open(self, plan: UpstreamPlan) -> Upstream:
-        return HttpUpstream(plan) if plan.mapping is None else MappingUpstream(plan, self._answer_inside)
+        return open_upstream(plan) if plan.mapping is None else MappingUpstream(plan, self._answer_inside)
 
     async def _answer_inside(self, name: str, inbound: Inbound, as_bytes: bool) -> tuple[Outbound, Any]:
         """Answer a call that another mapping makes in this process."""

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from engine.runtime.upstreams.http import MAX_CONNECTIONS
 from tests.support.server import Server, dragoman_server
 from tests.support.upstream import (
     BEHAVIOURS,
@@ -30,7 +29,7 @@ env: { UP: {}, REFUSING: {}, HOLE: {} }
 upstreams:
   up: { url: "${ $env.UP }", timeout: { connect: 300ms, read: 300ms, total: 600ms } }
   long: { url: "${ $env.UP }", timeout: { read: 20s, total: 20s } }
-  crowd: { url: "${ $env.UP }", timeout: { connect: 200ms, read: 5s } }
+  crowd: { url: "${ $env.UP }", connections: 20, timeout: { connect: 200ms, read: 5s } }
   refusing: { url: "${ $env.REFUSING }" }
   unknown: { url: "http://unknown.invalid" }
   hole: { url: "${ $env.HOLE }", timeout: { connect: 300ms } }
@@ -82,6 +81,9 @@ def server(upstream: Upstream) -> Iterator[Server]:
         with dragoman_server(MAPPING, env) as running:
             yield running
 
+
+#: The bound of the upstream `crowd`.
+CROWD = 20
 
 OK, BROKEN, LATE = (200, None), (502, "upstream_error"), (504, "upstream_timeout")
 
@@ -241,7 +243,7 @@ def test_many_slow_calls_do_not_stop_others(server: Server) -> None:
 def test_more_calls_than_connections_are_told_to_come_back(server: Server, upstream: Upstream) -> None:
     upstream.on("/hang/crowd", raw(b"", "hang"))
     with contextlib.ExitStack() as stack:
-        for number in range(MAX_CONNECTIONS):
+        for number in range(CROWD):
             client = stack.enter_context(server.connect())
             client.sendall(b"GET /crowd HTTP/1.1\r\nhost: x\r\nx-request-id: crowd\r\n\r\n")
             if number % 20 == 19:

@@ -1,7 +1,7 @@
-"""Upstreams over HTTP, on httpx2.
+"""Upstreams over HTTP/2, and those that are reached through a proxy, on httpx2.
 
-Contract: no redirects, no cookies, no proxies from the environment; the request target goes out as it was
-built. A pool belongs to one upstream, so that a slow one cannot starve the others.
+Contract: as `http1`, with HTTP/2 (RFC 9113) and nothing else where it is asked for. Connections of HTTP/1.1
+through a proxy carry one request each: this library would take what follows an answer for the next one.
 The only importer of httpx2.
 """
 
@@ -9,29 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from collections.abc import Iterator
-from functools import cache
-from typing import Final
+from collections.abc import AsyncIterator, Iterator
 
 import httpx2
 
 from engine.errors import ExchangeError, call_failed
-from engine.messages import EMPTY, Content, UpstreamReply, UpstreamRequest
+from engine.messages import EMPTY, BodySource, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
-
-MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-MAX_CONNECTIONS: Final = 200
-_KEEPALIVE_SECONDS: Final = 30.0
+from engine.runtime.upstreams.limits import IDLE_SECONDS, MAX_REPLY_BYTES
+from engine.runtime.upstreams.tls import context_of, system_context
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    """The system's trust, made once: it costs some 30 ms."""
-    return ssl.create_default_context()
-
-
-class HttpUpstream:
+class Http2Upstream:
     """One upstream and its pool of connections."""
 
     def __init__(self, plan: UpstreamPlan) -> None:
@@ -46,13 +35,17 @@ class HttpUpstream:
             "write": timeouts.read,
             "pool": timeouts.connect,
         }
+        protocol = "h2" if plan.http2 else "http/1.1"
         self._transport = httpx2.AsyncHTTPTransport(
-            verify=_tls() if self._base.scheme == "https" else False,
+            verify=context_of(plan, protocol) if self._base.scheme == "https" else False,
             trust_env=False,
+            http1=not plan.http2,
+            http2=plan.http2,
+            proxy=_proxy(plan.proxy),
             limits=httpx2.Limits(
-                max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=MAX_CONNECTIONS,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
+                max_connections=plan.connections,
+                max_keepalive_connections=plan.connections if plan.http2 else 0,
+                keepalive_expiry=IDLE_SECONDS,
             ),
         )
 
@@ -61,7 +54,7 @@ class HttpUpstream:
         with self.failures():
             async with asyncio.timeout(request.timeout):
                 response = await self._open(request)
-                source = _HttpSource(self, response)
+                source = _Http2Source(self, response, request.raw)
                 headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
                 if streams:
                     return UpstreamReply(response.status_code, headers, EMPTY, source)
@@ -69,10 +62,10 @@ class HttpUpstream:
 
     async def _open(self, request: UpstreamRequest) -> httpx2.Response:
         """The head of the answer."""
-        body = request.content.data
+        body, length = _body(request)
         headers = [("host", self._host), *request.headers]
-        if body or request.method in ("POST", "PUT", "PATCH"):
-            headers.append(("content-length", str(len(body))))
+        if length or (length == 0 and request.method in ("POST", "PUT", "PATCH")):
+            headers.append(("content-length", str(length)))
         response = await self._transport.handle_async_request(
             httpx2.Request(
                 request.method,
@@ -100,8 +93,8 @@ class HttpUpstream:
             raise busy from None
         except httpx2.TimeoutException as error:
             raise self.failure("timeout", type(error).__name__) from None
-        except httpx2.ConnectError as error:
-            raise self.failure("connect", _connect_cause(error)) from None
+        except (httpx2.ConnectError, httpx2.ProxyError) as error:
+            raise self.failure("connect", type(error).__name__) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise self.failure("broken", type(error).__name__) from None
 
@@ -112,13 +105,13 @@ class HttpUpstream:
         await self._transport.aclose()
 
 
-class _HttpSource:
+class _Http2Source:
     """The body of one answer."""
 
-    def __init__(self, upstream: HttpUpstream, response: httpx2.Response) -> None:
+    def __init__(self, upstream: Http2Upstream, response: httpx2.Response, is_raw: bool) -> None:
         self._upstream = upstream
         self._response = response
-        self._chunks = response.aiter_bytes()
+        self._chunks = response.aiter_raw() if is_raw else response.aiter_bytes()
 
     async def next(self) -> bytes | None:
         """The next bytes as they come, decompressed; an empty read is none."""
@@ -146,6 +139,19 @@ class _HttpSource:
         await self._response.aclose()
 
 
-def _connect_cause(error: httpx2.ConnectError) -> str:
-    """Why a connection failed: the text of the operating system or of TLS, which names no credentials."""
-    return f"{type(error).__name__}: {str(error)[:200]}"
+def _proxy(url: str | None) -> httpx2.Proxy | None:
+    if url is None:
+        return None
+    return httpx2.Proxy(url, ssl_context=system_context() if url.startswith("https:") else None)
+
+
+def _body(request: UpstreamRequest) -> tuple[bytes | AsyncIterator[bytes], int | None]:
+    """What is sent, and its length where that is known."""
+    if request.body is None:
+        return request.content.data, len(request.content.data)
+    return _pieces(request.body), request.body.length
+
+
+async def _pieces(body: BodySource) -> AsyncIterator[bytes]:
+    while (piece := await body.next()) is not None:
+        yield piece

@@ -1,0 +1,137 @@
+"""Upstreams over HTTP/1.1, by a client of our own.
+
+Contract: no redirects, no cookies, no proxies; the request target goes out as it was built. A pool belongs to
+one upstream, so that a slow one cannot starve the others.
+
+    failures      how a call over a connection fails
+    alarm         a deadline that moves
+    response      bytes → one response; the only importer of httptools
+    request_head  a request → the bytes of its head
+    codings       gzip and deflate
+    connection    one connection
+    connecting    how it comes up
+    pool          a bounded number of them
+    upload        bodies of requests
+    source        bodies of responses
+
+Each imports only from those above it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from engine.errors import ExchangeError, call_failed
+from engine.messages import EMPTY, UpstreamReply, UpstreamRequest
+from engine.plan import UpstreamPlan
+from engine.runtime.upstreams.http1.codings import BadCoding, decoded_headers, inflater
+from engine.runtime.upstreams.http1.connecting import Connector
+from engine.runtime.upstreams.http1.connection import Connection
+from engine.runtime.upstreams.http1.failures import CallFailed
+from engine.runtime.upstreams.http1.pool import Pool
+from engine.runtime.upstreams.http1.request_head import BadRequest, RequestHead
+from engine.runtime.upstreams.http1.source import Http1Source
+from engine.runtime.upstreams.http1.upload import PIECE, Pieces, send_while_waiting
+from engine.runtime.upstreams.limits import IDLE_SECONDS
+
+__all__ = ["Http1Upstream"]
+
+#: Methods that may be sent again where nothing tells whether they were carried out (RFC 9110, 9.2.2).
+_IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+
+
+class Http1Upstream:
+    """One upstream and its pool of connections."""
+
+    def __init__(self, plan: UpstreamPlan) -> None:
+        assert plan.origin is not None
+        self._name = plan.name
+        self._heads = RequestHead(plan.origin)
+        connect = Connector(plan).connect
+        self._pool = Pool(connect, plan.connections, plan.timeouts.connect, IDLE_SECONDS)
+
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+        """Send one request and read its answer, within the timeouts of the plan."""
+        total = None
+        if request.timeout is not None:
+            total = asyncio.get_running_loop().time() + request.timeout
+        try:
+            head = self._heads.write(request)
+            connection = await self._answered(request, head, total)
+        except CallFailed as failure:
+            raise self._failure(failure) from None
+        except BadRequest as error:
+            raise self._failure(CallFailed("broken", str(error))) from None
+        return await self._reply(connection, request, total, streams)
+
+    async def _answered(self, request: UpstreamRequest, head: bytes, total: float | None) -> Connection:
+        """A connection on which the head of the answer has come.
+
+        A connection that is used again may have been closed by the upstream at that moment. Where nothing has
+        come on it, a request that may be repeated is sent once more, on a new one.
+        """
+        connection = self._pool.take() or await self._pool.acquire(total)
+        while True:
+            try:
+                await _call(connection, request, head, total)
+                return connection
+            except BaseException as error:
+                if not _may_be_repeated(request, connection, error):
+                    connection.abort()
+                    self._pool.release(connection)
+                    raise
+            connection = await self._pool.renew(connection, total)
+
+    async def _reply(
+        self, connection: Connection, request: UpstreamRequest, total: float | None, streams: bool
+    ) -> UpstreamReply:
+        response = connection.response
+        assert response is not None
+        status, headers, decoder = response.status, response.headers, None
+        if not request.raw:
+            try:
+                decoder = inflater(headers)
+            except BadCoding as error:
+                connection.abort()
+                self._pool.release(connection)
+                raise self._failure(CallFailed("broken", str(error))) from None
+        if decoder is not None:
+            headers = decoded_headers(headers)
+        source = Http1Source(connection, self._pool, self._failure, total, headers, decoder)
+        if not streams:
+            return UpstreamReply(status, headers, await source.content())
+        connection.total = None
+        return UpstreamReply(status, headers, EMPTY, source)
+
+    def _failure(self, failure: CallFailed) -> ExchangeError:
+        error = call_failed(self._name, failure.how, failure.cause)
+        if failure.how == "busy":
+            error.headers = (("retry-after", "1"),)
+        return error
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+async def _call(connection: Connection, request: UpstreamRequest, head: bytes, total: float | None) -> None:
+    """Send a request and wait for the head of its answer."""
+    connection.begin(request.method, total)
+    body = request.body or request.content.data
+    if isinstance(body, bytes) and len(body) <= PIECE:
+        connection.write(head + body)
+        await connection.head()
+        return
+    connection.write(head)
+    await send_while_waiting(connection, Pieces(body) if isinstance(body, bytes) else body)
+
+
+def _may_be_repeated(request: UpstreamRequest, connection: Connection, error: BaseException) -> bool:
+    return (
+        isinstance(error, CallFailed)
+        and error.is_silent
+        and connection.is_used
+        and request.body is None
+        and request.method in _IDEMPOTENT
+    )

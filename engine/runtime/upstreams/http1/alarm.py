@@ -1,0 +1,54 @@
+"""A deadline that moves at no cost: the timer below it is left alone, and looks again when it is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+#: Event loops count in milliseconds: so much too early is in time.
+_EARLY = 0.002
+
+
+class Alarm:
+    """Calls `on_due` once the time of its deadline has come. Times are those of the event loop."""
+
+    __slots__ = ("_deadline", "_due", "_loop", "_on_due", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_due: Callable[[], None]) -> None:
+        self._loop = loop
+        self._on_due = on_due
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+
+    def set(self, deadline: float | None) -> None:
+        """Put the deadline there, wherever it was; None for none."""
+        self._deadline = deadline
+        if deadline is None or (self._timer is not None and self._due <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = deadline
+        self._timer = self._loop.call_at(deadline, self._look)
+
+    def close(self) -> None:
+        """Call nothing any more, and hold nothing."""
+        self._deadline = None
+        self._on_due = _nothing
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._loop.time() < self._deadline - _EARLY:
+            self.set(self._deadline)
+        else:
+            self._deadline = None
+            self._on_due()
+
+
+def _nothing() -> None:
+    pass

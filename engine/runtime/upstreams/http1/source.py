@@ -1,0 +1,134 @@
+"""The body of one response, read as it comes; its connection goes back once it has ended.
+
+Contract: a body that breaks off is never taken for one that has ended, however often it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, NoReturn
+
+from engine.errors import ExchangeError
+from engine.messages import Content, Headers
+from engine.runtime.upstreams.http1.codings import BadCoding, Inflater
+from engine.runtime.upstreams.http1.connection import Connection
+from engine.runtime.upstreams.http1.failures import CallFailed, Tell
+from engine.runtime.upstreams.http1.pool import Pool
+from engine.runtime.upstreams.limits import MAX_REPLY_BYTES
+
+#: A whole body that is more than so large, and so many times larger than what was sent for it, is a bomb.
+_BOMB_BYTES: Final = 8 * 1024 * 1024
+_BOMB_RATIO: Final = 100
+#: Other tasks get their turn after so many decoded bytes.
+_TURN_BYTES: Final = 1024 * 1024
+
+
+class Http1Source:
+    """The body of one response.
+
+    Args:
+        tell: what makes a failure of this upstream.
+        total: when a whole body must have come, as a time of the event loop.
+        inflater: what decodes it, if anything.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        pool: Pool,
+        tell: Tell,
+        total: float | None,
+        headers: Headers,
+        inflater: Inflater | None,
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._pool = pool
+        self._tell = tell
+        self._total = total
+        self._headers = headers
+        self._inflater = inflater
+        self._failure: ExchangeError | None = None
+        self._since_turn = 0
+
+    async def next(self) -> bytes | None:
+        """All that has come since the last time, decoded, as one piece; None at the end."""
+        if self._failure is not None:
+            raise self._failure
+        if self._inflater is None:
+            return await self._read()
+        try:
+            return await self._decoded(self._inflater)
+        except BadCoding as error:
+            self._fail(CallFailed("broken", str(error)))
+
+    async def content(self) -> Content:
+        """The whole body, at most `MAX_REPLY_BYTES`."""
+        if self._connection is not None:
+            self._connection.total = self._total
+            response = self._connection.response
+            if response is not None and response.length > MAX_REPLY_BYTES:
+                self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
+        chunks, size = [], 0
+        while (chunk := await self.next()) is not None:
+            size += len(chunk)
+            if size > MAX_REPLY_BYTES or self._is_bomb(size):
+                self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
+            chunks.append(chunk)
+        media_type = next((value for name, value in self._headers if name == "content-type"), "")
+        return Content(b"".join(chunks), media_type)
+
+    async def aclose(self) -> None:
+        """Give the connection back; what still comes on it is cut off, unless that is its end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.linger(self._pool.release)
+
+    async def _read(self) -> bytes | None:
+        connection = self._connection
+        if connection is None:
+            return None
+        try:
+            data = await connection.next()
+        except CallFailed as failure:
+            self._fail(failure)
+        except BaseException:
+            self._fail_silently(CallFailed("broken", "left"))
+            raise
+        response = connection.response
+        if response is not None and response.is_complete:
+            self._connection = None
+            self._pool.release(connection)
+        return data
+
+    async def _decoded(self, inflater: Inflater) -> bytes | None:
+        while True:
+            data = inflater.step()
+            if data:
+                await self._take_turns(len(data))
+                return data
+            coded = await self._read()
+            if coded is None:
+                inflater.close()
+                return None
+            inflater.feed(coded)
+
+    async def _take_turns(self, size: int) -> None:
+        self._since_turn += size
+        if self._since_turn > _TURN_BYTES:
+            self._since_turn = 0
+            await asyncio.sleep(0)
+
+    def _is_bomb(self, size: int) -> bool:
+        inflater = self._inflater
+        return inflater is not None and size > _BOMB_BYTES and size > _BOMB_RATIO * inflater.taken
+
+    def _fail(self, failure: CallFailed) -> NoReturn:
+        raise self._fail_silently(failure)
+
+    def _fail_silently(self, failure: CallFailed) -> ExchangeError:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+            self._pool.release(connection)
+        self._failure = self._tell(failure)
+        return self._failure
