@@ -1,6 +1,6 @@
 """One connection to an upstream: one request at a time goes out, and its response comes in.
 
-Contract: at most `MAX_BUFFERED` bytes and one read more wait to be taken; then reading pauses. Whatever
+Contract: at most `room` bytes and one read more wait to be taken; then reading pauses. Whatever
 cannot be followed by a sound response ends the connection: a failure, a response that was left, bytes out of
 turn. Knows the event loop's transports, not who waits for connections.
 """
@@ -16,7 +16,10 @@ from engine.runtime.upstreams.http1.alarm import Alarm
 from engine.runtime.upstreams.http1.failures import CallFailed
 from engine.runtime.upstreams.http1.response import BadResponse, Response
 
+#: For who takes a response as it comes: what pieces are turned into is many times larger than they are.
 MAX_BUFFERED: Final = 64 * 1024
+#: For who takes it as a whole.
+_WHOLE_BUFFERED: Final = 1024 * 1024
 #: For how long, and over how many bytes, the end of a response is waited for that nobody wants any more.
 _LINGER_SECONDS: Final = 0.05
 _LINGER_BYTES: Final = 64 * 1024
@@ -31,6 +34,7 @@ class Connection(asyncio.Protocol):
         is_open: it is not closed, as far as is known.
         is_used: it has carried a response.
         is_sending: the body of a request is still on its way; its response may come later than usual.
+        room: how many bytes are kept before reading pauses, and given at a time.
         total: when the whole response must have come, as a time of the event loop, or None.
         response: the one that is being received, or None between two.
     """
@@ -44,6 +48,7 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         self.is_used = False
         self.is_sending = False
+        self.room = MAX_BUFFERED
         self.total: float | None = None
         self.response: Response | None = None
         self._loop = loop
@@ -79,7 +84,7 @@ class Connection(asyncio.Protocol):
         except BadResponse as error:
             self.fail(CallFailed("broken", str(error)))
             return
-        if response.size >= MAX_BUFFERED and not response.is_complete:
+        if response.size >= self.room and not response.is_complete:
             # Here and not later: an event loop may go on reading until it is told not to.
             self._is_paused = True
             self._transport.pause_reading()
@@ -117,6 +122,7 @@ class Connection(asyncio.Protocol):
         """Expect the response of a request that is now written."""
         self.response = Response(method)
         self.total = total
+        self.room = MAX_BUFFERED
         self._alarm.set(None)
         if not self.is_open:
             self._error = CallFailed("broken", "closed", is_silent=True)
@@ -142,6 +148,11 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
 
+    def expect_whole(self, total: float | None) -> None:
+        """The response is taken as a whole, by a time of the event loop."""
+        self.total = total
+        self.room = _WHOLE_BUFFERED
+
     def sent(self) -> None:
         """All of the request has been written."""
         self.is_sending = False
@@ -161,7 +172,7 @@ class Connection(asyncio.Protocol):
         return response
 
     async def next(self) -> bytes | None:
-        """All of the body that has come and was not taken; None at its end.
+        """What of the body has come and was not taken, up to `room` bytes; None at its end.
 
         Raises:
             CallFailed: it breaks off.
@@ -172,8 +183,10 @@ class Connection(asyncio.Protocol):
             if response.is_complete:
                 return None
             await self._wait()
-        self._resume()
-        return response.take()
+        data = response.take(self.room)
+        if not response.chunks:
+            self._resume()
+        return data
 
     # --- Its end -------------------------------------------------------------------------------------
 

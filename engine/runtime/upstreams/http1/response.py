@@ -105,12 +105,12 @@ class Response:
         elif not self.is_complete:
             raise BadResponse("closed before its end" if self.has_begun else "closed")
 
-    def take(self) -> bytes:
-        """The pieces that have come, joined."""
-        chunks = self.chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self.chunks, self.size = [], 0
-        return data
+    def take(self, limit: int) -> bytes:
+        """The pieces that have come, joined; at most `limit` bytes of them."""
+        data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        rest = data[limit:]
+        self.chunks, self.size = [rest] if rest else [], len(rest)
+        return data[:limit]
 
     def close(self) -> None:
         """Nothing is parsed any more. Breaks the circle of the parser and what it calls."""

@@ -51,7 +51,7 @@ class Http1Source:
         self._since_turn = 0
 
     async def next(self) -> bytes | None:
-        """All that has come since the last time, decoded, as one piece; None at the end."""
+        """What has come since the last time, decoded, as one piece; None at the end."""
         if self._failure is not None:
             raise self._failure
         if self._inflater is None:
@@ -64,7 +64,7 @@ class Http1Source:
     async def content(self) -> Content:
         """The whole body, at most `MAX_REPLY_BYTES`."""
         if self._connection is not None:
-            self._connection.total = self._total
+            self._connection.expect_whole(self._total)
             response = self._connection.response
             if response is not None and response.length > MAX_REPLY_BYTES:
                 self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
@@ -95,7 +95,7 @@ class Http1Source:
             self._fail_silently(CallFailed("broken", "left"))
             raise
         response = connection.response
-        if response is not None and response.is_complete:
+        if response is not None and response.is_complete and not response.chunks:
             self._connection = None
             self._pool.release(connection)
         return data

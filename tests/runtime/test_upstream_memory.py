@@ -1,0 +1,90 @@
+"""What upstreams send without end, or far too much of, does not fill the memory of the process."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import Upstream, drip, eventually, head, json_answer
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }", timeout: { read: 20s, total: 30s } } }
+routes:
+  GET /sse/{name}:
+    call: "GET up /up/${ $request.params.name }"
+    respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ @ }" }] } }
+  GET /json/{name}: { call: "GET up /up/${ $request.params.name }", respond: { body: "${ @ }" } }
+"""
+MIB = 1024 * 1024
+_JSON = ("content-type", "application/json")
+_GZIP = ("content-encoding", "gzip")
+STARTED = head(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")])
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        running.on("/up/fine", json_answer({"ok": True}))
+        yield running
+
+
+@pytest.fixture
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
+        yield running
+
+
+def memory(server: Server, peak: bool = False) -> int:
+    """Bytes of memory that the process holds, or has held at most."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text("ascii")
+    found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
+    assert found
+    return int(found.group(1)) * 1024
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize("size", [100, 32 * 1024])
+def test_fifty_clients_that_stop_reading_an_endless_stream(
+    server: Server, upstream: Upstream, size: int
+) -> None:
+    event = chunk(b'data: {"text":"' + b"x" * size + b'"}\n\n')
+    upstream.on("/up/endless", drip(STARTED, event * (1 + 65_536 // size), 0))
+    assert server.get("/json/fine").status == 200
+    before = memory(server)
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            client = stack.enter_context(server.connect())
+            client.sendall(b"GET /sse/endless HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert upstream.eventually(lambda up: len(up.open) >= 50, 10)
+        assert eventually(lambda: _rests(server), 30), "it goes on reading"
+        grown = memory(server, peak=True) - before
+        assert server.get("/json/fine").seconds < 3
+    print("GROWN", size, grown / MIB)
+    assert grown < 64 * MIB, f"{grown / MIB:.0f} MiB"
+    assert upstream.eventually(lambda up: len(up.open) <= 2, 10)
+
+
+def _rests(server: Server) -> bool:
+    """Whether the process does next to nothing."""
+
+    def used() -> int:
+        fields = Path(f"/proc/{server.process.pid}/stat").read_text("ascii").rpartition(") ")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = used()
+    time.sleep(0.3)
+    return used() - before <= 2

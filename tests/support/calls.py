@@ -1,0 +1,77 @@
+"""Calls of an upstream without a server before it: the adapter itself, on an event loop of the test's choice.
+
+Contract: `run` ends with nothing left behind: no task, no connection, no exception that nobody saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+import uvloop
+
+from engine.auth import Credentials
+from engine.messages import EMPTY, Content, UpstreamRequest
+from engine.plan import Timeouts, UpstreamPlan
+from engine.runtime.upstreams.http1 import Http1Upstream
+
+T = TypeVar("T")
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+#: Runs a test on either event loop.
+both_loops = pytest.mark.parametrize("loop", LOOPS)
+
+HEADERS = (("accept", "application/json"), ("accept-encoding", "identity"))
+
+
+def plan(url: str, connect: float = 5.0, read: float = 5.0, **fields: Any) -> UpstreamPlan:
+    """The plan of an upstream at this origin."""
+    return UpstreamPlan("up", url, None, "", (), Credentials(), Timeouts(connect, read), **fields)
+
+
+def call(
+    target: str = "/", method: str = "GET", body: Any = None, timeout: float | None = 10.0, **fields: Any
+) -> UpstreamRequest:
+    """A call; `body` is bytes, or a source of them."""
+    content = Content(body, "application/octet-stream") if isinstance(body, bytes) else EMPTY
+    source = None if isinstance(body, bytes) else body
+    headers = fields.pop("headers", HEADERS)
+    return UpstreamRequest("up", method, target, headers, content, timeout, body=source, **fields)
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, **fields: Any) -> AsyncIterator[Http1Upstream]:
+    """An adapter, closed at the end."""
+    upstream = Http1Upstream(plan(url, **fields))
+    try:
+        yield upstream
+    finally:
+        await upstream.aclose()
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]], loop: str = "uvloop") -> T:
+    """Run a coroutine on an event loop of this kind."""
+    unseen: list[dict[str, Any]] = []
+
+    async def watched() -> T:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+        before = asyncio.all_tasks()
+        result = await work()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before, "tasks are left"
+        return result
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        result = runner.run(watched())
+    assert not unseen, unseen
+    return result
+
+
+def open_files() -> int:
+    """How many files this process has open."""
+    return len(os.listdir("/proc/self/fd"))
