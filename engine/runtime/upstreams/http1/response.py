@@ -155,12 +155,14 @@ class Response:
     def _head_ended(self, rest: bytes) -> None:
         """Of an interim response, which is skipped (RFC 9110, 15.2), or of the final one."""
         assert self._parser is not None
-        status = self._parser.get_status_code()
+        status, version = self._parser.get_status_code(), self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise BadResponse("version")
         if 100 <= status <= 199:
             self._skip_interim()
         elif status <= 599:
             self.status = status
-            self._choose_framing(self._parser)
+            self._choose_framing(version == "1.1")
         else:
             raise BadResponse(f"status {status}")
         if rest:
@@ -175,7 +177,7 @@ class Response:
         self._is_parsed = False
         self._parser = httptools.HttpResponseParser(self)
 
-    def _choose_framing(self, parser: httptools.HttpResponseParser) -> None:
+    def _choose_framing(self, may_be_chunked: bool) -> None:
         """How the body is delimited (RFC 9112, 6.3). The parser has refused two lengths, and a length beside
         a transfer coding."""
         length, coding = None, None
@@ -185,7 +187,7 @@ class Response:
                 length = int(value)
             elif key == b"transfer-encoding":
                 coding = value.lower() if coding is None else b""
-        if coding is not None and (coding != b"chunked" or parser.get_http_version() == "1.0"):
+        if coding is not None and (coding != b"chunked" or not may_be_chunked):
             raise BadResponse("transfer-encoding")
         if self._is_bodiless or self.status in _BODILESS or length == 0:
             self._end()
