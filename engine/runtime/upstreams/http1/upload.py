@@ -56,21 +56,31 @@ async def send_while_waiting(connection: Connection, body: BodySource | Pieces) 
 
 
 async def _send(connection: Connection, body: BodySource | Pieces) -> None:
-    length, size = body.length, 0
-    while (data := await body.next()) is not None:
-        size += len(data)
-        if length is not None and size > length:
-            raise CallFailed("broken", "more of a body than was announced")
-        if length is not None:
-            connection.write(data)
-        elif data:
-            connection.write(b"".join((b"%x\r\n" % len(data), data, b"\r\n")))
-        await connection.drain()
-    if length is None:
-        connection.write(b"0\r\n\r\n")
-    elif size < length:
-        raise CallFailed("broken", "less of a body than was announced")
+    if body.length is None:
+        await _send_chunks(connection, body)
+    else:
+        await _send_counted(connection, body, body.length)
     connection.sent()
+
+
+async def _send_chunks(connection: Connection, body: BodySource | Pieces) -> None:
+    while (data := await body.next()) is not None:
+        if data:  # an empty chunk would be the last one
+            connection.write(b"".join((b"%x\r\n" % len(data), data, b"\r\n")))
+            await connection.drain()
+    connection.write(b"0\r\n\r\n")
+
+
+async def _send_counted(connection: Connection, body: BodySource | Pieces, missing: int) -> None:
+    while missing:
+        data = await body.next()
+        if data is None:
+            raise CallFailed("broken", "less of a body than was announced")
+        missing -= len(data)
+        if missing < 0:
+            raise CallFailed("broken", "more of a body than was announced")
+        connection.write(data)
+        await connection.drain()
 
 
 def _tell(connection: Connection, upload: asyncio.Future[None]) -> None:
