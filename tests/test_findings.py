@@ -45,8 +45,8 @@ SOURCES = [
 ]
 MAKERS = {"error", "warning", "report", "add", "_refuse", "Withheld", "Diagnostic"}
 CODE = re.compile(r"[a-z]+(-[a-z]+)+\Z")
-#: Found by tests of their own, below: one needs a large file, and the other is about no file at all.
-REACHED_HERE = {"file-too-large", "no-files"}
+#: Found by tests of their own, below: they need a large file, no file at all, a package that is not there.
+REACHED_HERE = {"file-too-large", "no-files", "missing-package"}
 
 
 @cache
@@ -184,6 +184,19 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.yaml"
     os.mkfifo(pipe)
     assert [diagnostic.code for diagnostic in findings_of(pipe)] == ["file-unreadable"]
+
+
+def test_http2_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(
+        "dragoman: 1\nupstreams:\n  up: { url: https://localhost, http2: true }\n"
+        "routes: { GET /x: { call: GET up /x, respond: {} } }\n"
+    )
+    assert findings_of(file) == []
+    monkeypatch.setattr("engine.compile.upstreams.find_spec", lambda name: None)
+    (diagnostic,) = findings_of(file)
+    assert (diagnostic.code, diagnostic.span.line, diagnostic.span.column) == ("missing-package", 3, 40)
+    assert diagnostic.hint == "install dragoman[http2]"
 
 
 REFERENCES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import re
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Upstream, drip, eventually, head, json_answer
+from tests.support.upstream import Upstream, answer, drip, eventually, head, json_answer, raw
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -73,9 +74,55 @@ def test_fifty_clients_that_stop_reading_an_endless_stream(
         assert eventually(lambda: _rests(server), 30), "it goes on reading"
         grown = memory(server, peak=True) - before
         assert server.get("/json/fine").seconds < 3
-    print("GROWN", size, grown / MIB)
     assert grown < 64 * MIB, f"{grown / MIB:.0f} MiB"
     assert upstream.eventually(lambda up: len(up.open) <= 2, 10)
+
+
+BOMB = gzip.compress(b" " * MIB, 9) * 256
+
+#: What comes → by how much memory may grow, beside what is read of it as a whole.
+LARGE = {
+    "bomb": (answer(200, BOMB, headers=[_GZIP]), 24),
+    "bomb in a bomb": (answer(200, gzip.compress(BOMB), headers=[("content-encoding", "gzip, gzip")]), 16),
+    "announced": (raw(head(200, [_JSON, ("content-length", str(100 * MIB))]) + b" " * MIB, "hang"), 16),
+    "head": (drip(b"HTTP/1.1 200 OK\r\nx: ", b"y" * 65_536, 0), 8),
+    "interim": (drip(b"", b"HTTP/1.1 100 X\r\n\r\n" * 3000, 0), 8),
+    "trailers": (
+        drip(head(200, [_JSON, ("transfer-encoding", "chunked")]) + b"0\r\n", b"x: y\r\n" * 9000, 0),
+        8,
+    ),
+    "extension": (
+        drip(head(200, [_JSON, ("transfer-encoding", "chunked")]) + b"1;a=", b"b" * 65_536, 0),
+        8,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_far_too_much(server: Server, upstream: Upstream, name: str) -> None:
+    behaviour, room = LARGE[name]
+    upstream.on("/up/large", behaviour)
+    assert server.get("/json/fine").status == 200
+    before = memory(server)
+    for _ in range(3):
+        reply = server.get("/json/large")
+        assert reply.status == 502, reply.text
+        assert reply.seconds < 5
+    grown = memory(server, peak=True) - before
+    assert grown < room * MIB, f"{grown / MIB:.0f} MiB"
+    assert server.get("/json/fine").status == 200
+
+
+def test_a_line_without_end(server: Server, upstream: Upstream) -> None:
+    upstream.on("/up/line", drip(STARTED + chunk(b'data: {"a":1}\n\ndata: '), chunk(b"x" * 65_536), 0))
+    assert server.get("/json/fine").status == 200
+    before = memory(server)
+    reply = server.get("/sse/line")
+    assert '{"a":1}' in reply.text
+    assert "error" in reply.text
+    grown = memory(server, peak=True) - before
+    assert grown < 16 * MIB, f"{grown / MIB:.0f} MiB"
+    assert upstream.eventually(lambda up: len(up.open) <= 1)
 
 
 def _rests(server: Server) -> bool:

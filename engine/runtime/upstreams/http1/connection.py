@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
         self.room = MAX_BUFFERED
         self._alarm.set(None)
         if not self.is_open:
-            self._error = CallFailed("broken", "closed", is_silent=True)
+            self._error = CallFailed("connect", "closed at once")
 
     def write(self, data: bytes | memoryview) -> None:
         """Send bytes, or keep them until they can be sent."""

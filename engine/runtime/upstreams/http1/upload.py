@@ -80,7 +80,8 @@ async def _send_counted(connection: Connection, body: BodySource | Pieces, missi
         if missing < 0:
             raise CallFailed("broken", "more of a body than was announced")
         connection.write(data)
-        await connection.drain()
+        if missing:
+            await connection.drain()
 
 
 def _tell(connection: Connection, upload: asyncio.Future[None]) -> None:

@@ -1,0 +1,48 @@
+"""A server of a test's own making: one coroutine for each connection, on localhost, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
+@contextlib.contextmanager
+def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """The port; at the end all its connections are ended."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # clients that leave, and handshakes that fail
+    ports: list[int] = []
+    started = threading.Event()
+
+    def work() -> None:
+        asyncio.set_event_loop(loop)
+        server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls))
+        ports.append(server.sockets[0].getsockname()[1])
+        started.set()
+        loop.run_forever()
+        server.close()
+        loop.run_until_complete(_end_all(loop))
+        loop.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert started.wait(5), "the server did not start"
+    try:
+        yield ports[0]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+
+
+async def _end_all(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.05)
