@@ -96,9 +96,11 @@ class Inbound:
 
 
 class BodySource(Protocol):
-    """The body of a call that is sent as it comes. `length` is its number of bytes, or None if unknown."""
+    """The body of a call that is sent as it comes, from the client."""
 
-    length: int | None
+    @property
+    def length(self) -> int | None:
+        """Its number of bytes, or None if that is not known."""
 
     async def next(self) -> bytes | None:
         """The next bytes; None at the end."""
@@ -110,7 +112,8 @@ class UpstreamRequest:
 
     Attributes:
         target: path and query as they stand on the request line.
-        content: the body, unless `body` is one that still comes.
+        content: the body, unless there is a `body`.
+        body: a `BodySource` that is read piece by piece, or None.
         timeout: seconds for the whole answer; for its head alone where it is read as it comes.
         raw: the answer's bytes are wanted as they come, with their content coding.
     """
@@ -125,7 +128,7 @@ class UpstreamRequest:
         headers: Headers,
         content: Content,
         timeout: float | None = None,
-        body: BodySource | None = None,
+        body: Any = None,
         raw: bool = False,
     ) -> None:
         self.upstream = upstream
