@@ -194,6 +194,7 @@ class Exchange:
     have emitted before, and `done` says that the upstream has told its end: by its closing word, or as it
     is another mapping or gave a whole answer. `calls` has what `$calls` reads, `index` is the position of a
     call among those made for a list, `tried` names every upstream that was called, and what came of it.
+    `raw_params` are `params` as they came, percent-encoded.
     """
 
     __slots__ = (
@@ -209,6 +210,7 @@ class Exchange:
         "index",
         "out",
         "params",
+        "raw_params",
         "reply",
         "reply_body",
         "sent",
@@ -222,6 +224,7 @@ class Exchange:
     def __init__(self, inbound: Inbound, params: dict[str, str]) -> None:
         self.inbound = inbound
         self.params = params
+        self.raw_params: dict[str, str] = {}
         self.body: Any = None
         self.reply: UpstreamReply | None = None
         self.reply_body: Any = None

@@ -97,12 +97,12 @@ class UpstreamChoice:
 class PathPart:
     """A piece of a call's path: literal text, or a template whose value is percent-encoded.
 
-    `keeps_slashes` marks a `{name:path}` parameter, which may span segments.
+    `parameter` is the name of a `{name:path}` parameter, which may span segments, and goes on as it came.
     """
 
     text: str
     template: Compiled | None = None
-    keeps_slashes: bool = False
+    parameter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

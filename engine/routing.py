@@ -71,6 +71,10 @@ class Match(Generic[Owner, Route]):
         """
         return dict(zip(leaf.names, map(_decoded, self.values), strict=True))
 
+    def raw_params(self, leaf: Leaf[Owner, Route]) -> dict[str, str]:
+        """The path's parameters as they came, percent-encoded."""
+        return dict(zip(leaf.names, self.values, strict=True))
+
     @property
     def methods(self) -> list[str]:
         """The methods this path allows, for `Allow`."""

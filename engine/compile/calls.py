@@ -193,11 +193,13 @@ class CallCompiler:
 
     def _path_value(self, node: Node, text: str, scope: Scope, label: str) -> PathPart:
         template = self._template(node, scope, f"{label}.path")
-        return PathPart("", template, self._is_path_parameter(text))
+        return PathPart("", template, self._path_parameter(text))
 
-    def _is_path_parameter(self, text: str) -> bool:
+    def _path_parameter(self, text: str) -> str:
+        """The name of a `{name:path}` parameter, where an expression is that and nothing more."""
         name = text.strip().removeprefix("$request.params.")
-        return text.strip().startswith("$request.params.") and self.params.get(name) == "rest"
+        is_one = text.strip().startswith("$request.params.") and self.params.get(name) == "rest"
+        return name if is_one else ""
 
     def _template(self, node: Node | None, scope: Scope, what: str) -> Compiled | None:
         compiled = self.context.template(node, scope, f"{self.label} {what}")

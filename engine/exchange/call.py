@@ -24,6 +24,8 @@ from engine.values import ABSENT, text, truth, type_name
 
 _KIND: Final = "invalid_request"
 _MAX_TARGET: Final = 8192
+_NO_ENCODING = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\x21-\x7e]")
+_PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 _SLASH = re.compile(r"[/\\]")
 _USER_AGENT: Final = f"dragoman/{distribution_version()}"
 
@@ -168,9 +170,19 @@ def _path_part(part: PathPart, exchange: Exchange, payload: Any) -> str:
         what = "nothing" if value is ABSENT or value == "" else type_name(value)
         raise ExchangeError(_KIND, f"a value for the path is {what}, where text is needed")
     try:
-        return quote(text(value), safe="/" if part.keeps_slashes else "")
+        if part.parameter:
+            return _as_it_came(exchange.raw_params.get(part.parameter, ""), text(value))
+        return quote(text(value), safe="")
     except UnicodeEncodeError:
         raise ExchangeError(_KIND, "a value for the path is no valid text") from None
+
+
+def _as_it_came(raw: str, decoded: str) -> str:
+    """A piece of the client's own path: `%2F` in it stays what it is, and what is no percent-encoding is
+    encoded."""
+    if _NO_ENCODING.search(raw):
+        return quote(decoded, safe="/")
+    return quote(raw, safe=_PATH_SAFE)
 
 
 def _leads_elsewhere(path: str) -> bool:

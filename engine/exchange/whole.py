@@ -66,6 +66,7 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
         answered.mapping, answered.route = leaf.owner, leaf.route
         authorize(leaf.owner, leaf.route, inbound)
         exchange.params = match.params(leaf)
+        exchange.raw_params = match.raw_params(leaf)
         answered.outbound = yield from _exchange(leaf, exchange)
     except ExchangeError as error:
         _fail(answered, error)

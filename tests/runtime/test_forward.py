@@ -1,0 +1,332 @@
+"""Requests that go through as they are, over real sockets: any method and bytes, both ways, as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.server import Server, dragoman_server, reset
+from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head
+
+MAPPINGS = {
+    "through.yaml": """
+      dragoman: 1
+      env: { UP: {}, KEYS: {} }
+      auth: { bearer: "${ $env.KEYS }" }
+      upstreams:
+        up:
+          url: "${ $env.UP }/base"
+          auth: { bearer: upstream-key }
+          timeout: { connect: 1s, read: 15s }
+        open: { url: "${ $env.UP }/base" }
+        small: { url: "${ $env.UP }", timeout: { read: 300ms } }
+        inside: { url: "mapping:inside" }
+      errors: { body: { kind: "${ kind }", message: "${ message }" } }
+      routes:
+        GET /t/{p:path}: { forward: "up /${ $request.params.p }" }
+        HEAD /t/{p:path}: { forward: "up /${ $request.params.p }" }
+        POST /t/{p:path}: { forward: "up /${ $request.params.p }" }
+        PUT /t/{p:path}: { forward: "open /${ $request.params.p }" }
+        PATCH /t/{p:path}: { forward: "up /${ $request.params.p }" }
+        DELETE /t/{p:path}: { forward: "up /${ $request.params.p }" }
+        OPTIONS /t/{p:path}: { forward: "up /${ $request.params.p }" }
+        POST /small: { forward: small /echo, request: { max_bytes: 100000 } }
+        POST /by: { forward: { upstream: "${ to }", path: /echo } }
+        GET /silent: { forward: small /hang }
+        GET /inside/{p:path}: { forward: "inside /${ $request.params.p }" }
+        POST /inside/{p:path}: { forward: "inside /${ $request.params.p }" }
+    """,
+    "inside.yaml": """
+      dragoman: 1
+      name: inside
+      prefix: /never-asked
+      env: { UP: {} }
+      upstreams: { up: { url: "${ $env.UP }" } }
+      routes:
+        POST /echo: { respond: { body: { got: "${ @ }" } } }
+        GET /count:
+          respond: { stream: { to: { sse: { done: "[DONE]" } }, emit: [{ n: 1 }, { n: 2 }], every: 1ms } }
+        GET /raw: { forward: up /gzipped }
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
+        yield running
+
+
+def seen_by(upstream: Upstream, request_id: str) -> Seen:
+    (seen,) = upstream.seen(request_id)
+    return seen
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_any_method_goes_through(server: Server, upstream: Upstream, method: str) -> None:
+    body = bytes(range(256)) if method in ("POST", "PUT", "PATCH") else None
+    headers = {"x-request-id": f"m-{method}", "content-type": "application/x-own; v=1", "x-more": "yes"}
+    reply = server.request(method, "/t/any%20where/b%2Fc?x=1&y=%20&x=2", body, headers=headers)
+    seen = seen_by(upstream, f"m-{method}")
+    assert reply.status == 200
+    assert (seen.method, seen.target) == (method, "/base/any%20where/b%2Fc?x=1&y=%20&x=2")
+    assert seen.body == (body or b"")
+    assert seen.header("x-more") == "yes"
+    assert seen.header("content-type") == "application/x-own; v=1"
+    assert seen.header("host") == upstream.url.removeprefix("http://")
+
+
+def test_what_concerns_one_connection_stays_on_it(server: Server, upstream: Upstream) -> None:
+    own = {
+        "connection": "close, x-hop",
+        "x-hop": "1",
+        "keep-alive": "timeout=5",
+        "te": "trailers",
+        "proxy-authorization": "Basic Zm9v",
+        "upgrade-insecure-requests": "1",
+        "authorization": "Bearer client-key",
+        "cookie": "a=b",
+        "x-request-id": "hop",
+    }
+    fields = [("connection", "x-secret"), ("x-secret", "1"), ("x-kept", "2"), ("set-cookie", "s=1")]
+    upstream.on("/base/hop", answer(207, b"ok", "text/odd", [*fields, ("set-cookie", "t=2")]))
+    reply = server.get("/t/hop", headers=own)
+    seen = seen_by(upstream, "hop")
+    for name in ("x-hop", "keep-alive", "te", "proxy-authorization"):
+        assert seen.header(name) is None, name
+    assert seen.header("authorization") == "Bearer upstream-key"
+    assert seen.header("cookie") == "a=b"
+    assert seen.header("upgrade-insecure-requests") == "1"
+    assert (reply.status, reply.body, reply.header("content-type")) == (207, b"ok", "text/odd")
+    assert reply.header("x-secret") is None
+    assert reply.header("x-kept") == "2"
+    assert reply.all("set-cookie") == ["s=1", "t=2"]
+    assert "a=b" not in str(server.get("/t/other", headers={"x-request-id": "after"}).body)
+
+
+def test_a_clients_key_is_not_shown_to_an_upstream_without_one(server: Server, upstream: Upstream) -> None:
+    headers = {"authorization": "Bearer client-key", "x-request-id": "keyless"}
+    server.request("PUT", "/t/x", b"x", headers=headers)
+    assert seen_by(upstream, "keyless").header("authorization") is None
+
+
+@pytest.mark.parametrize("status", [204, 206, 301, 304, 401, 404, 418, 429, 500, 503])
+def test_any_status_comes_back_as_it_is(server: Server, status: int) -> None:
+    reply = server.get(f"/t/status/{status}")
+    assert reply.status == status
+
+
+def test_bytes_are_not_touched(server: Server, upstream: Upstream) -> None:
+    packed = gzip.compress(b"x" * 10_000)
+    upstream.on("/base/gzipped", answer(200, packed, headers=[("content-encoding", "gzip"), ("etag", '"v"')]))
+    reply = server.get("/t/gzipped", headers={"accept-encoding": "gzip", "x-request-id": "coded"})
+    assert reply.body == packed
+    assert reply.header("content-encoding") == "gzip"
+    assert reply.header("content-length") == str(len(packed))
+    assert reply.header("etag") == '"v"'
+    assert seen_by(upstream, "coded").header("accept-encoding") == "gzip"
+
+
+def test_head_has_the_length_and_no_body(server: Server, upstream: Upstream) -> None:
+    upstream.on("/base/long", answer(200, b"x" * 1000, "text/plain"))
+    reply = server.request("HEAD", "/t/long")
+    assert (reply.body, reply.header("content-length")) == (b"", "1000")
+
+
+def test_a_large_upload_is_not_held_in_memory(server: Server, upstream: Upstream) -> None:
+    size, digest = 24 * 1024 * 1024, hashlib.sha256()
+    piece = bytes(range(256)) * 256
+    upstream.on("/base/upload", answer(200, b"{}"))
+    before = _memory(server)
+    connection = server.connect(timeout=30)
+    connection.sendall(
+        f"POST /t/upload HTTP/1.1\r\nhost: x\r\nx-request-id: up\r\ncontent-length: {size}\r\n"
+        "content-type: audio/wav\r\n\r\n".encode()
+    )
+    for _ in range(size // len(piece)):
+        connection.sendall(piece)
+        digest.update(piece)
+    assert b" 200 " in connection.recv(65536)
+    connection.close()
+    seen = seen_by(upstream, "up")
+    assert hashlib.sha256(seen.body).digest() == digest.digest()
+    assert seen.header("content-length") == str(size)
+    assert _memory(server) - before < 12 * 1024 * 1024
+
+
+def _memory(server: Server) -> int:
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+
+def test_a_chunked_upload_arrives_as_it_comes(server: Server, upstream: Upstream) -> None:
+    connection = server.connect()
+    connection.sendall(
+        b"POST /t/chunks HTTP/1.1\r\nhost: x\r\nx-request-id: chunks\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    for piece in (b"one", b"two", b"three"):
+        connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        time.sleep(0.05)
+    connection.sendall(b"0\r\n\r\n")
+    assert b" 200 " in connection.recv(65536)
+    connection.close()
+    seen = seen_by(upstream, "chunks")
+    assert seen.body == b"onetwothree"
+    assert seen.header("transfer-encoding") == "chunked"
+    assert seen.header("content-length") is None
+
+
+def test_multipart_goes_through(server: Server, upstream: Upstream) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\x00\xff\r\n--b--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=b", "x-request-id": "multi"}
+    assert server.post("/t/multi", body, headers=headers).status == 200
+    assert seen_by(upstream, "multi").body == body
+    assert seen_by(upstream, "multi").header("content-type") == "multipart/form-data; boundary=b"
+
+
+def test_uploads_keep_their_bound(server: Server) -> None:
+    large = b"x" * 100_001
+    told = server.post("/small", large, headers={"content-type": "text/plain"})
+    assert (told.status, told.json["kind"]) == (413, "payload_too_large")
+    connection = server.connect()
+    connection.sendall(b"POST /small HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+    for _ in range(11):
+        connection.sendall(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
+    assert b" 413 " in connection.recv(65536)
+    connection.close()
+
+
+def test_a_body_that_is_read_goes_on_unchanged(server: Server, upstream: Upstream) -> None:
+    body = b'{ "to" : "open",  "n": 1.0 }'
+    headers = {"x-request-id": "by", "content-type": "application/json"}
+    assert server.post("/by", body, headers=headers).status == 200
+    assert seen_by(upstream, "by").body == body
+    refused = server.post("/by", {"to": "elsewhere"})
+    assert (refused.status, refused.json["kind"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "path", ["..%2fadmin", "%2e%2e/admin", "a/..%2f..%2fadmin", "%252e%252e%252fadmin", "..%5cadmin", "..;/x"]
+)
+def test_no_path_leads_out_of_the_base(server: Server, upstream: Upstream, path: str) -> None:
+    before = len(upstream.requests)
+    assert server.get(f"/t/{path}").status in (400, 404)
+    assert len(upstream.requests) == before
+
+
+# --- Streams ---------------------------------------------------------------------------------------------
+
+
+def test_a_stream_comes_as_it_comes(server: Server, upstream: Upstream) -> None:
+    go_on = asyncio.Event()
+
+    async def events(channel: Channel, seen: Seen) -> None:
+        await channel.send(head(200, [("content-type", "text/event-stream")]) + b"data: 1\n\n")
+        await asyncio.wait_for(go_on.wait(), 5)
+        await channel.send(b"data: 2\n\n")
+        channel.keep_alive = False
+
+    upstream.on("/base/events", events)
+    connection = server.connect()
+    connection.sendall(b"GET /t/events HTTP/1.1\r\nhost: x\r\n\r\n")
+    first = _until(connection, b"data: 1\n\n")
+    assert b"text/event-stream" in first
+    assert b"data: 2" not in first
+    upstream._loop.call_soon_threadsafe(go_on.set)
+    assert b"data: 2\n\n" in _until(connection, b"0\r\n\r\n")
+    connection.close()
+
+
+def _until(connection: socket.socket, wanted: bytes) -> bytes:
+    data = b""
+    while wanted not in data:
+        piece = connection.recv(65536)
+        assert piece, data
+        data += piece
+    return data
+
+
+def test_an_answer_that_breaks_off_is_not_ended(server: Server, upstream: Upstream) -> None:
+    async def cut(channel: Channel, seen: Seen) -> None:
+        await channel.send(head(200, [("content-type", "text/plain"), ("transfer-encoding", "chunked")]))
+        await channel.send(b"5\r\nhello\r\n")
+        await channel.pause(0.1)
+        channel.reset()
+
+    upstream.on("/base/cut", cut)
+    connection = server.connect()
+    connection.sendall(b"GET /t/cut HTTP/1.1\r\nhost: x\r\nx-request-id: cut\r\n\r\n")
+    data = b""
+    try:
+        while piece := connection.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        pass
+    connection.close()
+    assert b"hello" in data
+    assert not data.endswith(b"0\r\n\r\n"), "the client can tell that it was cut"
+    assert server.logged("cut")["kind"] == "upstream_error"
+
+
+@pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["fin", "rst"])
+def test_a_client_that_leaves_ends_the_call(server: Server, upstream: Upstream, leave: object) -> None:
+    async def endless(channel: Channel, seen: Seen) -> None:
+        await channel.send(head(200, [("content-type", "text/plain")]))
+        while not await channel.pause(0.01):
+            await channel.send(b"x" * 1000)
+
+    upstream.on("/base/endless", endless)
+    for path, starts in (("endless", True), ("hang", False)):
+        connection = server.connect()
+        number = len(upstream.requests)
+        connection.sendall(f"GET /t/{path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        assert eventually(lambda number=number: len(upstream.requests) > number)
+        if starts:
+            connection.recv(1000)
+        leave(connection)  # type: ignore[operator]
+        opened = upstream.connections[upstream.requests[-1].connection]
+        assert eventually(lambda opened=opened: opened.closed is not None, 1), path
+
+
+def test_an_upload_that_is_broken_off_breaks_off_the_call(server: Server, upstream: Upstream) -> None:
+    connection = server.connect()
+    count = len(upstream.connections)
+    connection.sendall(b"POST /t/half HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nhalf")
+    assert eventually(lambda: len(upstream.open) > 0 and len(upstream.connections) >= count)
+    time.sleep(0.2)
+    reset(connection)
+    assert "/base/half" not in {seen.path for seen in upstream.requests}
+    assert server.get("/t/ordinary").status == 200
+
+
+def test_a_silent_upstream_is_told(server: Server) -> None:
+    reply = server.get("/silent")
+    assert (reply.status, reply.json["kind"]) == (504, "upstream_timeout")
+    assert reply.seconds < 3
+
+
+# --- Into another mapping --------------------------------------------------------------------------------
+
+
+def test_another_mapping_is_reached_with_bytes_too(server: Server, upstream: Upstream) -> None:
+    reply = server.post("/inside/echo", b'{"a": 1}', headers={"content-type": "application/json"})
+    assert reply.json == {"got": {"a": 1}}
+    stream = server.get("/inside/count")
+    assert stream.header("content-type") == "text/event-stream"
+    assert stream.text == 'data: {"n":1}\n\ndata: {"n":2}\n\ndata: [DONE]\n\n'
+    packed = gzip.compress(json.dumps({"n": 1}).encode())
+    upstream.on("/gzipped", answer(200, packed, headers=[("content-encoding", "gzip")]))
+    assert server.get("/inside/raw").body == packed
