@@ -1,20 +1,42 @@
-"""The `dragoman` command: the group that all commands belong to."""
+"""The `dragoman` command: the group that all commands belong to.
+
+A command's module is imported when it is asked for: `serve` is to be up soon, and needs no other.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import Final
+
 import click
 
-from cli import functions, healthcheck, routes, schema, serve, suite, validate
 from engine import distribution_version
+
+#: Each command and its module.
+COMMANDS: Final = {
+    "validate": "cli.validate",
+    "serve": "cli.serve",
+    "test": "cli.suite",
+    "routes": "cli.routes",
+    "schema": "cli.schema",
+    "functions": "cli.functions",
+    "healthcheck": "cli.healthcheck",
+}
+_ALIASES: Final = {"check": "validate"}
 
 
 class _Commands(click.Group):
-    """A group that knows `check` as another name of `validate`."""
+    """The commands; `check` is another name of `validate`."""
 
-    _ALIASES = {"check": "validate"}  # noqa: RUF012 - click's groups are not frozen
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        return super().get_command(context, self._ALIASES.get(name, name))
+        module = COMMANDS.get(_ALIASES.get(name, name))
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(module).command
+        return command
 
 
 @click.group(
@@ -31,15 +53,3 @@ def main() -> None:
     dragoman serve mappings/               serve the mappings of a directory
     dragoman test mappings/                run the *.test.yaml files beside them
     """
-
-
-for command in (
-    validate.command,
-    serve.command,
-    suite.command,
-    routes.command,
-    schema.command,
-    functions.command,
-    healthcheck.command,
-):
-    main.add_command(command)

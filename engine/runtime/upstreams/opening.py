@@ -8,11 +8,17 @@ from engine.plan import UpstreamPlan
 from engine.runtime import logs
 from engine.runtime.upstreams import Upstream
 from engine.runtime.upstreams.http1 import Http1Upstream
-from engine.runtime.upstreams.http2 import Http2Upstream
 
 
 def open_upstream(plan: UpstreamPlan) -> Upstream:
     """The adapter of an upstream that is a server; it connects when it is first called."""
     if plan.tls is not None and plan.tls.verify_mode is ssl.CERT_NONE:
         logs.caution("tls_unverified", upstream=plan.name)
-    return Http2Upstream(plan) if plan.http2 or plan.proxy is not None else Http1Upstream(plan)
+    return _other_upstream(plan) if plan.http2 or plan.proxy is not None else Http1Upstream(plan)
+
+
+def _other_upstream(plan: UpstreamPlan) -> Upstream:
+    """The adapter for HTTP/2 and proxies, whose library is imported only where it is needed."""
+    from engine.runtime.upstreams.http2 import Http2Upstream
+
+    return Http2Upstream(plan)
