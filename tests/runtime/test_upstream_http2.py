@@ -159,7 +159,10 @@ class Proxy:
             there, back = await asyncio.open_connection(host, int(port))
             kept = [line for line in lines[1:] if not line.lower().startswith("proxy-")]
             back.write("\r\n".join([f"{method} /{path} HTTP/1.1", *kept]).encode("latin-1"))
-        await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        try:
+            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+        finally:
+            back.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

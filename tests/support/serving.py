@@ -18,16 +18,21 @@ def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)  # clients that leave, and handshakes that fail
     ports: list[int] = []
+    writers: list[asyncio.StreamWriter] = []
     started = threading.Event()
+
+    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await serve(reader, writer)
 
     def work() -> None:
         asyncio.set_event_loop(loop)
-        server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls))
+        server = loop.run_until_complete(asyncio.start_server(tracked, "127.0.0.1", 0, ssl=tls))
         ports.append(server.sockets[0].getsockname()[1])
         started.set()
         loop.run_forever()
         server.close()
-        loop.run_until_complete(_end_all(loop))
+        loop.run_until_complete(_end_all(loop, writers))
         loop.close()
 
     thread = threading.Thread(target=work, daemon=True)
@@ -40,9 +45,11 @@ def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> Iterator[int]:
         thread.join(5)
 
 
-async def _end_all(loop: asyncio.AbstractEventLoop) -> None:
+async def _end_all(loop: asyncio.AbstractEventLoop, writers: list[asyncio.StreamWriter]) -> None:
     tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    for writer in writers:
+        writer.transport.abort()
     await asyncio.sleep(0.05)
