@@ -45,14 +45,19 @@ class Environment:
     unsound: set[str] = field(default_factory=set)
 
     def variables(self, secrets: bool = False) -> dict[str, Variable]:
-        """`$env` and `$vars`; secret variables only where `secrets` allows them."""
+        """`$env`, `$is_set` and `$vars`; the values of secrets only where `secrets` allows them."""
         fields: dict[str, Variable] = {}
         for name in self.env:
             spec = self.specs.get(name)
             hidden = spec is not None and spec.secret and not secrets
             fields[name] = _SECRET if hidden else Atom(f"env_{name}" if spec is not None else "None")
         variables = {name: self._var(name, value) for name, value in self.vars.items()}
-        return {"env": Record(fields), "vars": Record(variables), "dragoman": _DRAGOMAN}
+        return {
+            "env": Record(fields),
+            "is_set": Record({name: _flag(bool(value)) for name, value in self.env.items()}),
+            "vars": Record(variables),
+            "dragoman": _DRAGOMAN,
+        }
 
     def _var(self, name: str, value: Any) -> Atom:
         if name in self.unsound:
@@ -72,6 +77,10 @@ class Environment:
             span = place(error.__traceback__) or node.span
             self.findings.error("bad-value", error.message, span)
             return ABSENT
+
+
+def _flag(value: bool) -> Atom:
+    return Atom(str(value), "boolean", is_constant=True, constant=value)
 
 
 class _NoExchange:

@@ -100,6 +100,8 @@ class _Making:
         except ExchangeError as error:
             if not call.continues:
                 raise _named(call, error) from None
+            if is_main:
+                self.exchange.reply = None
             status = error.upstream["status"] if error.upstream else None
             failure = {"kind": error.kind, "status": error.status, "message": error.message}
             return {**_nothing(), "status": status, "error": failure}
@@ -124,8 +126,9 @@ class _Making:
         """What `$calls` shows of a reply; that of the last call is left to its answers to judge."""
         result = {**_nothing(), "status": reply.status, "headers": joined(reply.headers)}
         if is_main and self.exchange.reply is reply:
-            if call.reads_reply and reply.source is None and not is_failure(reply):
-                result["body"] = read_reply(call, self.exchange, reply, True)
+            if reply.source is None and not is_failure(reply) and (call.reads_reply or call.continues):
+                body = read_reply(call, self.exchange, reply, call.reads_reply)
+                result["body"] = None if body is ABSENT else body
             return result
         if not is_failure(reply):
             body = read_reply(call, self.exchange, reply, call.reads_reply)
