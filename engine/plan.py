@@ -116,6 +116,7 @@ class CallPlan:
         reads_reply: something reads its answer's body by `$calls`.
         continues: a failure is kept in `$calls`, and the answer is made all the same.
         each: the list for whose items the call is made, at most `parallel` at a time.
+        cache: for how many seconds its answer is taken again for the same request; None for not at all.
     """
 
     when: Compiled | None
@@ -135,6 +136,7 @@ class CallPlan:
     continues: bool = False
     each: Compiled | None = None
     parallel: int = 1
+    cache: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,7 @@ class AttemptPlan:
     """One way to answer, taken where `when` holds.
 
     Attributes:
+        before: calls that are all made before the one of `calls` that holds.
         calls: cases of which the first that holds is made or, if `together`, calls that are all made.
         reads: the fields of the client's body that are read where several calls are made together.
         first_case: how many answers of the route stand before those of this attempt.
@@ -215,6 +218,7 @@ class AttemptPlan:
     """
 
     when: Compiled | None
+    before: tuple[CallPlan, ...]
     calls: tuple[CallPlan, ...]
     together: bool
     reads: ReadTree
@@ -281,7 +285,7 @@ class RoutePlan:
         """The names of the upstreams that it may call, each once, in the order of the file."""
         names: list[str] = []
         for attempt in self.attempts:
-            for part in (*attempt.calls, attempt.forward):
+            for part in (*attempt.before, *attempt.calls, attempt.forward):
                 if part is not None:
                     chosen = part.upstream
                     names += (chosen.name,) if isinstance(chosen, UpstreamPlan) else chosen.among

@@ -116,6 +116,7 @@ class CallSpec:
     on_error: str = "fail"
     each: Node | None = None
     parallel: int = DEFAULT_PARALLEL
+    cache: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +435,7 @@ def _call(node: Node) -> CallSpec:
         on_error=_value(node, "on_error", "fail"),
         each=node.get("each"),
         parallel=_value(node, "parallel", DEFAULT_PARALLEL),
+        cache=node.get("cache"),
     )
 
 

@@ -30,6 +30,8 @@ _STATUS_READ = re.compile(r"\$upstream\s*\.\s*status")
 _CALL_BODY_READ = re.compile(r"x\.calls\['(\w+)'\](?!\['(?:status|headers|error)'\])")
 #: The ways to an answer of which an attempt has one at most.
 _WAYS = ("call", "calls", "forward")
+#: Those that can stand together: calls that have names come before the one that answers.
+_FRIENDS = ("call", "calls")
 
 
 @dataclass(slots=True)
@@ -78,21 +80,25 @@ class _OneAttempt:
 
     def compile(self) -> tuple[AttemptPlan, set[Path]]:
         """The attempt's plan, and the fields of the client's body that it reads."""
-        spec, together = self.spec, bool(self.spec.calls)
-        calls = self.calls.together(spec) if together else self.calls.cases(spec.call)
+        spec = self.spec
+        named, cases_of_call = self.calls.together(spec), self.calls.cases(spec)
+        before, calls = (named, cases_of_call) if spec.call else ([], named)
         forward, forwarded = self._forward()
         cases = self._cases()
         self._check_order(cases)
-        reads = self.reads.union(forwarded, *(reads for _, reads in calls))
-        parsed = _calls_parsed(templates_of([call for call, _ in calls], cases))
+        every = [*before, *calls]
+        reads = self.reads.union(forwarded, *(reads for _, reads in every))
+        parsed = _calls_parsed(templates_of([call for call, _ in every], cases))
         conditions = {path for plan, _ in calls if plan.when is not None for path in plan.when.reads}
+        shared = self.reads.union(conditions, *(reads for _, reads in before))
         plan = AttemptPlan(
             when=None,
+            before=tuple(replace(call, reads_reply=call.name in parsed) for call, _ in before),
             calls=tuple(
-                replace(call, reads=read_tree(own | self.reads | conditions), reads_reply=call.name in parsed)
+                replace(call, reads=read_tree(own | shared), reads_reply=call.name in parsed)
                 for call, own in calls
             ),
-            together=together,
+            together=bool(spec.calls) and not spec.call,
             reads=read_tree(reads),
             forward=forward,
             cases=cases,
@@ -236,7 +242,7 @@ def is_misspelt(node: Node, names: Iterable[str]) -> bool:
 def check_ways(context: MappingContext, spec: AttemptSpec) -> None:
     """An attempt goes one way, and those that call have an answer to write."""
     ways = [way for way in _WAYS if has_way(spec.node, way)]
-    for way in ways[1:]:
+    for way in [] if tuple(ways) == _FRIENDS else ways[1:]:
         message = f"'{ways[0]}' and '{way}' cannot stand together"
         context.findings.error("misused-call", message, spec.node[way].key_span)
     responds = has_way(spec.node, "respond")

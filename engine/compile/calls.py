@@ -24,7 +24,7 @@ from engine.templates import is_static, single_expression, split
 _FIELDS: Final = ("status", "headers", "body", "error")
 _CALL_READ = re.compile(r"x\.calls\['(\w+)'\]")
 _REQUEST_READ = re.compile(r"\b[px]\b")
-_SINGLE_ONLY: Final = ("on_error", "each", "parallel")
+_SINGLE_ONLY: Final = ("on_error", "each", "parallel", "cache")
 
 
 @dataclass(slots=True)
@@ -45,19 +45,24 @@ class CallCompiler:
 
     # Several calls
 
-    def cases(self, calls: Iterable[CallSpec]) -> list[tuple[CallPlan, set[Path]]]:
+    def cases(self, attempt: AttemptSpec) -> list[tuple[CallPlan, set[Path]]]:
         """Calls of which one is made, each with the fields of the client's body that it reads."""
         found = []
-        for spec in calls:
+        for spec in attempt.call:
             self._check_single(spec)
-            found.append(self._with_reads(spec, "call", self.context.call_scope(self.params)))
+            found.append(self._with_reads(spec, "call", self._scope(attempt)))
         return found
+
+    def _scope(self, attempt: AttemptSpec) -> Scope:
+        """What calls see: those that have names, where there are any."""
+        scope = self.context.call_scope(self.params)
+        if not attempt.calls:
+            return scope
+        return scope.with_variables({"calls": Record(call_variables(attempt.calls))})
 
     def together(self, attempt: AttemptSpec) -> list[tuple[CallPlan, set[Path]]]:
         """Calls that are all made, in the order of their names in the file."""
-        variables = call_variables(attempt.calls)
-        scope = self.context.call_scope(self.params).with_variables({"calls": Record(variables)})
-        found = []
+        scope, found = self._scope(attempt), []
         for name, spec in attempt.calls.items():
             plan, reads = self._with_reads(spec, f"calls.{name}", scope, name)
             found.append((plan, reads))
@@ -122,6 +127,7 @@ class CallCompiler:
             continues=spec.on_error == "continue",
             each=each,
             parallel=spec.parallel,
+            cache=self.context.seconds(spec.cache, None),
         )
 
     def forward(self, spec: ForwardSpec) -> ForwardPlan:

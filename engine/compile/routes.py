@@ -137,7 +137,7 @@ def _templates(attempts: tuple[AttemptPlan, ...]) -> Iterator[Compiled]:
     for attempt in attempts:
         if attempt.when is not None:
             yield attempt.when
-        yield from templates_of(attempt.calls, attempt.cases)
+        yield from templates_of((*attempt.before, *attempt.calls), attempt.cases)
 
 
 def compile_route(

@@ -14,11 +14,12 @@ from engine.exchange.call import build_request, chosen_upstream, is_made
 from engine.exchange.dropped import refuse_dropped
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import failure_of_reply, shown_body
+from engine.exchange.keeping import as_kept, can_be_kept, from_kept, request_key
 from engine.exchange.reply import is_failure, read_reply
 from engine.exchange.sending import send
-from engine.exchange.steps import Branch, ReadContent, Step, Together
-from engine.messages import Exchange, UpstreamReply, joined
-from engine.plan import AttemptPlan, CallPlan, MappingPlan, RoutePlan
+from engine.exchange.steps import Branch, Keep, LookUp, ReadContent, Step, Together
+from engine.messages import Exchange, UpstreamReply, UpstreamRequest, joined
+from engine.plan import AttemptPlan, CallPlan, MappingPlan, RoutePlan, UpstreamPlan
 from engine.values import ABSENT
 
 #: The most calls that one list can ask for.
@@ -26,9 +27,13 @@ MAX_EACH = 1000
 
 
 def make_calls(
-    mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
+    mapping: MappingPlan,
+    route: RoutePlan,
+    calls: tuple[CallPlan, ...],
+    exchange: Exchange,
+    attempt: AttemptPlan | None = None,
 ) -> Generator[Step, Any, CallPlan | None]:
-    """Make all calls of an attempt.
+    """Make all these calls; the answer of the last one is that of `attempt`, where one is given.
 
     Returns:
         The last call where it was answered, with its reply in `exchange.reply`; else None.
@@ -36,10 +41,10 @@ def make_calls(
     Raises:
         ExchangeError: a call failed that does not continue.
     """
-    making = _Making(mapping, route, attempt, exchange)
-    exchange.calls = {call.name: [] if call.each else _nothing() for call in attempt.calls}
+    making = _Making(mapping, route, calls, exchange, attempt)
+    exchange.calls = {call.name: [] if call.each else _nothing() for call in calls}
     yield Together(tuple(making.branches()))
-    return attempt.calls[-1] if exchange.reply is not None else None
+    return calls[-1] if exchange.reply is not None else None
 
 
 def _nothing() -> dict[str, Any]:
@@ -47,19 +52,26 @@ def _nothing() -> dict[str, Any]:
 
 
 class _Making:
-    """The calls of one attempt being made."""
+    """The calls of one attempt being made. `main` is the one whose answer is that of the attempt."""
 
     def __init__(
-        self, mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
+        self,
+        mapping: MappingPlan,
+        route: RoutePlan,
+        calls: tuple[CallPlan, ...],
+        exchange: Exchange,
+        attempt: AttemptPlan | None,
     ) -> None:
         self.mapping = mapping
         self.route = route
-        self.attempt = attempt
+        self.calls = calls
         self.exchange = exchange
+        self.main = calls[-1] if attempt is not None else None
+        self.streams = attempt is not None and attempt.streams
 
     def branches(self) -> Iterator[Branch]:
         """A branch for each call, after those of the calls that it waits for."""
-        left = {call.name: call for call in self.attempt.calls}
+        left = {call.name: call for call in self.calls}
         done: set[str] = set()
         while left:
             ready = [call for call in left.values() if call.needs <= done]
@@ -72,7 +84,7 @@ class _Making:
         if not is_made(call, self.exchange):
             return
         if call.each is None:
-            is_main = call is self.attempt.calls[-1]
+            is_main = call is self.main
             self.exchange.calls[call.name] = yield from self._one(call, self.exchange.body, 0, is_main)
             return
         items = evaluate(call.each, self.exchange.body, self.exchange, "invalid_request")
@@ -95,32 +107,47 @@ class _Making:
     ) -> Generator[Step, Any, dict[str, Any]]:
         """One call, and what `$calls` shows of it."""
         try:
-            reply = yield from self._send(call, payload, number, is_main)
-            return self._result(call, reply, is_main)
+            upstream, request = self._request(call, payload, number)
+            key = None if call.cache is None else request_key(self.mapping, request)
+            kept = None if key is None else (yield LookUp(key))
+            reply = from_kept(kept) if kept else (yield from self._send(call, upstream, request, is_main))
+            self._note(call, upstream, reply, is_main)
+            if reply.source is not None and self.exchange.reply is not reply:
+                reply.content = yield ReadContent(reply.source)
+            result = self._result(call, reply, is_main)
+            if key is not None and kept is None and can_be_kept(reply):
+                yield Keep(key, as_kept(reply), call.cache or 0.0)
+            return result
         except ExchangeError as error:
-            if not call.continues:
-                raise _named(call, error) from None
-            if is_main:
-                self.exchange.reply = None
-            status = error.upstream["status"] if error.upstream else None
-            failure = {"kind": error.kind, "status": error.status, "message": error.message}
-            return {**_nothing(), "status": status, "error": failure}
+            return self._failed(call, error, is_main)
 
-    def _send(
-        self, call: CallPlan, payload: Any, number: int, is_main: bool
-    ) -> Generator[Step, Any, UpstreamReply]:
+    def _request(self, call: CallPlan, payload: Any, number: int) -> tuple[UpstreamPlan, UpstreamRequest]:
         self.exchange.index = number
         upstream = chosen_upstream(call.upstream, payload, self.exchange)
         request = build_request(self.route, call, upstream, self.exchange, payload)
         refuse_dropped(self.route, self.exchange)
-        streams = is_main and self.attempt.streams
-        reply = yield from send(self.mapping, upstream, request, self.exchange, streams)
+        return upstream, request
+
+    def _send(
+        self, call: CallPlan, upstream: UpstreamPlan, request: UpstreamRequest, is_main: bool
+    ) -> Generator[Step, Any, UpstreamReply]:
+        streams = is_main and self.streams
+        return (yield from send(self.mapping, upstream, request, self.exchange, streams))
+
+    def _note(self, call: CallPlan, upstream: UpstreamPlan, reply: UpstreamReply, is_main: bool) -> None:
         self.exchange.upstream = upstream.name
         if is_main and not (call.continues and is_failure(reply)):
             self.exchange.reply = reply
-        elif reply.source is not None:
-            reply.content = yield ReadContent(reply.source)
-        return reply
+
+    def _failed(self, call: CallPlan, error: ExchangeError, is_main: bool) -> dict[str, Any]:
+        """What `$calls` shows of a call that failed; it is raised, unless the call continues."""
+        if not call.continues:
+            raise _named(call, error) from None
+        if is_main:
+            self.exchange.reply = None
+        status = error.upstream["status"] if error.upstream else None
+        failure = {"kind": error.kind, "status": error.status, "message": error.message}
+        return {**_nothing(), "status": status, "error": failure}
 
     def _result(self, call: CallPlan, reply: UpstreamReply, is_main: bool) -> dict[str, Any]:
         """What `$calls` shows of a reply; that of the last call is left to its answers to judge."""

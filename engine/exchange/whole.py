@@ -145,7 +145,7 @@ def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:
 
 def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Generator[Step, Any, bool]:
     """Whether an upstream of an attempt was found to be down lately."""
-    parts = (*attempt.calls, attempt.forward)
+    parts = (*attempt.before, *attempt.calls, attempt.forward)
     upstreams = (part.upstream for part in parts if part is not None)
     names = tuple(u.name for u in upstreams if isinstance(u, UpstreamPlan) and u.health is not None)
     if not names:
@@ -183,7 +183,9 @@ def _called(
     """Make the call, or all calls, of an attempt: the one whose reply is the exchange's, or None."""
     if attempt.together:
         check_dropped(route, attempt.reads, exchange)
-        return (yield from make_calls(mapping, route, attempt, exchange))
+        return (yield from make_calls(mapping, route, attempt.calls, exchange, attempt))
+    if attempt.before:
+        yield from make_calls(mapping, route, attempt.before, exchange)
     call = chosen_call(attempt, exchange)
     if call is None:
         return None

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.server import Server, dragoman_server, reset
-from tests.support.upstream import Channel, Seen, Upstream, eventually, json_answer
+from tests.support.upstream import BEHAVIOURS, Channel, Seen, Upstream, eventually, json_answer
 
 MAPPING = """
 dragoman: 1
@@ -56,6 +56,16 @@ routes:
       b: GET two /late/${ $calls.a.body.n }
       c: GET three /late/${ $calls.b.body.n }
     respond: { body: "${ @ }" }
+  GET /kept/{name}:
+    calls:
+      list:
+        upstream: one
+        path: /list
+        headers: { x-tenant: '${ $request.headers."x-tenant" }' }
+        cache: 300ms
+        on_error: continue
+    call: { upstream: two, path: "/${ $request.params.name }" }
+    respond: { body: { list: "${ $calls.list.body.n }", own: "${ n }" } }
   GET /stream:
     calls:
       a: GET one /hang
@@ -222,3 +232,27 @@ def test_many_exchanges_with_several_calls_do_not_mix(server: Server, upstream: 
         replies = list(pool.map(lambda name: server.get(f"/all/{name}").json, names))
     assert replies == [[f"/one/{name}", f"/two/{name}", f"/three/{name}"] for name in names]
     assert threading.active_count() < 50
+
+
+def test_a_call_that_is_kept_is_made_once_for_the_same_request(server: Server, upstream: Upstream) -> None:
+    made = iter(range(1, 100))
+
+    async def counted(channel: Channel, seen: Seen) -> None:
+        await json_answer({"n": next(made)})(channel, seen)
+
+    upstream.on("/one/list", counted)
+    upstream.on("/two", json_answer({"n": "own"}))
+    assert server.get("/kept/a").json == {"list": 1, "own": "own"}
+    assert server.get("/kept/b").json == {"list": 1, "own": "own"}, "only the list is kept"
+    assert server.get("/kept/a", headers={"x-tenant": "t"}).json["list"] == 2, "what is sent differs"
+    assert len([seen for seen in upstream.requests if seen.path.startswith("/two")]) == 3
+    assert eventually(lambda: server.get("/kept/a").json["list"] == 3, 5), "its time is over"
+
+
+def test_a_call_that_failed_is_not_kept(server: Server, upstream: Upstream) -> None:
+    upstream.on("/two", json_answer({"n": "own"}))
+    for behaviour in (json_answer({"n": 1}, status=500), BEHAVIOURS["html"], BEHAVIOURS["half-json-short"]):
+        upstream.on("/one/list", behaviour)
+        assert server.get("/kept/a").json == {"own": "own"}
+    upstream.on("/one/list", json_answer({"n": 5}))
+    assert server.get("/kept/a").json["list"] == 5
