@@ -16,7 +16,7 @@ from engine.expressions import Record, Scope, Variable, Withheld
 from engine.resources import distribution_version
 from engine.source import Node, Span
 from engine.spec import EnvSpec, MappingSpec
-from engine.templates import TemplateCompiler
+from engine.templates import TemplateCompiler, is_static
 from engine.values import ABSENT, TYPE_NAMES
 
 _VERSION = distribution_version()
@@ -168,12 +168,19 @@ def _file(node: Node, environment: Environment) -> Any:
     if not isinstance(path, str):
         environment.findings.error("bad-value", "'$file' takes a path", node.span)
         return None
-    file = Path(node.document.file.name).parent / path
+    file = _place_of(node, path)
     content = loader.read_bytes(file, environment.findings, node.span)
     if content is None:
         return None
     read = _READERS.get(file.suffix, _lines)
     return read(content, file, node.span, environment.findings)
+
+
+def _place_of(node: Node, path: str) -> Path:
+    """A path that is written lies beside its mapping; one from the environment is tried as it is first."""
+    beside = Path(node.document.file.name).parent / path
+    is_found = not is_static(node.value) and Path(path).is_file()
+    return Path(path) if is_found else beside
 
 
 def _yaml(content: bytes, file: Path, span: Span, findings: Findings) -> Any:

@@ -79,6 +79,28 @@ def test_a_file_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> N
     assert body.function(None, None) == ["one", "two"]
 
 
+def test_a_file_of_the_environment_is_looked_for_in_the_working_directory_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, word in ((here, "here"), (there, "there")):
+        folder.mkdir()
+        (folder / "words.txt").write_text(word)
+    (there / "more.txt").write_text("more")
+    main = there / "main.yaml"
+    main.write_text(
+        "dragoman: 1\nenv: { A: { default: words.txt }, B: { default: more.txt } }\n"
+        "vars: { a: { $file: '${ $env.A }' }, b: { $file: '${ $env.B }' }, c: { $file: words.txt } }\n"
+        "routes: { GET /words: { respond: { body: ['${ $vars.a }', '${ $vars.b }', '${ $vars.c }'] } } }\n"
+    )
+    monkeypatch.chdir(here)
+    plans, findings = plans_of(main)
+    assert codes(findings) == []
+    body = plans.mappings["main"].routes[0].cases[0].body
+    assert body is not None
+    assert body.function(None, None) == [["here"], ["more"], ["there"]]
+
+
 @pytest.mark.parametrize(
     ("url", "origin", "base"),
     [

@@ -251,7 +251,11 @@ def test_a_call_that_is_kept_is_made_once_for_the_same_request(server: Server, u
 
 def test_a_call_that_failed_is_not_kept(server: Server, upstream: Upstream) -> None:
     upstream.on("/two", json_answer({"n": "own"}))
-    for behaviour in (json_answer({"error": 1}, status=500), BEHAVIOURS["html"], BEHAVIOURS["half-json-short"]):
+    for behaviour in (
+        json_answer({"error": 1}, status=500),
+        BEHAVIOURS["html"],
+        BEHAVIOURS["half-json-short"],
+    ):
         upstream.on("/one/list", behaviour)
         assert server.get("/kept/a").json == {"own": "own"}
     upstream.on("/one/list", json_answer({"n": 5}))
