@@ -82,7 +82,7 @@ class CaseCompiler:
         self, case: spec.CaseSpec, mapping: MappingSpec, environment: Environment, findings: Findings
     ) -> None:
         self.spec = case
-        self.upstreams = declared(mapping, "upstreams")
+        self.upstreams = {*declared(mapping, "upstreams"), *mapping.upstreams}
         self.findings = findings
         file, names = case.node.document.file.name, environment.compiler.names
         templates = TemplateCompiler(findings, file=file, names=names)

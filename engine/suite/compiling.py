@@ -134,7 +134,7 @@ class _SuiteCompiler:
                 self.findings.add(diagnostic)
 
     def _check_env(self, mapping: MappingSpec) -> None:
-        known = declared(mapping, "env")
+        known = {*declared(mapping, "env"), *mapping.env}
         for node in (self.spec.node, *(case.node for case in self.spec.cases)):
             env = node.get("env")
             for name, value in env.items() if env else ():
