@@ -1,15 +1,23 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and the files that hold environment variables.
+
+Contract: `.env` of the working directory is read where a command takes --env-file, then the files that are
+given; the process's own environment wins. Options read from all of these.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import click
 from dotenv import dotenv_values
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Read from the working directory without being asked for.
+DOTENV: Final = ".env"
 
 
 def paths(required: bool = True) -> Callable[[F], F]:
@@ -18,7 +26,7 @@ def paths(required: bool = True) -> Callable[[F], F]:
 
 
 def env_file(command: F) -> F:
-    """--env-file: variables for mappings; those of the environment win."""
+    """--env-file: variables for mappings and for the command's own options."""
     return click.option(
         "--env-file",
         "env_files",
@@ -26,17 +34,45 @@ def env_file(command: F) -> F:
         multiple=True,
         envvar="DRAGOMAN_ENV_FILE",
         show_envvar=True,
-        help="Read environment variables from FILE (NAME=value lines). Those of the environment win. "
-        "Can be given several times; later files win over earlier ones.",
+        is_eager=True,
+        callback=_read_options,
+        help="Read environment variables from FILE (NAME=value lines), beside those of .env in the working "
+        "directory. Those of the environment win. Can be given several times; later files win over "
+        "earlier ones.",
     )(command)
+
+
+def environment_files(env_files: tuple[str, ...]) -> tuple[str, ...]:
+    """The files that environment variables are read from, from the weakest to the strongest."""
+    return (DOTENV, *env_files) if Path(DOTENV).is_file() else env_files
 
 
 def environment(env_files: tuple[str, ...]) -> Mapping[str, str]:
     """The environment, with what files add to it."""
     merged: dict[str, str] = {}
-    for file in env_files:
-        merged |= {name: value for name, value in dotenv_values(file).items() if value is not None}
+    for file in environment_files(env_files):
+        merged |= {name: value for name, value in _read(file).items() if value is not None}
     return {**merged, **os.environ}
+
+
+def _read(file: str) -> Mapping[str, str | None]:
+    try:
+        return dotenv_values(file)
+    except (OSError, UnicodeDecodeError):
+        raise click.UsageError(f"'{file}' cannot be read, or is not UTF-8") from None
+
+
+def _read_options(context: click.Context, option: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
+    """Let the files give defaults to the options that have an environment variable."""
+    values = environment(files)
+    defaults: dict[str, Any] = {}
+    for param in context.command.params:
+        name = param.envvar if isinstance(param.envvar, str) else ""
+        if param is not option and param.name and values.get(name):
+            is_list = param.nargs != 1 or param.multiple
+            defaults[param.name] = param.type.split_envvar_value(values[name]) if is_list else values[name]
+    context.default_map = {**(context.default_map or {}), **defaults}
+    return files
 
 
 FORMATS = ("text", "json", "github")

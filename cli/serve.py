@@ -109,6 +109,9 @@ def command(
 
 def run(paths: tuple[str, ...], host: str, port: int, env_files: tuple[str, ...], limits: Limits) -> int:
     """Serve until a signal; the exit status."""
+    files = options.environment_files(env_files)
+    if files:
+        logs.event("environment", files=list(files))
     findings = Findings()
     plans, _ = plans_of(paths, options.environment(env_files), findings, served_together=True)
     check_exposure(plans, host, findings)

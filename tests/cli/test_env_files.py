@@ -1,0 +1,116 @@
+"""Environment variables come from .env, --env-file and the process, and reach mappings and options alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+
+ROOT = Path(__file__).parents[2]
+MAPPING = """
+dragoman: 1
+env: { PREFIX: { default: /default }, TOKEN: { required: true } }
+prefix: ${ $env.PREFIX }
+routes: { GET /x: { respond: { body: x } } }
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "m.yaml").write_text(MAPPING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PREFIX", raising=False)
+    return tmp_path
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(main, arguments, env=environ)
+
+
+def test_dotenv_of_the_working_directory_is_read(here: Path) -> None:
+    assert "/default/x" in run("routes", "m.yaml").output
+    (here / ".env").write_text("PREFIX=/dotenv\nTOKEN=t\n")
+    assert "/dotenv/x" in run("routes", "m.yaml").output
+    assert run("validate", "--strict", "m.yaml").exit_code == 0, "TOKEN is set"
+
+
+def test_a_given_file_wins_over_dotenv_and_the_process_over_both(here: Path) -> None:
+    (here / ".env").write_text("PREFIX=/dotenv\n")
+    (here / "more.env").write_text("PREFIX=/more\n")
+    (here / "last.env").write_text("PREFIX=/last\n")
+    assert "/more/x" in run("routes", "m.yaml", "--env-file", "more.env").output
+    files = ("--env-file", "more.env", "--env-file", "last.env")
+    assert "/last/x" in run("routes", "m.yaml", *files).output
+    assert "/process/x" in run("routes", "m.yaml", *files, PREFIX="/process").output
+
+
+def test_dotenv_of_a_folder_above_is_not_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / ".env").write_text("PREFIX=/dotenv\n")
+    (here / "below").mkdir()
+    monkeypatch.chdir(here / "below")
+    assert "/default/x" in run("routes", "../m.yaml").output
+
+
+def test_options_take_their_variables_from_files(here: Path) -> None:
+    (here / ".env").write_text("DRAGOMAN_MAPPINGS=m.yaml\nDRAGOMAN_FORMAT=json\nDRAGOMAN_STRICT=1\n")
+    result = run("validate")
+    assert "missing-env" in json.dumps(json.loads(result.output))
+    assert result.exit_code == 1, "strict: TOKEN is not set"
+    assert "warning[missing-env]" in run("validate", "--format", "text").output, "the command line wins"
+    told = run("validate", DRAGOMAN_FORMAT="github").output
+    assert "::warning" in told, "the process wins"
+
+
+def test_a_wrong_value_of_an_option_is_wrong_usage(here: Path) -> None:
+    (here / ".env").write_text("DRAGOMAN_PORT=many\n")
+    result = run("serve", "m.yaml")
+    assert result.exit_code == 2
+    assert "--port" in result.output
+
+
+def test_a_file_that_is_no_text_is_wrong_usage(here: Path) -> None:
+    (here / ".env").write_bytes(b"A=\xff\xfe\n")
+    result = run("routes", "m.yaml")
+    assert result.exit_code == 2
+    assert "'.env'" in result.output
+
+
+def test_serve_takes_its_address_from_dotenv_and_says_so(here: Path) -> None:
+    (here / ".env").write_text(
+        "PREFIX=/dotenv\nTOKEN=canary-token\nDRAGOMAN_HOST=127.0.0.2\nDRAGOMAN_PORT=0\nDRAGOMAN_LOG_FORMAT=json\n"
+    )
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "serve", "m.yaml"],
+        env={**inherited, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    lines: list[str] = []
+    deadline = time.monotonic() + 20
+    try:
+        while not (lines and "Dragoman serves" in lines[-1]) and time.monotonic() < deadline:
+            lines.append(process.stderr.readline())
+    finally:
+        process.terminate()
+        lines.append(process.communicate(timeout=20)[1])
+    assert re.search(r"at http://127\.0\.0\.2:\d+", "".join(lines))
+    told = [json.loads(line) for line in lines if line.startswith("{") and '"environment"' in line]
+    assert [line["files"] for line in told] == [[".env"]]
+    assert "canary-token" not in "".join(lines)
+
+
+def test_serve_names_a_variable_that_is_missing(here: Path) -> None:
+    result = run("serve", "m.yaml")
+    assert result.exit_code == 1
+    assert "the environment variable TOKEN is not set" in result.output
