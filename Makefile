@@ -1,4 +1,5 @@
-# make serve   serve the shipped mappings on the built-in demo upstream (PORT=8080)
+# make serve   serve the shipped mappings on the built-in demo upstream (PORT=8080); ollama-over-openrouter has the
+#              routes of ollama-over-openai, and is served on its own
 # make test    run all tests
 # make torture run those of the serving path in their heavy form
 # Both set up what they need in $(VENV), with no more than Python 3.11 and a package registry.
@@ -7,12 +8,15 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
 BIN = $(VENV)/bin
+SERVED = openai-over-ollama ollama-over-openai llm-providers local-models demo
+DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
+    LMSTUDIO_BASE_URL=mapping:demo/v1 OLLAMA_BASE_URL=mapping:demo LLAMACPP_BASE_URL=mapping:demo \
+    GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1
 
 .PHONY: serve test torture lint format types check bench bench-quick bench-document install clean
 
 serve: $(VENV)/.serve
-	OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
-	    exec $(BIN)/dragoman serve mappings --port $(PORT)
+	$(DEMO) exec $(BIN)/dragoman serve $(SERVED) --port $(PORT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -70,7 +71,8 @@ def _add_routes(tree: PlanTree, plan: MappingPlan, findings: Findings, served_to
 
 def _is_shared(route: RoutePlan, other: RoutePlan) -> bool:
     """Whether two mappings have one route of one file: the one includes the other, to stand in its place."""
-    return route.spec.node.key_span == other.spec.node.key_span
+    here, there = route.spec.node.key_span, other.spec.node.key_span
+    return here.line == there.line and os.path.realpath(here.file.name) == os.path.realpath(there.file.name)
 
 
 # --- One mapping -----------------------------------------------------------------------------------------

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ollama
 import pytest
 
-from engine import shipped_mappings
 from tests.support.server import Server, dragoman_server
 from tests.support.upstream import Channel, Seen, Upstream, answer, head
 
@@ -74,7 +72,7 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def chained(upstream: Upstream) -> Iterator[Server]:
     environ = {"OPENAI_BASE_URL": "mapping:openai-over-ollama/v1", "OLLAMA_HOST": upstream.url}
-    with dragoman_server(Path(shipped_mappings()["demo"]).parent, environ) as server:
+    with dragoman_server(("ollama-over-openai", "openai-over-ollama", "demo"), environ) as server:
         yield server
 
 

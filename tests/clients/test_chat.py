@@ -9,7 +9,6 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import ollama
@@ -17,7 +16,6 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionToolParam
 
-from engine import shipped_mappings
 from tests.support.server import Server, dragoman_server
 from tests.support.upstream import Behaviour, Upstream, answer, head, json_answer, raw
 
@@ -45,7 +43,7 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Server]:
     environ = {"OLLAMA_HOST": upstream.url, "OPENAI_BASE_URL": f"{upstream.url}/v1"}
-    with dragoman_server(Path(shipped_mappings()["demo"]).parent, environ) as running:
+    with dragoman_server(("ollama-over-openai", "openai-over-ollama", "demo"), environ) as running:
         yield running
 
 

@@ -51,7 +51,9 @@ def environment(upstream: Upstream, **more: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def front(upstream: Upstream) -> Iterator[Server]:
     """Both mappings, without keys."""
-    with dragoman_server(Path(shipped_mappings()["demo"]).parent, environment(upstream)) as server:
+    with dragoman_server(
+        ("ollama-over-openai", "openai-over-ollama", "demo"), environment(upstream)
+    ) as server:
         yield server
 
 
@@ -59,7 +61,9 @@ def front(upstream: Upstream) -> Iterator[Server]:
 def guarded(upstream: Upstream) -> Iterator[Server]:
     """Both mappings, with a key for clients and one for the upstream."""
     keys = {"DRAGOMAN_API_KEYS": f"other, {KEY}", "OPENAI_API_KEY": "upstream-key"}
-    with dragoman_server(Path(shipped_mappings()["demo"]).parent, environment(upstream, **keys)) as server:
+    with dragoman_server(
+        ("ollama-over-openai", "openai-over-ollama", "demo"), environment(upstream, **keys)
+    ) as server:
         yield server
 
 
@@ -245,7 +249,7 @@ def test_openai_is_told_of_a_failing_upstream(failing: tuple[Upstream, Server], 
 def test_both_are_told_of_an_upstream_that_is_down() -> None:
     with refusing() as url:
         environ = {"OLLAMA_HOST": url, "OPENAI_BASE_URL": f"{url}/v1"}
-        with dragoman_server(Path(shipped_mappings()["demo"]).parent, environ) as server:
+        with dragoman_server(("ollama-over-openai", "openai-over-ollama", "demo"), environ) as server:
             with ollama_client(server) as client, pytest.raises(ollama.ResponseError) as told:
                 client.list()
             assert (told.value.status_code, told.value.error) == (

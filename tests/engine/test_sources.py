@@ -160,3 +160,21 @@ def test_an_answer_is_parsed_only_where_it_is_read(tmp_path: Path, respond: str,
     plans, findings = plans_of(file)
     assert codes(findings) == []
     assert plans.mappings["m"].routes[0].attempts[0].reads_reply is reads
+
+
+def test_a_mapping_that_stands_in_anothers_place_is_no_conflict_until_both_are_served(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "dragoman: 1\nvars: { word: base }\nroutes: { GET /word: { respond: { body: '${ $vars.word }' } } }\n"
+    )
+    (tmp_path / "more.yaml").write_text("dragoman: 1\ninclude: [base.yaml]\nvars: { word: more }\n")
+    (tmp_path / "other.yaml").write_text("dragoman: 1\nroutes: { GET /word: { respond: { body: other } } }\n")
+    family = [str(tmp_path / "base.yaml"), str(tmp_path / "more.yaml")]
+    assert conflicts(family, served_together=False) == []
+    assert conflicts(family, served_together=True) == ["error"]
+    assert conflicts([*family, str(tmp_path / "other.yaml")], served_together=False) == ["warning"]
+
+
+def conflicts(paths: list[str], served_together: bool) -> list[str]:
+    findings = Findings()
+    compile_set(load(source_files(paths, findings), findings), {}, findings, served_together=served_together)
+    return [finding.severity for finding in findings if finding.code == "route-conflict"]

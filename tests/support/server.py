@@ -33,7 +33,7 @@ _READY = re.compile(r"Dragoman serves .* at (http://\S+)")
 #: What only a defect of ours would write.
 _DEFECTS = ("unforeseen", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
 
-Mappings = str | Path | Mapping[str, str]
+Mappings = str | Path | Mapping[str, str] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ def dragoman_server(
     """Serve mappings until the block ends.
 
     Args:
-        mappings: the text of a mapping, the path of a file or directory, or texts by file name.
+        mappings: the text of a mapping, the path of a file or directory, texts by file name, or a tuple of
+            names of shipped mappings.
         env: variables beside those of the tests' own environment.
         args: more arguments of `serve`, such as `("--log-level", "debug")`.
         command: what to run instead of the command line.
@@ -232,6 +233,8 @@ def _start(
 def _paths(mappings: Mappings, directory: Path) -> list[str]:
     if isinstance(mappings, Path):
         return [str(mappings)]
+    if isinstance(mappings, tuple):
+        return list(mappings)
     texts = {"mapping.yaml": mappings} if isinstance(mappings, str) else mappings
     for name, text in texts.items():
         (directory / name).write_text(text, encoding="utf-8")
