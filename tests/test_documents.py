@@ -2,7 +2,7 @@
 
 A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, the lines below one
 are its output, to the letter; a command with no line below it may print what it likes. `make serve` and
-`dragoman serve` are started and kept running until the document ends, at a free port.
+`dragoman serve` are started and kept running until the document ends, at a free port for each in the text.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ DOCUMENTS = [
     *sorted(ROOT.glob("examples/**/*.md")),
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CALLED = re.compile(r"mapping:([\w-]+)")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
-PORT_IN_TEXT = "8080"
+PORTS_IN_TEXT = re.compile(r"\b(8080|8090|11434)\b")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def write_mapping(block: Block, number: int, folder: Path) -> None:
     file = folder / (named.group(1) if named else f"block{number}.yaml")
     file.write_text(block.text, "utf-8")
     if "mistaken" not in file.name:
-        done = dragoman("validate", "--strict", file.name, folder=folder)
+        called = [f"{name}.yaml" for name in CALLED.findall(block.text)]
+        beside = [name for name in called if (folder / name).exists()]
+        done = dragoman("validate", "--strict", file.name, *beside, folder=folder)
         assert done.returncode == 0, done.stdout
 
 
@@ -109,17 +112,28 @@ class Shell:
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self.folder = folder
         self.running = running
-        self.port = free_port()
+        self.ports: dict[str, str] = {}
 
     def run(self, command: str, expected: str) -> None:
-        words = shlex.split(command.replace(PORT_IN_TEXT, str(self.port)))
+        words = shlex.split(PORTS_IN_TEXT.sub(lambda found: self.port(found.group()), command))
         if words[:2] in (["make", "serve"], ["dragoman", "serve"]):
-            self.running.enter_context(serving(words, self.folder, self.port))
+            port = words[words.index("--port") + 1] if "--port" in words else self.port(self.usual_port())
+            self.running.enter_context(serving(words, self.folder, int(port)))
         else:
             run = curl if words[0] == "curl" else self.dragoman
             output = run(words)
             if expected:
                 assert output.rstrip("\n") == expected.rstrip("\n"), command
+
+    def port(self, in_text: str) -> str:
+        """The free port that stands for one of the text."""
+        return self.ports.setdefault(in_text, str(free_port()))
+
+    def usual_port(self) -> str:
+        """The port of an example whose settings name one."""
+        settings = self.folder / "example.env"
+        named = PORTS_IN_TEXT.search(settings.read_text()) if settings.exists() else None
+        return named.group() if named else "8080"
 
     def dragoman(self, words: list[str]) -> str:
         assert words[0] == "dragoman"
@@ -134,8 +148,9 @@ def curl(words: list[str]) -> str:
     if shutil.which("curl"):
         return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
     data = words[words.index("-d") + 1].encode() if "-d" in words else None
+    headers = dict([words[words.index("-H") + 1].split(": ", 1)]) if "-H" in words else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(words[2], data), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(words[2], data, headers), timeout=30) as answer:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         return error.read().decode()
@@ -148,7 +163,7 @@ def serving(words: list[str], folder: Path, port: int) -> Iterator[None]:
         command, folder = ["make", "-s", "serve", f"PORT={port}", *prepared_environment()], ROOT
     else:
         command = [sys.executable, "-m", "cli", *words[1:]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DRAGOMAN_PORT": str(port)}
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(port, process)
