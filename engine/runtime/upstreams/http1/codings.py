@@ -59,6 +59,11 @@ class Inflater:
         self._pending = b""
         self._has_more = False
 
+    @property
+    def ratio(self) -> float:
+        """How many bytes one coded byte has stood for so far."""
+        return self.given / max(1, self.taken - len(self._pending))
+
     def feed(self, data: bytes) -> None:
         """Take coded bytes; to be called once `step` gives no more."""
         self.taken += len(data)

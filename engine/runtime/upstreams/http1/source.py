@@ -17,7 +17,7 @@ from engine.runtime.upstreams.http1.pool import Pool
 from engine.runtime.upstreams.limits import MAX_REPLY_BYTES
 
 #: A whole body that is more than so large, and so many times larger than what was sent for it, is a bomb.
-_BOMB_BYTES: Final = 8 * 1024 * 1024
+_BOMB_BYTES: Final = 4 * 1024 * 1024
 _BOMB_RATIO: Final = 100
 #: Other tasks get their turn after so many decoded bytes.
 _TURN_BYTES: Final = 1024 * 1024
@@ -120,7 +120,7 @@ class Http1Source:
 
     def _is_bomb(self, size: int) -> bool:
         inflater = self._inflater
-        return inflater is not None and size > _BOMB_BYTES and size > _BOMB_RATIO * inflater.taken
+        return inflater is not None and size > _BOMB_BYTES and inflater.ratio > _BOMB_RATIO
 
     def _fail(self, failure: CallFailed) -> NoReturn:
         raise self._fail_silently(failure)
