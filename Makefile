@@ -13,7 +13,7 @@ DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
     LMSTUDIO_BASE_URL=mapping:demo/v1 OLLAMA_BASE_URL=mapping:demo LLAMACPP_BASE_URL=mapping:demo \
     GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1
 
-.PHONY: serve test torture lint format types check bench bench-quick bench-document install clean
+.PHONY: serve test torture lint format types check bench bench-quick bench-document docs lock install clean
 
 serve: $(VENV)/.serve
 	$(DEMO) exec $(BIN)/dragoman serve $(SERVED) --port $(PORT)
@@ -52,6 +52,19 @@ bench-document: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --install --json docs/benchmarks.json
 	$(BIN)/python -m benchmarks.document docs/benchmarks.json
 
+# docs/reference.md, from the schemas and the functions.
+docs: $(VENV)/.serve
+	$(BIN)/python docs/generate.py
+
+# What the image installs, with hashes, from pyproject.toml.
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+    --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+lock: $(VENV)/.lock
+	$(LOCK) pyproject.toml --output-file deploy/requirements.lock
+	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(LOCK) - --output-file deploy/requirements-build.lock
+
 install: $(VENV)/.serve
 
 clean:
@@ -66,4 +79,8 @@ $(VENV)/.serve: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.serve
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(VENV)/.lock: $(VENV)/.serve
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	touch $@

@@ -149,6 +149,20 @@ def test_a_healthy_server_and_one_that_is_none(tmp_path: Path) -> None:
     assert run("healthcheck", "ftp://x").exit_code == 2
 
 
+LIVING = "dragoman: 1\nroutes: { GET /livez: { respond: { body: ok } } }\n"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "", "localhost"])
+def test_healthcheck_asks_the_server_of_its_environment(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dragoman_server(LIVING) as server:
+        monkeypatch.setenv("DRAGOMAN_ADMIN", f"{host}:{server.address[1]}")
+        assert run("healthcheck").output == "healthy: status 200\n"
+        assert run("healthcheck", f"{server.url}/other").output == "unhealthy: status 404\n"
+    assert run("healthcheck", "--timeout", "2").exit_code == 1
+    monkeypatch.delenv("DRAGOMAN_ADMIN")
+    assert run("healthcheck").exit_code == 2
+
+
 def test_serve_says_what_a_missing_variable_is_for(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(

@@ -1,0 +1,25 @@
+{{/* The name of all that a release makes. */}}
+{{- define "dragoman.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "dragoman.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "dragoman.labels" -}}
+{{ include "dragoman.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
+{{/* The ConfigMap that the mappings lie in. */}}
+{{- define "dragoman.mappings" -}}
+{{- .Values.existingConfigMap | default (printf "%s-mappings" (include "dragoman.name" .)) -}}
+{{- end -}}

@@ -1,0 +1,306 @@
+"""The image: the steps of its Dockerfile are done in a plain tree, and what they give runs as a container."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from cli.main import main
+from tests.support.image import Container, Image, as_user, build, context, described, instructions, running
+from tests.support.upstream import Upstream, eventually, json_answer
+
+ROOT = Path(__file__).parent.parent
+MANIFESTS = ROOT / "deploy/kubernetes"
+LOCKS = ("requirements.lock", "requirements-build.lock")
+_PINNED = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Image]:
+    """The image, built; in a folder that its user can reach."""
+    tree = Path(tempfile.mkdtemp(prefix="dragoman-image-"))
+    tree.chmod(0o755)
+    try:
+        yield build(tree)
+    finally:
+        subprocess.run(["chmod", "-R", "u+w", str(tree)], check=True, timeout=120)
+        shutil.rmtree(tree)
+
+
+@pytest.fixture
+def volume() -> Iterator[Path]:
+    """A folder that every user can read."""
+    with tempfile.TemporaryDirectory(prefix="dragoman-volume-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def get(port: int, target: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", target, headers=dict(headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def serve_options() -> set[str]:
+    """The environment variables that `dragoman serve` reads."""
+    parameters = main.commands["serve"].params
+    return {str(p.envvar) for p in parameters if isinstance(p, click.Parameter) and p.envvar}
+
+
+# What stands in the files
+
+
+def test_the_image_is_described_for_whoever_runs_it() -> None:
+    image = described()
+    assert image.user == "65532:65532"
+    assert image.volumes == ["/mappings"] == [image.env["DRAGOMAN_MAPPINGS"]] == [image.folder]
+    admin = int(image.env["DRAGOMAN_ADMIN"].rpartition(":")[2])
+    assert image.ports == [int(image.env["DRAGOMAN_PORT"]), admin]
+    assert image.env["DRAGOMAN_ADMIN"].startswith("127.0.0.1:"), "figures are shown to this container alone"
+    assert image.signal == "SIGTERM"
+    assert image.entrypoint + image.command == ["dragoman", "serve"]
+    assert image.labels["org.opencontainers.image.version"] == PROJECT["project"]["version"]
+    assert image.labels["org.opencontainers.image.description"] == PROJECT["project"]["description"]
+
+
+def test_the_last_stage_only_takes_what_another_has_made() -> None:
+    steps = instructions()
+    last = max(number for number, (name, _) in enumerate(steps) if name == "FROM")
+    assert "RUN" not in [name for name, _ in steps[last:]], "it needs no tool to be made"
+    bases = [value for name, value in steps if name == "FROM"]
+    assert len(bases) == 2
+    assert all(re.match(r"python:\$\{PYTHON\}-slim\b", base) for base in bases)
+
+
+def test_the_build_is_given_sources_alone() -> None:
+    tops = {name.partition("/")[0] for name in context()}
+    assert tops == {"pyproject.toml", "README.md", "engine", "cli", "schema", "mappings", "deploy"}
+    assert [name for name in context() if name.startswith("deploy")] == sorted(f"deploy/{n}" for n in LOCKS)
+    assert not [name for name in context() if name.endswith((".pyc", ".env"))]
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked(name: str) -> dict[str, str]:
+    """The versions that a lock pins, by the packages' names."""
+    text = (ROOT / "deploy" / name).read_text()
+    return {normalized(package): version for package, version in _PINNED.findall(text)}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_what_is_installed_is_pinned_with_hashes(name: str) -> None:
+    text = (ROOT / "deploy" / name).read_text()
+    entries = re.split(r"\n(?=[^\s#])", text)[1:]
+    assert len(entries) == len(locked(name)) > 3
+    for entry in entries:
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+    assert "://" not in text, "where packages come from is a matter of whoever builds"
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("requirements.lock", PROJECT["project"]["dependencies"]),
+        ("requirements-build.lock", PROJECT["build-system"]["requires"]),
+    ],
+)
+def test_the_locks_have_all_that_the_project_names(name: str, wanted: list[str]) -> None:
+    """A dependency that was added, or asked for in a later version, wants `make lock`."""
+    pinned = locked(name)
+    for requirement in map(Requirement, wanted):
+        version = pinned.get(normalized(requirement.name), "none")
+        assert version in requirement.specifier, f"{requirement} is {version} in deploy/{name}: make lock"
+
+
+@pytest.mark.xfail(strict=False, reason="serve takes --admin soon")
+def test_every_variable_of_the_image_is_an_option() -> None:
+    named = {name for name in described().env if name.startswith("DRAGOMAN_")}
+    assert named <= serve_options()
+
+
+# What runs
+
+
+def test_it_holds_the_locked_packages_and_no_tools(image: Image) -> None:
+    found = image.tree / "opt/dragoman/bin"
+    listing = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
+    done = subprocess.run([str(found / "python"), "-Ic", listing], capture_output=True, text=True, check=True)
+    pinned = locked("requirements.lock")
+    installed = dict(entry.split("==") for entry in done.stdout.split())
+    assert installed.pop("dragoman") == PROJECT["project"]["version"]
+    assert not {"pip", "hatchling"} & {normalized(name) for name in installed}
+    for name, version in installed.items():
+        if normalized(name) != "setuptools":  # comes with virtual environments before Python 3.12
+            assert pinned[normalized(name)] == version
+
+
+def test_it_serves_its_volume_and_ends_at_its_signal(image: Image, volume: Path) -> None:
+    (volume / "hello.yaml").write_text(
+        "dragoman: 1\nauth: none\nroutes: { GET /hello: { respond: { body: hello } } }\n"
+    )
+    before = sorted(image.tree.rglob("*"))
+    with started(image, volume, {}) as (container, port):
+        if options := as_user(image):
+            assert_cannot_write(image, options)
+        assert get(port, "/hello") == (200, b"hello")
+        container.process.send_signal(getattr(signal, image.signal))
+        assert container.process.wait(30) == 0
+    assert sorted(image.tree.rglob("*")) == before
+    assert [line for line in container.lines if line.startswith("{")], "the log is JSON"
+
+
+def assert_cannot_write(image: Image, options: dict[str, Any]) -> None:
+    for folder in ("opt/dragoman", "mappings", "opt/dragoman/bin"):
+        done = subprocess.run(
+            ["touch", str(image.tree / folder / "new")], capture_output=True, check=False, **options
+        )
+        assert done.returncode != 0, f"{folder} can be written to"
+
+
+def test_it_is_not_served_to_others_without_keys(image: Image, volume: Path) -> None:
+    (volume / "open.yaml").write_text("dragoman: 1\nroutes: { GET /hello: { respond: { body: hello } } }\n")
+    with running(image, volume, ports()) as container:
+        assert container.process.wait(60) == 1
+        eventually(lambda: "no key is set" in container.text(), 5)
+    assert "no key is set for 'open'" in container.text()
+
+
+def test_an_empty_volume_is_told(image: Image, volume: Path) -> None:
+    with running(image, volume, ports()) as container:
+        assert container.process.wait(60) == 1
+        eventually(lambda: bool(container.lines), 5)
+    assert str(volume) in container.text() or "no route to serve" in container.text()
+
+
+@pytest.mark.xfail(strict=False, reason="serve takes --admin soon")
+def test_its_health_check_tells_how_it_is(image: Image, volume: Path) -> None:
+    assert "DRAGOMAN_ADMIN" in serve_options()
+    (volume / "hello.yaml").write_text(
+        "dragoman: 1\nauth: none\nroutes: { GET /hello: { respond: { body: hello } } }\n"
+    )
+    with started(image, volume, {}) as (container, _):
+        assert eventually(lambda: container.check_health().returncode == 0, 20)
+        container.process.terminate()
+        container.process.wait(30)
+        assert container.check_health().returncode == 1
+
+
+def ports() -> dict[str, str]:
+    return {"DRAGOMAN_PORT": str(free_port()), "DRAGOMAN_ADMIN": f"127.0.0.1:{free_port()}"}
+
+
+@contextlib.contextmanager
+def started(image: Image, volume: Path, env: Mapping[str, str]) -> Iterator[tuple[Container, int]]:
+    """A container that is ready, with its port."""
+    chosen = ports() | dict(env)
+    with running(image, volume, chosen) as container:
+        assert container.is_ready(), container.text()
+        yield container, int(chosen["DRAGOMAN_PORT"])
+
+
+# The composition, and the manifests' own mapping, in that image
+
+
+def composition() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["dragoman"])
+
+
+def test_the_composition_gives_a_container_no_more_than_it_needs() -> None:
+    service, image = composition(), described()
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["image"] == f"dragoman:{PROJECT['project']['version']}"
+    (volume,) = service["volumes"]
+    assert volume == f"./mappings:{image.volumes[0]}:ro"
+    assert service["ports"] == [f"127.0.0.1:8080:{image.env['DRAGOMAN_PORT']}"], "shown to this machine alone"
+    assert int(service["stop_grace_period"].removesuffix("s")) > 30
+
+
+def test_the_composition_is_a_demo_without_an_account(image: Image, volume: Path) -> None:
+    shutil.copytree(ROOT / "mappings", volume, dirs_exist_ok=True)
+    env = {
+        name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in composition()["environment"].items()
+    }
+    with started(image, volume, env) as (_, port):
+        assert get(port, "/ollama/v1/models")[0] == 401
+        key = {"authorization": f"Bearer {env['DRAGOMAN_API_KEYS']}"}
+        for target in ("/ollama/v1/models", "/api/tags"):
+            status, body = get(port, target, key)
+            assert status == 200
+            assert b"llama3:latest" in body
+
+
+def test_the_manifests_mapping_is_served_as_a_kubelet_mounts_it(image: Image, volume: Path) -> None:
+    """Files of a ConfigMap are links to files of a folder that a link leads to."""
+    data = yaml.safe_load((MANIFESTS / "configmap.yaml").read_text())["data"]
+    (volume / "..2026").mkdir()
+    (volume / "..data").symlink_to("..2026")
+    for name, text in data.items():
+        (volume / "..2026" / name).write_text(text)
+        (volume / name).symlink_to(f"..data/{name}")
+    with Upstream() as upstream:
+        upstream.on("/stock", json_answer({"articles": [{"article_no": 4711, "label": "Samovar"}]}))
+        env = {"WAREHOUSE_URL": upstream.url, "WAREHOUSE_KEY": "w1", "DRAGOMAN_API_KEYS": "k1"}
+        with started(image, volume, env) as (_, port):
+            assert get(port, "/products")[0] == 401
+            status, body = get(port, "/products", {"authorization": "Bearer k1"})
+            assert (status, body) == (200, b'{"products":[{"id":"4711","name":"Samovar"}]}')
+        assert upstream.requests[-1].header("authorization") == "Bearer w1"
+
+
+@pytest.mark.skipif(
+    not os.environ.get("DRAGOMAN_DOCKER"),
+    reason="DRAGOMAN_DOCKER=1 builds and runs it by docker",
+)
+def test_docker_builds_and_runs_it(volume: Path) -> None:
+    (volume / "hello.yaml").write_text(
+        "dragoman: 1\nauth: none\nroutes: { GET /hello: { respond: { body: hello } } }\n"
+    )
+    docker("build", "--tag", "dragoman:tests", str(ROOT))
+    port = free_port()
+    hardened = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+    volumes = ("--volume", f"{volume}:/mappings:ro", "--publish", f"127.0.0.1:{port}:8080")
+    name = docker("run", "--detach", *hardened, *volumes, "dragoman:tests").strip()
+    try:
+        state = ("inspect", "--format", "{{.State.Health.Status}}", name)
+        assert eventually(lambda: docker(*state).strip() == "healthy", 60)
+        assert get(port, "/hello") == (200, b"hello")
+        docker("stop", name)
+        assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
+    finally:
+        docker("rm", "--force", name)
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=900, check=True).stdout
