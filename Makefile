@@ -54,7 +54,7 @@ bench-document: $(VENV)/.dev
 
 # docs/reference.md, from the schemas and the functions.
 docs: $(VENV)/.serve
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 # What the image installs, with hashes, from pyproject.toml.
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

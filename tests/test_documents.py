@@ -1,12 +1,16 @@
 """The documents hold: every mapping in them is valid, every command in them prints what they say.
 
-A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, the lines below one
-are its output, to the letter; a command with no line below it may print what it likes. `make serve` and
-`dragoman serve` are started and kept running until the document ends, at a free port for each in the text.
+A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, the lines below
+one are its output, to the letter; a command with no line below it may print what it likes. `make serve`
+and `dragoman serve` are started and kept running until the next one at their port or the document's end,
+at a free port for each in the text. A block of `sh` is for what cannot be run here (containers, clusters):
+its syntax, its files, and the options of `dragoman` in it are checked. A block of `yaml` is a mapping, a
+suite, or values of the chart, by its name.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,9 +24,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
+
+from cli.main import main as commands
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -34,6 +43,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CALLED = re.compile(r"mapping:([\w-]+)")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 PORTS_IN_TEXT = re.compile(r"\b(8080|8090|11434)\b")
+_ASSIGNMENT = re.compile(r"[A-Z][A-Z0-9_]*=")
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ def identify(document: Path) -> str:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
 def test_blocks_are_of_a_kind_that_is_tested(document: Path) -> None:
-    assert {block.kind for block in blocks(document)} <= {"console", "yaml", "text"}
+    assert {block.kind for block in blocks(document)} <= {"console", "sh", "yaml", "text"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
@@ -69,23 +79,43 @@ def test_a_document_does_what_it_says(document: Path, tmp_path: Path) -> None:
         shell = Shell(document.parent if in_example else tmp_path, running)
         for number, block in enumerate(blocks(document)):
             if block.kind == "yaml":
-                write_mapping(block, number, tmp_path)
+                write_yaml(block, number, tmp_path)
+            elif block.kind == "sh":
+                check_shell(block.text)
             elif block.kind == "console":
                 for command, expected in steps(block.text):
                     shell.run(command, expected)
 
 
-def write_mapping(block: Block, number: int, folder: Path) -> None:
-    """A mapping of a document; it must be valid, unless its name says that it is mistaken."""
-    assert "dragoman: 1" in block.text, "a YAML block is a whole mapping"
+def write_yaml(block: Block, number: int, folder: Path) -> None:
+    """A file of a document; a mapping must be valid, unless its name says that it is mistaken."""
     named = re.match(r"# ([\w.-]+\.yaml)\n", block.text)
     file = folder / (named.group(1) if named else f"block{number}.yaml")
     file.write_text(block.text, "utf-8")
-    if "mistaken" not in file.name:
+    if file.name == "values.yaml":
+        schema = json.loads((ROOT / "deploy/helm/dragoman/values.schema.json").read_text())
+        jsonschema.Draft7Validator(schema).validate(yaml.safe_load(block.text))
+        return
+    assert "dragoman: 1" in block.text, "a YAML block is a whole mapping or suite"
+    if "mistaken" not in file.name and not file.name.endswith(".test.yaml"):
         called = [f"{name}.yaml" for name in CALLED.findall(block.text)]
         beside = [name for name in called if (folder / name).exists()]
         done = dragoman("validate", "--strict", file.name, *beside, folder=folder)
         assert done.returncode == 0, done.stdout
+
+
+def check_shell(text: str) -> None:
+    """Commands that are not run: the shell can read them, their files exist, `dragoman` has their options."""
+    assert subprocess.run(["sh", "-nc", text], check=False, timeout=30).returncode == 0, text
+    lines = text.replace("\\\n", " ").splitlines()
+    for line in lines:
+        for name in re.findall(r"(?<![\w/.-])(?:\./)?((?:deploy|mappings|docs|examples)\b[\w./-]*)", line):
+            assert (ROOT / name).exists(), f"{name} is not there: {line}"
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["dragoman"] and words[1:2] and not words[1].startswith("-"):
+            known = {option for p in commands.commands[words[1]].params for option in p.opts}
+            unknown = {word for word in words[2:] if word.startswith("--")} - known
+            assert not unknown, f"{line}: no options {unknown}"
 
 
 def steps(text: str) -> Iterator[tuple[str, str]]:
@@ -112,14 +142,20 @@ class Shell:
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self.folder = folder
         self.running = running
+        self.servers: dict[str, ExitStack] = {}
         self.ports: dict[str, str] = {}
 
     def run(self, command: str, expected: str) -> None:
         words = shlex.split(PORTS_IN_TEXT.sub(lambda found: self.port(found.group()), command))
+        env = dict(word.split("=", 1) for word in takewhile(_ASSIGNMENT.match, words))
+        words = words[len(env) :]
         if words[:2] in (["make", "serve"], ["dragoman", "serve"]):
             port = words[words.index("--port") + 1] if "--port" in words else self.port(self.usual_port())
-            self.running.enter_context(serving(words, self.folder, int(port)))
+            server = self.servers.setdefault(port, self.running.enter_context(ExitStack()))
+            server.close()
+            server.enter_context(serving(words, self.folder, int(port), env))
         else:
+            assert not env, "set for servers alone"
             run = curl if words[0] == "curl" else self.dragoman
             output = run(words)
             if expected:
@@ -148,22 +184,23 @@ def curl(words: list[str]) -> str:
     if shutil.which("curl"):
         return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
     data = words[words.index("-d") + 1].encode() if "-d" in words else None
-    headers = dict([words[words.index("-H") + 1].split(": ", 1)]) if "-H" in words else {}
+    headers = [words[number + 1].split(": ", 1) for number, word in enumerate(words) if word == "-H"]
+    (url,) = [word for word in words if word.startswith("http")]
     try:
-        with urllib.request.urlopen(urllib.request.Request(words[2], data, headers), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data, dict(headers)), timeout=30) as answer:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         return error.read().decode()
 
 
 @contextmanager
-def serving(words: list[str], folder: Path, port: int) -> Iterator[None]:
+def serving(words: list[str], folder: Path, port: int, env: dict[str, str]) -> Iterator[None]:
     """A server of a document, until the document ends. `make serve` runs the recipe of the Makefile."""
     if words[0] == "make":
         command, folder = ["make", "-s", "serve", f"PORT={port}", *prepared_environment()], ROOT
     else:
         command = [sys.executable, "-m", "cli", *words[1:]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DRAGOMAN_PORT": str(port)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DRAGOMAN_PORT": str(port), **env}
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(port, process)

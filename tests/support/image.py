@@ -1,10 +1,10 @@
 """The image without an engine for containers: a Dockerfile's own steps, done in a plain directory tree.
 
-Contract: `build` reads the Dockerfile by a parser, copies what .dockerignore leaves, and runs each RUN line
-with the absolute paths of the image lying below one folder; `running` starts what ENTRYPOINT and CMD say, under
-the image's environment alone, as the user of USER where the tests may become another, in a tree made read-only.
-All stages share one tree, so a COPY from a stage must leave its files where they were: a virtual environment
-cannot be moved anyway.
+Contract: `build` reads the Dockerfile by a parser, copies what .dockerignore leaves, and runs each RUN
+line with the image's absolute paths lying below one folder; `running` starts what ENTRYPOINT and CMD say,
+under the image's environment alone, as the user of USER where the tests may become another, in a tree
+made read-only. All stages share one tree, so a COPY from a stage must leave its files where they were: a
+virtual environment cannot be moved anyway.
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""docs/reference.md is what `make docs` writes, and no key, function or option is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cli.main import main
+from docs.generate import PAGE, reference
+from engine import FUNCTIONS, schema_text
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """The lines of a page below each of its headings."""
+    found: dict[str, list[str]] = {}
+    heading = ""
+    for line in text.splitlines():
+        heading = line if re.match(r"#+ ", line) else heading
+        found.setdefault(heading, []).append(line)
+    return found
+
+
+def differences(old: str, new: str) -> list[str]:
+    """What a page lacks, has too much, or tells otherwise: its headings, and the first cells of its rows."""
+    before, after = sections(old), sections(new)
+    told = [f"{heading}: missing" for heading in after if heading not in before]
+    told += [f"{heading}: no longer there" for heading in before if heading not in after]
+    for heading, lines in after.items():
+        for line in lines:
+            if heading in before and line not in before[heading]:
+                told.append(f"{heading}: {line.split(' | ')[0]}")
+    return told
+
+
+def test_the_page_is_up_to_date() -> None:
+    committed, now = PAGE.read_text("utf-8"), reference()
+    told = differences(committed, now)
+    assert committed == now, "\n".join(["docs/reference.md is stale, `make docs` writes it anew:", *told])
+
+
+def test_what_is_stale_is_named() -> None:
+    old = reference().replace("#### concat\n", "#### concatenate\n").replace("| `retry` |", "| `retries` |")
+    told = differences(old, reference())
+    assert told == [
+        "#### concat: missing",
+        "#### concatenate: no longer there",
+        "### mapping: upstream: | `retry`",
+    ]
+
+
+@pytest.mark.parametrize("name", ["mapping", "suite"])
+def test_every_key_of_a_schema_is_there(name: str) -> None:
+    page = sections(reference())
+    schema = json.loads(schema_text(name))
+    title = {"mapping": "## Mapping files", "suite": "## Test suites"}[name]
+    parts = {title: schema} | {f"### {name}: {key}": value for key, value in schema["definitions"].items()}
+    for heading, part in parts.items():
+        for path in keys(part):
+            rows = [line for line in page[heading] if line.startswith(f"| `{path}`")]
+            assert len(rows) == 1, f"{heading} has no row for {path}"
+            assert rows[0].split(" | ")[2].strip(" |"), f"{heading} says nothing of {path}"
+
+
+def keys(part: dict[str, Any], before: str = "") -> Iterator[str]:
+    for key, own in part.get("properties", {}).items():
+        yield before + key
+        yield from keys(own, f"{before}{key}.")
+
+
+def test_every_function_is_there_with_its_examples() -> None:
+    page = sections(reference())
+    for function in FUNCTIONS.values():
+        lines = page[f"#### {function.name}"]
+        assert f"`{function.signature}`" in lines
+        for example in function.examples:
+            assert any(line.startswith(f"{example.expression} => ") for line in lines)
+
+
+def test_every_option_is_there() -> None:
+    page = sections(reference())
+    for name, command in main.commands.items():
+        text = "\n".join(page[f"### dragoman {name}"])
+        for parameter in command.params:
+            for option in parameter.opts if parameter.opts[0].startswith("-") else ():
+                assert f"`{option}" in text
+            assert not parameter.envvar or f"`{parameter.envvar}`" in text
+
+
+def test_links_inside_the_page_lead_somewhere() -> None:
+    text = reference()
+    anchors = {
+        re.sub(r"[^\w -]", "", heading.lstrip("# ").lower()).replace(" ", "-") for heading in sections(text)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
