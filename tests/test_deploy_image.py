@@ -16,12 +16,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from cli.main import main
+from tests.support.commands import variables
 from tests.support.image import Container, Image, as_user, build, context, described, instructions, running
 from tests.support.upstream import Upstream, eventually, json_answer
 
@@ -67,12 +66,6 @@ def get(port: int, target: str, headers: Mapping[str, str] | None = None) -> tup
         return answer.status, answer.read()
     finally:
         connection.close()
-
-
-def serve_options() -> set[str]:
-    """The environment variables that `dragoman serve` reads."""
-    parameters = main.commands["serve"].params
-    return {str(p.envvar) for p in parameters if isinstance(p, click.Parameter) and p.envvar}
 
 
 # What stands in the files
@@ -145,7 +138,7 @@ def test_the_locks_have_all_that_the_project_names(name: str, wanted: list[str])
 @pytest.mark.xfail(strict=False, reason="serve takes --admin soon")
 def test_every_variable_of_the_image_is_an_option() -> None:
     named = {name for name in described().env if name.startswith("DRAGOMAN_")}
-    assert named <= serve_options()
+    assert named <= variables("serve")
 
 
 # What runs
@@ -204,7 +197,7 @@ def test_an_empty_volume_is_told(image: Image, volume: Path) -> None:
 
 @pytest.mark.xfail(strict=False, reason="serve takes --admin soon")
 def test_its_health_check_tells_how_it_is(image: Image, volume: Path) -> None:
-    assert "DRAGOMAN_ADMIN" in serve_options()
+    assert "DRAGOMAN_ADMIN" in variables("serve")
     (volume / "hello.yaml").write_text(
         "dragoman: 1\nauth: none\nroutes: { GET /hello: { respond: { body: hello } } }\n"
     )

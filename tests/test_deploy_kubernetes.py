@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from cli.main import main
+from tests.support.commands import variables
 from tests.support.image import described
 
 ROOT = Path(__file__).parent.parent
@@ -150,7 +151,7 @@ def check_container(found: dict[str, Any]) -> None:
     assert "command" not in found, "the image's own"
 
 
-def variables(found: dict[str, Any]) -> dict[str, Any]:
+def set_in(found: dict[str, Any]) -> dict[str, Any]:
     return {entry["name"]: entry.get("value") for entry in found["env"]}
 
 
@@ -158,7 +159,7 @@ def test_the_pods_are_confined() -> None:
     deployment = of_kind("Deployment")
     check_pod(deployment)
     found = container(deployment)
-    assert variables(found)["DRAGOMAN_ADMIN"] == f"0.0.0.0:{described().ports[1]}"
+    assert set_in(found)["DRAGOMAN_ADMIN"] == f"0.0.0.0:{described().ports[1]}"
     assert set(found["resources"]) == {"requests", "limits"}
 
 
@@ -166,7 +167,7 @@ def check_time_to_end(deployment: dict[str, Any]) -> None:
     """All that the end may take, and some seconds to spare."""
     found = container(deployment)
     pause = found["lifecycle"]["preStop"]["sleep"]["seconds"]
-    grace = int(variables(found)["DRAGOMAN_GRACE"])
+    grace = int(set_in(found)["DRAGOMAN_GRACE"])
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= pause + grace + 5
 
 
@@ -208,7 +209,7 @@ def test_figures_are_fetched_by_the_service_that_has_them() -> None:
 def test_the_mappings_variables_are_set() -> None:
     (text,) = of_kind("ConfigMap")["data"].values()
     declared = set(yaml.safe_load(text)["env"])
-    assert declared <= set(variables(container(of_kind("Deployment"))))
+    assert declared <= set(set_in(container(of_kind("Deployment"))))
 
 
 # The chart
@@ -355,9 +356,9 @@ def test_helm_takes_what_it_is_told(tmp_path: Path) -> None:
     found = rendered(CHOICES["everything on"], tmp_path)
     pods = container(of_kind("Deployment", found))
     assert pods["args"] == ["serve", "openai-over-ollama"]
-    assert variables(pods)["OLLAMA_HOST"] == "http://ollama:11434"
-    assert variables(pods)["DRAGOMAN_MAX_IN_FLIGHT"] == "2000000"
-    assert variables(pods)["DRAGOMAN_WATCH"] == "false"
+    assert set_in(pods)["OLLAMA_HOST"] == "http://ollama:11434"
+    assert set_in(pods)["DRAGOMAN_MAX_IN_FLIGHT"] == "2000000"
+    assert set_in(pods)["DRAGOMAN_WATCH"] == "false"
     key = next(entry for entry in pods["env"] if entry["name"] == "DRAGOMAN_API_KEYS")
     assert key["valueFrom"] == {"secretKeyRef": {"name": "keys", "key": "DRAGOMAN_API_KEYS"}}
     mapping = of_kind("ConfigMap", found)["data"]["hello.yaml"]
@@ -390,10 +391,6 @@ def test_helm_finds_nothing_to_say_against_the_chart() -> None:
 # Names of variables
 
 
-def serve_options() -> set[str]:
-    return {str(p.envvar) for p in main.commands["serve"].params if p.envvar}
-
-
 #: Variables of mappings, not of the command.
 OF_MAPPINGS = {"DRAGOMAN_API_KEYS"}
 
@@ -403,4 +400,4 @@ OF_MAPPINGS = {"DRAGOMAN_API_KEYS"}
 def test_every_variable_is_an_option_of_serve(file: str) -> None:
     named = set(re.findall(r"name: (DRAGOMAN_\w+)", (ROOT / "deploy" / file).read_text()))
     assert named
-    assert named - OF_MAPPINGS <= serve_options()
+    assert named - OF_MAPPINGS <= variables("serve")

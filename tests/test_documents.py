@@ -31,7 +31,7 @@ import jsonschema
 import pytest
 import yaml
 
-from cli.main import main as commands
+from tests.support.commands import command
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -113,7 +113,7 @@ def check_shell(text: str) -> None:
             assert (ROOT / name).exists(), f"{name} is not there: {line}"
         words = shlex.split(line, comments=True)
         if words[:1] == ["dragoman"] and words[1:2] and not words[1].startswith("-"):
-            known = {option for p in commands.commands[words[1]].params for option in p.opts}
+            known = {option for p in command(words[1]).params for option in p.opts}
             unknown = {word for word in words[2:] if word.startswith("--")} - known
             assert not unknown, f"{line}: no options {unknown}"
 
