@@ -124,6 +124,7 @@ def test_what_is_installed_is_pinned_with_hashes(name: str) -> None:
     ("name", "wanted"),
     [
         ("requirements.lock", PROJECT["project"]["dependencies"]),
+        ("requirements.lock", PROJECT["project"]["optional-dependencies"]["http2"]),
         ("requirements-build.lock", PROJECT["build-system"]["requires"]),
     ],
 )
