@@ -27,11 +27,13 @@ DEFAULT_CONNECTIONS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to wait for an upstream: for the connection, for the next bytes, for the whole answer."""
+    """Seconds to wait for an upstream: for the connection, for the next bytes, for the whole answer, for the
+    whole of a stream."""
 
     connect: float = 5.0
     read: float = 60.0
     total: float = 600.0
+    stream: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ def _timeouts(context: MappingContext, node: Node | None) -> Timeouts:
         return default
     values = {
         name: context.seconds(node.get(name), getattr(default, name)) or getattr(default, name)
-        for name in ("connect", "read", "total")
+        for name in ("connect", "read", "total", "stream")
     }
     return Timeouts(**values)
 

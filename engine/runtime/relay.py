@@ -7,15 +7,16 @@ the engine did not foresee is logged with its traceback and told as `internal`. 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine import exchange as middle
-from engine.errors import ExchangeError
+from engine.errors import ExchangeError, call_failed
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
-from engine.plan import PlanMatch, PlanSet, UpstreamPlan
+from engine.plan import PlanMatch, PlanSet, Timeouts, UpstreamPlan
 from engine.runtime import logs, metrics
 from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
@@ -204,10 +205,13 @@ class Relay:
         for event in stream.script:
             await asyncio.sleep(stream.plan.every)
             yield [event]
+        ends = _end_of(answered)
         while not stream.is_over:
             events = await self._next(stream, source)
             if events:
                 yield events
+            if time.monotonic_ns() > ends and not stream.is_over:
+                yield stream.fail(call_failed(answered.exchange.upstream or "", "timeout", "stream"))
 
     async def _next(self, stream: middle.EventStream, source: Any) -> list[Any]:
         try:
@@ -235,3 +239,11 @@ class Relay:
         for upstream in self._upstreams.values():
             await upstream.aclose()
         self._upstreams.clear()
+
+
+def _end_of(answered: Answered) -> float:
+    """When the stream of an answer must have come to its end, in ns of `time.monotonic_ns`."""
+    mapping, exchange = answered.mapping, answered.exchange
+    upstream = mapping.upstreams.get(exchange.upstream or "") if mapping is not None else None
+    seconds = (upstream.timeouts if upstream is not None else Timeouts()).stream
+    return exchange.started_ns + seconds * 1e9

@@ -44,8 +44,17 @@ env: {{ UP: {{}} }}
 upstreams:
   up: {{ url: "${{ $env.UP }}", timeout: {{ connect: 1s, read: 20s }} }}
   hurried: {{ url: "${{ $env.UP }}", timeout: {{ connect: 1s, read: 300ms }} }}
+  short: {{ url: "${{ $env.UP }}", timeout: {{ stream: 400ms }} }}
   middle: {{ url: "mapping:middle" }}
 routes:
+  GET /short/{{name}}:
+    call: "GET short /up/${{ $request.params.name }}"
+    respond:
+      stream:
+        from: sse
+        to: ndjson
+        state: {{ count: 0 }}
+{RULES}
   GET /sse/{{name}}:
     call: "GET up /up/${{ $request.params.name }}"
     respond:
@@ -330,6 +339,23 @@ def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, ups
     first, last = said(server.get("/hurried/it", is_cut=True))
     assert last["error"]["type"] == "upstream_timeout"
     assert upstream.eventually(lambda up: len(up.open) <= 1)
+
+
+def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Upstream) -> None:
+    async def lively(channel: Channel, seen: Seen) -> None:
+        await channel.send(head(200, [("content-type", "text/event-stream")]))
+        while not await channel.pause(0.02):
+            await channel.send(b'data: {"n": 1}\n\n')
+
+    upstream.on("/up/lively", lively)
+    reply = server.get("/short/lively", headers={"x-request-id": "lively"}, is_cut=True)
+    events = [json.loads(line) for line in reply.text.splitlines()]
+    assert events[0] == {"n": 1}
+    assert "error" in events[-1]
+    assert reply.seconds < 5
+    assert server.logged("lively")["kind"] == "upstream_timeout"
+    (seen,) = upstream.seen("lively")
+    assert eventually(lambda: upstream.connections[seen.connection].closed is not None, 1)
 
 
 def test_an_event_that_cannot_be_written_ends_the_stream(server: Server, upstream: Upstream) -> None:

@@ -283,9 +283,10 @@ class Connection(HttpToolsProtocol):
         await self.flow.drain()
 
     def write(self, data: bytes) -> None:
-        """Send bytes."""
-        self._written += len(data)
-        self.transport.write(data)
+        """Send bytes; where the connection is closing they would reach nobody."""
+        if not self.transport.is_closing():
+            self._written += len(data)
+            self.transport.write(data)
 
     def resume(self) -> None:
         """Read on."""

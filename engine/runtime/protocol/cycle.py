@@ -208,7 +208,8 @@ class Cycle:
 
     def beat(self, data: bytes) -> None:
         """Send a piece of the body, out of turn: only where the last one has been taken."""
-        if self._head is None and self.is_started and not self.is_complete and not self._wire.is_full:
+        is_open = self.is_started and not self.is_complete and not self.is_gone
+        if self._head is None and is_open and not self._wire.is_full:
             self._send_body(data, more=True)
 
     def cut(self) -> None:
