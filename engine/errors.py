@@ -25,6 +25,7 @@ Severity = Literal["error", "warning"]
 KINDS: Mapping[str, int] = {
     "invalid_request": 400,
     "unauthorized": 401,
+    "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "payload_too_large": 413,

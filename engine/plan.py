@@ -233,10 +233,12 @@ class AttemptPlan:
 
 @dataclass(frozen=True, slots=True)
 class CachePlan:
-    """How long an answer is given again, in seconds, and on which request headers it depends (None: all)."""
+    """How long an answer is given again, in seconds, on which request headers it depends (None: all), and
+    whether it depends on the name of the client's key."""
 
     seconds: float
     headers: tuple[str, ...] | None
+    by_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,7 @@ class RoutePlan:
         pattern: its path with the mapping's prefix.
         attempts: the ways to answer, in their order; a route without `try` has one.
         builtin: `health` or `metrics`, for an answer of the engine's own.
+        barred: names of the keys that are for other routes alone.
     """
 
     spec: RouteSpec
@@ -281,6 +284,7 @@ class RoutePlan:
     cache: CachePlan | None
     attempts: tuple[AttemptPlan, ...]
     builtin: str | None = None
+    barred: frozenset[str] = frozenset()
 
     @property
     def upstreams(self) -> tuple[str, ...]:

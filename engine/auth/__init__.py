@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from engine.auth import basic, bearer, header, query
-from engine.auth.bearer import BearerKeys
+from engine.auth.bearer import BearerKeys, ClientKey
 from engine.auth.credentials import Credentials
 
-__all__ = ["OUTBOUND", "BearerKeys", "Credentials"]
+__all__ = ["OUTBOUND", "BearerKeys", "ClientKey", "Credentials"]
 
 #: Scheme → what it sends, made from its options (evaluated values of the mapping's `auth`).
 OUTBOUND: Final[Mapping[str, Callable[[Any], Credentials]]] = {

@@ -118,6 +118,7 @@ def _request(params: Mapping[str, str]) -> Record:
             "params": Record(path_params, whole=Atom("x.params", "object")),
             "query": Atom("x.query", "object"),
             "headers": Atom("x.headers", "object"),
+            "key": Atom("x.inbound.key"),
             "body": Atom("x.body", origin=()),
         }
     )

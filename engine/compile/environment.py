@@ -133,7 +133,7 @@ def _var(node: Node, environment: Environment) -> Any:
     """A variable's value; `{$file: path}` stands for a file's content, wherever it is."""
     if isinstance(node.value, dict) and "$file" in node.value:
         _check_alone(node, environment.findings)
-        return _file(node["$file"], environment)
+        return read_file(node["$file"], environment)
     if isinstance(node.value, dict) and _has_file(node.value):
         _check_plain(node, environment.findings)
         return {key: _var(child, environment) for key, child in node.items()}
@@ -161,7 +161,8 @@ def _has_file(value: Any) -> bool:
     return isinstance(value, list) and any(_has_file(item) for item in value)
 
 
-def _file(node: Node, environment: Environment) -> Any:
+def read_file(node: Node, environment: Environment) -> Any:
+    """The content of the file whose path a node gives; None where it gives none, or the file is unsound."""
     path = environment.evaluate(node, "vars.$file", secrets=False)
     if path is ABSENT or path == "":
         return None

@@ -10,6 +10,7 @@ from engine.codegen import Compiled
 from engine.compile.attempts import AttemptCompiler, has_way, is_misspelt, templates_of
 from engine.compile.calls import compile_body_schema
 from engine.compile.context import MappingContext
+from engine.compile.keys import KeysPlan
 from engine.compile.paths import parameters, path_problem
 from engine.plan import AttemptPlan, CachePlan, RoutePlan, UpstreamPlan
 from engine.spec import RouteSpec
@@ -17,6 +18,7 @@ from engine.spec import RouteSpec
 DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024
 _BODY_METHODS: Final = ("POST", "PUT", "PATCH")
 _OWN_WAYS: Final = ("call", "calls", "forward", "respond")
+_KEY_READ = re.compile(r"\bx\.inbound\.key\b")
 _HEADERS_READ = re.compile(r"\bx\.headers\b(?:\.get\('([^']*)'\))?")
 
 
@@ -33,7 +35,7 @@ class _RouteCompiler:
         params, is_builtin = parameters(route.path), route.builtin is not None
         self.attempts = AttemptCompiler(context, upstreams, params, label, is_builtin)
 
-    def compile(self, prefix: str, wants_key: bool) -> RoutePlan | None:
+    def compile(self, prefix: str, keys: KeysPlan) -> RoutePlan | None:
         """The route's plan; None where its key is no path."""
         is_sound = self._path_is_sound()
         self._check_ways()
@@ -44,7 +46,7 @@ class _RouteCompiler:
             spec=route,
             method=route.method,
             pattern=prefix + route.path,
-            wants_key=wants_key and route.auth != "none",
+            wants_key=bool(keys.bearer) and route.auth != "none",
             max_bytes=DEFAULT_MAX_BYTES if not request or request.max_bytes is None else request.max_bytes,
             schema=schema,
             reads_body=bool(self.attempts.reads) or schema is not None or self._may_drop(attempts),
@@ -53,6 +55,7 @@ class _RouteCompiler:
             cache=self._cache(attempts),
             attempts=attempts,
             builtin=route.builtin,
+            barred=keys.barred(route),
         )
         return plan if is_sound else None
 
@@ -118,7 +121,8 @@ class _RouteCompiler:
             message = "only answers that are written by 'respond' can be kept"
             self.findings.error("misused-call", message, node.key_span)
         seconds = self.context.seconds(node, None)
-        return None if seconds is None else CachePlan(seconds, _headers_read(attempts))
+        by_key = any(_KEY_READ.search(template.source) for template in _templates(attempts))
+        return None if seconds is None else CachePlan(seconds, _headers_read(attempts), by_key)
 
 
 def _headers_read(attempts: tuple[AttemptPlan, ...]) -> tuple[str, ...] | None:
@@ -145,7 +149,7 @@ def compile_route(
     route: RouteSpec,
     upstreams: Mapping[str, UpstreamPlan],
     prefix: str,
-    wants_key: bool,
+    keys: KeysPlan,
 ) -> RoutePlan | None:
     """One route → its plan; None where it cannot be served, which is then a finding."""
-    return _RouteCompiler(context, route, upstreams).compile(prefix, wants_key)
+    return _RouteCompiler(context, route, upstreams).compile(prefix, keys)

@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.auth import BearerKeys
 from engine.compile import environment as load_time
 from engine.compile.context import MappingContext
+from engine.compile.keys import check_key_routes, compile_keys
 from engine.compile.routes import compile_route
 from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
@@ -20,7 +20,6 @@ from engine.source import Node
 from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
 
-_KEY = re.compile(r"[\x21-\x7e]+\Z")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
 
 
@@ -89,18 +88,18 @@ def _compile(
     environment = load_time.resolve(spec, environ, templates, findings, strict)
     context = MappingContext(spec, environment, templates, findings)
     upstreams = {name: compile_upstream(context, name, u) for name, u in spec.upstreams.items()}
-    keys = _keys(context, spec.auth)
+    keys = compile_keys(context, spec.auth)
     prefix = _prefix(context, spec.prefix)
     routes = tuple(
         compiled
         for route in spec.routes
-        if (compiled := compile_route(context, route, upstreams, prefix, bool(keys))) is not None
+        if (compiled := compile_route(context, route, upstreams, prefix, keys)) is not None
     )
     plan = MappingPlan(
         spec=spec,
         name=spec.name,
         prefix=prefix,
-        keys=keys,
+        keys=keys.bearer,
         is_open=spec.auth is not None and spec.auth.value == "none",
         cors=_cors(context, spec.cors),
         errors=_errors(context, spec.errors),
@@ -110,6 +109,7 @@ def _compile(
     )
     for route in routes:
         plan.tree.add(plan, route, route.method, route.spec.path)
+    check_key_routes(context, keys)
     _check_unused_templates(context)
     return plan
 
@@ -129,15 +129,6 @@ def _prefix(context: MappingContext, node: Node | None) -> str:
         context.findings.error("bad-path", "a prefix is a plain path such as /v2/models, or empty", node.span)
         return ""
     return prefix
-
-
-def _keys(context: MappingContext, node: Node | None) -> BearerKeys:
-    bearer = node.get("bearer") if node is not None else None
-    keys = context.texts(bearer, "auth.bearer") if bearer is not None else ()
-    if bearer is not None and not all(_KEY.match(key) for key in keys):
-        message = "a key has a character that no Authorization header can carry"
-        context.findings.error("bad-value", message, bearer.span)
-    return BearerKeys(keys)
 
 
 def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:

@@ -40,7 +40,7 @@ def forward(
     """
     upstream = chosen_upstream(plan.upstream, exchange.body, exchange)
     exchange.upstream = upstream.name
-    request = _request(route, plan, upstream, exchange)
+    request = _request(mapping, route, plan, upstream, exchange)
     if not route.reads_body:
         request.body = yield OpenBody(route.max_bytes)
     exchange.reply = reply = yield from send(mapping, upstream, request, exchange, True)
@@ -48,14 +48,14 @@ def forward(
 
 
 def _request(
-    route: RoutePlan, plan: ForwardPlan, upstream: UpstreamPlan, exchange: Exchange
+    mapping: MappingPlan, route: RoutePlan, plan: ForwardPlan, upstream: UpstreamPlan, exchange: Exchange
 ) -> UpstreamRequest:
     inbound, payload = exchange.inbound, exchange.body
     return UpstreamRequest(
         upstream=upstream.name,
         method=inbound.method,
         target=build_target(upstream, plan.path, _query(inbound.query, upstream), exchange, payload),
-        headers=tuple(_headers(plan, upstream, exchange).items()),
+        headers=tuple(_headers(plan, upstream, exchange, mapping.keys.header).items()),
         content=Content(inbound.content.data, "") if route.reads_body else EMPTY,
         timeout=time_left(route, exchange, plan.timeout, upstream),
         raw=True,
@@ -72,11 +72,13 @@ def _query(query: str, upstream: UpstreamPlan) -> str:
     return "&".join([*kept, urlencode(credentials)])
 
 
-def _headers(plan: ForwardPlan, upstream: UpstreamPlan, exchange: Exchange) -> dict[str, str]:
+def _headers(
+    plan: ForwardPlan, upstream: UpstreamPlan, exchange: Exchange, key_header: str
+) -> dict[str, str]:
     inbound = exchange.inbound
     headers: dict[str, str] = {}
     for name, value in end_to_end(inbound.headers):
-        if name not in _NOT_SENT:
+        if name not in _NOT_SENT and name != key_header:
             separator = "; " if name == "cookie" else ", "
             headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     headers[REQUEST_ID_HEADER] = inbound.request_id

@@ -14,18 +14,20 @@ from engine.values import JsonError
 
 
 def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
-    """Check the client's key, before its body is read.
+    """Check the client's key, before its body is read; its name then stands in `inbound.key`.
 
     Raises:
-        ExchangeError: `unauthorized` (RFC 6750, section 3).
+        ExchangeError: `unauthorized` (RFC 6750, section 3), `forbidden` for a key that is for other routes.
     """
     if not route.wants_key:
         return
-    presented = [value for name, value in inbound.headers if name == "authorization"]
-    if len(presented) != 1 or not mapping.keys.accepts(presented[0]):
+    inbound.key = mapping.keys.find(inbound.headers)
+    if inbound.key is None:
         challenge = (("www-authenticate", "Bearer"),)
         message = "a valid key is needed: Authorization: Bearer KEY"
         raise ExchangeError("unauthorized", message, headers=challenge)
+    if inbound.key in route.barred:
+        raise ExchangeError("forbidden", "this key is not for this route")
 
 
 def read_body(route: RoutePlan, exchange: Exchange) -> None:

@@ -208,6 +208,7 @@ def _cache_key(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> st
     names = None if cache.headers is None else set(cache.headers)
     fields = sorted(field for field in inbound.headers if names is None or field[0] in names)
     parts = [mapping.name, route.method, inbound.path, inbound.query, *(f"{n}:{v}" for n, v in fields)]
+    parts.append((inbound.key or "") if cache.by_key else "")
     for part in parts:
         digest.update(part.encode("utf-8", "surrogatepass") + b"\n")
     digest.update(inbound.content.data if route.reads_body else b"")

@@ -162,9 +162,11 @@ def _fields(answered: Answered) -> dict[str, Any]:
 def _line(
     inbound: Inbound, mapping: MappingPlan | None, provider: str | None, status: int, started_ns: int
 ) -> dict[str, Any]:
+    key = {"key": inbound.key} if inbound.key is not None else {}
     return {
         "request_id": inbound.request_id,
         "mapping": mapping.name if mapping else None,
+        **key,
         "provider": provider,
         "method": inbound.method,
         "path": inbound.path,

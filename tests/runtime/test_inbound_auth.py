@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.auth import BearerKeys
+from engine.auth import BearerKeys, ClientKey
 from tests.support.server import Server, dragoman_server, read_all
 from tests.support.upstream import Upstream
 
@@ -141,12 +141,13 @@ def test_keys_are_compared_in_constant_time(
         return real(left, right)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    keys = BearerKeys([KEY, OTHER, "third"])
-    assert keys.accepts(authorization) is accepted
+    keys = BearerKeys(map(ClientKey.of, (KEY, OTHER, "third")))
+    headers = [] if authorization is None else [("authorization", authorization)]
+    assert (keys.find(headers) is not None) is accepted
     assert len(compared) == 3, "every key is compared, found or not"
     assert {len(value) for pair in compared for value in pair} == {32}, "digests are compared, not keys"
 
 
 def test_without_keys_nothing_is_accepted() -> None:
     assert not BearerKeys([])
-    assert not BearerKeys([]).accepts("Bearer ")
+    assert BearerKeys([]).find([("authorization", "Bearer ")]) is None
