@@ -168,6 +168,7 @@ CALL_FAILURES: Mapping[str, tuple[str, str]] = {
     "connect": ("upstream_error", "cannot be reached"),
     "timeout": ("upstream_timeout", "took too long to answer"),
     "busy": ("upstream_unavailable", "has no free connection"),
+    "open": ("upstream_unavailable", "is not called for a while, as its last calls have failed"),
     "broken": ("upstream_error", "broke off, or does not speak HTTP"),
     "too_large": ("upstream_error", "gave too large an answer"),
 }

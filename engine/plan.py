@@ -47,6 +47,14 @@ class RetryPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerPlan:
+    """After how many failures in a row calls are refused at once, and for how many seconds each time."""
+
+    failures: int
+    open: float
+
+
+@dataclass(frozen=True, slots=True)
 class HealthPlan:
     """How to ask an upstream whether it is well; a result counts for `keep` seconds."""
 
@@ -66,6 +74,7 @@ class UpstreamPlan:
         mapping: the other mapping's name, or None.
         base_path: what stands before the path of every call, without a slash at its end.
         retry: None where a call is made once.
+        breaker: None where each call is made.
         connections: how many there may be at a time.
         tls: trust and certificates of its own, or None for the system's trust.
         http2: HTTP/2 is spoken, and nothing else.
@@ -81,6 +90,7 @@ class UpstreamPlan:
     timeouts: Timeouts
     retry: RetryPlan | None = None
     health: HealthPlan | None = None
+    breaker: BreakerPlan | None = None
     connections: int = DEFAULT_CONNECTIONS
     tls: ssl.SSLContext | None = None
     http2: bool = False

@@ -16,6 +16,7 @@ from engine.source import Document, Node
 
 DEFAULT_ATTEMPTS: Final = 2
 DEFAULT_PARALLEL: Final = 8
+DEFAULT_FAILURES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class UpstreamSpec:
     auth: Node | None
     retry: RetrySpec | None
     health: HealthSpec | None
+    breaker: BreakerSpec | None
     connections: int | None
     tls: Node | None
     http2: bool
@@ -65,6 +67,15 @@ class HealthSpec:
     path: Node
     timeout: Node | None = None
     keep: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSpec:
+    """When an upstream is left alone for a while; its short form, a number, is read into the same fields."""
+
+    node: Node
+    failures: int
+    open: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +266,7 @@ DEFINITIONS: Mapping[type, str] = {
     UpstreamSpec: "upstream",
     RetrySpec: "retry",
     HealthSpec: "health",
+    BreakerSpec: "breaker",
     ErrorsSpec: "errors",
     CorsSpec: "cors",
     RouteSpec: "route",
@@ -312,7 +324,7 @@ def _env_text(value: Any) -> str:
 
 
 def _upstream(node: Node) -> UpstreamSpec:
-    retry, health = node.get("retry"), node.get("health")
+    retry, health, breaker = node.get("retry"), node.get("health"), node.get("breaker")
     return UpstreamSpec(
         node=node,
         url=node["url"],
@@ -321,6 +333,7 @@ def _upstream(node: Node) -> UpstreamSpec:
         auth=node.get("auth"),
         retry=_retry(retry) if retry else None,
         health=_health(health) if health else None,
+        breaker=_breaker(breaker) if breaker else None,
         connections=_value(node, "connections"),
         tls=node.get("tls"),
         http2=_value(node, "http2", False),
@@ -341,6 +354,12 @@ def _health(node: Node) -> HealthSpec:
         return HealthSpec(node, method, node.part(len(method) + 1, path))
     method = _value(node, "method", "GET")
     return HealthSpec(node, method, node["path"], node.get("timeout"), node.get("keep"))
+
+
+def _breaker(node: Node) -> BreakerSpec:
+    if isinstance(node.value, int):
+        return BreakerSpec(node, node.value)
+    return BreakerSpec(node, _value(node, "failures", DEFAULT_FAILURES), node.get("open"))
 
 
 def _errors(node: Node) -> ErrorsSpec:

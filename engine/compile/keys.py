@@ -121,10 +121,10 @@ class _Reading:
             self._wrong("a key is text, or has 'name' and 'key' or 'sha256'", span)
 
     def _object(self, item: dict[str, Any], span: Span) -> None:
-        for name in item:
-            if name not in _FIELDS:
-                message = f"unknown key '{name}'"
-                self._findings.error("unknown-key", message, span, suggestion(name, _FIELDS))
+        for field_name in item:
+            if field_name not in _FIELDS:
+                message = f"unknown key '{field_name}'"
+                self._findings.error("unknown-key", message, span, suggestion(field_name, _FIELDS))
         name = item.get("name")
         if not isinstance(name, str) or not _NAME.match(name):
             self._wrong("a key's name has letters, digits, '-', '_' and '.', at most 64 of them", span)

@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from engine.auth import OUTBOUND, Credentials
 from engine.compile.context import MappingContext
 from engine.compile.tls import compile_tls
-from engine.plan import DEFAULT_CONNECTIONS, HealthPlan, RetryPlan, Timeouts, UpstreamPlan
+from engine.plan import DEFAULT_CONNECTIONS, BreakerPlan, HealthPlan, RetryPlan, Timeouts, UpstreamPlan
 from engine.source import Node
-from engine.spec import HealthSpec, RetrySpec, UpstreamSpec
+from engine.spec import BreakerSpec, HealthSpec, RetrySpec, UpstreamSpec
 from engine.templates import is_static
 from engine.values import ABSENT, text
 
@@ -29,6 +29,8 @@ _RETRY_WAIT: Final = 0.1
 #: How long a check of health may take, and how long its result counts, in seconds.
 _HEALTH_TIMEOUT: Final = 2.0
 _HEALTH_KEPT: Final = 5.0
+#: How long a breaker stays open, in seconds.
+_OPEN: Final = 5.0
 
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 
@@ -48,6 +50,7 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
         timeouts=_timeouts(context, spec.timeout),
         retry=_retry(context, spec.retry),
         health=_health(context, spec.health),
+        breaker=_breaker(context, spec.breaker),
     )
     if url is None:
         return replace(NOWHERE, name=name)
@@ -227,6 +230,12 @@ def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | No
         timeout=context.seconds(spec.timeout, _HEALTH_TIMEOUT) or _HEALTH_TIMEOUT,
         keep=context.seconds(spec.keep, _HEALTH_KEPT) or _HEALTH_KEPT,
     )
+
+
+def _breaker(context: MappingContext, spec: BreakerSpec | None) -> BreakerPlan | None:
+    if spec is None:
+        return None
+    return BreakerPlan(spec.failures, context.seconds(spec.open, _OPEN) or _OPEN)
 
 
 def literal_path(path: str) -> str:

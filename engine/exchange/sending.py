@@ -12,7 +12,7 @@ from collections.abc import Generator
 from typing import Any, Final
 
 from engine.errors import ExchangeError
-from engine.exchange.steps import LetGo, Pause, SendCall, Step
+from engine.exchange.steps import LetGo, MayRepeat, Pause, SendCall, Step
 from engine.messages import Exchange, UpstreamReply, UpstreamRequest
 from engine.plan import MappingPlan, RetryPlan, UpstreamPlan
 
@@ -41,11 +41,13 @@ def send(
             exchange.tried.append((upstream.name, error.kind))
             if is_last or not _may_repeat(upstream.retry, request, error.how):
                 raise
+            if not (yield MayRepeat(mapping, upstream)):
+                raise
             yield Pause(_wait(upstream.retry, attempt))
             continue
         exchange.tried.append((upstream.name, reply.status))
         wait = None if is_last else _wait_after(upstream.retry, attempt, reply)
-        if wait is None:
+        if wait is None or not (yield MayRepeat(mapping, upstream)):
             return reply
         yield LetGo(reply.source)
         yield Pause(wait)

@@ -69,6 +69,15 @@ class Pause:
 
 
 @dataclass(slots=True)
+class MayRepeat:
+    """Asks whether a call that failed may be made again: True, unless too many of that upstream's calls have
+    been made again lately."""
+
+    mapping: MappingPlan
+    upstream: UpstreamPlan
+
+
+@dataclass(slots=True)
 class Branch:
     """Steps that are carried out beside others, once those named in `needs` have come to their end."""
 
@@ -127,6 +136,7 @@ Step: TypeAlias = (
     | ReadContent
     | LetGo
     | Pause
+    | MayRepeat
     | Together
     | AskHealth
     | AskMetrics

@@ -27,6 +27,9 @@ _failures = Counter("dragoman_failures", "Requests that failed, by kind.", ("map
 _calls = Counter(
     "dragoman_upstream_calls", "Calls to upstreams, by what came of them.", ("mapping", "upstream", "outcome")
 )
+breaker_open = Gauge(
+    "dragoman_upstream_breaker_open", "1 where calls to an upstream are refused.", ("mapping", "upstream")
+)
 in_flight = Gauge("http_server_active_requests", "Requests that are being answered.")
 
 

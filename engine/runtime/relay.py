@@ -18,6 +18,8 @@ from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, Timeouts, UpstreamPlan
 from engine.runtime import logs, metrics
+from engine.runtime.breaker import Breaker
+from engine.runtime.budget import Budget
 from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
 from engine.runtime.upstreams import Source, Upstream
@@ -79,6 +81,8 @@ class Relay:
 
     plans: PlanSet
     _upstreams: dict[tuple[str, str], Upstream] = field(default_factory=dict)
+    _breakers: dict[tuple[str, str], Breaker] = field(default_factory=dict)
+    _budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
     _kept: KeptAnswers = field(default_factory=KeptAnswers)
     _health: Health = field(init=False)
 
@@ -89,6 +93,9 @@ class Relay:
                 key = (mapping.name, plan.name)
                 self._upstreams[key] = self._open(plan)
                 watched[key] = (plan, self._upstreams[key])
+                self._budgets[key] = Budget()
+                if plan.breaker is not None:
+                    self._breakers[key] = Breaker(mapping.name, plan.name, plan.breaker)
         self._health = Health(watched)
 
     async def answer(self, match: PlanMatch, inbound: Inbound, body: Body) -> Answered:
@@ -149,6 +156,8 @@ class Relay:
                 return None if step.source is None else await step.source.aclose()
             case middle.Pause():
                 return await asyncio.sleep(step.seconds)
+            case middle.MayRepeat():
+                return self._budgets[step.mapping.name, step.upstream.name].take()
             case middle.Together():
                 return await self._together(step, going)
             case middle.OpenBody():
@@ -163,14 +172,22 @@ class Relay:
                 return self._kept.put(step.key, step.outbound, step.seconds)
 
     async def _send(self, step: middle.SendCall, going: _Going) -> Any:
-        """The reply to a call; what it shows of the upstream's health is noted."""
+        """The reply to a call; what it shows of the upstream is noted."""
         key = (step.mapping.name, step.upstream.name)
+        breaker = self._breakers.get(key)
+        if breaker is not None:
+            breaker.check()
+        self._budgets[key].note_call()
         try:
             reply = await self._upstreams[key].send(step.request, step.streams)
         except ExchangeError as error:
             self._health.note(key, error)
+            if breaker is not None:
+                breaker.note_failure(error.how)
             raise
         self._health.note(key, None)
+        if breaker is not None:
+            breaker.note_status(reply.status)
         if reply.source is not None:
             going.sources.append(reply.source)
         return reply

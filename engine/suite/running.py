@@ -226,6 +226,8 @@ def _take(step: middle.Step, content: Content, fake: _FakeUpstreams) -> Any:
             _together(step, content, fake)
         case middle.AskHealth():
             return {name: fake.health(step, name) for name in step.names}
+        case middle.MayRepeat():
+            return True
         case middle.AskMetrics():
             return Content(b"", TEXT)
     return None

@@ -29,7 +29,9 @@ auth:
   header: X-Api-Key
   bearer:
     - {{ name: web, key: "${{ $env.WEB }}" }}
-    - {{ name: partner, sha256: "{hashlib.sha256(PARTNER.encode()).hexdigest().upper()}", routes: ["GET /articles/*"] }}
+    - name: partner
+      sha256: {hashlib.sha256(PARTNER.encode()).hexdigest().upper()}
+      routes: ["GET /articles/*"]
     - sha256:{hashlib.sha256(OLD.encode()).hexdigest()}
     - {PLAIN}
     - {{ name: unset, key: "${{ $env.WEB2 }}" }}
