@@ -12,7 +12,7 @@ from cli import options, render
 from cli.loading import plans_of, report
 from engine import Findings, PlanSet
 from engine.runtime import logs
-from engine.runtime.serve import Limits, check_exposure
+from engine.runtime.serve import Limits, check_clients, check_exposure
 from engine.runtime.serve import run as serve
 
 _LIMITS = Limits()
@@ -80,6 +80,23 @@ def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options
     show_envvar=True,
     help="Requests that are answered at a time; others are refused with 503.",
 )
+@click.option(
+    "--limits-storage",
+    "storage",
+    default=_LIMITS.storage,
+    metavar="URL",
+    envvar="DRAGOMAN_LIMITS_STORAGE",
+    show_envvar=True,
+    help="Where requests are counted for rate_limit: redis://HOST:PORT for several processes. Default: here.",
+)
+@click.option(
+    "--trusted-proxies",
+    default=_LIMITS.trusted_proxies,
+    metavar="CIDR,…",
+    envvar="DRAGOMAN_TRUSTED_PROXIES",
+    show_envvar=True,
+    help="Networks of proxies in front of this server, whose X-Forwarded-For tells the client's address.",
+)
 @_seconds("--grace", "From the signal that ends the process to its end.")
 @_seconds("--head-timeout", "For a request's head, from its first byte.", "head")
 @_seconds("--body-timeout", "For a request's body, and one more for every 4 KiB that came.", "body")
@@ -93,6 +110,8 @@ def command(
     log_level: str,
     log_format: logs.Format | None,
     max_in_flight: int,
+    storage: str,
+    trusted_proxies: str,
     **seconds: float,
 ) -> None:
     """Serve the mappings of files, directories, globs, or names of shipped mappings, together.
@@ -103,7 +122,17 @@ def command(
     if log_format is None:
         log_format = "console" if sys.stderr.isatty() else "json"
     logs.configure(log_level, log_format)
-    limits = replace(_LIMITS, in_flight=max_in_flight, **seconds)  # type: ignore[arg-type]
+    try:
+        check_clients(storage, trusted_proxies)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    limits = replace(
+        _LIMITS,
+        in_flight=max_in_flight,
+        storage=storage,
+        trusted_proxies=trusted_proxies,
+        **seconds,  # type: ignore[arg-type]
+    )
     sys.exit(run(paths, host, port, env_files, limits))
 
 

@@ -71,9 +71,10 @@ class Inbound:
         content: the body; `EMPTY` until it has been read.
         request_id: of this request, in logs and towards upstreams.
         key: the name of the client's key, once that is known to be valid.
+        address: of the client; empty for a call that another mapping makes.
     """
 
-    __slots__ = ("content", "headers", "key", "method", "path", "query", "request_id")
+    __slots__ = ("address", "content", "headers", "key", "method", "path", "query", "request_id")
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Inbound:
         self.content = content
         self.request_id = request_id
         self.key: str | None = None
+        self.address = ""
 
     def header(self, name: str) -> str | None:
         """The first value of a header; `name` in lower case."""

@@ -252,6 +252,17 @@ class CachePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RatePlan:
+    """At most `limit` requests in any `seconds`, counted under the name `scope`, `by` the client's `key` (its
+    `address` without one), by its `address`, or for `all` together."""
+
+    limit: int
+    seconds: int
+    by: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorsPlan:
     """A dialect of failures."""
 
@@ -280,6 +291,8 @@ class RoutePlan:
         attempts: the ways to answer, in their order; a route without `try` has one.
         builtin: `health` or `metrics`, for an answer of the engine's own.
         barred: names of the keys that are for other routes alone.
+        rates: how many requests there may be.
+        concurrency: how many exchanges there may be at a time; None for no bound.
     """
 
     spec: RouteSpec
@@ -295,6 +308,8 @@ class RoutePlan:
     attempts: tuple[AttemptPlan, ...]
     builtin: str | None = None
     barred: frozenset[str] = frozenset()
+    rates: tuple[RatePlan, ...] = ()
+    concurrency: int | None = None
 
     @property
     def upstreams(self) -> tuple[str, ...]:
@@ -319,6 +334,7 @@ class MappingPlan:
 
     Attributes:
         keys: what clients may present; empty where none is wanted.
+        key_rates: how many requests there may be with a key, by its name.
         is_open: the mapping says `auth: none`.
         tree: its routes without the prefix, as other mappings in the process reach them.
     """
@@ -327,6 +343,7 @@ class MappingPlan:
     name: str
     prefix: str
     keys: BearerKeys
+    key_rates: Mapping[str, RatePlan]
     is_open: bool
     cors: CorsPlan | None
     errors: ErrorsPlan

@@ -222,6 +222,8 @@ class RouteSpec:
     dropped: str
     timeout: Node | None
     cache: Node | None
+    rate_limit: Node | None
+    concurrency: int | None
     call: tuple[CallSpec, ...]
     calls: Mapping[str, CallSpec]
     try_: tuple[AttemptSpec, ...]
@@ -237,7 +239,7 @@ class RouteSpec:
 
 @dataclass(frozen=True, slots=True)
 class MappingSpec:
-    """A whole mapping. `auth` and `prefix` stay nodes because they are evaluated at load."""
+    """A whole mapping. `auth`, `rate_limit` and `prefix` stay nodes because they are evaluated at load."""
 
     node: Node
     dragoman: int
@@ -249,6 +251,7 @@ class MappingSpec:
     vars: Mapping[str, Node]
     upstreams: Mapping[str, UpstreamSpec]
     auth: Node | None
+    rate_limit: Node | None
     cors: CorsSpec | None
     errors: ErrorsSpec | None
     templates: Mapping[str, Node]
@@ -296,6 +299,7 @@ def read(document: Document) -> MappingSpec:
         vars=_entries(root, "vars"),
         upstreams={name: _upstream(node) for name, node in _entries(root, "upstreams").items()},
         auth=root.get("auth"),
+        rate_limit=root.get("rate_limit"),
         cors=_cors(cors) if cors else None,
         errors=_errors(errors) if errors else None,
         templates=_entries(root, "templates"),
@@ -393,6 +397,8 @@ def _route(key: str, node: Node) -> RouteSpec:
         dropped=_value(node, "dropped", "report"),
         timeout=node.get("timeout"),
         cache=node.get("cache"),
+        rate_limit=node.get("rate_limit"),
+        concurrency=_value(node, "concurrency"),
         call=only.call,
         calls=only.calls,
         try_=tuple(map(_attempt, _elements(node, "try"))),

@@ -49,6 +49,7 @@ LIBRARIES = {
     "starlette": ("engine.runtime.app",),
     "uvicorn": ("engine.runtime.serve", "engine.runtime.protocol.connection"),
     "httptools": ("engine.runtime.protocol.connection", "engine.runtime.upstreams.http1.response"),
+    "limits": ("engine.runtime.limits",),
     "structlog": ("engine.runtime.logs",),
     "rich": ("cli.render",),
     "dotenv": ("cli.options",),

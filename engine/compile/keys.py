@@ -14,7 +14,9 @@ from typing import Any, Final
 from engine.auth import BearerKeys, ClientKey
 from engine.compile.context import MappingContext
 from engine.compile.environment import read_file
+from engine.compile.rates import rate_of
 from engine.errors import suggestion
+from engine.plan import RatePlan
 from engine.source import Node, Span
 from engine.spec import RouteSpec
 from engine.values import ABSENT
@@ -24,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}\Z")
 _ROUTES = re.compile(r"(\*|[A-Z]+) /\S*\Z")
 _HASHED: Final = "sha256:"
-_FIELDS: Final = ("name", "key", "sha256", "routes")
+_FIELDS: Final = ("name", "key", "sha256", "routes", "rate_limit")
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class KeysPlan:
     bearer: BearerKeys
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     places: Mapping[str, Span] = field(default_factory=dict)
+    rates: Mapping[str, RatePlan] = field(default_factory=dict)
 
     def barred(self, route: RouteSpec) -> frozenset[str]:
         """The names of the keys that a route is not for."""
@@ -57,7 +60,7 @@ def compile_keys(context: MappingContext, auth: Node | None) -> KeysPlan:
         context.findings.error("bad-value", "the file holds no key", bearer.span)
     header = auth.get("header")
     name = "" if header is None else str(header.value).lower()
-    return KeysPlan(BearerKeys(reading.keys.values(), name), reading.routes, reading.places)
+    return KeysPlan(BearerKeys(reading.keys.values(), name), reading.routes, reading.places, reading.rates)
 
 
 def check_key_routes(context: MappingContext, keys: KeysPlan) -> None:
@@ -105,9 +108,11 @@ class _Reading:
 
     def __init__(self, context: MappingContext) -> None:
         self._findings = context.findings
+        self._scope = f"{context.spec.name} key"
         self.keys: dict[str, ClientKey] = {}
         self.routes: dict[str, tuple[str, ...]] = {}
         self.places: dict[str, Span] = {}
+        self.rates: dict[str, RatePlan] = {}
 
     def add(self, item: Any, span: Span) -> None:
         """Take one key: text, or an object; one that is empty is none."""
@@ -135,6 +140,9 @@ class _Reading:
         found = self._value(item, name, span)
         if found is not None and self._keep(found, span):
             self._keep_routes(item.get("routes"), name, span)
+            rate = rate_of(self._findings, item.get("rate_limit"), span, self._scope)
+            if rate is not None:
+                self.rates[name] = rate
 
     def _value(self, item: dict[str, Any], name: str, span: Span) -> ClientKey | None:
         hashed, text = item.get("sha256"), item.get("key")

@@ -12,7 +12,8 @@ from engine.compile.calls import compile_body_schema
 from engine.compile.context import MappingContext
 from engine.compile.keys import KeysPlan
 from engine.compile.paths import parameters, path_problem
-from engine.plan import AttemptPlan, CachePlan, RoutePlan, UpstreamPlan
+from engine.compile.rates import compile_rate
+from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan
 from engine.spec import RouteSpec
 
 DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024
@@ -35,7 +36,7 @@ class _RouteCompiler:
         params, is_builtin = parameters(route.path), route.builtin is not None
         self.attempts = AttemptCompiler(context, upstreams, params, label, is_builtin)
 
-    def compile(self, prefix: str, keys: KeysPlan) -> RoutePlan | None:
+    def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:
         """The route's plan; None where its key is no path."""
         is_sound = self._path_is_sound()
         self._check_ways()
@@ -56,6 +57,8 @@ class _RouteCompiler:
             attempts=attempts,
             builtin=route.builtin,
             barred=keys.barred(route),
+            rates=(*filter(None, [self._rate(route)]), *rates),
+            concurrency=route.concurrency,
         )
         return plan if is_sound else None
 
@@ -111,6 +114,10 @@ class _RouteCompiler:
         """A body that nothing reads is looked at all the same: what a call leaves out is reported."""
         return self.route.method in _BODY_METHODS and any(attempt.calls for attempt in attempts)
 
+    def _rate(self, route: RouteSpec) -> RatePlan | None:
+        scope = f"{self.context.spec.name} {route.method} {route.path}"
+        return compile_rate(self.context, route.rate_limit, scope)
+
     # The cache
 
     def _cache(self, attempts: tuple[AttemptPlan, ...]) -> CachePlan | None:
@@ -150,6 +157,7 @@ def compile_route(
     upstreams: Mapping[str, UpstreamPlan],
     prefix: str,
     keys: KeysPlan,
+    rates: tuple[RatePlan, ...],
 ) -> RoutePlan | None:
     """One route → its plan; None where it cannot be served, which is then a finding."""
-    return _RouteCompiler(context, route, upstreams).compile(prefix, keys)
+    return _RouteCompiler(context, route, upstreams).compile(prefix, keys, rates)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from engine.compile import environment as load_time
 from engine.compile.context import MappingContext
 from engine.compile.keys import check_key_routes, compile_keys
+from engine.compile.rates import compile_rate
 from engine.compile.routes import compile_route
 from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
@@ -90,16 +91,19 @@ def _compile(
     upstreams = {name: compile_upstream(context, name, u) for name, u in spec.upstreams.items()}
     keys = compile_keys(context, spec.auth)
     prefix = _prefix(context, spec.prefix)
+    rate = compile_rate(context, spec.rate_limit, spec.name)
+    rates = (rate,) if rate is not None else ()
     routes = tuple(
         compiled
         for route in spec.routes
-        if (compiled := compile_route(context, route, upstreams, prefix, keys)) is not None
+        if (compiled := compile_route(context, route, upstreams, prefix, keys, rates)) is not None
     )
     plan = MappingPlan(
         spec=spec,
         name=spec.name,
         prefix=prefix,
         keys=keys.bearer,
+        key_rates=keys.rates,
         is_open=spec.auth is not None and spec.auth.value == "none",
         cors=_cors(context, spec.cors),
         errors=_errors(context, spec.errors),

@@ -8,13 +8,13 @@ Must not know any HTTP library, nor how anything is sent.
     dropped      the client's fields that a route does not carry over
     headers      header fields: of templates, and the engine's own
     outbound     an answer's values → the answer
-    inbound      the client's request: its key, its body
+    steps        what an exchange asks for on its way
+    inbound      the client's request: its key, its rate, its body
     call         the client's request → the call
     failures     what failed → an `ExchangeError` → the client's dialect
     translation  the upstream's events → those of the client
     stream       an answer that is a stream of events
     reply        the upstream's reply → the answer
-    steps        what an exchange asks for on its way
     sending      one call, sent again where that is allowed
     several      calls that are made at the same time
     streamed     an answer made from the upstream's events
@@ -29,6 +29,7 @@ from engine.exchange.dropped import unread
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import too_large
 from engine.exchange.steps import (
+    Admit,
     AskHealth,
     AskMetrics,
     Branch,
@@ -50,6 +51,7 @@ from engine.exchange.translation import Batch
 from engine.exchange.whole import Answered, Steps, answer, refusal
 
 __all__ = [
+    "Admit",
     "Answered",
     "AskHealth",
     "AskMetrics",

@@ -7,8 +7,9 @@ schema, and stands at `exchange.body`. All that fails here is the client's fault
 from __future__ import annotations
 
 from engine.errors import ExchangeError
+from engine.exchange.steps import Admit
 from engine.messages import Exchange, Inbound
-from engine.plan import MappingPlan, RoutePlan
+from engine.plan import MappingPlan, RatePlan, RoutePlan
 from engine.schema import BodySchema
 from engine.values import JsonError
 
@@ -28,6 +29,26 @@ def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
         raise ExchangeError("unauthorized", message, headers=challenge)
     if inbound.key in route.barred:
         raise ExchangeError("forbidden", "this key is not for this route")
+
+
+def admission(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> Admit | None:
+    """What lets a request in; None where there is no limit."""
+    rates = list(route.rates)
+    own = mapping.key_rates.get(inbound.key or "")
+    if own is not None:
+        rates.insert(0, own)
+    if not rates and route.concurrency is None:
+        return None
+    return Admit(route, tuple((rate, _subject(rate, inbound)) for rate in rates))
+
+
+def _subject(rate: RatePlan, inbound: Inbound) -> str:
+    """Whose requests a rate counts; keys and addresses cannot be taken for each other."""
+    if rate.by == "all":
+        return "all"
+    if rate.by == "key" and inbound.key is not None:
+        return f"key {inbound.key}"
+    return f"address {inbound.address}"
 
 
 def read_body(route: RoutePlan, exchange: Exchange) -> None:

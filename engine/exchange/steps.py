@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from engine.messages import Outbound, UpstreamRequest
-from engine.plan import MappingPlan, UpstreamPlan
+from engine.plan import MappingPlan, RatePlan, RoutePlan, UpstreamPlan
+
+
+@dataclass(slots=True)
+class Admit:
+    """Asks to let a request in: it is counted by each of `counters`, a rate and whose requests it counts, and
+    takes one of the places of its route."""
+
+    route: RoutePlan
+    counters: tuple[tuple[RatePlan, str], ...]
 
 
 @dataclass(slots=True)
@@ -129,7 +138,8 @@ class Keep:
 
 
 Step: TypeAlias = (
-    ReadBody
+    Admit
+    | ReadBody
     | OpenBody
     | SendCall
     | ReadBatch

@@ -18,7 +18,7 @@ from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import build_error
 from engine.exchange.forward import forward
 from engine.exchange.headers import extra_headers
-from engine.exchange.inbound import authorize, read_body
+from engine.exchange.inbound import admission, authorize, read_body
 from engine.exchange.reply import build_reply, streaming_case
 from engine.exchange.sending import send
 from engine.exchange.several import make_calls
@@ -42,6 +42,7 @@ class Answered:
     """What an exchange came to: the answer, and what the log says of it.
 
     `defect` is an exception that the engine did not foresee; its client was told of an `internal` error.
+    `place` is what the exchange holds of its route's `concurrency`, given back by whoever carries it out.
     """
 
     exchange: Exchange
@@ -50,6 +51,7 @@ class Answered:
     route: RoutePlan | None = None
     error: ExchangeError | None = None
     defect: Exception | None = None
+    place: Any = None
 
 
 #: An exchange that is being carried out. It yields what it needs, is sent that, or is thrown the exception
@@ -65,6 +67,9 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
         leaf = match.leaf(inbound.method)
         answered.mapping, answered.route = leaf.owner, leaf.route
         authorize(leaf.owner, leaf.route, inbound)
+        admit = admission(leaf.owner, leaf.route, inbound)
+        if admit is not None:
+            yield admit
         exchange.params = match.params(leaf)
         exchange.raw_params = match.raw_params(leaf)
         answered.outbound = yield from _exchange(leaf, exchange)

@@ -27,6 +27,8 @@ from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.routing import Match
 from engine.runtime import logs, metrics
+from engine.runtime.clients import Addresses
+from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import EXTENSION, Cycle
 from engine.runtime.relay import Relay
 
@@ -36,18 +38,31 @@ _NOWHERE: Final[PlanMatch] = Match(None, {}, ())
 
 
 class Application(Starlette):
-    """Serves a set of plans; of exchanges that run at a time, all above `in_flight` are refused."""
+    """Serves a set of plans; of exchanges that run at a time, all above `in_flight` are refused.
 
-    def __init__(self, plans: PlanSet, in_flight: int) -> None:
-        relay = Relay(plans)
+    Args:
+        limits: counts clients' requests.
+        addresses: tells clients apart.
+    """
+
+    def __init__(
+        self,
+        plans: PlanSet,
+        in_flight: int,
+        limits: RateLimits | None = None,
+        addresses: Addresses | None = None,
+    ) -> None:
+        limits = limits or RateLimits()
+        relay = Relay(plans, limits)
 
         @contextlib.asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
             yield
             await relay.aclose()
+            await limits.aclose()
 
         super().__init__(lifespan=lifespan)
-        self._front = Front(plans, relay, in_flight)
+        self._front = Front(plans, relay, in_flight, addresses or Addresses())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Requests go by Starlette, all else to it."""
@@ -60,10 +75,11 @@ class Application(Starlette):
 class Front:
     """Everything between ASGI and the relay."""
 
-    def __init__(self, plans: PlanSet, relay: Relay, in_flight: int) -> None:
+    def __init__(self, plans: PlanSet, relay: Relay, in_flight: int, addresses: Addresses) -> None:
         self._tree = plans.tree
         self._relay = relay
         self._most = in_flight
+        self._addresses = addresses
         self._running = 0
         metrics.in_flight.set_function(lambda: self._running)
         self._cors: dict[str, ASGIApp] = {
@@ -106,6 +122,7 @@ class Front:
         cycle: Cycle = scope["extensions"][EXTENSION]
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
+        inbound.address = self._addresses.of((scope["client"] or ("",))[0], inbound.headers)
         try:
             body = Body(inbound, receive, cycle.framing.has_body)
             answered = await self._answer(match, inbound, body, cycle, started)

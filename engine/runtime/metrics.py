@@ -30,6 +30,9 @@ _calls = Counter(
 breaker_open = Gauge(
     "dragoman_upstream_breaker_open", "1 where calls to an upstream are refused.", ("mapping", "upstream")
 )
+limits_failures = Counter(
+    "dragoman_limits_storage_failures", "Requests that were let through as the storage of limits failed."
+)
 in_flight = Gauge("http_server_active_requests", "Requests that are being answered.")
 
 

@@ -16,14 +16,15 @@ from engine import exchange as middle
 from engine.errors import ExchangeError, call_failed
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
-from engine.plan import PlanMatch, PlanSet, Timeouts, UpstreamPlan
+from engine.plan import PlanMatch, PlanSet, RoutePlan, Timeouts, UpstreamPlan
 from engine.runtime import logs, metrics
 from engine.runtime.breaker import Breaker
 from engine.runtime.budget import Budget
 from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
+from engine.runtime.limits import RateLimits
 from engine.runtime.upstreams import Source, Upstream
-from engine.runtime.upstreams.mapping import Events, MappingUpstream, WrittenEvents
+from engine.runtime.upstreams.mapping import Events, MappingUpstream, PassedBytes, WrittenEvents
 from engine.runtime.upstreams.opening import open_upstream
 
 
@@ -68,11 +69,25 @@ class WholeSource:
 
 
 @dataclass(slots=True)
+class _Place:
+    """One of a route's exchanges that run at a time, until it is left."""
+
+    running: dict[RoutePlan, int]
+    route: RoutePlan | None
+
+    def leave(self) -> None:
+        if self.route is not None:
+            self.running[self.route] -= 1
+            self.route = None
+
+
+@dataclass(slots=True)
 class _Going:
     """An exchange on its way: its body, and what it reads upstreams' answers from."""
 
     body: Body
     sources: list[Source] = field(default_factory=list)
+    place: _Place | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +95,8 @@ class Relay:
     """Answers requests from a set of plans. Upstreams are opened at once, and connect when first called."""
 
     plans: PlanSet
+    limits: RateLimits = field(default_factory=RateLimits)
+    _running: dict[RoutePlan, int] = field(default_factory=dict)
     _upstreams: dict[tuple[str, str], Upstream] = field(default_factory=dict)
     _breakers: dict[tuple[str, str], Breaker] = field(default_factory=dict)
     _budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
@@ -104,9 +121,12 @@ class Relay:
         try:
             answered: Answered = await self._carry_out(middle.answer(match, inbound), going)
         except BaseException:
+            if going.place is not None:
+                going.place.leave()
             for source in going.sources:
                 await source.aclose()
             raise
+        answered.place = going.place
         if answered.outbound.is_whole:
             await self.release(answered)
         if answered.defect is not None:
@@ -123,6 +143,8 @@ class Relay:
 
     async def release(self, answered: Answered) -> None:
         """Close what an answer was read from; to be called for every stream, begun or not."""
+        if answered.place is not None:
+            answered.place.leave()
         reply = answered.exchange.reply
         if reply is not None and reply.source is not None:
             await reply.source.aclose()
@@ -146,6 +168,8 @@ class Relay:
         match step:
             case middle.SendCall():
                 return await self._send(step, going)
+            case middle.Admit():
+                return await self._admit(step, going)
             case middle.ReadBody():
                 return await going.body.read(step.limit)
             case middle.ReadBatch():
@@ -170,6 +194,18 @@ class Relay:
                 return self._kept.get(step.key)
             case middle.Keep():
                 return self._kept.put(step.key, step.outbound, step.seconds)
+
+    async def _admit(self, step: middle.Admit, going: _Going) -> None:
+        """Let a request in, if its route has a place left and its client has not had too many."""
+        most, running = step.route.concurrency, self._running.get(step.route, 0)
+        if most is not None:
+            if running >= most:
+                message = "too many requests of this route are being answered; try again"
+                raise ExchangeError("overloaded", message, headers=(("retry-after", "1"),))
+            self._running[step.route] = running + 1
+            going.place = _Place(self._running, step.route)
+        if step.counters:
+            await self.limits.admit(step.counters)
 
     async def _send(self, step: middle.SendCall, going: _Going) -> Any:
         """The reply to a call; what it shows of the upstream is noted."""
@@ -246,7 +282,9 @@ class Relay:
         logs.inside(answered)
         outbound = answered.outbound
         if outbound.stream is None:
-            return outbound, outbound.source
+            if outbound.source is None:
+                return outbound, None
+            return outbound, PassedBytes(outbound.source, lambda: self.release(answered))
         events = Events(self.events(answered), lambda: self.release(answered))
         return outbound, WrittenEvents(events, outbound.stream, answered.exchange) if as_bytes else events
 

@@ -21,9 +21,11 @@ import uvicorn
 from engine.errors import ExchangeError, Findings
 from engine.plan import MappingPlan, PlanSet
 from engine.runtime.app import Application
+from engine.runtime.clients import Addresses, networks
+from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import Connection, Limits
 
-__all__ = ["Limits", "Server", "check_exposure", "is_loopback", "run"]
+__all__ = ["Limits", "Server", "check_clients", "check_exposure", "is_loopback", "run"]
 
 #: Seconds before the end of the grace time at which exchanges are told of it; of a short one, a quarter.
 _FAREWELL: Final = 1.0
@@ -40,6 +42,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def check_clients(storage: str, trusted_proxies: str) -> None:
+    """Whether requests can be counted there, and addresses told apart so.
+
+    Raises:
+        ValueError: they cannot, told without the URL, which may hold a password.
+    """
+    RateLimits(storage)
+    networks(trusted_proxies)
 
 
 def check_exposure(plans: PlanSet, host: str, findings: Findings) -> None:
@@ -105,7 +117,12 @@ class Server(uvicorn.Server):
         bounded = _with_connections(limits, most)
         super().__init__(
             uvicorn.Config(
-                Application(plans, limits.in_flight),
+                Application(
+                    plans,
+                    limits.in_flight,
+                    RateLimits(limits.storage),
+                    Addresses(networks(limits.trusted_proxies)),
+                ),
                 host=host,
                 port=port,
                 http=type("Connection", (Connection,), {"limits": bounded}),

@@ -210,7 +210,7 @@ def _write_stream(answered: middle.Answered, fake: _FakeUpstreams) -> None:
 
 
 def _take(step: middle.Step, content: Content, fake: _FakeUpstreams) -> Any:
-    """What one step asks for. Nothing is waited for or kept, and calls made together come one by one."""
+    """What one step asks for. Nothing is waited for, counted or kept; calls made together come one by one."""
     match step:
         case middle.SendCall():
             return fake.send(step.request, step.streams)
@@ -228,6 +228,8 @@ def _take(step: middle.Step, content: Content, fake: _FakeUpstreams) -> Any:
             return {name: fake.health(step, name) for name in step.names}
         case middle.MayRepeat():
             return True
+        case middle.Admit():
+            return None
         case middle.AskMetrics():
             return Content(b"", TEXT)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Limits:
             reset the connection, and the answer would be lost.
         connections: open at a time; None for no bound. One above it takes the place of an idle one.
         in_flight: exchanges at a time; 503 above.
+        storage: where clients' requests are counted: `memory://`, or the URL of a Redis.
+        trusted_proxies: networks, with commas between them, whose `X-Forwarded-For` is believed.
         grace: from the signal that ends the process to its end.
     """
 
@@ -38,4 +40,6 @@ class Limits:
     linger_bytes: int = 64 * 1024 * 1024
     connections: int | None = None
     in_flight: int = 1000
+    storage: str = field(default="memory://", repr=False)
+    trusted_proxies: str = ""
     grace: float = 30.0

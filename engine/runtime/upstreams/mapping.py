@@ -38,6 +38,15 @@ class Events:
         await self._release()
 
 
+class PassedBytes:
+    """The bytes of an answer that another mapping passes on. `release` lets go of its upstream."""
+
+    def __init__(self, source: Source, release: Callable[[], Awaitable[None]]) -> None:
+        self.next = source.next
+        self.content = source.content
+        self.aclose = release
+
+
 class WrittenEvents:
     """The events of another mapping's stream as the bytes that its own client would read."""
 

@@ -1,0 +1,86 @@
+"""`concurrency`: so many exchanges of a route at a time, streams included; every place is given back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import Upstream, after, drip, eventually, head, json_answer
+
+MAPPING = """
+dragoman: 1
+name: outer
+env: { UP: {} }
+upstreams:
+  up: { url: "${ $env.UP }" }
+  inner: { url: "mapping:inner" }
+errors: { body: { kind: "${ kind }" } }
+routes:
+  GET /slow: { concurrency: 2, call: GET up /slow, respond: { body: "${ @ }" } }
+  GET /through/{path:path}: { concurrency: 1, forward: "up /${ $request.params.path }" }
+  GET /inside/{path:path}: { forward: "inner /${ $request.params.path }" }
+  GET /inside-too: { call: GET inner /echo, respond: { body: "${ @ }" } }
+  GET /wrong: { concurrency: 1, respond: { body: "${ fail('invalid_request', 'no') }" } }
+"""
+INNER = """
+dragoman: 1
+name: inner
+prefix: /inner
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+routes:
+  GET /{path:path}: { concurrency: 1, forward: "up /${ $request.params.path }" }
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Upstream() as upstream:
+        upstream.on("/slow", after(0.5, json_answer({"ok": True})))
+        upstream.on("/for-ever", drip(head(200, [("transfer-encoding", "chunked")]), b"1\r\nx\r\n", 0.05))
+        env = {"UP": upstream.url}
+        with dragoman_server({"outer.yaml": MAPPING, "inner.yaml": INNER}, env) as running:
+            yield running
+
+
+def test_no_more_at_a_time(server: Server) -> None:
+    for _ in range(2):
+        with ThreadPoolExecutor(6) as pool:
+            replies = list(pool.map(lambda _: server.get("/slow"), range(6)))
+        refused = [reply for reply in replies if reply.status == 503]
+        assert sorted(reply.status for reply in replies) == [200] * 2 + [503] * 4
+        assert {(reply.header("retry-after"), reply.json["kind"]) for reply in refused} == {
+            ("1", "overloaded")
+        }
+        assert max(reply.seconds for reply in refused) < 0.5, "none waits"
+
+
+def test_places_of_failures_are_given_back(server: Server) -> None:
+    assert [server.get("/wrong").status for _ in range(3)] == [400] * 3
+
+
+@pytest.mark.parametrize("prefix", ["/through", "/inside"])
+def test_a_stream_holds_its_place_to_its_end(server: Server, prefix: str) -> None:
+    with server.connect() as connection:
+        connection.sendall(f"GET {prefix}/for-ever HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        time.sleep(0.1)
+        assert server.get(f"{prefix}/json").status == 503
+    assert eventually(lambda: server.get(f"{prefix}/json").status == 200), "the client has left"
+
+
+def test_a_client_that_leaves_gives_its_place_back(server: Server) -> None:
+    for _ in range(4):
+        with server.connect() as connection:
+            connection.sendall(b"GET /through/hang HTTP/1.1\r\nhost: x\r\n\r\n")
+            time.sleep(0.1)
+        assert eventually(lambda: server.get("/through/json").status == 200)
+
+
+def test_calls_inside_give_their_places_back(server: Server) -> None:
+    assert [server.get("/inside-too").status for _ in range(3)] == [200] * 3
+    assert [server.get("/inside/status/500").status for _ in range(3)] == [500] * 3
