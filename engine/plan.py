@@ -71,6 +71,7 @@ class UpstreamPlan:
     Attributes:
         name: as the mapping has it.
         origin: `scheme://host:port`, or None for another mapping.
+        others: the origins of further servers that calls go to in the same way.
         mapping: the other mapping's name, or None.
         base_path: what stands before the path of every call, without a slash at its end.
         retry: None where a call is made once.
@@ -95,6 +96,7 @@ class UpstreamPlan:
     tls: ssl.SSLContext | None = None
     http2: bool = False
     proxy: str | None = field(default=None, repr=False)
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

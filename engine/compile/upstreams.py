@@ -32,12 +32,14 @@ _HEALTH_KEPT: Final = 5.0
 #: How long a breaker stays open, in seconds.
 _OPEN: Final = 5.0
 
+#: Between URLs in one text; a comma can stand in a URL too.
+_BETWEEN = re.compile(r"\s*,\s*(?=https?://)")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 
 
 def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> UpstreamPlan:
     """One upstream. What is wrong with its URL is a finding, and the plan then leads nowhere."""
-    url = context.text(spec.url, f"upstreams.{name}.url")
+    urls = _urls(context, spec.url, name)
     headers = _headers(context, spec.headers, name)
     credentials = _credentials(context, spec.auth, name)
     made = UpstreamPlan(
@@ -52,22 +54,26 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
         health=_health(context, spec.health),
         breaker=_breaker(context, spec.breaker),
     )
-    if url is None:
+    if not urls:
         return replace(NOWHERE, name=name)
-    if url.startswith(_MAPPING):
+    url = urls[0]
+    if len(urls) == 1 and url.startswith(_MAPPING):
         _warn_of_no_effect(context, spec, ("connections", "tls", "http2", "proxy"))
         target, slash, path = url.removeprefix(_MAPPING).partition("/")
         return replace(made, mapping=target, base_path=(slash + path).rstrip("/"))
     tls, proxy = compile_tls(context, spec.tls, name), _proxy(context, spec.proxy, name)
-    parts = _split(context, spec.url, url, _problem)
+    found = [_split(context, spec.url, url, _problem) for url in urls]
     _check_http2(context, spec)
-    if parts is None:
+    servers = [parts for parts in found if parts is not None]
+    if len(servers) < len(found) or not _are_alike(context, spec.url, servers):
         return replace(NOWHERE, name=name)
+    parts = servers[0]
     if parts.scheme == "http":
         _warn_of_no_effect(context, spec, ("tls",))
     return replace(
         made,
         origin=_origin(parts),
+        others=tuple(_origin(other) for other in servers[1:]),
         base_path=literal_path(parts.path.rstrip("/")),
         credentials=_url_credentials(context, spec.url, parts) or credentials,
         connections=spec.connections or DEFAULT_CONNECTIONS,
@@ -75,6 +81,31 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
         http2=spec.http2,
         proxy=proxy,
     )
+
+
+def _urls(context: MappingContext, node: Node, name: str) -> list[str]:
+    """The URLs of an upstream: a list, or text with commas; none where there is a finding."""
+    label = f"upstreams.{name}.url"
+    if not isinstance(node.value, list):
+        text = context.text(node, label)
+        return [] if text is None else _BETWEEN.split(text)
+    texts = [context.text(item, label) for item in node.elements()]
+    if None in texts:
+        return []
+    return [url for text in texts if text for url in _BETWEEN.split(text)] or [""]
+
+
+def _are_alike(context: MappingContext, node: Node, servers: list[SplitResult]) -> bool:
+    """Whether several servers can stand for each other: they differ in host and port alone."""
+    problem = None
+    kinds = {(parts.scheme, parts.path.rstrip("/"), parts.username, parts.password) for parts in servers}
+    if len(kinds) > 1:
+        problem = "the URLs of one upstream differ in host and port alone"
+    elif len({_origin(parts) for parts in servers}) < len(servers):
+        problem = "one of these URLs stands here twice"
+    if problem is not None:
+        context.findings.error("bad-url", problem, node.span)
+    return problem is None
 
 
 def _warn_of_no_effect(context: MappingContext, spec: UpstreamSpec, keys: tuple[str, ...]) -> None:

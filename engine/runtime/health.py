@@ -127,18 +127,27 @@ def _report(
     return {"healthy": healthy, "status": status, "error": error, "latency_ms": latency_ms}
 
 
-async def _check(state: _State) -> dict[str, Any]:
-    """Send the request of the plan."""
-    plan, health = state.plan, state.plan.health
+def health_request(plan: UpstreamPlan) -> UpstreamRequest:
+    """The request that tells whether an upstream is well."""
+    health = plan.health
     assert health is not None
     headers = {**dict(_HEADERS), **dict(plan.headers), **dict(plan.credentials.headers)}
     target = plan.base_path + health.path
-    request = UpstreamRequest(plan.name, health.method, target, tuple(headers.items()), EMPTY, health.timeout)
+    return UpstreamRequest(plan.name, health.method, target, tuple(headers.items()), EMPTY, health.timeout)
+
+
+def is_well(status: int) -> bool:
+    """Whether an answer to that says so."""
+    return 200 <= status < 400
+
+
+async def _check(state: _State) -> dict[str, Any]:
+    """Send the request of the plan."""
     started = time.monotonic()
     try:
-        reply = await state.upstream.send(request)
+        reply = await state.upstream.send(health_request(state.plan))
     except ExchangeError as error:
         return _report(healthy=False, error=error.message)
     latency = round((time.monotonic() - started) * 1000, 3)
-    healthy = 200 <= reply.status < 400
+    healthy = is_well(reply.status)
     return _report(healthy, reply.status, None if healthy else f"status {reply.status}", latency)

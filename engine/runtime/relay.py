@@ -18,6 +18,7 @@ from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, RoutePlan, Timeouts, UpstreamPlan
 from engine.runtime import logs, metrics
+from engine.runtime.balancing import BalancedUpstream
 from engine.runtime.breaker import Breaker
 from engine.runtime.budget import Budget
 from engine.runtime.health import Health
@@ -108,8 +109,8 @@ class Relay:
         for mapping in self.plans.mappings.values():
             for plan in mapping.upstreams.values():
                 key = (mapping.name, plan.name)
-                self._upstreams[key] = self._open(plan)
-                watched[key] = (plan, self._upstreams[key])
+                upstream = self._upstreams[key] = self._open(plan)
+                watched[key] = (plan, upstream.checks if isinstance(upstream, BalancedUpstream) else upstream)
                 self._budgets[key] = Budget()
                 if plan.breaker is not None:
                     self._breakers[key] = Breaker(mapping.name, plan.name, plan.breaker)
@@ -214,10 +215,12 @@ class Relay:
         if breaker is not None:
             breaker.check()
         self._budgets[key].note_call()
+        upstream = self._upstreams[key]
         try:
-            reply = await self._upstreams[key].send(step.request, step.streams)
+            reply = await upstream.send(step.request, step.streams)
         except ExchangeError as error:
-            self._health.note(key, error)
+            if not isinstance(upstream, BalancedUpstream) or not upstream.is_up:
+                self._health.note(key, error)
             if breaker is not None:
                 breaker.note_failure(error.how)
             raise
@@ -273,7 +276,9 @@ class Relay:
             return stream.fail(error)
 
     def _open(self, plan: UpstreamPlan) -> Upstream:
-        return open_upstream(plan) if plan.mapping is None else MappingUpstream(plan, self._answer_inside)
+        if plan.mapping is not None:
+            return MappingUpstream(plan, self._answer_inside)
+        return BalancedUpstream(plan, open_upstream) if plan.others else open_upstream(plan)
 
     async def _answer_inside(self, name: str, inbound: Inbound, as_bytes: bool) -> tuple[Outbound, Any]:
         """Answer a call that another mapping makes in this process."""

@@ -1,0 +1,129 @@
+"""Several servers of one upstream: who gets the next call, who is left out, and how it comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import Upstream, after, drip, eventually, head, json_answer, refusing
+
+MAPPING = """
+dragoman: 1
+env: { URLS: {}, HALF: {}, DEAD: {} }
+upstreams:
+  all: { url: "${ $env.URLS }" }
+  half: { url: "${ $env.HALF }", retry: { on: [connect], wait: 1ms } }
+  bare: { url: "${ $env.HALF }" }
+  asked:
+    { url: "${ $env.HALF }", health: { path: /health, keep: 200ms }, retry: { on: [connect], wait: 1ms } }
+  dead: { url: "${ $env.DEAD }", health: { path: /health, keep: 100ms } }
+errors: { body: { kind: "${ kind }" } }
+routes:
+  GET /all: { call: GET all /json, respond: { body: "${ @ }" } }
+  GET /slow: { call: GET all /slow, respond: { body: "${ @ }" } }
+  GET /stream: { forward: all /drip }
+  GET /half: { call: GET half /json, respond: { body: "${ @ }" } }
+  POST /half: { call: { upstream: half, path: /echo, body: "${ @ }" }, respond: { body: "${ body }" } }
+  GET /bare: { call: GET bare /json, respond: { body: "${ @ }" } }
+  GET /asked: { call: GET asked /json, respond: { body: "${ @ }" } }
+  GET /try:
+    try:
+      - { call: GET asked /json, respond: { body: "${ @ }" } }
+      - { respond: { body: { none: true } } }
+  GET /health: { builtin: health }
+"""
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Upstream]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Upstream()) for _ in range(3)]
+
+
+@pytest.fixture
+def server(servers: list[Upstream]) -> Iterator[Server]:
+    with refusing() as dead, refusing() as other:
+        env = {
+            "URLS": ", ".join(upstream.url for upstream in servers),
+            "HALF": f"{dead},{servers[0].url}",
+            "DEAD": f"{dead},{other}",
+        }
+        with dragoman_server(MAPPING, env) as running:
+            yield running
+
+
+def counts(servers: list[Upstream]) -> list[int]:
+    return [len(upstream.requests) for upstream in servers]
+
+
+def test_servers_with_as_much_to_do_take_turns(server: Server, servers: list[Upstream]) -> None:
+    assert [server.get("/all").status for _ in range(9)] == [200] * 9
+    assert counts(servers) == [3, 3, 3]
+
+
+def test_the_next_call_goes_to_the_one_with_the_fewest(server: Server, servers: list[Upstream]) -> None:
+    for upstream in servers:
+        upstream.on("/slow", after(0.5, json_answer({})))
+    with ThreadPoolExecutor(9) as pool:
+        statuses = list(pool.map(lambda _: server.get("/slow").status, range(9)))
+    assert statuses == [200] * 9
+    assert counts(servers) == [3, 3, 3]
+
+
+def test_a_stream_counts_until_its_end(server: Server, servers: list[Upstream]) -> None:
+    for upstream in servers:
+        upstream.on("/drip", drip(head(200, [("transfer-encoding", "chunked")]), b"1\r\nx\r\n", 0.02))
+    with server.connect() as connection:
+        connection.sendall(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        for _ in range(8):
+            assert server.get("/all").status == 200
+        assert counts(servers) == [1, 4, 4]
+    time.sleep(0.3)
+    for _ in range(3):
+        server.get("/all")
+    assert counts(servers) == [2, 5, 5], "the client has left, and its place is free"
+
+
+def test_one_that_cannot_be_reached_is_left_out(server: Server, servers: list[Upstream]) -> None:
+    assert [server.get("/half").status for _ in range(10)] == [200] * 10, "the retry takes another one"
+    assert server.post("/half", {"x": 1}).status == 200
+    statuses = [server.get("/bare").status for _ in range(10)]
+    assert statuses == [502] + [200] * 9, "without a retry the first call fails, and no other"
+    told = [line for line in server.log() if line["event"] == "server" and line["upstream"] == "bare"]
+    assert [(line["number"], line["reachable"]) for line in told] == [(1, False)]
+
+
+def test_an_upstream_is_well_while_one_server_is(server: Server) -> None:
+    reports = {report["name"]: report for report in server.get("/health").json["upstreams"]}
+    assert (reports["asked"]["healthy"], reports["dead"]["healthy"]) == (True, False)
+    assert [server.get("/asked").status for _ in range(4)] == [200] * 4
+    assert [server.get("/try").json for _ in range(4)] == [{"ok": True}] * 4
+
+
+def test_one_that_is_well_again_is_taken_back() -> None:
+    let = threading.Event()
+    with Upstream() as one, Upstream() as two:
+
+        async def health(channel: object, seen: object) -> None:
+            await json_answer({}, 200 if let.is_set() else 500)(channel, seen)  # type: ignore[arg-type]
+
+        one.on("/health", health)
+        env = {"URLS": one.url, "HALF": f"{one.url},{two.url}", "DEAD": one.url}
+        with dragoman_server(MAPPING, env) as server:
+            assert server.get("/health").json["status"] == "degraded"
+            assert [server.get("/asked").status for _ in range(4)] == [200] * 4
+            assert [seen.path for seen in one.requests if seen.path == "/json"] == []
+            let.set()
+
+            def is_back() -> bool:
+                server.get("/asked")
+                return any(seen.path == "/json" for seen in one.requests)
+
+            assert eventually(is_back, 5)
