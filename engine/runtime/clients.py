@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: What one customer of an IPv6 network usually has, in bits: its addresses count as one.
-_IPV6_PREFIX = 64
+_IPV6_PREFIX: Final = 64
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -34,8 +35,10 @@ class Addresses:
 
     def of(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
         """The address of the client that a connection from `peer` is for; IPv6 as its network of 64 bits."""
+        if not self._trusted:
+            return _own(peer)
         address = _parsed(peer)
-        if self._trusted and self._is_trusted(address):
+        if self._is_trusted(address):
             forwarded = [v for name, v in headers if name == "x-forwarded-for"]
             for hop in reversed(",".join(forwarded).split(",")):
                 found = _parsed(hop.strip())
@@ -48,6 +51,13 @@ class Addresses:
 
     def _is_trusted(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
+
+
+@lru_cache(4096)
+def _own(peer: str) -> str:
+    """The address of a connection that no proxy of ours has made."""
+    address = _parsed(peer)
+    return peer if address is None else _counted(address)
 
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -618,7 +618,7 @@ def test_a_suite_is_found_wrong_before_it_runs(tmp_path: Path) -> None:
         ),
         (
             "cases: [{ name: a, request: GET /x, upstream: { fail: conect } }]",
-            ["2:55 bad-value: expected connect, timeout, busy, broken or too_large"],
+            ["2:55 bad-value: expected connect, timeout, busy, open, broken or too_large"],
         ),
         (
             "cases: [{ name: a, request: GET /x, upstream: { fail: connect, reply: {} } }]",
