@@ -62,7 +62,7 @@ LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11
 BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
 lock: $(VENV)/.lock
-	$(LOCK) --extra http2 pyproject.toml --output-file deploy/requirements.lock
+	$(LOCK) --extra http2 --extra redis pyproject.toml --output-file deploy/requirements.lock
 	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(LOCK) - --output-file deploy/requirements-build.lock
 
 install: $(VENV)/.serve

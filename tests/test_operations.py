@@ -33,13 +33,15 @@ def test_every_field_of_a_line_is_told() -> None:
     mapping = """
 dragoman: 1
 upstreams: { none: { url: "http://127.0.0.1:1" } }
+auth: { bearer: [{ name: web, key: sk-web }] }
 routes:
   GET /ok: { respond: { body: "${ warn('a', 'text') }" } }
   POST /failed: { call: { upstream: none, path: /x, body: { a: "${ a }" } }, respond: {} }
 """
     with dragoman_server(mapping) as server:
-        server.get("/ok", headers={"x-request-id": "one"})
-        server.post("/failed", {"a": 1, "b": 2}, headers={"x-request-id": "two"})
+        key = {"authorization": "Bearer sk-web"}
+        server.get("/ok", headers={"x-request-id": "one", **key})
+        server.post("/failed", {"a": 1, "b": 2}, headers={"x-request-id": "two", **key})
         lines = [server.logged("one"), server.logged("one", "warning"), server.logged("two")]
     seen = {name for line in lines for name in line}
     assert {"kind", "cause", "dropped"} < seen
