@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -135,6 +136,12 @@ def test_wrong_options_keep_it_from_starting(args: tuple[str, str], told: str) -
     assert told in said
     assert "sk-canary" not in said
     assert "Traceback" not in said
+
+
+def test_redis_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ValueError, match=r"install dragoman\[redis\]"):
+        RateLimits("redis://localhost")
 
 
 # --- Several processes -----------------------------------------------------------------------------------
