@@ -9,10 +9,10 @@ from dataclasses import replace
 import click
 
 from cli import options, render
-from cli.loading import plans_of, report
+from cli.loading import report
 from engine import Findings, PlanSet
 from engine.runtime import logs
-from engine.runtime.serve import Limits, check_exposure
+from engine.runtime.serve import Limits, Origin, Service
 from engine.runtime.serve import run as serve
 
 _LIMITS = Limits()
@@ -55,6 +55,13 @@ def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options
 )
 @options.env_file
 @click.option(
+    "--watch",
+    is_flag=True,
+    envvar="DRAGOMAN_WATCH",
+    show_envvar=True,
+    help="Take up changes of mappings, of what they read, and of --env-file, without a restart.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(logs.LEVELS),
     default="info",
@@ -90,6 +97,7 @@ def command(
     host: str,
     port: int,
     env_files: tuple[str, ...],
+    watch: bool,
     log_level: str,
     log_format: logs.Format | None,
     max_in_flight: int,
@@ -98,36 +106,38 @@ def command(
     """Serve the mappings of files, directories, globs, or names of shipped mappings, together.
 
     Nothing is served while there is an error in any of them: all findings are printed, and the command
-    ends with status 1.
+    ends with status 1. SIGHUP, or --watch, loads them anew while they are served; a set with errors is
+    logged, and the one before it stays.
     """
     if log_format is None:
         log_format = "console" if sys.stderr.isatty() else "json"
     logs.configure(log_level, log_format)
     limits = replace(_LIMITS, in_flight=max_in_flight, **seconds)  # type: ignore[arg-type]
-    sys.exit(run(paths, host, port, env_files, limits))
+    origin = Origin(paths, env_files, lambda: options.environment(env_files), host)
+    sys.exit(run(origin, port, limits, watch))
 
 
-def run(paths: tuple[str, ...], host: str, port: int, env_files: tuple[str, ...], limits: Limits) -> int:
+def run(origin: Origin, port: int, limits: Limits, watch: bool = False) -> int:
     """Serve until a signal; the exit status."""
     files = options.environment_files(env_files)
     if files:
         logs.event("environment", files=list(files))
     findings = Findings()
-    plans, _ = plans_of(paths, options.environment(env_files), findings, served_together=True)
-    check_exposure(plans, host, findings)
+    loaded = origin.load(findings)
     if report(findings, "text"):
         return 1
-    if not plans.mappings:
+    if loaded.plans is None or not loaded.plans.mappings:
         render.line("there is no route to serve in these files", stderr=True)
         return 1
-    served = serve(plans, host, port, limits, lambda url: _announce(plans, url))
-    return 0 if served else 1
+    names = _announcement(loaded.plans)
+    service = Service(origin, loaded, origin.host, port, limits, lambda url: _announce(names, url), watch)
+    return 0 if serve(service) else 1
 
 
-def _announce(plans: PlanSet, url: str) -> None:
+def _announcement(plans: PlanSet) -> str:
     routes = sum(len(mapping.routes) for mapping in plans.mappings.values())
-    render.line(
-        f"Dragoman serves {render.count(routes, 'route')} of {', '.join(plans.mappings)} at {url}",
-        stderr=True,
-        style="green",
-    )
+    return f"{render.count(routes, 'route')} of {', '.join(plans.mappings)}"
+
+
+def _announce(names: str, url: str) -> None:
+    render.line(f"Dragoman serves {names} at {url}", stderr=True, style="green")

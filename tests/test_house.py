@@ -49,6 +49,8 @@ LIBRARIES = {
     "starlette": ("engine.runtime.app",),
     "uvicorn": ("engine.runtime.serve", "engine.runtime.protocol.connection"),
     "httptools": ("engine.runtime.protocol.connection", "engine.runtime.upstreams.http1.response"),
+    "watchfiles": ("engine.runtime.reload",),
+    "prometheus_client": ("engine.runtime.metrics",),
     "structlog": ("engine.runtime.logs",),
     "rich": ("cli.render",),
     "dotenv": ("cli.options",),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import re
 import time
@@ -31,23 +32,30 @@ from engine.runtime.protocol import EXTENSION, Cycle
 from engine.runtime.relay import Relay
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+#: Seconds until a set of plans that was replaced is looked for in memory.
+_SETTLING: Final = 0.2
 #: Where a request is refused before its path is known.
 _NOWHERE: Final[PlanMatch] = Match(None, {}, ())
 
 
 class Application(Starlette):
-    """Serves a set of plans; of exchanges that run at a time, all above `in_flight` are refused."""
+    """Serves a set of plans; of exchanges that run at a time, all above `in_flight` are refused.
+
+    Another set can take its place at any time: what is running ends on the plan and the upstreams it began
+    with.
+    """
 
     def __init__(self, plans: PlanSet, in_flight: int) -> None:
-        relay = Relay(plans)
-
         @contextlib.asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
             yield
-            await relay.aclose()
+            await self._front.end()
+            await asyncio.gather(*self._ending)
 
         super().__init__(lifespan=lifespan)
-        self._front = Front(plans, relay, in_flight)
+        self._load = Load(in_flight)
+        self._front = Front(plans, self._load)
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Requests go by Starlette, all else to it."""
@@ -56,23 +64,68 @@ class Application(Starlette):
         else:
             await super().__call__(scope, receive, send)
 
+    @property
+    def running(self) -> int:
+        """How many requests are being answered."""
+        return self._load.running
+
+    def replace(self, plans: PlanSet) -> None:
+        """Answer all requests that come from now on by `plans`; to be called in the event loop."""
+        old, self._front = self._front, Front(plans, self._load)
+        ending = asyncio.ensure_future(old.end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ended)
+
+    def _ended(self, ending: asyncio.Task[None]) -> None:
+        """Plans and their generated functions refer to each other: the collector alone frees them."""
+        self._ending.discard(ending)
+        asyncio.get_running_loop().call_later(_SETTLING, gc.collect)
+
+
+class Load:
+    """How many exchanges run, and how many may."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.running = 0
+
 
 class Front:
-    """Everything between ASGI and the relay."""
+    """Everything between ASGI and the relay, for one set of plans."""
 
-    def __init__(self, plans: PlanSet, relay: Relay, in_flight: int) -> None:
+    def __init__(self, plans: PlanSet, load: Load) -> None:
         self._tree = plans.tree
-        self._relay = relay
-        self._most = in_flight
+        self._relay = Relay(plans)
+        self._load = load
         self._running = 0
-        metrics.in_flight.set_function(lambda: self._running)
+        self._is_idle: asyncio.Event | None = None
         self._cors: dict[str, ASGIApp] = {
             name: _with_cors(self._serve, mapping.cors)
             for name, mapping in plans.mappings.items()
             if mapping.cors is not None
         }
 
+    async def end(self) -> None:
+        """Close the upstreams, once the last exchange has ended."""
+        if self._running:
+            self._is_idle = asyncio.Event()
+            await self._is_idle.wait()
+        await self._relay.aclose()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._running += 1
+        self._load.running += 1
+        try:
+            await self._dispatch(scope, receive, send)
+        finally:
+            self._load.running -= 1
+            self._running -= 1
+            # A connection that waits idly still has its last scope, which must not keep old plans.
+            scope.pop("dragoman.match", None)
+            if self._is_idle is not None and not self._running:
+                self._is_idle.set()
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert EXTENSION in scope["extensions"], "only served by engine.runtime.protocol"
         path, method = scope["raw_path"], scope["method"]
         match = scope["dragoman.match"] = self._tree.find(path, method) if path else _NOWHERE
@@ -84,11 +137,7 @@ class Front:
                 await self._preflight(self._cors[owner.name], scope, receive, send)
                 return
         serve = self._cors.get(owner.name, self._serve) if owner else self._serve
-        self._running += 1
-        try:
-            await serve(scope, receive, send)
-        finally:
-            self._running -= 1
+        await serve(scope, receive, send)
 
     async def _preflight(self, cors: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """A browser's question before the request itself, which the middleware answers."""
@@ -128,7 +177,7 @@ class Front:
     ) -> Answered:
         """Carry out an exchange, unless it is refused or interrupted."""
         fault = cycle.fault
-        if fault is None and self._running > self._most:
+        if fault is None and self._load.running > self._load.most:
             fault = _overloaded()
         if fault is None:
             if not _reads_body(match, inbound.method):

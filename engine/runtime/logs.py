@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import orjson
 import structlog
 
+from engine.errors import Diagnostic
 from engine.exchange import Answered
 from engine.messages import Exchange, Inbound
 from engine.plan import MappingPlan, PlanMatch
@@ -77,6 +78,29 @@ class _Library(logging.Handler):
 def event(name: str, **fields: Any) -> None:
     """A line about the process itself."""
     _out.log.info(name, **fields)
+
+
+def failure(name: str, **fields: Any) -> None:
+    """A line about something that the process could not do."""
+    _out.log.error(name, **fields)
+
+
+def finding(diagnostic: Diagnostic) -> None:
+    """A finding in mappings, as `validate` has it."""
+    span = diagnostic.span
+    (_out.log.error if diagnostic.severity == "error" else _out.log.warning)(
+        "finding",
+        file=span.file.name,
+        line=span.line,
+        column=span.column,
+        code=diagnostic.code,
+        message=diagnostic.message,
+    )
+
+
+def defect(name: str, error: Exception) -> None:
+    """A defect of the engine's own, outside of any exchange."""
+    _out.log.error("unforeseen", where=name, **_defect(error))
 
 
 def caution(name: str, **fields: Any) -> None:

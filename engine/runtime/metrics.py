@@ -28,6 +28,18 @@ _calls = Counter(
     "dragoman_upstream_calls", "Calls to upstreams, by what came of them.", ("mapping", "upstream", "outcome")
 )
 in_flight = Gauge("http_server_active_requests", "Requests that are being answered.")
+_reloads = Counter("dragoman_reloads", "Times that mappings were loaded anew, by outcome.", ("outcome",))
+_generation = Gauge("dragoman_plan_generation", "How many sets of plans were served, this one included.")
+
+
+def reload(outcome: str) -> None:
+    """Count a reload, which was `done` or `failed`."""
+    _reloads.labels(outcome).inc()
+
+
+def generation(number: int) -> None:
+    """Another set of plans is served."""
+    _generation.set(number)
 
 
 def exchange(answered: Answered) -> None:

@@ -10,20 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import ipaddress
 import signal
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Coroutine, Iterable
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import uvicorn
 
-from engine.errors import ExchangeError, Findings
-from engine.plan import MappingPlan, PlanSet
+from engine.errors import ExchangeError
+from engine.runtime import metrics
 from engine.runtime.app import Application
 from engine.runtime.protocol import Connection, Limits
+from engine.runtime.reload import Loaded, Origin, Reloads
 
-__all__ = ["Limits", "Server", "check_exposure", "is_loopback", "run"]
+__all__ = ["Limits", "Loaded", "Origin", "Server", "Service", "run"]
+
+#: Asks for the mappings to be loaded anew; not everywhere.
+_RELOAD: Final = getattr(signal, "SIGHUP", None)
 
 #: Seconds before the end of the grace time at which exchanges are told of it; of a short one, a quarter.
 _FAREWELL: Final = 1.0
@@ -34,39 +38,37 @@ _CLIENTS_SHARE: Final = 0.6
 _MOST_FILES: Final = 65_536
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """What is served, where and how.
+
+    Attributes:
+        loaded: the first set of plans.
+        limits: what clients may cost.
+        ready: called with the URL once requests are answered.
+        watch: changes of files are taken up as they come; without it, on SIGHUP alone.
+    """
+
+    origin: Origin
+    loaded: Loaded
+    host: str
+    port: int
+    limits: Limits
+    ready: Callable[[str], None]
+    watch: bool = False
 
 
-def check_exposure(plans: PlanSet, host: str, findings: Findings) -> None:
-    """An address that others can reach is served only with keys, or where the mapping says `auth: none`."""
-    if is_loopback(host):
-        return
-    for mapping in plans.mappings.values():
-        if not mapping.is_open and not mapping.keys and _has_guarded_routes(mapping):
-            place = mapping.spec.auth or mapping.spec.node.get("name") or mapping.spec.node
-            message = f"no key is set for '{mapping.name}', and {host} can be reached from other machines"
-            hint = "set the keys that auth.bearer names, or say 'auth: none'"
-            findings.error("no-key", message, place.key_span, hint)
-
-
-def _has_guarded_routes(mapping: MappingPlan) -> bool:
-    return any(route.spec.auth != "none" for route in mapping.routes)
-
-
-def run(plans: PlanSet, host: str, port: int, limits: Limits, ready: Callable[[str], None]) -> bool:
-    """Serve until a signal stops it; `ready` is called with the URL once requests are answered.
+def run(service: Service) -> bool:
+    """Serve until a signal stops it.
 
     Returns:
         Whether the address could be served at all.
     """
-    server = Server(plans, host, port, limits, ready)
+    server = Server(service)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
+    if _RELOAD is not None:
+        signal.signal(_RELOAD, signal.SIG_IGN)
     with contextlib.suppress(SystemExit):
         server.run()
     return server.started
@@ -98,16 +100,16 @@ class Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and at which port, keeps the deadlines of connections,
     and ends within the grace time."""
 
-    def __init__(
-        self, plans: PlanSet, host: str, port: int, limits: Limits, ready: Callable[[str], None]
-    ) -> None:
+    def __init__(self, service: Service) -> None:
+        limits = service.limits
         most = _most_connections() if limits.connections is None else limits.connections
         bounded = _with_connections(limits, most)
+        self.application = Application(service.loaded.take(), limits.in_flight)
         super().__init__(
             uvicorn.Config(
-                Application(plans, limits.in_flight),
-                host=host,
-                port=port,
+                self.application,
+                host=service.host,
+                port=service.port,
                 http=type("Connection", (Connection,), {"limits": bounded}),
                 loop="auto",
                 ws="none",
@@ -118,20 +120,38 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
             )
         )
-        self._ready = ready
+        self._service = service
         self._grace = limits.grace
+        self._tasks: set[asyncio.Task[Any]] = set()
+        metrics.in_flight.set_function(lambda: self.application.running)
 
     async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
         """Listen."""
         # Another protocol would have no deadlines, and understand some requests otherwise.
         assert issubclass(self.config.http_protocol_class, Connection), "not served by our own protocol"
         await super().startup(sockets)
+        self._look_after_mappings()
         for server in self.servers:
             for bound in server.sockets:
                 name = bound.getsockname()
                 host = f"[{name[0]}]" if ":" in name[0] else name[0]
-                self._ready(f"http://{host}:{name[1]}")
+                self._service.ready(f"http://{host}:{name[1]}")
                 return
+
+    def _look_after_mappings(self) -> None:
+        service = self._service
+        reloads = Reloads(service.origin, service.loaded, self.application.replace)
+        if _RELOAD is not None and threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(_RELOAD, lambda: self._begin(reloads.reload()))
+        if service.watch:
+            self._begin(reloads.watch())
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do something beside serving."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: deadlines, and whether to go on."""
@@ -155,6 +175,8 @@ class Server(uvicorn.Server):
         """End: no new connection, then what runs, then the upstreams."""
         for server in self.servers:
             server.close()
+        for task in self._tasks:
+            task.cancel()
         for connection in self._open():
             connection.shutdown()
         farewell = min(_FAREWELL, self._grace / 4)
@@ -165,6 +187,7 @@ class Server(uvicorn.Server):
         for connection in self._open():
             connection.transport.abort()
         await self._are_done(_TICK * 4, even_forced=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.lifespan.shutdown()
 
     async def _are_done(self, seconds: float, even_forced: bool = False) -> bool:
