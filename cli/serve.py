@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import click
 
@@ -12,7 +13,7 @@ from cli import options, render
 from cli.loading import report
 from engine import Findings, PlanSet
 from engine.runtime import logs
-from engine.runtime.serve import Limits, Origin, Service
+from engine.runtime.serve import Limits, Origin, Service, address
 from engine.runtime.serve import run as serve
 
 _LIMITS = Limits()
@@ -34,6 +35,13 @@ def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options
     )
 
 
+def _address(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, int] | None:
+    try:
+        return address(text) if text else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command("serve", short_help="Serve mappings.")
 @options.paths()
 @click.option(
@@ -52,6 +60,15 @@ def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options
     envvar="DRAGOMAN_PORT",
     show_envvar=True,
     help="The port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--admin",
+    default=None,
+    metavar="HOST:PORT",
+    callback=_address,
+    envvar="DRAGOMAN_ADMIN",
+    show_envvar=True,
+    help="An address for /metrics, /livez and /readyz; without HOST, this machine alone. Default: none.",
 )
 @options.env_file
 @click.option(
@@ -97,6 +114,7 @@ def command(
     host: str,
     port: int,
     env_files: tuple[str, ...],
+    admin: tuple[str, int] | None,
     watch: bool,
     log_level: str,
     log_format: logs.Format | None,
@@ -114,12 +132,14 @@ def command(
     logs.configure(log_level, log_format)
     limits = replace(_LIMITS, in_flight=max_in_flight, **seconds)  # type: ignore[arg-type]
     origin = Origin(paths, env_files, lambda: options.environment(env_files), host)
-    sys.exit(run(origin, port, limits, watch))
+    sys.exit(run(origin, port, limits, watch, admin))
 
 
-def run(origin: Origin, port: int, limits: Limits, watch: bool = False) -> int:
+def run(
+    origin: Origin, port: int, limits: Limits, watch: bool = False, admin: tuple[str, int] | None = None
+) -> int:
     """Serve until a signal; the exit status."""
-    files = options.environment_files(env_files)
+    files = options.environment_files(origin.env_files)
     if files:
         logs.event("environment", files=list(files))
     findings = Findings()
@@ -130,7 +150,8 @@ def run(origin: Origin, port: int, limits: Limits, watch: bool = False) -> int:
         render.line("there is no route to serve in these files", stderr=True)
         return 1
     names = _announcement(loaded.plans)
-    service = Service(origin, loaded, origin.host, port, limits, lambda url: _announce(names, url), watch)
+    ready = partial(_announce, names)
+    service = Service(origin, loaded, origin.host, port, limits, ready, watch, admin)
     return 0 if serve(service) else 1
 
 

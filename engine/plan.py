@@ -265,6 +265,7 @@ class RoutePlan:
         pattern: its path with the mapping's prefix.
         attempts: the ways to answer, in their order; a route without `try` has one.
         builtin: `health` or `metrics`, for an answer of the engine's own.
+        usage: what an exchange has used, told by the upstream's body, or by the state of a stream.
     """
 
     spec: RouteSpec
@@ -279,6 +280,7 @@ class RoutePlan:
     cache: CachePlan | None
     attempts: tuple[AttemptPlan, ...]
     builtin: str | None = None
+    usage: Compiled | None = None
 
     @property
     def upstreams(self) -> tuple[str, ...]:

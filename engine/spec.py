@@ -211,6 +211,7 @@ class RouteSpec:
     dropped: str
     timeout: Node | None
     cache: Node | None
+    usage: Node | None
     call: tuple[CallSpec, ...]
     calls: Mapping[str, CallSpec]
     try_: tuple[AttemptSpec, ...]
@@ -374,6 +375,7 @@ def _route(key: str, node: Node) -> RouteSpec:
         dropped=_value(node, "dropped", "report"),
         timeout=node.get("timeout"),
         cache=node.get("cache"),
+        usage=node.get("usage"),
         call=only.call,
         calls=only.calls,
         try_=tuple(map(_attempt, _elements(node, "try"))),

@@ -23,7 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.errors import ExchangeError
-from engine.exchange import Answered, EventWriter, too_large
+from engine.exchange import Answered, EventWriter, too_large, usage_of
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.routing import Match
@@ -155,11 +155,12 @@ class Front:
         cycle: Cycle = scope["extensions"][EXTENSION]
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
+        answered: Answered | None = None
         try:
             body = Body(inbound, receive, cycle.framing.has_body)
             answered = await self._answer(match, inbound, body, cycle, started)
             if answered.outbound.is_whole:
-                await _send(answered.outbound, send)
+                await _send(answered, inbound.method, send)
             elif answered.outbound.source is not None:
                 await self._pass(answered, send, cycle)
             else:
@@ -167,10 +168,11 @@ class Front:
         except asyncio.CancelledError:
             if not cycle.is_gone:
                 raise
-            logs.abandoned(inbound, match, started)
+            logs.abandoned(inbound, match, started, answered)
+            metrics.abandoned(match, inbound, started)
             return
         logs.exchange(answered)
-        metrics.exchange(answered)
+        metrics.exchange(answered, usage_of(answered))
 
     async def _answer(
         self, match: PlanMatch, inbound: Inbound, body: Body, cycle: Cycle, started: int
@@ -196,7 +198,7 @@ class Front:
             if not any(name == "content-length" for name, _ in outbound.headers):
                 await send(_piece(b""))
             while cycle.wants_body and (data := await outbound.source.next()) is not None:
-                await send(_piece(data))
+                await send(_piece(answered.sent(data)))
             await send({"type": "http.response.body"})
         except ExchangeError as error:
             answered.error = error
@@ -220,7 +222,8 @@ class Front:
             if stream.error is not None:
                 cycle.cut()
                 return
-            await send({"type": "http.response.body", "body": b"" if method == "HEAD" else writer.close()})
+            last = b"" if method == "HEAD" else answered.sent(writer.close())
+            await send({"type": "http.response.body", "body": last})
         finally:
             cycle.settle()
             await self._relay.release(answered)
@@ -232,13 +235,13 @@ class Front:
             with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
                 async with contextlib.aclosing(self._relay.events(answered)) as events:
                     async for batch in events:
-                        await send(_piece(writer.write(batch, stream)))
+                        await send(_piece(answered.sent(writer.write(batch, stream), len(batch))))
                         beats.note()
                         if stream.error is not None:
                             return
         except asyncio.CancelledError:
             told = stream.fail(cycle.interruption())
-            await send(_piece(writer.write(told, stream)))
+            await send(_piece(answered.sent(writer.write(told, stream), len(told))))
 
 
 def _reads_body(match: PlanMatch, method: str) -> bool:
@@ -415,9 +418,12 @@ def _start(outbound: Outbound, framing: list[tuple[bytes, bytes]]) -> Message:
     return {"type": "http.response.start", "status": outbound.status, "headers": headers + framing}
 
 
-async def _send(outbound: Outbound, send: Send) -> None:
+async def _send(answered: Answered, method: str, send: Send) -> None:
     """Send an answer whose body is known; the protocol leaves it out where the method or status has none."""
+    outbound = answered.outbound
     data = outbound.content.data
     has_length = outbound.status not in (204, 304)
+    if has_length and method != "HEAD":
+        answered.sent(data)
     await send(_start(outbound, [(b"content-length", b"%d" % len(data))] if has_length else []))
     await send({"type": "http.response.body", "body": data, "more_body": False})

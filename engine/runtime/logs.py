@@ -18,7 +18,7 @@ import structlog
 from engine.errors import Diagnostic
 from engine.exchange import Answered
 from engine.messages import Exchange, Inbound
-from engine.plan import MappingPlan, PlanMatch
+from engine.plan import MappingPlan, PlanMatch, RoutePlan
 
 Format = Literal["json", "console"]
 
@@ -145,18 +145,21 @@ def warnings(answered: Answered) -> None:
         )
 
 
-def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int) -> None:
-    """The client left before its answer (status 499, as nginx has it, in the log alone)."""
+def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int, answered: Answered | None) -> None:
+    """The client left before its answer's end (status 499, as nginx has it, in the log alone)."""
     leaf = match.leaves.get(inbound.method) or match.leaves.get("GET")
-    upstreams = leaf.route.upstreams if leaf is not None else ()
-    provider = upstreams[0] if upstreams else None
-    line = _line(inbound, match.owner, provider, 499, started_ns)
-    _out.log.info("exchange", **line, kind="client_left")
+    if answered is not None:
+        fields = _fields(answered) | {"status_code": 499}
+    else:
+        route = None if leaf is None else leaf.route
+        upstreams = route.upstreams if route is not None else ()
+        fields = _line(inbound, match.owner, route, upstreams[0] if upstreams else None, 499, started_ns)
+    _out.log.info("exchange", **fields, kind="client_left")
 
 
 def preflight(inbound: Inbound, match: PlanMatch, status: int, started_ns: int) -> None:
     """A browser's question about another origin's page was answered."""
-    _out.log.info("exchange", **_line(inbound, match.owner, None, status, started_ns))
+    _out.log.info("exchange", **_line(inbound, match.owner, None, None, status, started_ns))
 
 
 def unforeseen(exchange: Exchange, error: Exception) -> None:
@@ -175,7 +178,13 @@ def _defect(error: BaseException) -> dict[str, Any]:
 def _fields(answered: Answered) -> dict[str, Any]:
     exchange = answered.exchange
     status = answered.outbound.status
-    fields = _line(exchange.inbound, answered.mapping, exchange.upstream, status, exchange.started_ns)
+    inbound, started = exchange.inbound, exchange.started_ns
+    fields = _line(inbound, answered.mapping, answered.route, exchange.upstream, status, started)
+    fields["attempt"] = len(exchange.tried)
+    fields["bytes"] = answered.bytes_sent
+    if answered.events:
+        fields["events"] = answered.events
+        fields["first_event_ms"] = round((answered.first_event_ns - started) / 1e6, 3)
     if exchange.dropped:
         fields["dropped"] = exchange.dropped[:20]
     if len(exchange.tried) > 1:
@@ -184,14 +193,29 @@ def _fields(answered: Answered) -> dict[str, Any]:
 
 
 def _line(
-    inbound: Inbound, mapping: MappingPlan | None, provider: str | None, status: int, started_ns: int
+    inbound: Inbound,
+    mapping: MappingPlan | None,
+    route: RoutePlan | None,
+    provider: str | None,
+    status: int,
+    started_ns: int,
 ) -> dict[str, Any]:
     return {
         "request_id": inbound.request_id,
         "mapping": mapping.name if mapping else None,
+        "route": f"{route.method} {route.pattern}" if route else None,
         "provider": provider,
+        "upstream": _address(mapping, provider),
         "method": inbound.method,
         "path": inbound.path,
         "status_code": status,
         "duration_ms": round((time.monotonic_ns() - started_ns) / 1e6, 3),
     }
+
+
+def _address(mapping: MappingPlan | None, provider: str | None) -> str | None:
+    """Where a call went: an origin, or another mapping."""
+    plan = None if mapping is None or provider is None else mapping.upstreams.get(provider)
+    if plan is None:
+        return None
+    return plan.origin if plan.mapping is None else f"mapping:{plan.mapping}"

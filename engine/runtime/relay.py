@@ -7,6 +7,7 @@ the engine did not foresee is logged with its traceback and told as `internal`. 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -164,11 +165,14 @@ class Relay:
     async def _send(self, step: middle.SendCall, going: _Going) -> Any:
         """The reply to a call; what it shows of the upstream's health is noted."""
         key = (step.mapping.name, step.upstream.name)
+        started = time.monotonic()
         try:
             reply = await self._upstreams[key].send(step.request, step.streams)
         except ExchangeError as error:
+            metrics.call(*key, error.how or error.kind, time.monotonic() - started)
             self._health.note(key, error)
             raise
+        metrics.call(*key, reply.status, time.monotonic() - started)
         self._health.note(key, None)
         if reply.source is not None:
             going.sources.append(reply.source)

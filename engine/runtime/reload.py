@@ -76,11 +76,12 @@ class Origin:
 
     def names(self) -> list[str]:
         """The files that the paths stand for now."""
-        return [str(Path(name)) for name in (*self.env_files, *source_files(self.paths, Findings()))]
+        files = map(Path, self.env_files)
+        return [str(file) for file in (*files, *source_files(self.paths, Findings()))]
 
     def directories(self) -> list[str]:
         """The directories among the paths, with those below them."""
-        found = []
+        found: list[str] = []
         for path in self.paths:
             for root, inner, _ in os.walk(path):
                 inner[:] = [name for name in inner if not name.startswith(".")]
@@ -190,7 +191,7 @@ class Reloads:
 
     def _signature(self) -> _Signature:
         """What tells cheaply that files may have changed."""
-        names = {*self._files, *self._origin.directories()}
+        names: set[str] = {*self._files, *self._origin.directories()}
         return tuple(sorted((name, *_stat(name)) for name in names))
 
     def _places(self) -> list[str]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import signal
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from types import FrameType
@@ -19,12 +20,13 @@ from typing import Any, Final, NoReturn
 import uvicorn
 
 from engine.errors import ExchangeError
-from engine.runtime import metrics
+from engine.runtime import logs, metrics
+from engine.runtime.admin import Admin, address, bind
 from engine.runtime.app import Application
 from engine.runtime.protocol import Connection, Limits
 from engine.runtime.reload import Loaded, Origin, Reloads
 
-__all__ = ["Limits", "Loaded", "Origin", "Server", "Service", "run"]
+__all__ = ["Limits", "Loaded", "Origin", "Server", "Service", "address", "run"]
 
 #: Asks for the mappings to be loaded anew; not everywhere.
 _RELOAD: Final = getattr(signal, "SIGHUP", None)
@@ -47,6 +49,7 @@ class Service:
         limits: what clients may cost.
         ready: called with the URL once requests are answered.
         watch: changes of files are taken up as they come; without it, on SIGHUP alone.
+        admin: the address of the admin listener, or None for none.
     """
 
     origin: Origin
@@ -56,6 +59,7 @@ class Service:
     limits: Limits
     ready: Callable[[str], None]
     watch: bool = False
+    admin: tuple[str, int] | None = None
 
 
 def run(service: Service) -> bool:
@@ -64,7 +68,11 @@ def run(service: Service) -> bool:
     Returns:
         Whether the address could be served at all.
     """
-    server = Server(service)
+    try:
+        admin = None if service.admin is None else bind(*service.admin)
+    except OSError as error:
+        return cannot_listen(service.admin, error)
+    server = Server(service, admin)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     if _RELOAD is not None:
@@ -72,6 +80,12 @@ def run(service: Service) -> bool:
     with contextlib.suppress(SystemExit):
         server.run()
     return server.started
+
+
+def cannot_listen(address: tuple[str, int] | None, error: OSError) -> bool:
+    """Tell of an address that cannot be served: False."""
+    logs.failure("listen", address=address, message=error.strerror or str(error))
+    return False
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
@@ -100,7 +114,7 @@ class Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and at which port, keeps the deadlines of connections,
     and ends within the grace time."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, admin: socket.socket | None = None) -> None:
         limits = service.limits
         most = _most_connections() if limits.connections is None else limits.connections
         bounded = _with_connections(limits, most)
@@ -122,15 +136,21 @@ class Server(uvicorn.Server):
         )
         self._service = service
         self._grace = limits.grace
+        self._admin_socket = admin
+        self._admin = Admin(lambda: self.started and not self.should_exit)
         self._tasks: set[asyncio.Task[Any]] = set()
-        metrics.in_flight.set_function(lambda: self.application.running)
+        metrics.follow(lambda: self.application.running)
 
     async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
         """Listen."""
         # Another protocol would have no deadlines, and understand some requests otherwise.
         assert issubclass(self.config.http_protocol_class, Connection), "not served by our own protocol"
         await super().startup(sockets)
+        if not self.started:
+            return
         self._look_after_mappings()
+        if self._admin_socket is not None:
+            await self._admin.listen(self._admin_socket)
         for server in self.servers:
             for bound in server.sockets:
                 name = bound.getsockname()
@@ -156,6 +176,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: deadlines, and whether to go on."""
         self._sweep()
+        metrics.tick()
         return await super().on_tick(counter)
 
     def _sweep(self) -> None:
@@ -188,6 +209,7 @@ class Server(uvicorn.Server):
             connection.transport.abort()
         await self._are_done(_TICK * 4, even_forced=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._admin.close()
         await self.lifespan.shutdown()
 
     async def _are_done(self, seconds: float, even_forced: bool = False) -> bool:
