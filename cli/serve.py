@@ -15,6 +15,7 @@ from engine import Findings, PlanSet
 from engine.runtime import logs
 from engine.runtime.serve import Limits, Origin, Service, address
 from engine.runtime.serve import run as serve
+from engine.runtime.workers import run as serve_by_workers
 
 _LIMITS = Limits()
 
@@ -96,13 +97,22 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
     help="How lines are written to standard error. Default: console on a terminal, else json.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    envvar="DRAGOMAN_WORKERS",
+    show_envvar=True,
+    help="Processes that serve; above 1 there is one more, which looks after them.",
+)
+@click.option(
     "--max-in-flight",
     type=click.IntRange(1),
     default=_LIMITS.in_flight,
     show_default=True,
     envvar="DRAGOMAN_MAX_IN_FLIGHT",
     show_envvar=True,
-    help="Requests that are answered at a time; others are refused with 503.",
+    help="Requests that a process answers at a time; others are refused with 503.",
 )
 @_seconds("--grace", "From the signal that ends the process to its end.")
 @_seconds("--head-timeout", "For a request's head, from its first byte.", "head")
@@ -118,6 +128,7 @@ def command(
     watch: bool,
     log_level: str,
     log_format: logs.Format | None,
+    workers: int,
     max_in_flight: int,
     **seconds: float,
 ) -> None:
@@ -132,11 +143,16 @@ def command(
     logs.configure(log_level, log_format)
     limits = replace(_LIMITS, in_flight=max_in_flight, **seconds)  # type: ignore[arg-type]
     origin = Origin(paths, env_files, lambda: options.environment(env_files), host)
-    sys.exit(run(origin, port, limits, watch, admin))
+    sys.exit(run(origin, port, limits, watch, admin, workers))
 
 
 def run(
-    origin: Origin, port: int, limits: Limits, watch: bool = False, admin: tuple[str, int] | None = None
+    origin: Origin,
+    port: int,
+    limits: Limits,
+    watch: bool = False,
+    admin: tuple[str, int] | None = None,
+    workers: int = 1,
 ) -> int:
     """Serve until a signal; the exit status."""
     files = options.environment_files(origin.env_files)
@@ -152,7 +168,8 @@ def run(
     names = _announcement(loaded.plans)
     ready = partial(_announce, names)
     service = Service(origin, loaded, origin.host, port, limits, ready, watch, admin)
-    return 0 if serve(service) else 1
+    served = serve(service) if workers == 1 else serve_by_workers(service, workers)
+    return 0 if served else 1
 
 
 def _announcement(plans: PlanSet) -> str:

@@ -50,7 +50,8 @@ def configure(level: str, log_format: Format) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line and its end are one write, so that those of several processes do not run into each other.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     _out.log = structlog.get_logger().bind()
@@ -98,7 +99,7 @@ def finding(diagnostic: Diagnostic) -> None:
     )
 
 
-def defect(name: str, error: Exception) -> None:
+def defect(name: str, error: BaseException) -> None:
     """A defect of the engine's own, outside of any exchange."""
     _out.log.error("unforeseen", where=name, **_defect(error))
 

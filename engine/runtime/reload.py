@@ -92,6 +92,10 @@ class Origin:
 class Reloads:
     """Keeps what is served up with its files.
 
+    Attributes:
+        generation: the number of the set that is served.
+        files: what the set that was loaded last was made from.
+
     Args:
         apply: puts a new set in the place of the old one; called in the event loop.
         is_counted: whether the metrics count these reloads; those of one worker among several do not.
@@ -107,7 +111,7 @@ class Reloads:
     ) -> None:
         self.generation = generation
         self._origin = origin
-        self._files = loaded.files
+        self.files = loaded.files
         self._apply = apply
         self._is_counted = is_counted
         self._lock = asyncio.Lock()
@@ -121,7 +125,7 @@ class Reloads:
     async def reload_changed(self) -> None:
         """Load everything anew if some file holds something else than what was loaded last."""
         async with self._lock:
-            if await asyncio.to_thread(self._current) != self._files:
+            if await asyncio.to_thread(self._current) != self.files:
                 await self._reload()
 
     async def watch(self) -> None:
@@ -157,7 +161,7 @@ class Reloads:
         except Exception as error:
             logs.defect("reload", error)
             return self._failed("a defect of the engine")
-        self._files = loaded.files
+        self.files = loaded.files
         for diagnostic in findings:
             logs.finding(diagnostic)
         if findings.has_errors:
@@ -187,16 +191,16 @@ class Reloads:
 
     def _current(self) -> loader.Digests:
         """The digests of what was read, and of what would be read now."""
-        return {name: loader.digest(Path(name)) for name in {*self._files, *self._origin.names()}}
+        return {name: loader.digest(Path(name)) for name in {*self.files, *self._origin.names()}}
 
     def _signature(self) -> _Signature:
         """What tells cheaply that files may have changed."""
-        names: set[str] = {*self._files, *self._origin.directories()}
+        names: set[str] = {*self.files, *self._origin.directories()}
         return tuple(sorted((name, *_stat(name)) for name in names))
 
     def _places(self) -> list[str]:
         """The directories to watch; whatever a file's name is led through by links is among them."""
-        found = {place for name in self._files for place in _led_through(name)}
+        found = {place for name in self.files for place in _led_through(name)}
         found |= set(self._origin.directories())
         return sorted(place for place in found if os.path.isdir(place))
 

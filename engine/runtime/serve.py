@@ -50,6 +50,7 @@ class Service:
         ready: called with the URL once requests are answered.
         watch: changes of files are taken up as they come; without it, on SIGHUP alone.
         admin: the address of the admin listener, or None for none.
+        generation: the number of the set of plans.
     """
 
     origin: Origin
@@ -60,6 +61,7 @@ class Service:
     ready: Callable[[str], None]
     watch: bool = False
     admin: tuple[str, int] | None = None
+    generation: int = 1
 
 
 def run(service: Service) -> bool:
@@ -80,6 +82,22 @@ def run(service: Service) -> bool:
     with contextlib.suppress(SystemExit):
         server.run()
     return server.started
+
+
+def serve_worker(service: Service, bound: socket.socket, life: int, signals: Iterable[int]) -> None:
+    """Serve a socket as one process of several.
+
+    Args:
+        life: a descriptor whose end is read when the parent is no more.
+        signals: those that wait until they can be taken.
+    """
+    server = Server(service, life=life)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with contextlib.suppress(SystemExit):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        server.run([bound])
 
 
 def cannot_listen(address: tuple[str, int] | None, error: OSError) -> bool:
@@ -114,7 +132,7 @@ class Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and at which port, keeps the deadlines of connections,
     and ends within the grace time."""
 
-    def __init__(self, service: Service, admin: socket.socket | None = None) -> None:
+    def __init__(self, service: Service, admin: socket.socket | None = None, life: int | None = None) -> None:
         limits = service.limits
         most = _most_connections() if limits.connections is None else limits.connections
         bounded = _with_connections(limits, most)
@@ -137,6 +155,7 @@ class Server(uvicorn.Server):
         self._service = service
         self._grace = limits.grace
         self._admin_socket = admin
+        self._life = life
         self._admin = Admin(lambda: self.started and not self.should_exit)
         self._tasks: set[asyncio.Task[Any]] = set()
         metrics.follow(lambda: self.application.running)
@@ -151,6 +170,8 @@ class Server(uvicorn.Server):
         self._look_after_mappings()
         if self._admin_socket is not None:
             await self._admin.listen(self._admin_socket)
+        if self._life is not None:
+            asyncio.get_running_loop().add_reader(self._life, self._orphaned, self._life)
         for server in self.servers:
             for bound in server.sockets:
                 name = bound.getsockname()
@@ -160,12 +181,20 @@ class Server(uvicorn.Server):
 
     def _look_after_mappings(self) -> None:
         service = self._service
-        reloads = Reloads(service.origin, service.loaded, self.application.replace)
+        is_only = self._life is None
+        reloads = Reloads(
+            service.origin, service.loaded, self.application.replace, service.generation, is_only
+        )
         if _RELOAD is not None and threading.current_thread() is threading.main_thread():
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(_RELOAD, lambda: self._begin(reloads.reload()))
         if service.watch:
             self._begin(reloads.watch())
+
+    def _orphaned(self, life: int) -> None:
+        """The parent was killed."""
+        asyncio.get_running_loop().remove_reader(life)
+        self.should_exit = True
 
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do something beside serving."""
@@ -188,7 +217,10 @@ class Server(uvicorn.Server):
         return list(self.server_state.connections)  # type: ignore[arg-type]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal ends what is idle, the second one everything."""
+        """The first signal ends what is idle, the second one everything. A terminal's interrupt comes to all
+        processes; that of a worker is its parent's to tell."""
+        if sig == signal.SIGINT and self._life is not None:
+            return
         self.force_exit = self.should_exit
         super().handle_exit(sig, frame)
 

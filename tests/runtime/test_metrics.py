@@ -47,12 +47,20 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def figures(server: Server) -> dict[str, list[tuple[dict[str, str], float]]]:
-    found: dict[str, list[tuple[dict[str, str], float]]] = {}
-    for family in text_string_to_metric_families(server.get("/metrics").text):
+Samples = dict[str, list[tuple[dict[str, str], float]]]
+
+
+def samples(text: str) -> Samples:
+    """The samples of an exposition by name, as Prometheus's own parser reads it."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             found.setdefault(sample.name, []).append((sample.labels, sample.value))
     return found
+
+
+def figures(server: Server) -> Samples:
+    return samples(server.get("/metrics").text)
 
 
 def value(server: Server, name: str, **labels: Any) -> float:
