@@ -70,9 +70,10 @@ class Inbound:
         headers: names in lower case.
         content: the body; `EMPTY` until it has been read.
         request_id: of this request, in logs and towards upstreams.
+        trace: the trace context of its span (W3C's `traceparent`), None where it has no span.
     """
 
-    __slots__ = ("content", "headers", "method", "path", "query", "request_id")
+    __slots__ = ("content", "headers", "method", "path", "query", "request_id", "trace")
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Inbound:
         self.headers = headers
         self.content = content
         self.request_id = request_id
+        self.trace: str | None = None
 
     def header(self, name: str) -> str | None:
         """The first value of a header; `name` in lower case."""

@@ -51,6 +51,7 @@ LIBRARIES = {
     "httptools": ("engine.runtime.protocol.connection", "engine.runtime.upstreams.http1.response"),
     "watchfiles": ("engine.runtime.reload",),
     "prometheus_client": ("engine.runtime.metrics",),
+    "opentelemetry": ("engine.runtime.traces",),
     "structlog": ("engine.runtime.logs",),
     "rich": ("cli.render",),
     "dotenv": ("cli.options",),

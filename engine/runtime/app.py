@@ -27,7 +27,7 @@ from engine.exchange import Answered, EventWriter, too_large, usage_of
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.routing import Match
-from engine.runtime import logs, metrics
+from engine.runtime import logs, metrics, traces
 from engine.runtime.protocol import EXTENSION, Cycle
 from engine.runtime.relay import Relay
 
@@ -156,6 +156,7 @@ class Front:
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
         answered: Answered | None = None
+        span = traces.begin(inbound)
         try:
             body = Body(inbound, receive, cycle.framing.has_body)
             answered = await self._answer(match, inbound, body, cycle, started)
@@ -170,9 +171,11 @@ class Front:
                 raise
             logs.abandoned(inbound, match, started, answered)
             metrics.abandoned(match, inbound, started)
+            traces.abandon(span)
             return
         logs.exchange(answered)
         metrics.exchange(answered, usage_of(answered))
+        traces.end(span, answered)
 
     async def _answer(
         self, match: PlanMatch, inbound: Inbound, body: Body, cycle: Cycle, started: int

@@ -17,7 +17,7 @@ from engine.errors import ExchangeError
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, UpstreamPlan
-from engine.runtime import logs, metrics
+from engine.runtime import logs, metrics, traces
 from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
 from engine.runtime.upstreams import Source, Upstream
@@ -70,6 +70,7 @@ class _Going:
     """An exchange on its way: its body, and what it reads upstreams' answers from."""
 
     body: Body
+    inbound: Inbound
     sources: list[Source] = field(default_factory=list)
 
 
@@ -93,7 +94,7 @@ class Relay:
 
     async def answer(self, match: PlanMatch, inbound: Inbound, body: Body) -> Answered:
         """Carry out one exchange. Where it is cancelled, its upstreams are cut off."""
-        going = _Going(body)
+        going = _Going(body, inbound)
         try:
             answered: Answered = await self._carry_out(middle.answer(match, inbound), going)
         except BaseException:
@@ -166,12 +167,15 @@ class Relay:
         """The reply to a call; what it shows of the upstream's health is noted."""
         key = (step.mapping.name, step.upstream.name)
         started = time.monotonic()
+        span = traces.begin_call(going.inbound, step)
         try:
             reply = await self._upstreams[key].send(step.request, step.streams)
         except ExchangeError as error:
+            traces.end_call(span, error)
             metrics.call(*key, error.how or error.kind, time.monotonic() - started)
             self._health.note(key, error)
             raise
+        traces.end_call(span, reply.status)
         metrics.call(*key, reply.status, time.monotonic() - started)
         self._health.note(key, None)
         if reply.source is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import signal
 import socket
 import threading
@@ -20,7 +21,7 @@ from typing import Any, Final, NoReturn
 import uvicorn
 
 from engine.errors import ExchangeError
-from engine.runtime import logs, metrics
+from engine.runtime import logs, metrics, traces
 from engine.runtime.admin import Admin, address, bind
 from engine.runtime.app import Application
 from engine.runtime.protocol import Connection, Limits
@@ -167,6 +168,9 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return
+        problem = traces.start(os.environ)
+        if problem is not None:
+            logs.caution("traces", message=problem)
         self._look_after_mappings()
         if self._admin_socket is not None:
             await self._admin.listen(self._admin_socket)
@@ -242,6 +246,7 @@ class Server(uvicorn.Server):
         await self._are_done(_TICK * 4, even_forced=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._admin.close()
+        await asyncio.to_thread(traces.stop)
         await self.lifespan.shutdown()
 
     async def _are_done(self, seconds: float, even_forced: bool = False) -> bool:
