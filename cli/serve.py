@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -142,7 +142,12 @@ def command(
         log_format = "console" if sys.stderr.isatty() else "json"
     logs.configure(log_level, log_format)
     limits = replace(_LIMITS, in_flight=max_in_flight, **seconds)  # type: ignore[arg-type]
-    origin = Origin(paths, env_files, lambda: options.environment(env_files), host)
+    origin = Origin(
+        paths,
+        partial(options.environment_files, env_files),
+        partial(_environment, env_files),
+        host,
+    )
     sys.exit(run(origin, port, limits, watch, admin, workers))
 
 
@@ -155,7 +160,7 @@ def run(
     workers: int = 1,
 ) -> int:
     """Serve until a signal; the exit status."""
-    files = options.environment_files(origin.env_files)
+    files = origin.env_files()
     if files:
         logs.event("environment", files=list(files))
     findings = Findings()
@@ -170,6 +175,13 @@ def run(
     service = Service(origin, loaded, origin.host, port, limits, ready, watch, admin)
     served = serve(service) if workers == 1 else serve_by_workers(service, workers)
     return 0 if served else 1
+
+
+def _environment(env_files: tuple[str, ...]) -> Mapping[str, str]:
+    try:
+        return options.environment(env_files)
+    except click.UsageError as error:
+        raise OSError(error.message) from None
 
 
 def _announcement(plans: PlanSet) -> str:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 SECURITY = (ROOT / "docs/security.md").read_text("utf-8")
 _NAME = re.compile(r"`([^`]+)`")
-_OWN_FIGURES = ("http_server_", "dragoman_")
+_OWN_FIGURES = ("http_", "dragoman_", "gen_ai_")
 
 
 def rows(text: str, first: str) -> list[list[str]]:
@@ -34,13 +34,16 @@ def test_every_field_of_a_line_is_told() -> None:
 dragoman: 1
 upstreams: { none: { url: "http://127.0.0.1:1" } }
 routes:
+  GET /stream: { respond: { stream: { to: sse, emit: [1] } } }
   GET /ok: { respond: { body: "${ warn('a', 'text') }" } }
   POST /failed: { call: { upstream: none, path: /x, body: { a: "${ a }" } }, respond: {} }
 """
     with dragoman_server(mapping) as server:
         server.get("/ok", headers={"x-request-id": "one"})
+        server.get("/stream", headers={"x-request-id": "three"})
         server.post("/failed", {"a": 1, "b": 2}, headers={"x-request-id": "two"})
         lines = [server.logged("one"), server.logged("one", "warning"), server.logged("two")]
+        lines.append(server.logged("three"))
     seen = {name for line in lines for name in line}
     assert {"kind", "cause", "dropped"} < seen
     assert seen - told == {"message"}, "the text of a warning"

@@ -54,20 +54,20 @@ class Origin:
 
     Attributes:
         paths: files, directories, globs and names of shipped mappings.
-        env_files: files with variables.
-        environ: reads the environment anew, with what these files add.
+        env_files: gives the files with variables that there are now.
+        environ: reads the environment anew, with what these files add; raises OSError where one is no text.
         host: the address on which the plans are served, which decides whether they may be.
     """
 
     paths: tuple[str, ...]
-    env_files: tuple[str, ...]
+    env_files: Callable[[], tuple[str, ...]]
     environ: Callable[[], Mapping[str, str]]
     host: str
 
     def load(self, findings: Findings) -> Loaded:
         """Read and compile everything; the plans can be served where `findings` has no error."""
         with loader.noted() as files:
-            for name in self.env_files:
+            for name in self.env_files():
                 loader.read_bytes(Path(name), findings, Span(SourceFile(name, ""), 1, 1))
             sources = source_files(self.paths, findings)
             plans = compile_set(load(sources, findings), self.environ(), findings, served_together=True)
@@ -76,7 +76,7 @@ class Origin:
 
     def names(self) -> list[str]:
         """The files that the paths stand for now."""
-        files = map(Path, self.env_files)
+        files = map(Path, self.env_files())
         return [str(file) for file in (*files, *source_files(self.paths, Findings()))]
 
     def directories(self) -> list[str]:
@@ -158,6 +158,8 @@ class Reloads:
         findings = Findings()
         try:
             loaded = await asyncio.to_thread(self._origin.load, findings)
+        except OSError as error:
+            return self._failed(str(error))
         except Exception as error:
             logs.defect("reload", error)
             return self._failed("a defect of the engine")

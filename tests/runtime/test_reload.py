@@ -337,7 +337,7 @@ async def _replaced(origin: Origin) -> tuple[weakref.ref[object], ...]:
 
 
 def test_old_plans_are_freed(file: Path) -> None:
-    origin = Origin((str(file),), (), lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
+    origin = Origin((str(file),), tuple, lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
     gc.disable()
     try:
         assert [ref() for ref in asyncio.run(_replaced(origin))] == [None, None]
@@ -346,7 +346,7 @@ def test_old_plans_are_freed(file: Path) -> None:
 
 
 def test_lines_of_generated_code_go_with_it(file: Path) -> None:
-    origin = Origin((str(file),), (), lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
+    origin = Origin((str(file),), tuple, lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
 
     def lines() -> set[str]:
         return {name for name in linecache.cache if str(file) in name}

@@ -90,7 +90,7 @@ def upstream() -> Iterator[Upstream]:
 def running(upstream: Upstream, tmp_path: Path) -> Iterator[Running]:
     file = tmp_path / "mapping.yaml"
     file.write_text(MAPPING)
-    own = Running(Origin((str(file),), (), lambda: {"UP": upstream.url}, "127.0.0.1"))
+    own = Running(Origin((str(file),), tuple, lambda: {"UP": upstream.url}, "127.0.0.1"))
     thread = threading.Thread(target=lambda: asyncio.run(own.serve()), daemon=True)
     thread.start()
     assert eventually(lambda: own.address[1], 5)
