@@ -86,12 +86,7 @@ def test_fields_that_are_not_sent_on_are_all_named() -> None:
     assert forward._NOT_SENT - {"x-request-id"} <= named
 
 
-SOON = pytest.mark.xfail(strict=False, reason="serve takes --admin, --watch and --workers soon")
-
-
-@pytest.mark.parametrize(
-    "text", [pytest.param(OPERATIONS, marks=SOON), SECURITY], ids=["operations", "security"]
-)
+@pytest.mark.parametrize("text", [OPERATIONS, SECURITY], ids=["operations", "security"])
 def test_options_and_variables_are_those_of_serve(text: str) -> None:
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     options = {option for parameter in command("serve").params for option in parameter.opts}
