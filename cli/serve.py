@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import click
 
 from cli import options, render
-from cli.loading import plans_of, report
+from cli.loading import report
 from engine import Findings, PlanSet
 from engine.runtime import logs
-from engine.runtime.serve import Limits, check_clients, check_exposure
+from engine.runtime.serve import Limits, Origin, Service, address, check_clients
 from engine.runtime.serve import run as serve
+from engine.runtime.workers import run as serve_by_workers
 
 _LIMITS = Limits()
 
@@ -32,6 +34,13 @@ def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options
         show_envvar=True,
         help=text,
     )
+
+
+def _address(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, int] | None:
+    try:
+        return address(text) if text else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command("serve", short_help="Serve mappings.")
@@ -53,7 +62,23 @@ def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options
     show_envvar=True,
     help="The port to listen on; 0 takes a free one.",
 )
+@click.option(
+    "--admin",
+    default=None,
+    metavar="HOST:PORT",
+    callback=_address,
+    envvar="DRAGOMAN_ADMIN",
+    show_envvar=True,
+    help="An address for /metrics, /livez and /readyz; without HOST, this machine alone. Default: none.",
+)
 @options.env_file
+@click.option(
+    "--watch",
+    is_flag=True,
+    envvar="DRAGOMAN_WATCH",
+    show_envvar=True,
+    help="Take up changes of mappings, of what they read, and of --env-file, without a restart.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(logs.LEVELS),
@@ -72,13 +97,22 @@ def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options
     help="How lines are written to standard error. Default: console on a terminal, else json.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    envvar="DRAGOMAN_WORKERS",
+    show_envvar=True,
+    help="Processes that serve; above 1 there is one more, which looks after them.",
+)
+@click.option(
     "--max-in-flight",
     type=click.IntRange(1),
     default=_LIMITS.in_flight,
     show_default=True,
     envvar="DRAGOMAN_MAX_IN_FLIGHT",
     show_envvar=True,
-    help="Requests that are answered at a time; others are refused with 503.",
+    help="Requests that a process answers at a time; others are refused with 503.",
 )
 @click.option(
     "--limits-storage",
@@ -107,8 +141,11 @@ def command(
     host: str,
     port: int,
     env_files: tuple[str, ...],
+    admin: tuple[str, int] | None,
+    watch: bool,
     log_level: str,
     log_format: logs.Format | None,
+    workers: int,
     max_in_flight: int,
     storage: str,
     trusted_proxies: str,
@@ -117,7 +154,8 @@ def command(
     """Serve the mappings of files, directories, globs, or names of shipped mappings, together.
 
     Nothing is served while there is an error in any of them: all findings are printed, and the command
-    ends with status 1.
+    ends with status 1. SIGHUP, or --watch, loads them anew while they are served; a set with errors is
+    logged, and the one before it stays.
     """
     if log_format is None:
         log_format = "console" if sys.stderr.isatty() else "json"
@@ -133,30 +171,52 @@ def command(
         trusted_proxies=trusted_proxies,
         **seconds,  # type: ignore[arg-type]
     )
-    sys.exit(run(paths, host, port, env_files, limits))
+    origin = Origin(
+        paths,
+        partial(options.environment_files, env_files),
+        partial(_environment, env_files),
+        host,
+    )
+    sys.exit(run(origin, port, limits, watch, admin, workers))
 
 
-def run(paths: tuple[str, ...], host: str, port: int, env_files: tuple[str, ...], limits: Limits) -> int:
+def run(
+    origin: Origin,
+    port: int,
+    limits: Limits,
+    watch: bool = False,
+    admin: tuple[str, int] | None = None,
+    workers: int = 1,
+) -> int:
     """Serve until a signal; the exit status."""
-    files = options.environment_files(env_files)
+    files = origin.env_files()
     if files:
         logs.event("environment", files=list(files))
     findings = Findings()
-    plans, _ = plans_of(paths, options.environment(env_files), findings, served_together=True)
-    check_exposure(plans, host, findings)
+    loaded = origin.load(findings)
     if report(findings, "text"):
         return 1
-    if not plans.mappings:
+    if loaded.plans is None or not loaded.plans.mappings:
         render.line("there is no route to serve in these files", stderr=True)
         return 1
-    served = serve(plans, host, port, limits, lambda url: _announce(plans, url))
+    names = _announcement(loaded.plans)
+    ready = partial(_announce, names)
+    service = Service(origin, loaded, origin.host, port, limits, ready, watch, admin)
+    served = serve(service) if workers == 1 else serve_by_workers(service, workers)
     return 0 if served else 1
 
 
-def _announce(plans: PlanSet, url: str) -> None:
+def _environment(env_files: tuple[str, ...]) -> Mapping[str, str]:
+    try:
+        return options.environment(env_files)
+    except click.UsageError as error:
+        raise OSError(error.message) from None
+
+
+def _announcement(plans: PlanSet) -> str:
     routes = sum(len(mapping.routes) for mapping in plans.mappings.values())
-    render.line(
-        f"Dragoman serves {render.count(routes, 'route')} of {', '.join(plans.mappings)} at {url}",
-        stderr=True,
-        style="green",
-    )
+    return f"{render.count(routes, 'route')} of {', '.join(plans.mappings)}"
+
+
+def _announce(names: str, url: str) -> None:
+    render.line(f"Dragoman serves {names} at {url}", stderr=True, style="green")

@@ -11,6 +11,7 @@ import linecache
 import math
 import re
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -207,9 +208,22 @@ class Writer:
             raise TooLarge from error
         namespace = {**self.names, _SPANS: self._spans}
         exec(code, namespace)
-        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        _remember_lines(filename, source, namespace["template"])
         reads_reply = any(_REPLY.search(line) for line in self._lines)
         return Compiled(namespace["template"], source, frozenset(self.reads), reads_reply)
+
+
+def _remember_lines(filename: str, source: str, function: Callable[[Any, Any], Any]) -> None:
+    """Let tracebacks show the lines of a function, for as long as it is there."""
+    entry = (len(source), None, source.splitlines(keepends=True), filename)
+    linecache.cache[filename] = entry
+    weakref.finalize(function, _forget_lines, filename, entry).atexit = False
+
+
+def _forget_lines(filename: str, entry: Any) -> None:
+    """The same template of a newer plan may have taken the place of these lines: they stay."""
+    if linecache.cache.get(filename) is entry:
+        del linecache.cache[filename]
 
 
 def place(traceback: TracebackType | None) -> Span | None:

@@ -72,9 +72,10 @@ class Inbound:
         request_id: of this request, in logs and towards upstreams.
         key: the name of the client's key, once that is known to be valid.
         address: of the client; empty for a call that another mapping makes.
+        trace: the trace context of its span (W3C's `traceparent`), None where it has no span.
     """
 
-    __slots__ = ("address", "content", "headers", "key", "method", "path", "query", "request_id")
+    __slots__ = ("address", "content", "headers", "key", "method", "path", "query", "request_id", "trace")
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class Inbound:
         self.request_id = request_id
         self.key: str | None = None
         self.address = ""
+        self.trace: str | None = None
 
     def header(self, name: str) -> str | None:
         """The first value of a header; `name` in lower case."""

@@ -295,6 +295,7 @@ class RoutePlan:
         barred: names of the keys that are for other routes alone.
         rates: how many requests there may be.
         concurrency: how many exchanges there may be at a time; None for no bound.
+        usage: what an exchange has used, told by the upstream's body, or by the state of a stream.
     """
 
     spec: RouteSpec
@@ -312,6 +313,7 @@ class RoutePlan:
     barred: frozenset[str] = frozenset()
     rates: tuple[RatePlan, ...] = ()
     concurrency: int | None = None
+    usage: Compiled | None = None
 
     @property
     def upstreams(self) -> tuple[str, ...]:

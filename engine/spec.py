@@ -224,6 +224,7 @@ class RouteSpec:
     cache: Node | None
     rate_limit: Node | None
     concurrency: int | None
+    usage: Node | None
     call: tuple[CallSpec, ...]
     calls: Mapping[str, CallSpec]
     try_: tuple[AttemptSpec, ...]
@@ -399,6 +400,7 @@ def _route(key: str, node: Node) -> RouteSpec:
         cache=node.get("cache"),
         rate_limit=node.get("rate_limit"),
         concurrency=_value(node, "concurrency"),
+        usage=node.get("usage"),
         call=only.call,
         calls=only.calls,
         try_=tuple(map(_attempt, _elements(node, "try"))),

@@ -138,7 +138,6 @@ def test_the_locks_have_all_that_the_project_names(name: str, wanted: list[str])
         assert version in requirement.specifier, f"{requirement} is {version} in deploy/{name}: make lock"
 
 
-@pytest.mark.xfail(strict=False, reason="serve takes --admin soon")
 def test_every_variable_of_the_image_is_an_option() -> None:
     named = {name for name in described().env if name.startswith("DRAGOMAN_")}
     assert named <= variables("serve")
@@ -198,7 +197,6 @@ def test_an_empty_volume_is_told(image: Image, volume: Path) -> None:
     assert str(volume) in container.text() or "no route to serve" in container.text()
 
 
-@pytest.mark.xfail(strict=False, reason="serve takes --admin soon")
 def test_its_health_check_tells_how_it_is(image: Image, volume: Path) -> None:
     assert "DRAGOMAN_ADMIN" in variables("serve")
     (volume / "hello.yaml").write_text(

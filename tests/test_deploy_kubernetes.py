@@ -395,7 +395,6 @@ def test_helm_finds_nothing_to_say_against_the_chart() -> None:
 OF_MAPPINGS = {"DRAGOMAN_API_KEYS"}
 
 
-@pytest.mark.xfail(strict=False, reason="serve takes --admin, --watch and others soon")
 @pytest.mark.parametrize("file", ["kubernetes/deployment.yaml", "helm/dragoman/templates/deployment.yaml"])
 def test_every_variable_is_an_option_of_serve(file: str) -> None:
     named = set(re.findall(r"name: (DRAGOMAN_\w+)", (ROOT / "deploy" / file).read_text()))

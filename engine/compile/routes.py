@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from engine.codegen import Compiled
@@ -34,6 +35,7 @@ class _RouteCompiler:
         self.route = route
         label = f"{route.method} {route.path}"
         params, is_builtin = parameters(route.path), route.builtin is not None
+        self.label, self.params = label, params
         self.attempts = AttemptCompiler(context, upstreams, params, label, is_builtin)
 
     def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:
@@ -42,6 +44,9 @@ class _RouteCompiler:
         self._check_ways()
         route, request = self.route, self.route.request
         attempts = tuple(self._attempts())
+        usage = self._usage(attempts)
+        if usage is not None and usage.reads_reply:
+            attempts = tuple(replace(a, reads_reply=a.reads_reply or bool(a.calls)) for a in attempts)
         schema = compile_body_schema(self.context, request.schema if request else None)
         plan = RoutePlan(
             spec=route,
@@ -50,7 +55,7 @@ class _RouteCompiler:
             wants_key=bool(keys.bearer) and route.auth != "none",
             max_bytes=DEFAULT_MAX_BYTES if not request or request.max_bytes is None else request.max_bytes,
             schema=schema,
-            reads_body=bool(self.attempts.reads) or schema is not None or self._may_drop(attempts),
+            reads_body=self._reads_body(attempts, usage) or schema is not None,
             rejects_dropped=route.dropped == "reject",
             timeout=self.context.seconds(route.timeout, None),
             cache=self._cache(attempts),
@@ -59,6 +64,7 @@ class _RouteCompiler:
             barred=keys.barred(route),
             rates=(*filter(None, [self._rate(route)]), *rates),
             concurrency=route.concurrency,
+            usage=usage,
         )
         return plan if is_sound else None
 
@@ -109,6 +115,21 @@ class _RouteCompiler:
                 message = "no request comes to this attempt: the one before it always answers"
                 self.findings.warning("unreachable-attempt", message, following.key_span)
                 return
+
+    def _reads_body(self, attempts: tuple[AttemptPlan, ...], usage: Compiled | None) -> bool:
+        is_counted = usage is not None and bool(usage.reads)
+        return bool(self.attempts.reads) or is_counted or self._may_drop(attempts)
+
+    def _usage(self, attempts: tuple[AttemptPlan, ...]) -> Compiled | None:
+        """What tells how much an exchange has used; it is read from what a call was answered."""
+        node = self.route.usage
+        if node is None:
+            return None
+        if attempts and not any(attempt.calls for attempt in attempts):
+            message = "'usage' reads the answer of a call; this route makes none whose answer is read"
+            self.findings.error("misused-call", message, node.key_span)
+        scope = self.context.respond_scope(self.params, has_call=True)
+        return self.context.template(node, scope, f"{self.label} usage")
 
     def _may_drop(self, attempts: tuple[AttemptPlan, ...]) -> bool:
         """A body that nothing reads is looked at all the same: what a call leaves out is reported."""

@@ -21,6 +21,7 @@ Must not know any HTTP library, nor how anything is sent.
     forward      a request that goes through as it is
     builtin      answers of the engine's own
     whole        a whole exchange, from its beginning to its end
+    usage        what an exchange has used, for its figures
 
 Each imports only from those above it.
 """
@@ -48,6 +49,7 @@ from engine.exchange.steps import (
 )
 from engine.exchange.stream import EventStream, EventWriter
 from engine.exchange.translation import Batch
+from engine.exchange.usage import usage_of
 from engine.exchange.whole import Answered, Steps, answer, refusal
 
 __all__ = [
@@ -77,4 +79,5 @@ __all__ = [
     "refusal",
     "too_large",
     "unread",
+    "usage_of",
 ]

@@ -6,6 +6,7 @@ Contract: whatever the exchange is given, or thrown, it ends with an answer.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -43,6 +44,8 @@ class Answered:
 
     `defect` is an exception that the engine did not foresee; its client was told of an `internal` error.
     `place` is what the exchange holds of its route's `concurrency`, given back by whoever carries it out.
+    `bytes_sent` counts those of the body, `events` those of a stream, the first of which was sent at
+    `first_event_ns` on the clock of `time.monotonic_ns`.
     """
 
     exchange: Exchange
@@ -52,6 +55,17 @@ class Answered:
     error: ExchangeError | None = None
     defect: Exception | None = None
     place: Any = None
+    bytes_sent: int = 0
+    events: int = 0
+    first_event_ns: int = 0
+
+    def sent(self, data: bytes, events: int = 0) -> bytes:
+        """Count what goes out; gives it back."""
+        self.bytes_sent += len(data)
+        if events and not self.events:
+            self.first_event_ns = time.monotonic_ns()
+        self.events += events
+        return data
 
 
 #: An exchange that is being carried out. It yields what it needs, is sent that, or is thrown the exception

@@ -15,7 +15,11 @@ Must not know what a mapping means.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -25,9 +29,32 @@ from engine.loader.expander import expand
 from engine.loader.items import MAX_DEPTH, MAX_NODES, Refused
 from engine.source import Document, SourceFile, Span
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "parse", "read", "read_bytes"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "digest", "noted", "parse", "read", "read_bytes"]
 
 MAX_BYTES: Final = 1 << 20
+
+#: File → digest of what was read of it, or None where it could not be read.
+Digests = dict[str, bytes | None]
+
+_noted: ContextVar[Digests | None] = ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[Digests]:
+    """Notes every file that is read inside, in this thread: which, and a digest of what it held."""
+    files: Digests = {}
+    token = _noted.set(files)
+    try:
+        yield files
+    finally:
+        _noted.reset(token)
+
+
+def digest(path: FilePath) -> bytes | None:
+    """The digest that `noted` would note of a file."""
+    with noted() as files:
+        read_bytes(path, Findings(), Span(SourceFile(os.fspath(path), ""), 1, 1))
+    return files[os.fspath(path)]
 
 
 def parse(name: str, content: bytes, findings: Findings) -> Document | None:
@@ -65,6 +92,14 @@ def read(path: FilePath, findings: Findings, name: str | None = None) -> Documen
 
 def read_bytes(path: FilePath, findings: Findings, place: Span) -> bytes | None:
     """A regular file's bytes, at most `MAX_BYTES`; otherwise a finding at `place`."""
+    content = _bytes(path, findings, place)
+    files = _noted.get()
+    if files is not None:
+        files[os.fspath(path)] = None if content is None else hashlib.sha256(content).digest()
+    return content
+
+
+def _bytes(path: FilePath, findings: Findings, place: Span) -> bytes | None:
     try:
         if not path.is_file():
             reason = "is no regular file" if path.exists() else "does not exist"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import re
 import time
@@ -22,17 +23,19 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.errors import ExchangeError
-from engine.exchange import Answered, EventWriter, too_large
+from engine.exchange import Answered, EventWriter, too_large, usage_of
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.routing import Match
-from engine.runtime import logs, metrics
+from engine.runtime import logs, metrics, traces
 from engine.runtime.clients import Addresses
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import EXTENSION, Cycle
 from engine.runtime.relay import Relay
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+#: Seconds until a set of plans that was replaced is looked for in memory.
+_SETTLING: Final = 0.2
 #: Where a request is refused before its path is known.
 _NOWHERE: Final[PlanMatch] = Match(None, {}, ())
 
@@ -40,8 +43,11 @@ _NOWHERE: Final[PlanMatch] = Match(None, {}, ())
 class Application(Starlette):
     """Serves a set of plans; of exchanges that run at a time, all above `in_flight` are refused.
 
+    Another set can take its place at any time: what is running ends on the plan and the upstreams it began
+    with.
+
     Args:
-        limits: counts clients' requests.
+        limits: counts clients' requests, over all sets of plans.
         addresses: tells clients apart.
     """
 
@@ -52,17 +58,22 @@ class Application(Starlette):
         limits: RateLimits | None = None,
         addresses: Addresses | None = None,
     ) -> None:
-        limits = limits or RateLimits()
-        relay = Relay(plans, limits)
-
         @contextlib.asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
             yield
-            await relay.aclose()
-            await limits.aclose()
+            await self._front.end()
+            await asyncio.gather(*self._ending)
+            await self._limits.aclose()
 
         super().__init__(lifespan=lifespan)
-        self._front = Front(plans, relay, in_flight, addresses or Addresses())
+        self._load = Load(in_flight)
+        self._limits = limits or RateLimits()
+        self._addresses = addresses or Addresses()
+        self._front = self._before(plans)
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def _before(self, plans: PlanSet) -> Front:
+        return Front(plans, self._load, self._limits, self._addresses)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Requests go by Starlette, all else to it."""
@@ -71,24 +82,69 @@ class Application(Starlette):
         else:
             await super().__call__(scope, receive, send)
 
+    @property
+    def running(self) -> int:
+        """How many requests are being answered."""
+        return self._load.running
+
+    def replace(self, plans: PlanSet) -> None:
+        """Answer all requests that come from now on by `plans`; to be called in the event loop."""
+        old, self._front = self._front, self._before(plans)
+        ending = asyncio.ensure_future(old.end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ended)
+
+    def _ended(self, ending: asyncio.Task[None]) -> None:
+        """Plans and their generated functions refer to each other: the collector alone frees them."""
+        self._ending.discard(ending)
+        asyncio.get_running_loop().call_later(_SETTLING, gc.collect)
+
+
+class Load:
+    """How many exchanges run, and how many may."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.running = 0
+
 
 class Front:
-    """Everything between ASGI and the relay."""
+    """Everything between ASGI and the relay, for one set of plans."""
 
-    def __init__(self, plans: PlanSet, relay: Relay, in_flight: int, addresses: Addresses) -> None:
+    def __init__(self, plans: PlanSet, load: Load, limits: RateLimits, addresses: Addresses) -> None:
         self._tree = plans.tree
-        self._relay = relay
-        self._most = in_flight
+        self._relay = Relay(plans, limits)
+        self._load = load
         self._addresses = addresses
         self._running = 0
-        metrics.in_flight.set_function(lambda: self._running)
+        self._is_idle: asyncio.Event | None = None
         self._cors: dict[str, ASGIApp] = {
             name: _with_cors(self._serve, mapping.cors)
             for name, mapping in plans.mappings.items()
             if mapping.cors is not None
         }
 
+    async def end(self) -> None:
+        """Close the upstreams, once the last exchange has ended."""
+        if self._running:
+            self._is_idle = asyncio.Event()
+            await self._is_idle.wait()
+        await self._relay.aclose()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._running += 1
+        self._load.running += 1
+        try:
+            await self._dispatch(scope, receive, send)
+        finally:
+            self._load.running -= 1
+            self._running -= 1
+            # A connection that waits idly still has its last scope, which must not keep old plans.
+            scope.pop("dragoman.match", None)
+            if self._is_idle is not None and not self._running:
+                self._is_idle.set()
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert EXTENSION in scope["extensions"], "only served by engine.runtime.protocol"
         path, method = scope["raw_path"], scope["method"]
         match = scope["dragoman.match"] = self._tree.find(path, method) if path else _NOWHERE
@@ -100,11 +156,7 @@ class Front:
                 await self._preflight(self._cors[owner.name], scope, receive, send)
                 return
         serve = self._cors.get(owner.name, self._serve) if owner else self._serve
-        self._running += 1
-        try:
-            await serve(scope, receive, send)
-        finally:
-            self._running -= 1
+        await serve(scope, receive, send)
 
     async def _preflight(self, cors: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """A browser's question before the request itself, which the middleware answers."""
@@ -123,11 +175,13 @@ class Front:
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
         inbound.address = self._addresses.of((scope["client"] or ("",))[0], inbound.headers)
+        answered: Answered | None = None
+        span = traces.begin(inbound)
         try:
             body = Body(inbound, receive, cycle.framing.has_body)
             answered = await self._answer(match, inbound, body, cycle, started)
             if answered.outbound.is_whole:
-                await _send(answered.outbound, send)
+                await _send(answered, inbound.method, send)
             elif answered.outbound.source is not None:
                 await self._pass(answered, send, cycle)
             else:
@@ -135,17 +189,20 @@ class Front:
         except asyncio.CancelledError:
             if not cycle.is_gone:
                 raise
-            logs.abandoned(inbound, match, started)
+            logs.abandoned(inbound, match, started, answered)
+            metrics.abandoned(match, inbound, started)
+            traces.abandon(span)
             return
         logs.exchange(answered)
-        metrics.exchange(answered)
+        metrics.exchange(answered, usage_of(answered))
+        traces.end(span, answered)
 
     async def _answer(
         self, match: PlanMatch, inbound: Inbound, body: Body, cycle: Cycle, started: int
     ) -> Answered:
         """Carry out an exchange, unless it is refused or interrupted."""
         fault = cycle.fault
-        if fault is None and self._running > self._most:
+        if fault is None and self._load.running > self._load.most:
             fault = _overloaded()
         if fault is None:
             if not _reads_body(match, inbound.method):
@@ -164,7 +221,7 @@ class Front:
             if not any(name == "content-length" for name, _ in outbound.headers):
                 await send(_piece(b""))
             while cycle.wants_body and (data := await outbound.source.next()) is not None:
-                await send(_piece(data))
+                await send(_piece(answered.sent(data)))
             await send({"type": "http.response.body"})
         except ExchangeError as error:
             answered.error = error
@@ -188,7 +245,8 @@ class Front:
             if stream.error is not None:
                 cycle.cut()
                 return
-            await send({"type": "http.response.body", "body": b"" if method == "HEAD" else writer.close()})
+            last = b"" if method == "HEAD" else answered.sent(writer.close())
+            await send({"type": "http.response.body", "body": last})
         finally:
             cycle.settle()
             await self._relay.release(answered)
@@ -200,13 +258,13 @@ class Front:
             with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
                 async with contextlib.aclosing(self._relay.events(answered)) as events:
                     async for batch in events:
-                        await send(_piece(writer.write(batch, stream)))
+                        await send(_piece(answered.sent(writer.write(batch, stream), len(batch))))
                         beats.note()
                         if stream.error is not None:
                             return
         except asyncio.CancelledError:
             told = stream.fail(cycle.interruption())
-            await send(_piece(writer.write(told, stream)))
+            await send(_piece(answered.sent(writer.write(told, stream), len(told))))
 
 
 def _reads_body(match: PlanMatch, method: str) -> bool:
@@ -383,9 +441,12 @@ def _start(outbound: Outbound, framing: list[tuple[bytes, bytes]]) -> Message:
     return {"type": "http.response.start", "status": outbound.status, "headers": headers + framing}
 
 
-async def _send(outbound: Outbound, send: Send) -> None:
+async def _send(answered: Answered, method: str, send: Send) -> None:
     """Send an answer whose body is known; the protocol leaves it out where the method or status has none."""
+    outbound = answered.outbound
     data = outbound.content.data
     has_length = outbound.status not in (204, 304)
+    if has_length and method != "HEAD":
+        answered.sent(data)
     await send(_start(outbound, [(b"content-length", b"%d" % len(data))] if has_length else []))
     await send({"type": "http.response.body", "body": data, "more_body": False})

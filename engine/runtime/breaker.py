@@ -30,8 +30,8 @@ class Breaker:
         self._clock = clock
         self._failures = 0
         self._until: float | None = None
-        self._gauge = metrics.breaker_open.labels(mapping, upstream)
-        self._gauge.set(0)
+        self._mapping = mapping
+        metrics.breaker(mapping, upstream, False)
 
     @property
     def is_open(self) -> bool:
@@ -76,5 +76,5 @@ class Breaker:
             self._tell()
 
     def _tell(self) -> None:
-        self._gauge.set(int(self.is_open))
+        metrics.breaker(self._mapping, self._upstream, self.is_open)
         logs.event("breaker", upstream=self._upstream, open=self.is_open, failures=self._failures)

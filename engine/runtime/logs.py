@@ -15,9 +15,10 @@ from typing import Any, Final, Literal
 import orjson
 import structlog
 
+from engine.errors import Diagnostic
 from engine.exchange import Answered
 from engine.messages import Exchange, Inbound
-from engine.plan import MappingPlan, PlanMatch
+from engine.plan import MappingPlan, PlanMatch, RoutePlan
 
 Format = Literal["json", "console"]
 
@@ -49,7 +50,8 @@ def configure(level: str, log_format: Format) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line and its end are one write, so that those of several processes do not run into each other.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     _out.log = structlog.get_logger().bind()
@@ -77,6 +79,29 @@ class _Library(logging.Handler):
 def event(name: str, **fields: Any) -> None:
     """A line about the process itself."""
     _out.log.info(name, **fields)
+
+
+def failure(name: str, **fields: Any) -> None:
+    """A line about something that the process could not do."""
+    _out.log.error(name, **fields)
+
+
+def finding(diagnostic: Diagnostic) -> None:
+    """A finding in mappings, as `validate` has it."""
+    span = diagnostic.span
+    (_out.log.error if diagnostic.severity == "error" else _out.log.warning)(
+        "finding",
+        file=span.file.name,
+        line=span.line,
+        column=span.column,
+        code=diagnostic.code,
+        message=diagnostic.message,
+    )
+
+
+def defect(name: str, error: BaseException) -> None:
+    """A defect of the engine's own, outside of any exchange."""
+    _out.log.error("unforeseen", where=name, **_defect(error))
 
 
 def caution(name: str, **fields: Any) -> None:
@@ -121,18 +146,21 @@ def warnings(answered: Answered) -> None:
         )
 
 
-def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int) -> None:
-    """The client left before its answer (status 499, as nginx has it, in the log alone)."""
+def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int, answered: Answered | None) -> None:
+    """The client left before its answer's end (status 499, as nginx has it, in the log alone)."""
     leaf = match.leaves.get(inbound.method) or match.leaves.get("GET")
-    upstreams = leaf.route.upstreams if leaf is not None else ()
-    provider = upstreams[0] if upstreams else None
-    line = _line(inbound, match.owner, provider, 499, started_ns)
-    _out.log.info("exchange", **line, kind="client_left")
+    if answered is not None:
+        fields = _fields(answered) | {"status_code": 499}
+    else:
+        route = None if leaf is None else leaf.route
+        upstreams = route.upstreams if route is not None else ()
+        fields = _line(inbound, match.owner, route, upstreams[0] if upstreams else None, 499, started_ns)
+    _out.log.info("exchange", **fields, kind="client_left")
 
 
 def preflight(inbound: Inbound, match: PlanMatch, status: int, started_ns: int) -> None:
     """A browser's question about another origin's page was answered."""
-    _out.log.info("exchange", **_line(inbound, match.owner, None, status, started_ns))
+    _out.log.info("exchange", **_line(inbound, match.owner, None, None, status, started_ns))
 
 
 def unforeseen(exchange: Exchange, error: Exception) -> None:
@@ -151,7 +179,13 @@ def _defect(error: BaseException) -> dict[str, Any]:
 def _fields(answered: Answered) -> dict[str, Any]:
     exchange = answered.exchange
     status = answered.outbound.status
-    fields = _line(exchange.inbound, answered.mapping, exchange.upstream, status, exchange.started_ns)
+    inbound, started = exchange.inbound, exchange.started_ns
+    fields = _line(inbound, answered.mapping, answered.route, exchange.upstream, status, started)
+    fields["attempt"] = len(exchange.tried)
+    fields["bytes"] = answered.bytes_sent
+    if answered.events:
+        fields["events"] = answered.events
+        fields["first_event_ms"] = round((answered.first_event_ns - started) / 1e6, 3)
     if exchange.dropped:
         fields["dropped"] = exchange.dropped[:20]
     if len(exchange.tried) > 1:
@@ -160,16 +194,31 @@ def _fields(answered: Answered) -> dict[str, Any]:
 
 
 def _line(
-    inbound: Inbound, mapping: MappingPlan | None, provider: str | None, status: int, started_ns: int
+    inbound: Inbound,
+    mapping: MappingPlan | None,
+    route: RoutePlan | None,
+    provider: str | None,
+    status: int,
+    started_ns: int,
 ) -> dict[str, Any]:
     key = {"key": inbound.key} if inbound.key is not None else {}
     return {
         "request_id": inbound.request_id,
         "mapping": mapping.name if mapping else None,
         **key,
+        "route": f"{route.method} {route.pattern}" if route else None,
         "provider": provider,
+        "upstream": _address(mapping, provider),
         "method": inbound.method,
         "path": inbound.path,
         "status_code": status,
         "duration_ms": round((time.monotonic_ns() - started_ns) / 1e6, 3),
     }
+
+
+def _address(mapping: MappingPlan | None, provider: str | None) -> str | None:
+    """Where a call went: an origin, or another mapping."""
+    plan = None if mapping is None or provider is None else mapping.upstreams.get(provider)
+    if plan is None:
+        return None
+    return plan.origin if plan.mapping is None else f"mapping:{plan.mapping}"

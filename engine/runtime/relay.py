@@ -17,7 +17,7 @@ from engine.errors import ExchangeError, call_failed
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, RoutePlan, Timeouts, UpstreamPlan
-from engine.runtime import logs, metrics
+from engine.runtime import logs, metrics, traces
 from engine.runtime.balancing import BalancedUpstream
 from engine.runtime.breaker import Breaker
 from engine.runtime.budget import Budget
@@ -87,6 +87,7 @@ class _Going:
     """An exchange on its way: its body, and what it reads upstreams' answers from."""
 
     body: Body
+    inbound: Inbound
     sources: list[Source] = field(default_factory=list)
     place: _Place | None = None
 
@@ -118,7 +119,7 @@ class Relay:
 
     async def answer(self, match: PlanMatch, inbound: Inbound, body: Body) -> Answered:
         """Carry out one exchange. Where it is cancelled, its upstreams are cut off."""
-        going = _Going(body)
+        going = _Going(body, inbound)
         try:
             answered: Answered = await self._carry_out(middle.answer(match, inbound), going)
         except BaseException:
@@ -216,14 +217,20 @@ class Relay:
             breaker.check()
         self._budgets[key].note_call()
         upstream = self._upstreams[key]
+        started = time.monotonic()
+        span = traces.begin_call(going.inbound, step)
         try:
             reply = await upstream.send(step.request, step.streams)
         except ExchangeError as error:
+            traces.end_call(span, error)
+            metrics.call(*key, error.how or error.kind, time.monotonic() - started)
             if not isinstance(upstream, BalancedUpstream) or not upstream.is_up:
                 self._health.note(key, error)
             if breaker is not None:
                 breaker.note_failure(error.how)
             raise
+        traces.end_call(span, reply.status)
+        metrics.call(*key, reply.status, time.monotonic() - started)
         self._health.note(key, None)
         if breaker is not None:
             breaker.note_status(reply.status)

@@ -10,22 +10,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import ipaddress
+import os
 import signal
-from collections.abc import Callable, Iterable
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterable
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import uvicorn
 
-from engine.errors import ExchangeError, Findings
-from engine.plan import MappingPlan, PlanSet
+from engine.errors import ExchangeError
+from engine.runtime import logs, metrics, traces
+from engine.runtime.admin import Admin, address, bind
 from engine.runtime.app import Application
 from engine.runtime.clients import Addresses, networks
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import Connection, Limits
+from engine.runtime.reload import Loaded, Origin, Reloads
 
-__all__ = ["Limits", "Server", "check_clients", "check_exposure", "is_loopback", "run"]
+__all__ = ["Limits", "Loaded", "Origin", "Server", "Service", "address", "check_clients", "run"]
+
+#: Asks for the mappings to be loaded anew; not everywhere.
+_RELOAD: Final = getattr(signal, "SIGHUP", None)
 
 #: Seconds before the end of the grace time at which exchanges are told of it; of a short one, a quarter.
 _FAREWELL: Final = 1.0
@@ -36,12 +43,28 @@ _CLIENTS_SHARE: Final = 0.6
 _MOST_FILES: Final = 65_536
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """What is served, where and how.
+
+    Attributes:
+        loaded: the first set of plans.
+        limits: what clients may cost.
+        ready: called with the URL once requests are answered.
+        watch: changes of files are taken up as they come; without it, on SIGHUP alone.
+        admin: the address of the admin listener, or None for none.
+        generation: the number of the set of plans.
+    """
+
+    origin: Origin
+    loaded: Loaded
+    host: str
+    port: int
+    limits: Limits
+    ready: Callable[[str], None]
+    watch: bool = False
+    admin: tuple[str, int] | None = None
+    generation: int = 1
 
 
 def check_clients(storage: str, trusted_proxies: str) -> None:
@@ -54,34 +77,46 @@ def check_clients(storage: str, trusted_proxies: str) -> None:
     networks(trusted_proxies)
 
 
-def check_exposure(plans: PlanSet, host: str, findings: Findings) -> None:
-    """An address that others can reach is served only with keys, or where the mapping says `auth: none`."""
-    if is_loopback(host):
-        return
-    for mapping in plans.mappings.values():
-        if not mapping.is_open and not mapping.keys and _has_guarded_routes(mapping):
-            place = mapping.spec.auth or mapping.spec.node.get("name") or mapping.spec.node
-            message = f"no key is set for '{mapping.name}', and {host} can be reached from other machines"
-            hint = "set the keys that auth.bearer names, or say 'auth: none'"
-            findings.error("no-key", message, place.key_span, hint)
-
-
-def _has_guarded_routes(mapping: MappingPlan) -> bool:
-    return any(route.spec.auth != "none" for route in mapping.routes)
-
-
-def run(plans: PlanSet, host: str, port: int, limits: Limits, ready: Callable[[str], None]) -> bool:
-    """Serve until a signal stops it; `ready` is called with the URL once requests are answered.
+def run(service: Service) -> bool:
+    """Serve until a signal stops it.
 
     Returns:
         Whether the address could be served at all.
     """
-    server = Server(plans, host, port, limits, ready)
+    try:
+        admin = None if service.admin is None else bind(*service.admin)
+    except OSError as error:
+        return cannot_listen(service.admin, error)
+    server = Server(service, admin)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
+    if _RELOAD is not None:
+        signal.signal(_RELOAD, signal.SIG_IGN)
     with contextlib.suppress(SystemExit):
         server.run()
     return server.started
+
+
+def serve_worker(service: Service, bound: socket.socket, life: int, signals: Iterable[int]) -> None:
+    """Serve a socket as one process of several.
+
+    Args:
+        life: a descriptor whose end is read when the parent is no more.
+        signals: those that wait until they can be taken.
+    """
+    server = Server(service, life=life)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with contextlib.suppress(SystemExit):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        server.run([bound])
+
+
+def cannot_listen(address: tuple[str, int] | None, error: OSError) -> bool:
+    """Tell of an address that cannot be served: False."""
+    logs.failure("listen", address=address, message=error.strerror or str(error))
+    return False
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
@@ -110,21 +145,21 @@ class Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and at which port, keeps the deadlines of connections,
     and ends within the grace time."""
 
-    def __init__(
-        self, plans: PlanSet, host: str, port: int, limits: Limits, ready: Callable[[str], None]
-    ) -> None:
+    def __init__(self, service: Service, admin: socket.socket | None = None, life: int | None = None) -> None:
+        limits = service.limits
         most = _most_connections() if limits.connections is None else limits.connections
         bounded = _with_connections(limits, most)
+        self.application = Application(
+            service.loaded.take(),
+            limits.in_flight,
+            RateLimits(limits.storage),
+            Addresses(networks(limits.trusted_proxies)),
+        )
         super().__init__(
             uvicorn.Config(
-                Application(
-                    plans,
-                    limits.in_flight,
-                    RateLimits(limits.storage),
-                    Addresses(networks(limits.trusted_proxies)),
-                ),
-                host=host,
-                port=port,
+                self.application,
+                host=service.host,
+                port=service.port,
                 http=type("Connection", (Connection,), {"limits": bounded}),
                 loop="auto",
                 ws="none",
@@ -135,24 +170,63 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
             )
         )
-        self._ready = ready
+        self._service = service
         self._grace = limits.grace
+        self._admin_socket = admin
+        self._life = life
+        self._admin = Admin(lambda: self.started and not self.should_exit)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        metrics.follow(lambda: self.application.running)
 
     async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
         """Listen."""
         # Another protocol would have no deadlines, and understand some requests otherwise.
         assert issubclass(self.config.http_protocol_class, Connection), "not served by our own protocol"
         await super().startup(sockets)
+        if not self.started:
+            return
+        problem = traces.start(os.environ)
+        if problem is not None:
+            logs.caution("traces", message=problem)
+        self._look_after_mappings()
+        if self._admin_socket is not None:
+            await self._admin.listen(self._admin_socket)
+        if self._life is not None:
+            asyncio.get_running_loop().add_reader(self._life, self._orphaned, self._life)
         for server in self.servers:
             for bound in server.sockets:
                 name = bound.getsockname()
                 host = f"[{name[0]}]" if ":" in name[0] else name[0]
-                self._ready(f"http://{host}:{name[1]}")
+                self._service.ready(f"http://{host}:{name[1]}")
                 return
+
+    def _look_after_mappings(self) -> None:
+        service = self._service
+        is_only = self._life is None
+        reloads = Reloads(
+            service.origin, service.loaded, self.application.replace, service.generation, is_only
+        )
+        if _RELOAD is not None and threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(_RELOAD, lambda: self._begin(reloads.reload()))
+        if service.watch:
+            self._begin(reloads.watch())
+
+    def _orphaned(self, life: int) -> None:
+        """The parent was killed."""
+        asyncio.get_running_loop().remove_reader(life)
+        self.should_exit = True
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do something beside serving."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: deadlines, and whether to go on."""
         self._sweep()
+        metrics.tick()
         return await super().on_tick(counter)
 
     def _sweep(self) -> None:
@@ -164,7 +238,10 @@ class Server(uvicorn.Server):
         return list(self.server_state.connections)  # type: ignore[arg-type]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal ends what is idle, the second one everything."""
+        """The first signal ends what is idle, the second one everything. A terminal's interrupt comes to all
+        processes; that of a worker is its parent's to tell."""
+        if sig == signal.SIGINT and self._life is not None:
+            return
         self.force_exit = self.should_exit
         super().handle_exit(sig, frame)
 
@@ -172,6 +249,8 @@ class Server(uvicorn.Server):
         """End: no new connection, then what runs, then the upstreams."""
         for server in self.servers:
             server.close()
+        for task in self._tasks:
+            task.cancel()
         for connection in self._open():
             connection.shutdown()
         farewell = min(_FAREWELL, self._grace / 4)
@@ -182,6 +261,9 @@ class Server(uvicorn.Server):
         for connection in self._open():
             connection.transport.abort()
         await self._are_done(_TICK * 4, even_forced=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._admin.close()
+        await asyncio.to_thread(traces.stop)
         await self.lifespan.shutdown()
 
     async def _are_done(self, seconds: float, even_forced: bool = False) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.runtime.serve import is_loopback
+from engine.runtime.exposure import is_loopback
 from tests.support.server import dragoman_server, failed_start
 
 ROUTE = "routes: { GET /x: { respond: { body: x } } }"

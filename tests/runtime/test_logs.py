@@ -14,16 +14,25 @@ MAPPING = """
 dragoman: 1
 name: shop
 env: { UP: {} }
-upstreams: { up: { url: "${ $env.UP }" } }
+upstreams:
+  up: { url: "${ $env.UP }" }
+  retried: { url: "${ $env.UP }", retry: { attempts: 3, on: [503], wait: 1ms } }
 routes:
   POST /call/{name}:
     call: { upstream: up, method: POST, path: "/${ $request.params.name }" }
     respond: { body: "${ @ }" }
+  GET /again:
+    call: GET retried /status/503
+    respond: { body: "${ @ }" }
+  GET /stream:
+    respond: { stream: { to: sse, every: 100ms, emit: [1, 2, 3] } }
   GET /local: { respond: { body: "${ warn('x', 'careful') }" } }
 """
 FIELDS = {
     "request_id",
+    "route",
     "provider",
+    "upstream",
     "method",
     "path",
     "status_code",
@@ -33,6 +42,8 @@ FIELDS = {
     "timestamp",
     "mapping",
 }
+#: Of exchanges that have come to an answer.
+ANSWERED = {"attempt", "bytes"}
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +64,45 @@ def server(upstream: Upstream) -> Iterator[Server]:
     ],
 )
 def test_a_line(
-    server: Server, method: str, target: str, status: int, provider: str | None, level: str, more: set[str]
+    server: Server,
+    upstream: Upstream,
+    method: str,
+    target: str,
+    status: int,
+    provider: str | None,
+    level: str,
+    more: set[str],
 ) -> None:
     body = {"n": "secret-payload"} if method == "POST" else None
     reply = server.request(method, target, body, headers={"cookie": "secret-payload"})
     line = server.logged(reply.header("x-request-id") or "")
-    assert set(line) == FIELDS | more
+    assert set(line) == FIELDS | ANSWERED | more
     assert (line["method"], line["path"]) == (method, target.partition("?")[0])
     assert (line["status_code"], line["provider"], line["level"]) == (status, provider, level)
     assert line["mapping"] == "shop"
+    route = {"call": "POST /call/{name}", "local": "GET /local"}.get(target.split("/")[1].partition("?")[0])
+    assert line["route"] == (None if target.endswith("/404") else route)
+    assert line["upstream"] == (upstream.url if provider else None)
+    assert line["attempt"] == (1 if provider else 0)
+    assert line["bytes"] == len(reply.body)
     assert 0 < line["duration_ms"] < 2000
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
     assert "secret" not in server.text()
+
+
+def test_a_call_that_is_made_again(server: Server) -> None:
+    assert server.get("/again", headers={"x-request-id": "again-1"}).status == 503
+    line = server.logged("again-1")
+    assert (line["attempt"], line["tried"]) == (3, ["retried: 503"] * 3)
+
+
+def test_a_stream_tells_of_its_events(server: Server) -> None:
+    reply = server.get("/stream", headers={"x-request-id": "stream-1"})
+    line = server.logged("stream-1")
+    assert set(line) == FIELDS | ANSWERED | {"events", "first_event_ms"}
+    assert (line["events"], line["bytes"]) == (3, len(reply.body))
+    assert 0 < line["first_event_ms"] < line["duration_ms"]
+    assert line["duration_ms"] > 150
 
 
 def test_a_warning_carries_the_id(server: Server) -> None:

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cli.loading import plans_of
-from engine import Findings, PlanSet
-from engine.runtime.serve import Limits, Server
+from engine import Findings
+from engine.runtime.serve import Limits, Origin, Server, Service
 from tests.support.server import reset
 from tests.support.upstream import Channel, Seen, Upstream, eventually, head
 
@@ -39,8 +38,9 @@ EVENT = b'data: {"n": "' + b"x" * 1_000_000 + b'"}\n\n'
 class Running:
     """A server in a thread of this process."""
 
-    def __init__(self, plans: PlanSet) -> None:
-        self.server = Server(plans, "127.0.0.1", 0, Limits(keep_alive=1, grace=1), self.ready)
+    def __init__(self, origin: Origin) -> None:
+        limits = Limits(keep_alive=1, grace=1)
+        self.server = Server(Service(origin, origin.load(Findings()), "127.0.0.1", 0, limits, self.ready))
         self.loop: asyncio.AbstractEventLoop | None = None
         self.address = ("", 0)
 
@@ -90,8 +90,7 @@ def upstream() -> Iterator[Upstream]:
 def running(upstream: Upstream, tmp_path: Path) -> Iterator[Running]:
     file = tmp_path / "mapping.yaml"
     file.write_text(MAPPING)
-    plans, _ = plans_of([str(file)], {"UP": upstream.url}, Findings(), served_together=True)
-    own = Running(plans)
+    own = Running(Origin((str(file),), tuple, lambda: {"UP": upstream.url}, "127.0.0.1"))
     thread = threading.Thread(target=lambda: asyncio.run(own.serve()), daemon=True)
     thread.start()
     assert eventually(lambda: own.address[1], 5)

@@ -1,0 +1,141 @@
+"""Traces: spans that hang together, sent to a receiver over OTLP; and the context that goes on without."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from engine.runtime import traces
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import Upstream, eventually
+
+MAPPING = """
+dragoman: 1
+name: shop
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+routes:
+  POST /call/{name}:
+    call: { upstream: up, method: POST, path: "/${ $request.params.name }" }
+    respond: { body: "${ @ }" }
+  GET /stream: { respond: { stream: { to: sse, every: 50ms, emit: [1, 2, 3] } } }
+  GET /through/{name:path}: { forward: "up /${ $request.params.name }" }
+"""
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+PARENT = f"00-{TRACE}-{SPAN}-01"
+
+
+class Receiver:
+    """A collector that takes spans over HTTP."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        spans = self.spans
+
+        class Taker(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                    for scope in resource.scope_spans:
+                        spans.extend(scope.spans)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Taker)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def of(self, name: str) -> Any:
+        return next((span for span in self.spans if span.name == name), None)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def attributes(span: Any) -> dict[str, Any]:
+    return {pair.key: getattr(pair.value, str(pair.value.WhichOneof("value"))) for pair in span.attributes}
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    running = Receiver()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def traced(upstream: Upstream, receiver: Receiver) -> Iterator[Server]:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with dragoman_server(MAPPING, {"UP": upstream.url, **env}) as running:
+        yield running
+
+
+def test_spans_hang_together(traced: Server, receiver: Receiver, upstream: Upstream) -> None:
+    headers = {"traceparent": PARENT, "tracestate": "vendor=1", "x-request-id": "trace-1"}
+    reply = traced.post("/call/json?secret=1", {"n": "secret"}, headers={**headers, "cookie": "secret"})
+    assert reply.status == 200
+    assert eventually(lambda: receiver.of("POST /call/{name}") and receiver.of("POST"), 5)
+    server, client = receiver.of("POST /call/{name}"), receiver.of("POST")
+    assert (server.trace_id.hex(), server.parent_span_id.hex()) == (TRACE, SPAN)
+    assert (client.trace_id.hex(), client.parent_span_id) == (TRACE, server.span_id)
+    seen = upstream.seen("trace-1")[0]
+    assert seen.header("traceparent") == f"00-{TRACE}-{client.span_id.hex()}-01"
+    assert seen.header("tracestate") == "vendor=1"
+    assert attributes(server) == {
+        "http.request.method": "POST",
+        "url.path": "/call/json",
+        "url.scheme": "http",
+        "http.route": "/call/{name}",
+        "dragoman.mapping": "shop",
+        "http.response.status_code": 200,
+    }
+    assert attributes(client)["dragoman.upstream"] == "up"
+    assert "secret" not in str(receiver.spans)
+
+
+def test_failures_and_streams(traced: Server, receiver: Receiver) -> None:
+    traced.post("/call/reset", {})
+    assert eventually(lambda: receiver.of("POST /call/{name}") and receiver.of("POST"), 5)
+    for name, kind in (("POST /call/{name}", "upstream_error"), ("POST", "broken")):
+        assert attributes(receiver.of(name))["error.type"] == kind
+        assert receiver.of(name).status.code == 2
+    traced.get("/stream")
+    assert eventually(lambda: receiver.of("GET /stream"), 5)
+    span = receiver.of("GET /stream")
+    assert [event.name for event in span.events] == ["first event", "end of stream"]
+    assert span.start_time_unix_nano < span.events[0].time_unix_nano < span.end_time_unix_nano
+
+
+def test_the_context_goes_on_without_spans(upstream: Upstream) -> None:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as server:
+        for number, told in enumerate((PARENT, "00-" + "0" * 32 + f"-{SPAN}-01", "nonsense", PARENT.upper())):
+            headers = {"traceparent": told, "tracestate": "v=1", "x-request-id": f"plain-{number}"}
+            server.post("/call/json", {}, headers=headers)
+            seen = upstream.seen(f"plain-{number}")[0]
+            is_sound = told == PARENT
+            assert seen.header("traceparent") == (PARENT if is_sound else None)
+            assert seen.header("tracestate") == ("v=1" if is_sound else None)
+        headers = {"traceparent": PARENT, "x-request-id": "through-1"}
+        server.get("/through/json", headers=headers)
+        assert [v for n, v in upstream.seen("through-1")[0].headers if n == "traceparent"] == [PARENT]
+
+
+def test_what_keeps_traces_away_is_told() -> None:
+    assert traces.start({}) is None
+    assert traces.start({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}) is None
+    assert traces.start({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}) is None
+    assert "'otlp'" in (traces.start({"OTEL_TRACES_EXPORTER": "zipkin"}) or "")
+
+
+def test_without_the_extra_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace.export", None)
+    assert "dragoman[otel]" in (traces.start({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}) or "")

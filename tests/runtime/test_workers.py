@@ -1,0 +1,170 @@
+"""Several processes behind one address: they share it, are replaced, and end and change together."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.runtime.test_admin import admin_of, ask
+from tests.runtime.test_metrics import samples
+from tests.support.server import Server, dragoman_server, failed_start
+from tests.support.upstream import Channel, Seen, Upstream, after, drip, eventually, head, json_answer
+
+MAPPING = """
+dragoman: 1
+name: shop
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+routes:
+  GET /version: { respond: { body: { version: 1 } } }
+  GET /late: { call: GET up /workers/late, respond: { body: { version: 1 } } }
+  GET /stream:
+    call: GET up /workers/stream
+    respond: { stream: { from: sse, to: { sse: { done: "[DONE]" } }, rules: [{ emit: { version: 1 } }] } }
+"""
+SSE = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
+CHUNK = b'e\r\ndata: {"n":1}\n\r\n1\r\n\n\r\n'
+EVENTS = 20
+
+
+async def stream(channel: Channel, seen: Seen) -> None:
+    await drip(head(200, SSE), CHUNK, 0.1, EVENTS)(channel, seen)
+    await channel.send(b"0\r\n\r\n")
+
+
+def children(server: Server) -> list[int]:
+    process = server.process.pid
+    return [int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def private(process: int) -> float:
+    """MiB that a process has for itself alone."""
+    text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    return sum(int(n) for n in re.findall(r"Private_\w+:\s+(\d+) kB", text)) / 1024
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "shop.yaml"
+    file.write_text(MAPPING)
+    return file
+
+
+@pytest.fixture
+def server(file: Path, upstream: Upstream) -> Iterator[Server]:
+    upstream.on("/workers/late", after(1.0, json_answer({})))
+    upstream.on("/workers/stream", stream)
+    arguments = ("--workers", "2", "--admin", "0")
+    with dragoman_server(file, {"UP": upstream.url}, arguments) as running:
+        yield running
+
+
+def test_figures_add_up(server: Server) -> None:
+    assert len(children(server)) == 2
+    for _ in range(200):
+        assert server.get("/version").status == 200
+    name = "http_server_request_duration_seconds_count"
+
+    def counted() -> float:
+        found = samples(ask(server, "/metrics").text)
+        return sum(value for labels, value in found[name] if labels["http_route"] == "/version")
+
+    assert eventually(lambda: counted() == 200)
+    assert dict(samples(ask(server, "/metrics").text))["dragoman_plan_generation"][0][1] == 1
+    sizes = [round(private(process), 1) for process in children(server)]
+    print(f"{sizes} MiB of each worker's own, {private(server.process.pid):.1f} of the parent's")
+
+
+def test_a_worker_that_dies_is_replaced(server: Server) -> None:
+    first = children(server)
+    os.kill(first[0], signal.SIGKILL)
+    assert eventually(lambda: len(children(server)) == 2 and children(server) != first, 10)
+    line = next(line for line in server.log() if line["event"] == "worker")
+    assert (line["process"], line["status"]) == (first[0], -signal.SIGKILL)
+    for _ in range(20):
+        assert server.get("/version").status == 200
+    assert server.text().count("Dragoman serves") == 1
+    for _ in range(3):
+        known = children(server)
+        os.kill(known[-1], signal.SIGKILL)
+        assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known, 10)
+    waits = [line["restart_in"] for line in server.log() if line["event"] == "worker"]
+    assert waits == sorted(waits)
+    assert waits[-1] > waits[0]
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["parent", "terminal"])
+def test_what_runs_is_answered_at_the_end(server: Server, to_all: bool) -> None:
+    workers = children(server)
+    with ThreadPoolExecutor(20) as pool:
+        late = [pool.submit(server.get, "/late") for _ in range(10)]
+        streams = [pool.submit(server.get, "/stream") for _ in range(10)]
+        time.sleep(0.5)
+        if to_all:
+            for process in (server.process.pid, *workers):
+                os.kill(process, signal.SIGINT)
+        else:
+            server.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: ask(server, "/readyz").status == 503)
+        assert [call.result().status for call in late] == [200] * 10
+        assert [call.result().text.count("data: {") for call in streams] == [EVENTS] * 10
+    assert server.process.wait(10) == 0
+    assert not any(Path(f"/proc/{process}").exists() for process in workers)
+
+
+def test_a_reload_reaches_every_worker(server: Server, file: Path) -> None:
+    with ThreadPoolExecutor(10) as pool:
+        streams = [pool.submit(server.get, "/stream") for _ in range(10)]
+        time.sleep(0.3)
+        file.write_text("dragoman: 1\nroutes: { GET /version: { respond: { body: '${ nothing( }' } } }\n")
+        server.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: any(line.get("outcome") == "failed" for line in server.log()), 10)
+        assert sum(line["event"] == "finding" for line in server.log()) == 1, "the parent alone tells"
+        assert server.get("/version").json == {"version": 1}
+        file.write_text(MAPPING.replace("version: 1", "version: 2"))
+        server.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: sum(line.get("outcome") == "done" for line in server.log()) == 3, 10)
+        assert {server.get("/version").json["version"] for _ in range(50)} == {2}
+        for call in streams:
+            assert call.result().text.count('{"version":1}') == EVENTS
+    figures = samples(ask(server, "/metrics").text)
+    assert figures["dragoman_plan_generation"][0][1] == 2
+    counts = {labels["outcome"]: value for labels, value in figures["dragoman_reloads_total"]}
+    assert counts == {"failed": 1, "done": 1}
+    os.kill(children(server)[0], signal.SIGKILL)
+    assert eventually(lambda: len(children(server)) == 2, 10)
+    time.sleep(1)
+    assert {server.get("/version").json["version"] for _ in range(50)} == {2}, "a new worker has the new set"
+
+
+def test_a_parent_that_is_killed_takes_its_workers_along(file: Path, upstream: Upstream) -> None:
+    arguments = ("--workers", "2")
+    with dragoman_server(file, {"UP": upstream.url}, arguments, expect_clean=False) as server:
+        workers = children(server)
+        server.process.kill()
+        assert eventually(lambda: not any(Path(f"/proc/{process}").exists() for process in workers), 10)
+
+
+def test_nothing_is_left_behind(file: Path, upstream: Upstream, tmp_path: Path) -> None:
+    env = {"UP": upstream.url, "TMPDIR": str(tmp_path)}
+    with dragoman_server(file, env, ("--workers", "2")) as server:
+        assert list(tmp_path.glob("dragoman-*"))
+        server.get("/version")
+    assert not list(tmp_path.glob("dragoman-*"))
+
+
+def test_an_address_that_is_taken_is_told(file: Path, server: Server) -> None:
+    port = str(urlsplit(server.url).port)
+    status, told = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--port", port))
+    assert (status, "Address already in use" in told, "Traceback" in told) == (1, True, False)
+    admin = f"127.0.0.1:{urlsplit(admin_of(server)).port}"
+    status, told = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--admin", admin))
+    assert (status, "Address already in use" in told, "Traceback" in told) == (1, True, False)
