@@ -104,12 +104,11 @@ def serve_worker(service: Service, bound: socket.socket, life: int, signals: Ite
         life: a descriptor whose end is read when the parent is no more.
         signals: those that wait until they can be taken.
     """
-    server = Server(service, life=life)
+    server = Server(service, life=life, signals=signals)
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.suppress(SystemExit):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         server.run([bound])
 
 
@@ -145,7 +144,13 @@ class Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and at which port, keeps the deadlines of connections,
     and ends within the grace time."""
 
-    def __init__(self, service: Service, admin: socket.socket | None = None, life: int | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        admin: socket.socket | None = None,
+        life: int | None = None,
+        signals: Iterable[int] = (),
+    ) -> None:
         limits = service.limits
         most = _most_connections() if limits.connections is None else limits.connections
         bounded = _with_connections(limits, most)
@@ -174,6 +179,7 @@ class Server(uvicorn.Server):
         self._grace = limits.grace
         self._admin_socket = admin
         self._life = life
+        self._signals = signals
         self._admin = Admin(lambda: self.started and not self.should_exit)
         self._tasks: set[asyncio.Task[Any]] = set()
         metrics.follow(lambda: self.application.running)
@@ -183,6 +189,9 @@ class Server(uvicorn.Server):
         # Another protocol would have no deadlines, and understand some requests otherwise.
         assert issubclass(self.config.http_protocol_class, Connection), "not served by our own protocol"
         await super().startup(sockets)
+        if self._signals:
+            # Only now uvicorn takes them: one that came before would end the process in its midst.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         if not self.started:
             return
         problem = traces.start(os.environ)
