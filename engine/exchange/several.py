@@ -43,7 +43,8 @@ def make_calls(
     """
     making = _Making(mapping, route, calls, exchange, attempt)
     exchange.calls = {call.name: [] if call.each else _nothing() for call in calls}
-    yield Together(tuple(making.branches()))
+    if any(call.needs or is_made(call, exchange) for call in calls):
+        yield Together(tuple(making.branches()))
     return calls[-1] if exchange.reply is not None else None
 
 
