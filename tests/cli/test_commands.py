@@ -10,12 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import main
+from cli.main import COMMANDS, main
 from engine import FUNCTIONS, schema_text
+from tests.support.commands import command as command_of
 from tests.support.server import dragoman_server
 from tests.support.upstream import refusing
 
-COMMANDS = sorted(main.commands)
 MAPPING = """
 dragoman: 1
 upstreams: { shop: { url: "${ $env.SHOP_URL }" } }
@@ -40,7 +40,7 @@ def mapping(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_reads_like_a_manual(name: str) -> None:
-    command = main.commands[name]
+    command = command_of(name)
     shown = run(name, "--help")
     assert shown.exit_code == 0
     assert command.help
@@ -52,7 +52,7 @@ def test_help_reads_like_a_manual(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_variable(name: str) -> None:
-    for parameter in main.commands[name].params:
+    for parameter in command_of(name).params:
         if isinstance(parameter, click.Option):
             assert str(parameter.envvar).startswith("DRAGOMAN_"), f"{name} --{parameter.name}"
 
