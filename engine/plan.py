@@ -155,11 +155,13 @@ class CallPlan:
 
 @dataclass(frozen=True, slots=True)
 class ForwardPlan:
-    """A request that goes through as it is. `timeout` in seconds, until the answer begins."""
+    """A request that goes through as it is. `timeout` in seconds, until the answer begins; `replaced` are the
+    names that `headers` has, whose fields of the client are not sent."""
 
     upstream: UpstreamPlan | UpstreamChoice
     path: tuple[PathPart, ...]
     headers: Compiled | None
+    replaced: frozenset[str]
     timeout: float | None
 
 

@@ -137,6 +137,7 @@ class CallCompiler:
             upstream=self.upstream(spec.upstream, scope, "forward"),
             path=self._path(spec.path, scope, "forward"),
             headers=self._template(spec.headers, scope, "forward.headers"),
+            replaced=frozenset(name.lower() for name in spec.headers.value) if spec.headers else frozenset(),
             timeout=self.context.seconds(spec.timeout, None),
         )
 

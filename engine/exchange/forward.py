@@ -77,8 +77,9 @@ def _headers(
 ) -> dict[str, str]:
     inbound = exchange.inbound
     headers: dict[str, str] = {}
+    not_sent = {*_NOT_SENT, key_header, *plan.replaced}
     for name, value in end_to_end(inbound.headers):
-        if name not in _NOT_SENT and name != key_header:
+        if name not in not_sent:
             separator = "; " if name == "cookie" else ", "
             headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     headers[REQUEST_ID_HEADER] = inbound.request_id

@@ -40,6 +40,11 @@ MAPPINGS = {
         POST /small: { forward: small /echo, request: { max_bytes: 100000 } }
         POST /by: { forward: { upstream: "${ to }", path: /echo } }
         GET /silent: { forward: small /hang }
+        GET /bare:
+          forward:
+            upstream: open
+            path: /bare
+            headers: { Cookie: null, x-tenant: "${ $request.query.tenant }", x-set: "1" }
         GET /inside/{p:path}: { forward: "inside /${ $request.params.p }" }
         POST /inside/{p:path}: { forward: "inside /${ $request.params.p }" }
     """,
@@ -115,6 +120,14 @@ def test_what_concerns_one_connection_stays_on_it(server: Server, upstream: Upst
     assert reply.header("x-kept") == "2"
     assert reply.all("set-cookie") == ["s=1", "t=2"]
     assert "a=b" not in str(server.get("/t/other", headers={"x-request-id": "after"}).body)
+
+
+def test_fields_that_the_mapping_names_are_not_the_clients(server: Server, upstream: Upstream) -> None:
+    own = {"cookie": "a=b", "x-tenant": "client's", "x-set": "2", "x-kept": "3", "x-request-id": "bare"}
+    server.get("/bare", headers=own)
+    seen = seen_by(upstream, "bare")
+    named = [(name, value) for name, value in seen.headers if name in own and name != "x-request-id"]
+    assert sorted(named) == [("x-kept", "3"), ("x-set", "1")]
 
 
 def test_a_clients_key_is_not_shown_to_an_upstream_without_one(server: Server, upstream: Upstream) -> None:
