@@ -161,6 +161,7 @@ def _with_included(
                 env={**included.env, **merged.env},
                 vars={**included.vars, **merged.vars},
                 upstreams={**included.upstreams, **merged.upstreams},
+                auth=merged.auth or included.auth,
                 templates={**included.templates, **merged.templates},
                 errors=_merged_errors(included.errors, merged.errors),
                 routes=_merged_routes(included.routes, merged.routes),

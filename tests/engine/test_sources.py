@@ -178,3 +178,16 @@ def conflicts(paths: list[str], served_together: bool) -> list[str]:
     findings = Findings()
     compile_set(load(source_files(paths, findings), findings), {}, findings, served_together=served_together)
     return [finding.severity for finding in findings if finding.code == "route-conflict"]
+
+
+def test_the_keys_of_an_included_mapping_hold_for_its_routes(tmp_path: Path) -> None:
+    """A route must not lose its lock on the way into another file."""
+    (tmp_path / "base.yaml").write_text(
+        "dragoman: 1\nauth: { bearer: one }\nroutes:\n  GET /x: { respond: { body: x } }\n"
+    )
+    (tmp_path / "more.yaml").write_text("dragoman: 1\ninclude: [base.yaml]\n")
+    (tmp_path / "open.yaml").write_text("dragoman: 1\ninclude: [base.yaml]\nauth: none\n")
+    for name, is_locked in (("more", True), ("open", False)):
+        plans, findings = plans_of(tmp_path / f"{name}.yaml")
+        assert codes(findings) == []
+        assert plans.mappings[name].routes[0].wants_key is is_locked
