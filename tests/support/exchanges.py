@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine import Findings, PlanSet, compile_set, load, source_files
 from engine.errors import ExchangeError
-from engine.exchange import Answered, EventWriter, ReadBatch, ReadBody, ReadContent, SendCall, answer
+from engine.exchange import (
+    Answered,
+    EventWriter,
+    ReadBatch,
+    ReadBody,
+    ReadContent,
+    SendCall,
+    Step,
+    Together,
+    answer,
+)
 from engine.messages import JSON, Content, Inbound, UpstreamReply
 
 
@@ -46,26 +56,38 @@ def tell(
     steps = answer(plans.tree.find(path, "POST"), inbound)
     upstream, request = iter(chunks), None
     source = object()
-    try:
-        step = next(steps)
-        while True:
-            if isinstance(step, ReadBody):
-                given: Any = Content(json.dumps(body).encode(), JSON)
-            elif isinstance(step, SendCall):
-                request = step.request
-                headers = (("content-type", media_type),)
-                given = UpstreamReply(status, headers, Content(b"", media_type), source)
-            elif isinstance(step, ReadContent):
-                given = Content(b"".join(upstream), media_type)
-            else:
-                assert isinstance(step, ReadBatch)
-                given = next(upstream, None)
-                if given is None and broken is not None:
-                    step = steps.throw(broken)
-                    continue
-            step = steps.send(given)
-    except StopIteration as end:
-        answered = end.value
+
+    def carry_out(steps: Generator[Step, Any, Any]) -> Any:
+        """Give an exchange, or a branch of one, what it asks for; branches come one by one."""
+        nonlocal request
+        try:
+            step = next(steps)
+            while True:
+                given: Any = None
+                if isinstance(step, ReadBody):
+                    given = Content(json.dumps(body).encode(), JSON)
+                elif isinstance(step, SendCall):
+                    request = step.request
+                    headers = (("content-type", media_type),)
+                    given = UpstreamReply(status, headers, Content(b"", media_type), source)
+                elif isinstance(step, ReadContent):
+                    given = Content(b"".join(upstream), media_type)
+                elif isinstance(step, Together):
+                    for branch in step.branches:
+                        carry_out(branch.steps)
+                elif isinstance(step, ReadBatch):
+                    given = next(upstream, None)
+                    if given is None and broken is not None:
+                        step = steps.throw(broken)
+                        continue
+                else:
+                    # Not by `assert`: it would write out the step with all plans, which takes gigabytes.
+                    raise AssertionError(f"a step that is not known here: {type(step).__name__}")
+                step = steps.send(given)
+        except StopIteration as end:
+            return end.value
+
+    answered = carry_out(steps)
     assert answered.defect is None, answered.defect
     outbound, stream = answered.outbound, answered.outbound.stream
     sent = request.content.value if request is not None and not request.content.is_empty else None
