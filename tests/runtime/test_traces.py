@@ -124,9 +124,9 @@ def test_the_context_goes_on_without_spans(upstream: Upstream) -> None:
             is_sound = told == PARENT
             assert seen.header("traceparent") == (PARENT if is_sound else None)
             assert seen.header("tracestate") == ("v=1" if is_sound else None)
-        headers = {"traceparent": PARENT, "x-request-id": "through-1"}
+        headers = {"traceparent": PARENT, "x-request-id": "trace-through"}
         server.get("/through/json", headers=headers)
-        assert [v for n, v in upstream.seen("through-1")[0].headers if n == "traceparent"] == [PARENT]
+        assert [v for n, v in upstream.seen("trace-through")[0].headers if n == "traceparent"] == [PARENT]
 
 
 def test_what_keeps_traces_away_is_told() -> None:
