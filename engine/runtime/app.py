@@ -33,6 +33,9 @@ from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import EXTENSION, Cycle
 from engine.runtime.relay import Relay
 
+#: How many objects more there must be until the collector looks, and how many looks until it looks at older
+#: ones; requests leave few circles behind.
+_COLLECTING: Final = (10_000, 20, 20)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 #: Seconds until a set of plans that was replaced is looked for in memory.
 _SETTLING: Final = 0.2
@@ -97,7 +100,16 @@ class Application(Starlette):
     def _ended(self, ending: asyncio.Task[None]) -> None:
         """Plans and their generated functions refer to each other: the collector alone frees them."""
         self._ending.discard(ending)
-        asyncio.get_running_loop().call_later(_SETTLING, gc.collect)
+        asyncio.get_running_loop().call_later(_SETTLING, settle)
+
+
+def settle() -> None:
+    """Free what nobody needs, and let the collector look no more at what is loaded: to go through that again
+    and again while requests are answered costs a tenth of the time."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTING)
 
 
 class Load:

@@ -23,7 +23,7 @@ import uvicorn
 from engine.errors import ExchangeError
 from engine.runtime import logs, metrics, traces
 from engine.runtime.admin import Admin, address, bind
-from engine.runtime.app import Application
+from engine.runtime.app import Application, settle
 from engine.runtime.clients import Addresses, networks
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import Connection, Limits
@@ -198,6 +198,7 @@ class Server(uvicorn.Server):
         if problem is not None:
             logs.caution("traces", message=problem)
         self._look_after_mappings()
+        settle()
         if self._admin_socket is not None:
             await self._admin.listen(self._admin_socket)
         if self._life is not None:
