@@ -37,8 +37,8 @@ def env_file(command: F) -> F:
         is_eager=True,
         callback=_read_options,
         help="Read environment variables from FILE (NAME=value lines), beside those of .env in the working "
-        "directory. Those of the environment win. Can be given several times; later files win over "
-        "earlier ones.",
+        "directory; HOST, PORT and LOG_LEVEL in one are those of the command. Those of the environment win. "
+        "Can be given several times; later files win over earlier ones.",
     )(command)
 
 
@@ -49,10 +49,14 @@ def environment_files(env_files: tuple[str, ...]) -> tuple[str, ...]:
 
 def environment(env_files: tuple[str, ...]) -> Mapping[str, str]:
     """The environment, with what files add to it."""
+    return {**_of_files(env_files), **os.environ}
+
+
+def _of_files(env_files: tuple[str, ...]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for file in environment_files(env_files):
         merged |= {name: value for name, value in _read(file).items() if value is not None}
-    return {**merged, **os.environ}
+    return merged
 
 
 def _read(file: str) -> Mapping[str, str | None]:
@@ -64,7 +68,7 @@ def _read(file: str) -> Mapping[str, str | None]:
 
 def _read_options(context: click.Context, option: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
     """Let the files give defaults to the options that have an environment variable."""
-    values = environment(files)
+    values = {**_plainly_named(_of_files(files)), **environment(files)}
     defaults: dict[str, Any] = {}
     for param in context.command.params:
         name = param.envvar if isinstance(param.envvar, str) else ""
@@ -73,6 +77,15 @@ def _read_options(context: click.Context, option: click.Parameter, files: tuple[
             defaults[param.name] = param.type.split_envvar_value(values[name]) if is_list else values[name]
     context.default_map = {**(context.default_map or {}), **defaults}
     return files
+
+
+def _plainly_named(values: Mapping[str, str]) -> dict[str, str]:
+    """What a file calls HOST, PORT and LOG_LEVEL, as other servers' files do. In the environment of a process
+    such names may be anybody's, so there they mean nothing."""
+    found = {f"DRAGOMAN_{name}": values[name] for name in ("HOST", "PORT", "LOG_LEVEL") if values.get(name)}
+    if "DRAGOMAN_LOG_LEVEL" in found:
+        found["DRAGOMAN_LOG_LEVEL"] = found["DRAGOMAN_LOG_LEVEL"].lower()
+    return found
 
 
 FORMATS = ("text", "json", "github")

@@ -70,6 +70,13 @@ def test_options_take_their_variables_from_files(here: Path) -> None:
     assert "::warning" in told, "the process wins"
 
 
+def test_plain_names_of_options_mean_nothing_in_the_environment_of_a_process(here: Path) -> None:
+    """HOST and PORT are anybody's there."""
+    (here / ".env").write_text("TOKEN=t\nPORT=0\nHOST=256.0.0.1\n")
+    told = run("serve", "m.yaml", HOST="nowhere.invalid", PORT="many", DRAGOMAN_HOST="0.0.0.0").output
+    assert "no-key" in told, "the address that is served is that of DRAGOMAN_HOST"
+
+
 def test_a_wrong_value_of_an_option_is_wrong_usage(here: Path) -> None:
     (here / ".env").write_text("DRAGOMAN_PORT=many\n")
     result = run("serve", "m.yaml")
@@ -84,10 +91,16 @@ def test_a_file_that_is_no_text_is_wrong_usage(here: Path) -> None:
     assert "'.env'" in result.output
 
 
-def test_serve_takes_its_address_from_dotenv_and_says_so(here: Path) -> None:
-    (here / ".env").write_text(
-        "PREFIX=/dotenv\nTOKEN=canary-token\nDRAGOMAN_HOST=127.0.0.2\nDRAGOMAN_PORT=0\nDRAGOMAN_LOG_FORMAT=json\n"
-    )
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "DRAGOMAN_HOST=127.0.0.2\nDRAGOMAN_PORT=0\nDRAGOMAN_LOG_LEVEL=info\n",
+        "HOST=127.0.0.2\nPORT=0\nLOG_LEVEL=INFO\n",
+        "HOST=127.0.0.3\nDRAGOMAN_HOST=127.0.0.2\nPORT=0\n",
+    ],
+)
+def test_serve_takes_its_address_from_dotenv_and_says_so(here: Path, settings: str) -> None:
+    (here / ".env").write_text(f"PREFIX=/dotenv\nTOKEN=canary-token\nDRAGOMAN_LOG_FORMAT=json\n{settings}")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "cli", "serve", "m.yaml"],
