@@ -20,7 +20,6 @@ from engine.exchange.sending import send
 from engine.exchange.steps import Branch, Keep, LookUp, ReadContent, Step, Together
 from engine.messages import Exchange, UpstreamReply, UpstreamRequest, joined
 from engine.plan import AttemptPlan, CallPlan, MappingPlan, RoutePlan, UpstreamPlan
-from engine.values import ABSENT
 
 #: The most calls that one list can ask for.
 MAX_EACH = 1000
@@ -41,10 +40,13 @@ def make_calls(
     Raises:
         ExchangeError: a call failed that does not continue.
     """
-    making = _Making(mapping, route, calls, exchange, attempt)
     exchange.calls = {call.name: [] if call.each else _nothing() for call in calls}
-    if any(call.needs or is_made(call, exchange) for call in calls):
-        yield Together(tuple(making.branches()))
+    # What reads no other call is asked here, once: where nothing is left, no calls are gone through at all.
+    wanted = tuple(call for call in calls if call.needs or is_made(call, exchange))
+    if wanted:
+        main = calls[-1] if attempt is not None else None
+        streams = attempt is not None and attempt.streams
+        yield Together(tuple(_Making(mapping, route, wanted, exchange, main, streams).branches()))
     return calls[-1] if exchange.reply is not None else None
 
 
@@ -53,7 +55,8 @@ def _nothing() -> dict[str, Any]:
 
 
 class _Making:
-    """The calls of one attempt being made. `main` is the one whose answer is that of the attempt."""
+    """The calls of one attempt being made. `main` is the one whose answer is that of the attempt; `streams`:
+    that may be made from its events."""
 
     def __init__(
         self,
@@ -61,28 +64,28 @@ class _Making:
         route: RoutePlan,
         calls: tuple[CallPlan, ...],
         exchange: Exchange,
-        attempt: AttemptPlan | None,
+        main: CallPlan | None,
+        streams: bool,
     ) -> None:
         self.mapping = mapping
         self.route = route
         self.calls = calls
         self.exchange = exchange
-        self.main = calls[-1] if attempt is not None else None
-        self.streams = attempt is not None and attempt.streams
+        self.main = main
+        self.streams = streams
 
     def branches(self) -> Iterator[Branch]:
         """A branch for each call, after those of the calls that it waits for."""
         left = {call.name: call for call in self.calls}
-        done: set[str] = set()
         while left:
-            ready = [call for call in left.values() if call.needs <= done]
+            ready = [call for call in left.values() if not call.needs & left.keys()]
             for call in ready:
-                yield Branch(call.name, call.needs, self._call(call))
-                done.add(call.name)
+                needs = frozenset(other.name for other in self.calls if other.name in call.needs)
+                yield Branch(call.name, needs, self._call(call))
                 del left[call.name]
 
     def _call(self, call: CallPlan) -> Generator[Step, Any, None]:
-        if not is_made(call, self.exchange):
+        if call.needs and not is_made(call, self.exchange):
             return
         if call.each is None:
             is_main = call is self.main
@@ -111,7 +114,11 @@ class _Making:
             upstream, request = self._request(call, payload, number)
             key = None if call.cache is None else request_key(self.mapping, request)
             kept = None if key is None else (yield LookUp(key))
-            reply = from_kept(kept) if kept else (yield from self._send(call, upstream, request, is_main))
+            if kept:
+                reply = from_kept(kept)
+            else:
+                streams = is_main and self.streams
+                reply = yield from send(self.mapping, upstream, request, self.exchange, streams)
             self._note(call, upstream, reply, is_main)
             if reply.source is not None and self.exchange.reply is not reply:
                 reply.content = yield ReadContent(reply.source)
@@ -129,12 +136,6 @@ class _Making:
         refuse_dropped(self.route, self.exchange)
         return upstream, request
 
-    def _send(
-        self, call: CallPlan, upstream: UpstreamPlan, request: UpstreamRequest, is_main: bool
-    ) -> Generator[Step, Any, UpstreamReply]:
-        streams = is_main and self.streams
-        return (yield from send(self.mapping, upstream, request, self.exchange, streams))
-
     def _note(self, call: CallPlan, upstream: UpstreamPlan, reply: UpstreamReply, is_main: bool) -> None:
         self.exchange.upstream = upstream.name
         if is_main and not (call.continues and is_failure(reply)):
@@ -147,25 +148,25 @@ class _Making:
         if is_main:
             self.exchange.reply = None
         status = error.upstream["status"] if error.upstream else None
-        failure = {"kind": error.kind, "status": error.status, "message": error.message}
-        return {**_nothing(), "status": status, "error": failure}
+        return {**_nothing(), "status": status, "error": _told(error)}
 
     def _result(self, call: CallPlan, reply: UpstreamReply, is_main: bool) -> dict[str, Any]:
         """What `$calls` shows of a reply; that of the last call is left to its answers to judge."""
         result = {**_nothing(), "status": reply.status, "headers": joined(reply.headers)}
-        if is_main and self.exchange.reply is reply:
-            if reply.source is None and not is_failure(reply) and (call.reads_reply or call.continues):
-                body = read_reply(call, self.exchange, reply, call.reads_reply)
-                result["body"] = None if body is ABSENT else body
-            return result
+        is_judged_later = is_main and self.exchange.reply is reply
         if not is_failure(reply):
-            body = read_reply(call, self.exchange, reply, call.reads_reply)
-            return {**result, "body": None if body is ABSENT else body}
-        failure = failure_of_reply(self.exchange.upstream, reply)
-        if not call.continues:
-            raise failure
-        told = {"kind": failure.kind, "status": failure.status, "message": failure.message}
-        return {**result, "body": shown_body(reply), "error": told}
+            if not is_judged_later or (reply.source is None and (call.reads_reply or call.continues)):
+                result["body"] = read_reply(call, self.exchange, reply, call.reads_reply)
+        elif not is_judged_later:
+            failure = failure_of_reply(self.exchange.upstream, reply)
+            if not call.continues:
+                raise failure
+            result |= {"body": shown_body(reply), "error": _told(failure)}
+        return result
+
+
+def _told(error: ExchangeError) -> dict[str, Any]:
+    return {"kind": error.kind, "status": error.status, "message": error.message}
 
 
 def _named(call: CallPlan, error: ExchangeError) -> ExchangeError:
