@@ -162,6 +162,11 @@ class UpstreamReply:
         self.content = content
         self.source = source
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the answer is here."""
+        return self.source is None
+
     def header(self, name: str) -> str | None:
         """The first value of a header; `name` in lower case."""
         return next((value for key, value in self.headers if key == name), None)

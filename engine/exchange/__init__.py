@@ -15,6 +15,7 @@ Must not know any HTTP library, nor how anything is sent.
     translation  the upstream's events → those of the client
     stream       an answer that is a stream of events
     reply        the upstream's reply → the answer
+    keeping      answers that are given or taken again
     sending      one call, sent again where that is allowed
     several      calls that are made at the same time
     streamed     an answer made from the upstream's events

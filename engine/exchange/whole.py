@@ -5,7 +5,6 @@ Contract: whatever the exchange is given, or thrown, it ends with an answer.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from engine.exchange.failures import build_error
 from engine.exchange.forward import forward
 from engine.exchange.headers import extra_headers
 from engine.exchange.inbound import admission, authorize, read_body
+from engine.exchange.keeping import can_be_kept, exchange_key
 from engine.exchange.reply import build_reply, streaming_case
 from engine.exchange.sending import send
 from engine.exchange.several import make_calls
@@ -111,12 +111,12 @@ def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbou
     read_body(route, exchange)
     if route.cache is None:
         return (yield from _made(mapping, route, exchange))
-    key = _cache_key(mapping, route, exchange)
+    key = exchange_key(mapping, route, route.cache, exchange)
     kept: Outbound | None = yield LookUp(key)
     if kept is not None:
         return kept
     outbound = yield from _made(mapping, route, exchange)
-    if outbound.is_whole and 200 <= outbound.status < 300:
+    if can_be_kept(outbound):
         yield Keep(key, outbound, route.cache.seconds)
     return outbound
 
@@ -124,9 +124,9 @@ def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbou
 def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generator[Step, Any, Outbound]:
     if route.builtin is not None:
         return (yield from builtin_answer(mapping, route, exchange))
-    if len(route.attempts) == 1 and not route.spec.try_:
-        return (yield from _attempted(mapping, route, route.attempts[0], exchange))
-    return (yield from _first_that_works(mapping, route, exchange))
+    if route.spec.try_:
+        return (yield from _first_that_works(mapping, route, exchange))
+    return (yield from _attempted(mapping, route, route.attempts[0], exchange))
 
 
 # --- Attempts --------------------------------------------------------------------------------------------
@@ -213,25 +213,6 @@ def _called(
     check_dropped(route, call.reads, exchange)
     exchange.reply = yield from send(mapping, upstream, request, exchange, attempt.streams)
     return call
-
-
-# --- Answers that are kept -------------------------------------------------------------------------------
-
-
-def _cache_key(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> str:
-    """What tells requests apart that could be answered differently; a client's key is not among it, unless
-    the answer depends on it."""
-    inbound, cache = exchange.inbound, route.cache
-    assert cache is not None
-    digest = hashlib.sha256()
-    names = None if cache.headers is None else set(cache.headers)
-    fields = sorted(field for field in inbound.headers if names is None or field[0] in names)
-    parts = [mapping.name, route.method, inbound.path, inbound.query, *(f"{n}:{v}" for n, v in fields)]
-    parts.append((inbound.key or "") if cache.by_key else "")
-    for part in parts:
-        digest.update(part.encode("utf-8", "surrogatepass") + b"\n")
-    digest.update(inbound.content.data if route.reads_body else b"")
-    return digest.hexdigest()
 
 
 # --- What failed, and what every answer carries ----------------------------------------------------------
