@@ -7,6 +7,7 @@ Must not know any HTTP library, nor how anything is sent.
     evaluation   templates → values, and values → text and bytes
     dropped      the client's fields that a route does not carry over
     headers      header fields: of templates, and the engine's own
+    health       whether an upstream is well: the question, and reports
     outbound     an answer's values → the answer
     steps        what an exchange asks for on its way
     inbound      the client's request: its key, its rate, its body
@@ -30,6 +31,13 @@ Each imports only from those above it.
 from engine.exchange.dropped import unread
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import too_large
+from engine.exchange.health import (
+    answered_report,
+    failed_report,
+    health_request,
+    is_well,
+    unasked_report,
+)
 from engine.exchange.steps import (
     Admit,
     AskHealth,
@@ -76,9 +84,14 @@ __all__ = [
     "Steps",
     "Together",
     "answer",
+    "answered_report",
     "evaluate",
+    "failed_report",
+    "health_request",
+    "is_well",
     "refusal",
     "too_large",
+    "unasked_report",
     "unread",
     "usage_of",
 ]

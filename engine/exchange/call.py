@@ -16,10 +16,9 @@ from urllib.parse import quote, unquote, urlencode
 from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, text_of, write
-from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
+from engine.exchange.headers import REQUEST_ID_HEADER, USER_AGENT, header_fields
 from engine.messages import EMPTY, FORM, JSON, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
-from engine.resources import distribution_version
 from engine.values import ABSENT, text, truth, type_name
 
 _KIND: Final = "invalid_request"
@@ -27,7 +26,6 @@ _MAX_TARGET: Final = 8192
 _NO_ENCODING = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\x21-\x7e]")
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 _SLASH = re.compile(r"[/\\]")
-_USER_AGENT: Final = f"dragoman/{distribution_version()}"
 
 
 def chosen_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
@@ -102,7 +100,7 @@ def time_left(route: RoutePlan, exchange: Exchange, timeout: float | None, upstr
 
 
 def _headers(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> dict[str, str]:
-    headers = {"user-agent": _USER_AGENT, "accept": JSON, "accept-encoding": "identity"}
+    headers = {"user-agent": USER_AGENT, "accept": JSON, "accept-encoding": "identity"}
     headers[REQUEST_ID_HEADER] = exchange.inbound.request_id
     headers.update(upstream.headers)
     headers.update(header_fields(call.headers, payload, exchange, _KIND))

@@ -16,6 +16,10 @@ from engine.exchange.dropped import listed
 from engine.exchange.evaluation import evaluate, text_of
 from engine.messages import Exchange, Headers
 from engine.plan import RoutePlan
+from engine.resources import distribution_version
+
+#: What calls say of who makes them.
+USER_AGENT: Final = f"dragoman/{distribution_version()}"
 
 DROPPED_HEADER: Final = "x-dragoman-dropped"
 UPSTREAM_HEADER: Final = "x-dragoman-upstream"

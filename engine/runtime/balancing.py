@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from engine.errors import ExchangeError
-from engine.exchange import Batch
+from engine.exchange import Batch, health_request, is_well
 from engine.messages import Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime import logs
-from engine.runtime.health import health_request, is_well
 from engine.runtime.upstreams import Source, Upstream
 
 #: How long a server is left out where no check of health asks for it, in seconds.

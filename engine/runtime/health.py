@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.errors import ExchangeError
-from engine.exchange import AskHealth
-from engine.messages import EMPTY, UpstreamRequest
+from engine.exchange import AskHealth, answered_report, failed_report, health_request, unasked_report
 from engine.plan import UpstreamPlan
-from engine.resources import distribution_version
 from engine.runtime import logs
 from engine.runtime.upstreams import Upstream
 
 #: The ways of a call to fail that tell of the upstream, not of the call.
 _TELLING: Final = ("connect", "timeout")
-_HEADERS: Final = (("user-agent", f"dragoman/{distribution_version()}"), ("accept-encoding", "identity"))
 
 Key = tuple[str, str]
 
@@ -58,7 +55,7 @@ class Health:
         """Reports `{healthy, status, error, latency_ms}` by name; what is known, or what they say now."""
         states = {name: self._states[step.mapping.name, name] for name in step.names}
         if step.known:
-            return {name: state.report or _report() for name, state in states.items()}
+            return {name: state.report or unasked_report() for name, state in states.items()}
         reports = await asyncio.gather(*(self._fresh(state) for state in states.values()))
         return dict(zip(states, reports, strict=True))
 
@@ -69,9 +66,9 @@ class Health:
             return
         if error is None:
             if state.is_down:
-                self._learn(state, _report())
+                self._learn(state, unasked_report())
         elif error.how in _TELLING:
-            self._learn(state, _report(healthy=False, error=error.message))
+            self._learn(state, failed_report(error.message))
 
     async def aclose(self) -> None:
         """End all questions."""
@@ -121,33 +118,11 @@ class Health:
             state.watching = None
 
 
-def _report(
-    healthy: bool = True, status: int | None = None, error: str | None = None, latency_ms: float | None = None
-) -> dict[str, Any]:
-    return {"healthy": healthy, "status": status, "error": error, "latency_ms": latency_ms}
-
-
-def health_request(plan: UpstreamPlan) -> UpstreamRequest:
-    """The request that tells whether an upstream is well."""
-    health = plan.health
-    assert health is not None
-    headers = {**dict(_HEADERS), **dict(plan.headers), **dict(plan.credentials.headers)}
-    target = plan.base_path + health.path
-    return UpstreamRequest(plan.name, health.method, target, tuple(headers.items()), EMPTY, health.timeout)
-
-
-def is_well(status: int) -> bool:
-    """Whether an answer to that says so."""
-    return 200 <= status < 400
-
-
 async def _check(state: _State) -> dict[str, Any]:
     """Send the request of the plan."""
     started = time.monotonic()
     try:
         reply = await state.upstream.send(health_request(state.plan))
     except ExchangeError as error:
-        return _report(healthy=False, error=error.message)
-    latency = round((time.monotonic() - started) * 1000, 3)
-    healthy = is_well(reply.status)
-    return _report(healthy, reply.status, None if healthy else f"status {reply.status}", latency)
+        return failed_report(error.message)
+    return answered_report(reply.status, round((time.monotonic() - started) * 1000, 3))

@@ -125,17 +125,14 @@ class _FakeUpstreams:
 
     def health(self, step: middle.AskHealth, name: str) -> dict[str, Any]:
         """A report on an upstream: by its answer to the check, or unasked that it is well."""
-        report: dict[str, Any] = {"healthy": True, "status": None, "error": None, "latency_ms": None}
         plan = step.mapping.upstreams[name]
         if step.known or plan.health is None:
-            return report
-        target = plan.base_path + plan.health.path
+            return middle.unasked_report()
         try:
-            reply = self.send(UpstreamRequest(name, plan.health.method, target, (), EMPTY), False)
+            reply = self.send(middle.health_request(plan), False)
         except ExchangeError as error:
-            return {**report, "healthy": False, "error": error.message}
-        healthy = 200 <= reply.status < 400
-        return {**report, "healthy": healthy, "status": reply.status, "latency_ms": 0}
+            return middle.failed_report(error.message)
+        return middle.answered_report(reply.status, 0)
 
     def send(self, request: UpstreamRequest, streams: bool) -> UpstreamReply:
         self.received.append(ReceivedCall.of(request))
