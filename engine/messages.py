@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
+from engine.http import first_value
 from engine.values import dumps, loads
 
 JSON: Final = "application/json"
@@ -98,7 +99,7 @@ class Inbound:
 
     def header(self, name: str) -> str | None:
         """The first value of a header; `name` in lower case."""
-        return next((value for key, value in self.headers if key == name), None)
+        return first_value(self.headers, name)
 
 
 class BodySource(Protocol):
@@ -169,7 +170,7 @@ class UpstreamReply:
 
     def header(self, name: str) -> str | None:
         """The first value of a header; `name` in lower case."""
-        return next((value for key, value in self.headers if key == name), None)
+        return first_value(self.headers, name)
 
 
 class Outbound:

@@ -17,6 +17,7 @@ ROOMS = (
     "engine.source",
     "engine.errors",
     "engine.values",
+    "engine.http",
     "engine.resources",
     "engine.functions",
     "engine.auth",

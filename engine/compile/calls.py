@@ -12,9 +12,10 @@ from engine.codegen import Atom, Compiled
 from engine.compile.context import MappingContext
 from engine.compile.paths import PLAIN_PATH
 from engine.compile.sources import declared
-from engine.compile.upstreams import NOWHERE, literal_path
+from engine.compile.upstreams import NOWHERE
 from engine.errors import suggestion
 from engine.expressions import ExpressionSyntaxError, Record, Scope, Variable
+from engine.http import literal_path
 from engine.plan import CallPlan, ForwardPlan, PathPart, UpstreamChoice, UpstreamPlan
 from engine.schema import BodySchema, BodySchemaError, body_schema
 from engine.source import Node, Path

@@ -14,11 +14,11 @@ from engine.compile.context import MappingContext
 from engine.compile.keys import KeysPlan
 from engine.compile.paths import parameters, path_problem
 from engine.compile.rates import compile_rate
+from engine.http import BODY_METHODS
 from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan
 from engine.spec import RouteSpec
 
 DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024
-_BODY_METHODS: Final = ("POST", "PUT", "PATCH")
 _OWN_WAYS: Final = ("call", "calls", "forward", "respond")
 _KEY_READ = re.compile(r"\bx\.inbound\.key\b")
 _HEADERS_READ = re.compile(r"\bx\.headers\b(?:\.get\('([^']*)'\))?")
@@ -133,7 +133,7 @@ class _RouteCompiler:
 
     def _may_drop(self, attempts: tuple[AttemptPlan, ...]) -> bool:
         """A body that nothing reads is looked at all the same: what a call leaves out is reported."""
-        return self.route.method in _BODY_METHODS and any(attempt.calls for attempt in attempts)
+        return self.route.method in BODY_METHODS and any(attempt.calls for attempt in attempts)
 
     def _rate(self, route: RouteSpec) -> RatePlan | None:
         scope = f"{self.context.spec.name} {route.method} {route.path}"

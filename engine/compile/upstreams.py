@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from engine.auth import OUTBOUND, Credentials
 from engine.compile.context import MappingContext
 from engine.compile.tls import compile_tls
+from engine.http import literal_path
 from engine.plan import DEFAULT_CONNECTIONS, BreakerPlan, HealthPlan, RetryPlan, Timeouts, UpstreamPlan
 from engine.source import Node
 from engine.spec import BreakerSpec, HealthSpec, RetrySpec, UpstreamSpec
@@ -267,8 +268,3 @@ def _breaker(context: MappingContext, spec: BreakerSpec | None) -> BreakerPlan |
     if spec is None:
         return None
     return BreakerPlan(spec.failures, context.seconds(spec.open, _OPEN) or _OPEN)
-
-
-def literal_path(path: str) -> str:
-    """A path as it goes on the request line: what cannot stand there is percent-encoded."""
-    return quote(path, safe="/%:@!$&'()*+,;=~-._")

@@ -17,6 +17,7 @@ from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, text_of, write
 from engine.exchange.headers import REQUEST_ID_HEADER, USER_AGENT, header_fields
+from engine.http import literal_path
 from engine.messages import EMPTY, FORM, JSON, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
@@ -24,7 +25,6 @@ from engine.values import ABSENT, text, truth, type_name
 _KIND: Final = "invalid_request"
 _MAX_TARGET: Final = 8192
 _NO_ENCODING = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\x21-\x7e]")
-_PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 _SLASH = re.compile(r"[/\\]")
 
 
@@ -180,7 +180,7 @@ def _as_it_came(raw: str, decoded: str) -> str:
     encoded."""
     if _NO_ENCODING.search(raw):
         return quote(decoded, safe="/")
-    return quote(raw, safe=_PATH_SAFE)
+    return literal_path(raw)
 
 
 def _leads_elsewhere(path: str) -> bool:

@@ -14,18 +14,14 @@ from engine.exchange.call import build_target, chosen_upstream, time_left
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.sending import send
 from engine.exchange.steps import OpenBody, Step
+from engine.http import FRAMING_FIELDS
 from engine.messages import EMPTY, Content, Exchange, Headers, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import ForwardPlan, MappingPlan, RoutePlan, UpstreamPlan
 
 _KIND: Final = "invalid_request"
 
-#: Fields of one connection (RFC 9110, 7.6.1), and those of framing, which each side writes for itself.
-_HOP_BY_HOP: Final = frozenset(
-    (
-        *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"),
-        *("te", "trailer", "transfer-encoding", "upgrade", "content-length"),
-    )
-)
+#: Fields of one connection (RFC 9110, 7.6.1), and those of framing.
+_HOP_BY_HOP: Final = FRAMING_FIELDS - {"host"} | {"proxy-authenticate", "proxy-authorization"}
 #: What is the client's and this server's own affair.
 _NOT_SENT: Final = frozenset(("host", "authorization", "expect", REQUEST_ID_HEADER))
 

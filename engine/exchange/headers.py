@@ -14,6 +14,7 @@ from engine.codegen import Compiled
 from engine.errors import ExchangeError
 from engine.exchange.dropped import listed
 from engine.exchange.evaluation import evaluate, text_of
+from engine.http import FRAMING_FIELDS
 from engine.messages import Exchange, Headers
 from engine.plan import RoutePlan
 from engine.resources import distribution_version
@@ -30,14 +31,6 @@ _MAX_HEADER: Final = 8192
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,256}\Z")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 
-#: Header fields of framing and routing, which no template sets.
-_FRAMING: Final = frozenset(
-    (
-        *("connection", "content-length", "host", "keep-alive", "proxy-connection"),
-        *("te", "trailer", "transfer-encoding", "upgrade"),
-    )
-)
-
 
 def header_fields(template: Compiled | None, payload: Any, exchange: Exchange, kind: str) -> dict[str, str]:
     """Header fields from a template.
@@ -49,7 +42,7 @@ def header_fields(template: Compiled | None, payload: Any, exchange: Exchange, k
         return {}
     value = evaluate(template, payload, exchange, kind)
     fields = ((_field_name(name, kind), item) for name, item in _present(value))
-    return {name: _field_value(name, item, kind) for name, item in fields if name not in _FRAMING}
+    return {name: _field_value(name, item, kind) for name, item in fields if name not in FRAMING_FIELDS}
 
 
 def extra_headers(exchange: Exchange, route: RoutePlan | None) -> Headers:

@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange.steps import LetGo, MayRepeat, Pause, SendCall, Step
+from engine.http import IDEMPOTENT_METHODS
 from engine.messages import Exchange, UpstreamReply, UpstreamRequest
 from engine.plan import MappingPlan, RetryPlan, UpstreamPlan
 
-#: Methods that do the same when they are sent twice (RFC 9110, 9.2.2).
-_IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 #: The longest that an upstream's Retry-After is waited for, in seconds.
 _MAX_WAIT: Final = 10.0
 _SPREAD: Final = 0.25
@@ -57,7 +56,7 @@ def send(
 def _may_repeat(plan: RetryPlan | None, request: UpstreamRequest, how: str | None) -> bool:
     if plan is None or how not in plan.on:
         return False
-    return how == "connect" or request.method in _IDEMPOTENT
+    return how == "connect" or request.method in IDEMPOTENT_METHODS
 
 
 def _wait_after(plan: RetryPlan | None, attempt: int, reply: UpstreamReply) -> float | None:

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlencode
 from engine.codegen import Atom
 from engine.compile.environment import Environment
 from engine.compile.sources import declared
-from engine.compile.upstreams import literal_path
 from engine.errors import Findings, suggestion
 from engine.expressions import Record, Scope
+from engine.http import literal_path
 from engine.messages import EMPTY, JSON, TEXT, Content, Headers, Inbound, UpstreamReply
 from engine.plan import PlanSet
 from engine.source import Node

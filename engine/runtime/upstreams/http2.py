@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx2
 
 from engine.errors import ExchangeError, call_failed
+from engine.http import BODY_METHODS
 from engine.messages import EMPTY, BodySource, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime.upstreams.limits import IDLE_SECONDS, MAX_REPLY_BYTES
@@ -64,7 +65,7 @@ class Http2Upstream:
         """The head of the answer."""
         body, length = _body(request)
         headers = [("host", self._host), *request.headers]
-        if length or (length == 0 and request.method in ("POST", "PUT", "PATCH")):
+        if length or (length == 0 and request.method in BODY_METHODS):
             headers.append(("content-length", str(length)))
         response = await self._transport.handle_async_request(
             httpx2.Request(

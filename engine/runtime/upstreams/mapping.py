@@ -8,7 +8,8 @@ from typing import Any
 
 from engine.errors import call_failed
 from engine.exchange import EventStream, EventWriter
-from engine.messages import Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
+from engine.http import first_value
+from engine.messages import BodySource, Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime.upstreams import Source
 from engine.values import dumps
@@ -74,10 +75,7 @@ class WrittenEvents:
 
     async def content(self) -> Content:
         """All that still comes."""
-        pieces = []
-        while (piece := await self.next()) is not None:
-            pieces.append(piece)
-        return Content(b"".join(pieces), "")
+        return Content(await _all_of(self), "")
 
     async def aclose(self) -> None:
         """End the other mapping's exchange."""
@@ -88,11 +86,15 @@ async def _content(request: UpstreamRequest) -> Content:
     """The body of a request, whole."""
     if request.body is None:
         return request.content
+    return Content(await _all_of(request.body), first_value(request.headers, "content-type") or "")
+
+
+async def _all_of(source: BodySource | WrittenEvents) -> bytes:
+    """All pieces of a body, as one."""
     pieces = []
-    while (piece := await request.body.next()) is not None:
+    while (piece := await source.next()) is not None:
         pieces.append(piece)
-    media_type = next((value for name, value in request.headers if name == "content-type"), "")
-    return Content(b"".join(pieces), media_type)
+    return b"".join(pieces)
 
 
 #: Answers a request with the routes of the mapping named; an answer that is not whole comes with its source,
@@ -112,7 +114,7 @@ class MappingUpstream:
     async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
         """Answer the request from the other mapping, keys and all, as over HTTP."""
         path, _, query = request.target.partition("?")
-        request_id = next((value for name, value in request.headers if name == "x-request-id"), "")
+        request_id = first_value(request.headers, "x-request-id") or ""
         try:
             async with asyncio.timeout(request.timeout):
                 content = await _content(request)

@@ -20,9 +20,9 @@ Each imports only from those above it.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from engine.errors import ExchangeError, call_failed
+from engine.http import IDEMPOTENT_METHODS
 from engine.messages import EMPTY, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime.upstreams.http1.codings import BadCoding, decoded_headers, inflater
@@ -36,9 +36,6 @@ from engine.runtime.upstreams.http1.upload import PIECE, Pieces, send_while_wait
 from engine.runtime.upstreams.limits import IDLE_SECONDS
 
 __all__ = ["Http1Upstream"]
-
-#: Methods that may be sent again where nothing tells whether they were carried out (RFC 9110, 9.2.2).
-_IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 
 
 class Http1Upstream:
@@ -133,5 +130,5 @@ def _may_be_repeated(request: UpstreamRequest, connection: Connection, error: Ba
         and error.is_silent
         and connection.is_used
         and request.body is None
-        and request.method in _IDEMPOTENT
+        and request.method in IDEMPOTENT_METHODS
     )

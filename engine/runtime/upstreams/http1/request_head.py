@@ -10,14 +10,10 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from engine.http import BODY_METHODS, FRAMING_FIELDS
 from engine.messages import UpstreamRequest
 
 PORTS: Final = {"http": 80, "https": 443}
-#: Fields that a request's own headers do not set.
-_OWN: Final = frozenset(("connection", "content-length", "host", "keep-alive", "proxy-connection", "trailer",
-                         "transfer-encoding", "te", "upgrade"))  # fmt: skip
-#: Methods whose requests tell of a body even where it is empty (RFC 9110, 8.6).
-_WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
 
 _START = re.compile(r"[A-Z]+ [\x21-\x7e]+\Z")
 _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*\Z")
@@ -49,7 +45,9 @@ class RequestHead:
             BadRequest: a part of it cannot stand in a head.
         """
         start = f"{request.method} {request.target}"
-        lines = [f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in _OWN]
+        lines = [
+            f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in FRAMING_FIELDS
+        ]
         fields = "".join(lines)
         if not _START.match(start) or not _FIELDS.match(fields) or fields.count("\r\n") != len(lines):
             raise BadRequest("the request's head")
@@ -65,6 +63,6 @@ def _framing(request: UpstreamRequest) -> bytes:
         length = request.body.length
     if length is None:
         return b"transfer-encoding: chunked\r\n"
-    if length or request.method in _WITH_BODY:
+    if length or request.method in BODY_METHODS:
         return b"content-length: %d\r\n" % length
     return b""

@@ -9,6 +9,7 @@ import asyncio
 from typing import Final, NoReturn
 
 from engine.errors import ExchangeError
+from engine.http import first_value
 from engine.messages import Content, Headers
 from engine.runtime.upstreams.http1.codings import BadCoding, Inflater
 from engine.runtime.upstreams.http1.connection import Connection
@@ -74,8 +75,7 @@ class Http1Source:
             if size > MAX_REPLY_BYTES or self._is_bomb(size):
                 self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
             chunks.append(chunk)
-        media_type = next((value for name, value in self._headers if name == "content-type"), "")
-        return Content(b"".join(chunks), media_type)
+        return Content(b"".join(chunks), first_value(self._headers, "content-type") or "")
 
     async def aclose(self) -> None:
         """Give the connection back; what still comes on it is cut off, unless that is its end."""
