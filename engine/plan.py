@@ -220,6 +220,11 @@ class CasePlan:
     collect: CollectPlan | None = None
 
 
+def upstreams_of(*parts: CallPlan | ForwardPlan | None) -> tuple[UpstreamPlan | UpstreamChoice, ...]:
+    """The upstreams of calls and forwards, in their order."""
+    return tuple(part.upstream for part in parts if part is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptPlan:
     """One way to answer, taken where `when` holds.
@@ -228,6 +233,7 @@ class AttemptPlan:
         before: calls that are all made before the one of `calls` that holds.
         calls: cases of which the first that holds is made or, if `together`, calls that are all made.
         reads: the fields of the client's body that are read where several calls are made together.
+        watched: names of upstreams that it calls in any case, and that have a `health`.
         first_case: how many answers of the route stand before those of this attempt.
         streams: an answer can be made from the upstream's events.
         reads_reply: something reads the upstream's body.
@@ -239,6 +245,7 @@ class AttemptPlan:
     together: bool
     reads: ReadTree
     forward: ForwardPlan | None
+    watched: tuple[str, ...]
     cases: tuple[CasePlan, ...]
     first_case: int
     streams: bool
@@ -322,10 +329,8 @@ class RoutePlan:
         """The names of the upstreams that it may call, each once, in the order of the file."""
         names: list[str] = []
         for attempt in self.attempts:
-            for part in (*attempt.before, *attempt.calls, attempt.forward):
-                if part is not None:
-                    chosen = part.upstream
-                    names += (chosen.name,) if isinstance(chosen, UpstreamPlan) else chosen.among
+            for chosen in upstreams_of(*attempt.before, *attempt.calls, attempt.forward):
+                names += (chosen.name,) if isinstance(chosen, UpstreamPlan) else chosen.among
         return tuple(dict.fromkeys(names))
 
     @property

@@ -202,16 +202,17 @@ class BodySchemaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BodySchema:
-    """A JSON Schema for bodies, ready to check with."""
+    """A JSON Schema for bodies, ready to check with; `takes_any_object`: it asks for that and no more."""
 
     validator: Draft202012Validator
+    takes_any_object: bool = False
 
     def check(self, body: Any) -> dict[str, Any] | None:
         """None where the body fits, else `{path, rule, message}` of the most telling misfit.
 
         `message` speaks of the schema, never of the value, which is payload.
         """
-        if self.validator.schema == _AN_OBJECT and type(body) is dict:
+        if self.takes_any_object and type(body) is dict:
             return None  # what most mappings ask, without the machinery
         error: _Error = best_match(self.validator.iter_errors(body))
         if error is None:
@@ -237,7 +238,7 @@ def body_schema(schema: Any) -> BodySchema:
         except referencing.exceptions.Unresolvable:
             message = "a $ref must point inside its own schema; nothing is fetched"
             raise BodySchemaError(message, path) from None
-    return BodySchema(validator)
+    return BodySchema(validator, takes_any_object=schema == _AN_OBJECT)
 
 
 def _references(schema: Any, path: Path) -> Iterator[tuple[Path, str]]:

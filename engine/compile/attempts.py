@@ -10,7 +10,7 @@ from engine.codegen import SHELL, Atom, Compiled
 from engine.compile.calls import CallCompiler, call_variables
 from engine.compile.context import MappingContext
 from engine.compile.rules import state_variable
-from engine.compile.streams import compile_collect, compile_stream, reads_of
+from engine.compile.streams import compile_collect, compile_stream, reads_of, stream_templates
 from engine.errors import suggestion
 from engine.expressions import Record, Scope
 from engine.plan import (
@@ -22,6 +22,7 @@ from engine.plan import (
     ReadTree,
     StreamPlan,
     UpstreamPlan,
+    upstreams_of,
 )
 from engine.source import Node, Path
 from engine.spec import AttemptSpec, CaseSpec
@@ -101,6 +102,7 @@ class _OneAttempt:
             together=bool(spec.calls) and not spec.call,
             reads=read_tree(reads),
             forward=forward,
+            watched=_watched([call for call, _ in every], forward),
             cases=cases,
             first_case=self.first_case,
             streams=bool(calls) and any(case.stream or case.collect for case in cases),
@@ -200,19 +202,14 @@ def templates_of(calls: Iterable[CallPlan], cases: Iterable[CasePlan]) -> Iterat
     for case in cases:
         parts += (case.when, case.status, case.headers, case.body)
         for reader in (case.stream, case.collect):
-            parts += _stream_templates(reader)
+            parts += () if reader is None else stream_templates(reader)
     return (part for part in parts if isinstance(part, Compiled))
 
 
-def _stream_templates(plan: StreamPlan | CollectPlan | None) -> tuple[object, ...]:
-    if plan is None:
-        return ()
-    own = (plan.event, plan.emit) if isinstance(plan, StreamPlan) else ()
-    translation = plan.translation
-    if translation is None:
-        return own
-    first = (template for _, template in translation.state)
-    return (*own, *first, translation.rules, translation.end, translation.error)
+def _watched(calls: Iterable[CallPlan], forward: ForwardPlan | None) -> tuple[str, ...]:
+    """The upstreams whose health tells beforehand that an attempt will fail."""
+    upstreams = upstreams_of(*calls, forward)
+    return tuple(u.name for u in upstreams if isinstance(u, UpstreamPlan) and u.health is not None)
 
 
 def _calls_parsed(templates: Iterable[Compiled]) -> set[str]:

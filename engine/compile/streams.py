@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from engine.codegen import Atom, Compiled
@@ -81,13 +81,17 @@ def _state(
 
 def reads_of(plan: StreamPlan | CollectPlan) -> frozenset[Path]:
     """Which fields of the client's body a stream reads."""
-    own = (plan.event, plan.emit) if isinstance(plan, StreamPlan) else ()
+    return frozenset().union(*(template.reads for template in stream_templates(plan)))
+
+
+def stream_templates(plan: StreamPlan | CollectPlan) -> Iterator[Compiled]:
+    """All templates and rules of a stream."""
+    parts: list[Compiled | None] = [plan.event, plan.emit] if isinstance(plan, StreamPlan) else []
     translation = plan.translation
-    parts: list[Compiled | None] = [*own]
     if translation is not None:
-        parts += [translation.rules, translation.end, translation.error]
         parts += [template for _, template in translation.state]
-    return frozenset().union(*(part.reads for part in parts if part is not None))
+        parts += [translation.rules, translation.end, translation.error]
+    return (part for part in parts if part is not None)
 
 
 def _framing(node: Node) -> tuple[str, Node | None]:

@@ -33,7 +33,6 @@ from engine.plan import (
     PlanLeaf,
     PlanMatch,
     RoutePlan,
-    UpstreamPlan,
 )
 from engine.values import truth
 
@@ -164,12 +163,9 @@ def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:
 
 def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Generator[Step, Any, bool]:
     """Whether an upstream of an attempt was found to be down lately."""
-    parts = (*attempt.before, *attempt.calls, attempt.forward)
-    upstreams = (part.upstream for part in parts if part is not None)
-    names = tuple(u.name for u in upstreams if isinstance(u, UpstreamPlan) and u.health is not None)
-    if not names:
+    if not attempt.watched:
         return False
-    reports = yield AskHealth(mapping, names, known=True)
+    reports = yield AskHealth(mapping, attempt.watched, known=True)
     return not all(report["healthy"] for report in reports.values())
 
 
