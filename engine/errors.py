@@ -163,6 +163,9 @@ class ExchangeError(DragomanError):
         return self.upstream is not None or self.kind.startswith("upstream_")
 
 
+#: What tells a client to come again in a second.
+_SOON = (("retry-after", "1"),)
+
 #: How a call can end without an answer: the kind of failure, and what its client is told of the upstream.
 CALL_FAILURES: Mapping[str, tuple[str, str]] = {
     "connect": ("upstream_error", "cannot be reached"),
@@ -178,7 +181,14 @@ def call_failed(upstream: str, how: str, cause: str) -> ExchangeError:
     """A call that ended without an answer; `how` is a key of `CALL_FAILURES`."""
     kind, what = CALL_FAILURES[how]
     failed = {"name": upstream, "status": None, "body": None}
-    return ExchangeError(kind, f"the upstream '{upstream}' {what}", upstream=failed, cause=cause, how=how)
+    headers = _SOON if how == "busy" else ()
+    message = f"the upstream '{upstream}' {what}"
+    return ExchangeError(kind, message, headers=headers, upstream=failed, cause=cause, how=how)
+
+
+def overloaded(why: str) -> ExchangeError:
+    """A request that is refused as there is too much to do; `why` begins a sentence."""
+    return ExchangeError("overloaded", f"{why}; try again", headers=_SOON)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:

@@ -238,29 +238,27 @@ class Exchange:
         self.params = params
         self.raw_params: dict[str, str] = {}
         self.body: Any = None
-        self.reply: UpstreamReply | None = None
-        self.reply_body: Any = None
         self.upstream: str | None = None
         self.started_ns = time.monotonic_ns()
         self.warnings: list[str] = []
+        self.index = 0
+        self.tried: list[tuple[str, int | str]] = []
+        self._query: dict[str, Any] | None = None
+        self._headers: dict[str, str] | None = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Have nothing of any attempt, so that the next one finds none of what the last has left behind."""
+        self.reply: UpstreamReply | None = None
+        self.reply_body: Any = None
+        self._reply_headers: dict[str, str] | None = None
         self.dropped: list[str] = []
         self.case: int | None = None
         self.calls: dict[str, Any] = {}
-        self.index = 0
-        self.tried: list[tuple[str, int | str]] = []
         self.state: dict[str, Any] = {}
         self.out: list[Any] = []
         self.sent = 0
         self.done = False
-        self._query: dict[str, Any] | None = None
-        self._headers: dict[str, str] | None = None
-        self._reply_headers: dict[str, str] | None = None
-
-    def begin_anew(self) -> None:
-        """Forget what an attempt has left behind, so that the next one finds none of it."""
-        self.reply, self.reply_body, self._reply_headers = None, None, None
-        self.dropped, self.case, self.calls = [], None, {}
-        self.state, self.out, self.sent = {}, [], 0
 
     def warn(self, message: str) -> None:
         """Note something for the log."""

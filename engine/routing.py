@@ -57,11 +57,15 @@ class Match(Generic[Owner, Route]):
         """
         if not self.leaves:
             raise ExchangeError("not_found", "no route serves this path")
-        leaf = _chosen(self.leaves, method)
+        leaf = self.found(method)
         if leaf is None:
             headers = (("allow", ", ".join(self.methods)),)
             raise ExchangeError("method_not_allowed", "this path has no such method", headers=headers)
         return leaf
+
+    def found(self, method: str) -> Leaf[Owner, Route] | None:
+        """The leaf for a method, as `leaf`; None where there is none."""
+        return _chosen(self.leaves, method)
 
     def params(self, leaf: Leaf[Owner, Route]) -> dict[str, str]:
         """The path's parameters, decoded.

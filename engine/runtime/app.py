@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import re
 import time
@@ -22,20 +21,18 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.errors import ExchangeError
+from engine.errors import ExchangeError, overloaded
 from engine.exchange import Answered, EventWriter, too_large, usage_of
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.routing import Match
 from engine.runtime import logs, metrics, traces
 from engine.runtime.clients import Addresses
+from engine.runtime.collector import resettle
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import EXTENSION, Cycle
 from engine.runtime.relay import Relay
 
-#: How many objects more there must be until the collector looks, and how many looks until it looks at older
-#: ones; requests leave few circles behind.
-_COLLECTING: Final = (10_000, 20, 20)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 #: Seconds until a set of plans that was replaced is looked for in memory.
 _SETTLING: Final = 0.2
@@ -100,16 +97,7 @@ class Application(Starlette):
     def _ended(self, ending: asyncio.Task[None]) -> None:
         """Plans and their generated functions refer to each other: the collector alone frees them."""
         self._ending.discard(ending)
-        asyncio.get_running_loop().call_later(_SETTLING, settle)
-
-
-def settle() -> None:
-    """Free what nobody needs, and let the collector look no more at what is loaded: to go through that again
-    and again while requests are answered costs a tenth of the time."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECTING)
+        asyncio.get_running_loop().call_later(_SETTLING, resettle)
 
 
 class Load:
@@ -215,7 +203,7 @@ class Front:
         """Carry out an exchange, unless it is refused or interrupted."""
         fault = cycle.fault
         if fault is None and self._load.running > self._load.most:
-            fault = _overloaded()
+            fault = overloaded("too many requests are being answered")
         if fault is None:
             if not _reads_body(match, inbound.method):
                 cycle.ignore_body()
@@ -280,15 +268,10 @@ class Front:
 
 
 def _reads_body(match: PlanMatch, method: str) -> bool:
-    leaf = match.leaves.get(method) or (match.leaves.get("GET") if method == "HEAD" else None)
+    leaf = match.found(method)
     if leaf is None:
         return False
     return leaf.route.reads_body or any(attempt.forward for attempt in leaf.route.attempts)
-
-
-def _overloaded() -> ExchangeError:
-    message = "too many requests are being answered; try again"
-    return ExchangeError("overloaded", message, headers=(("retry-after", "1"),))
 
 
 def _piece(data: bytes) -> Message:

@@ -106,7 +106,7 @@ def defect(name: str, error: BaseException) -> None:
 
 def caution(name: str, **fields: Any) -> None:
     """A line about what is served less safely than it could be."""
-    structlog.get_logger().warning(name, **fields)
+    _out.log.warning(name, **fields)
 
 
 def exchange(answered: Answered) -> None:
@@ -148,7 +148,7 @@ def warnings(answered: Answered) -> None:
 
 def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int, answered: Answered | None) -> None:
     """The client left before its answer's end (status 499, as nginx has it, in the log alone)."""
-    leaf = match.leaves.get(inbound.method) or match.leaves.get("GET")
+    leaf = match.found(inbound.method)
     if answered is not None:
         fields = _fields(answered) | {"status_code": 499}
     else:

@@ -206,7 +206,7 @@ def exchange(answered: Answered, usage: Mapping[str, int]) -> None:
 
 def abandoned(match: PlanMatch, inbound: Inbound, started_ns: int) -> None:
     """Count an exchange whose client has left (status 499, as in the log)."""
-    leaf = match.leaves.get(inbound.method) or match.leaves.get("GET")
+    leaf = match.found(inbound.method)
     if leaf is None:
         return
     seconds = (time.monotonic_ns() - started_ns) / 1e9

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine import exchange as middle
-from engine.errors import ExchangeError, call_failed
+from engine.errors import ExchangeError, call_failed, overloaded
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, RoutePlan, Timeouts, UpstreamPlan
@@ -202,8 +202,7 @@ class Relay:
         most, running = step.route.concurrency, self._running.get(step.route, 0)
         if most is not None:
             if running >= most:
-                message = "too many requests of this route are being answered; try again"
-                raise ExchangeError("overloaded", message, headers=(("retry-after", "1"),))
+                raise overloaded("too many requests of this route are being answered")
             self._running[step.route] = running + 1
             going.place = _Place(self._running, step.route)
         if step.counters:

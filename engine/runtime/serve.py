@@ -22,9 +22,10 @@ import uvicorn
 
 from engine.errors import ExchangeError
 from engine.runtime import logs, metrics, traces
-from engine.runtime.admin import Admin, address, bind
-from engine.runtime.app import Application, settle
+from engine.runtime.admin import Admin, address, bind, url_of
+from engine.runtime.app import Application
 from engine.runtime.clients import Addresses, networks
+from engine.runtime.collector import settle
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import Connection, Limits
 from engine.runtime.reload import Loaded, Origin, Reloads
@@ -34,6 +35,8 @@ __all__ = ["Limits", "Loaded", "Origin", "Server", "Service", "address", "check_
 #: Asks for the mappings to be loaded anew; not everywhere.
 _RELOAD: Final = getattr(signal, "SIGHUP", None)
 
+#: Seconds from the beginning until what was loaded counts as there for good.
+_SETTLING: Final = 0.2
 #: Seconds before the end of the grace time at which exchanges are told of it; of a short one, a quarter.
 _FAREWELL: Final = 1.0
 _TICK: Final = 0.05
@@ -198,17 +201,12 @@ class Server(uvicorn.Server):
         if problem is not None:
             logs.caution("traces", message=problem)
         self._look_after_mappings()
-        settle()
         if self._admin_socket is not None:
             await self._admin.listen(self._admin_socket)
         if self._life is not None:
             asyncio.get_running_loop().add_reader(self._life, self._orphaned, self._life)
-        for server in self.servers:
-            for bound in server.sockets:
-                name = bound.getsockname()
-                host = f"[{name[0]}]" if ":" in name[0] else name[0]
-                self._service.ready(f"http://{host}:{name[1]}")
-                return
+        self._service.ready(url_of(self.servers[0].sockets[0]))
+        asyncio.get_running_loop().call_later(_SETTLING, settle)
 
     def _look_after_mappings(self) -> None:
         service = self._service

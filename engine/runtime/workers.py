@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import gc
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from typing import Any, Final
 from engine.plan import PlanSet
 from engine.runtime import logs, metrics
 from engine.runtime.admin import Admin, bind, url_of
+from engine.runtime.collector import settle
 from engine.runtime.reload import Loaded, Reloads
 from engine.runtime.serve import Service, cannot_listen, serve_worker
 
@@ -96,9 +96,8 @@ class _Workers:
         loop.add_signal_handler(signal.SIGCHLD, self._look)
         if self._admin_socket is not None:
             await self._admin.listen(self._admin_socket)
-        # What is there now stays for good; so collecting does not touch, and copy, what workers share.
-        gc.collect()
-        gc.freeze()
+        # So collecting does not touch, and copy, what workers share.
+        settle()
         for _ in range(self._count):
             self._start()
         if self._service.watch:

@@ -33,6 +33,8 @@ routes:
 SSE = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
 CHUNK = b'e\r\ndata: {"n":1}\n\r\n1\r\n\n\r\n'
 EVENTS = 20
+#: MiB a worker may have for itself; one that touched all it shares would have twice as much.
+OWN = 16
 
 
 async def stream(channel: Channel, seen: Seen) -> None:
@@ -79,8 +81,14 @@ def test_figures_add_up(server: Server) -> None:
 
     assert eventually(lambda: counted() == 200)
     assert dict(samples(ask(server, "/metrics").text))["dragoman_plan_generation"][0][1] == 1
-    sizes = [round(private(process), 1) for process in children(server)]
-    print(f"{sizes} MiB of each worker's own, {private(server.process.pid):.1f} of the parent's")
+
+
+def test_workers_share_what_is_loaded(server: Server) -> None:
+    for _ in range(50):
+        assert server.get("/version").status == 200
+    time.sleep(0.5)
+    sizes = [private(process) for process in children(server)]
+    assert max(sizes) < OWN, f"{sizes} MiB of each worker's own"
 
 
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:

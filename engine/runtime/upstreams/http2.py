@@ -89,9 +89,7 @@ class Http2Upstream:
         except TimeoutError:
             raise self.failure("timeout", "total") from None
         except httpx2.PoolTimeout:
-            busy = self.failure("busy", "PoolTimeout")
-            busy.headers = (("retry-after", "1"),)
-            raise busy from None
+            raise self.failure("busy", "PoolTimeout") from None
         except httpx2.TimeoutException as error:
             raise self.failure("timeout", type(error).__name__) from None
         except (httpx2.ConnectError, httpx2.ProxyError) as error:

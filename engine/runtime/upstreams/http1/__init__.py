@@ -102,10 +102,7 @@ class Http1Upstream:
         return UpstreamReply(status, headers, EMPTY, source)
 
     def _failure(self, failure: CallFailed) -> ExchangeError:
-        error = call_failed(self._name, failure.how, failure.cause)
-        if failure.how == "busy":
-            error.headers = (("retry-after", "1"),)
-        return error
+        return call_failed(self._name, failure.how, failure.cause)
 
     async def aclose(self) -> None:
         """Close all connections."""
