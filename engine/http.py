@@ -26,7 +26,10 @@ FRAMING_FIELDS: Final = frozenset(
 
 def first_value(fields: Iterable[tuple[str, str]], name: str) -> str | None:
     """The first value of a header field; names in lower case."""
-    return next((value for key, value in fields if key == name), None)
+    for key, value in fields:
+        if key == name:
+            return value
+    return None
 
 
 def literal_path(path: str) -> str:

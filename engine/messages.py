@@ -119,6 +119,7 @@ class UpstreamRequest:
 
     Attributes:
         target: path and query as they stand on the request line.
+        headers: names in lower case.
         content: the body, unless there is a `body`.
         body: a `BodySource` that is read piece by piece, or None.
         timeout: seconds for the whole answer; for its head alone where it is read as it comes.

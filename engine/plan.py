@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias
 
 from engine.auth import BearerKeys, Credentials
 from engine.codegen import Compiled
+from engine.messages import JSON
+from engine.resources import distribution_version
 from engine.routing import Leaf, Match, RouteTree
 from engine.schema import BodySchema
 from engine.spec import MappingSpec, RouteSpec
@@ -23,6 +25,9 @@ ReadTree = bool | dict[str | int, Any]
 
 
 DEFAULT_CONNECTIONS: Final = 200
+
+#: What calls say of who makes them.
+USER_AGENT: Final = f"dragoman/{distribution_version()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class UpstreamPlan:
         tls: trust and certificates of its own, or None for the system's trust.
         http2: HTTP/2 is spoken, and nothing else.
         proxy: the URL of a proxy that calls go through, or None; it may hold credentials.
+        fields: the header fields that every call has, credentials among them.
     """
 
     name: str
@@ -97,6 +103,11 @@ class UpstreamPlan:
     http2: bool = False
     proxy: str | None = field(default=None, repr=False)
     others: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        own = {"user-agent": USER_AGENT, "accept": JSON, "accept-encoding": "identity"}
+        object.__setattr__(self, "fields", {**own, **dict(self.headers), **dict(self.credentials.headers)})
 
 
 @dataclass(frozen=True, slots=True)

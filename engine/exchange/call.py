@@ -16,9 +16,9 @@ from urllib.parse import quote, unquote, urlencode
 from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, text_of, write
-from engine.exchange.headers import REQUEST_ID_HEADER, USER_AGENT, header_fields
+from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.http import literal_path
-from engine.messages import EMPTY, FORM, JSON, Content, Exchange, UpstreamRequest
+from engine.messages import EMPTY, FORM, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
 
@@ -30,7 +30,10 @@ _SLASH = re.compile(r"[/\\]")
 
 def chosen_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
     """The first call of an attempt whose `when` holds; None where none is to be made."""
-    return next((call for call in attempt.calls if is_made(call, exchange)), None)
+    for call in attempt.calls:
+        if is_made(call, exchange):
+            return call
+    return None
 
 
 def is_made(call: CallPlan, exchange: Exchange) -> bool:
@@ -85,12 +88,11 @@ def time_left(route: RoutePlan, exchange: Exchange, timeout: float | None, upstr
     Raises:
         ExchangeError: `upstream_timeout`, where none are.
     """
-    limits = [upstream.timeouts.total]
-    if timeout is not None:
-        limits.append(timeout)
+    left = upstream.timeouts.total
+    if timeout is not None and timeout < left:
+        left = timeout
     if route.timeout is not None:
-        limits.append(route.timeout - (time.monotonic_ns() - exchange.started_ns) / 1e9)
-    left = min(limits)
+        left = min(left, route.timeout - (time.monotonic_ns() - exchange.started_ns) / 1e9)
     if left <= 0:
         raise call_failed(upstream.name, "timeout", "the route's time is over")
     return left
@@ -100,11 +102,10 @@ def time_left(route: RoutePlan, exchange: Exchange, timeout: float | None, upstr
 
 
 def _headers(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> dict[str, str]:
-    headers = {"user-agent": USER_AGENT, "accept": JSON, "accept-encoding": "identity"}
-    headers[REQUEST_ID_HEADER] = exchange.inbound.request_id
-    headers.update(upstream.headers)
-    headers.update(header_fields(call.headers, payload, exchange, _KIND))
-    headers.update(upstream.credentials.headers)
+    headers = {REQUEST_ID_HEADER: exchange.inbound.request_id, **upstream.fields}
+    if call.headers is not None:
+        headers |= header_fields(call.headers, payload, exchange, _KIND)
+        headers.update(upstream.credentials.headers)
     return headers
 
 
@@ -144,7 +145,7 @@ def build_target(
     Raises:
         ExchangeError: `invalid_request`, where a value could lead elsewhere, or it is too long.
     """
-    written = upstream.base_path + "".join(_path_part(part, exchange, payload) for part in path)
+    written = upstream.base_path + "".join([_path_part(part, exchange, payload) for part in path])
     if len(path) > 1 and _leads_elsewhere(written):
         raise ExchangeError(_KIND, "a value in the path is '.', '..' or an empty segment")
     target = f"{written}?{query}" if query else written
@@ -155,6 +156,8 @@ def build_target(
 
 def _query(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> str:
     credentials = upstream.credentials.query
+    if call.query is None and not credentials:
+        return ""
     names = {name for name, _ in credentials}
     pairs = (pair for pair in _pairs(call.query, exchange, payload) if pair[0] not in names)
     return urlencode([*pairs, *credentials])

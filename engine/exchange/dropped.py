@@ -25,8 +25,10 @@ def check_dropped(route: RoutePlan, reads: ReadTree, exchange: Exchange) -> None
     Raises:
         ExchangeError: as `refuse_dropped`.
     """
-    exchange.dropped += unread(exchange.body, reads)
-    refuse_dropped(route, exchange)
+    if reads is not True and exchange.body is not None:
+        exchange.dropped += unread(exchange.body, reads)
+    if exchange.dropped:
+        refuse_dropped(route, exchange)
 
 
 def refuse_dropped(route: RoutePlan, exchange: Exchange) -> None:

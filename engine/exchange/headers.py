@@ -17,10 +17,6 @@ from engine.exchange.evaluation import evaluate, text_of
 from engine.http import FRAMING_FIELDS
 from engine.messages import Exchange, Headers
 from engine.plan import RoutePlan
-from engine.resources import distribution_version
-
-#: What calls say of who makes them.
-USER_AGENT: Final = f"dragoman/{distribution_version()}"
 
 DROPPED_HEADER: Final = "x-dragoman-dropped"
 UPSTREAM_HEADER: Final = "x-dragoman-upstream"

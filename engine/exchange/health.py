@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.exchange.headers import USER_AGENT
 from engine.messages import EMPTY, UpstreamRequest
-from engine.plan import UpstreamPlan
+from engine.plan import USER_AGENT, UpstreamPlan
 
 
 def health_request(plan: UpstreamPlan) -> UpstreamRequest:

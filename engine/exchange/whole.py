@@ -225,10 +225,10 @@ def _fail(answered: Answered, error: ExchangeError) -> None:
 
 
 def _add_extra_headers(answered: Answered) -> None:
-    extra = dict(extra_headers(answered.exchange, answered.route))
-    own = (field for field in answered.outbound.headers if field[0] not in extra)
-    outbound = answered.outbound
+    outbound, extra = answered.outbound, extra_headers(answered.exchange, answered.route)
+    names = [name for name, _ in extra]
+    own = [field for field in outbound.headers if field[0] not in names]
     # A kept answer is given to many: it must not take the headers of one of them.
     answered.outbound = Outbound(
-        outbound.status, (*own, *extra.items()), outbound.content, outbound.stream, outbound.source
+        outbound.status, (*own, *extra), outbound.content, outbound.stream, outbound.source
     )

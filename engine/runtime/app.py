@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import random
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -75,12 +75,11 @@ class Application(Starlette):
     def _before(self, plans: PlanSet) -> Front:
         return Front(plans, self._load, self._limits, self._addresses)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Requests go by Starlette, all else to it."""
         if scope["type"] == "http":
-            await self._front(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return self._front(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
     @property
     def running(self) -> int:
@@ -181,7 +180,7 @@ class Front:
             body = Body(inbound, receive, cycle.framing.has_body)
             answered = await self._answer(match, inbound, body, cycle, started)
             if answered.outbound.is_whole:
-                await _send(answered, inbound.method, send)
+                await _send(answered, inbound.method, send, cycle)
             elif answered.outbound.source is not None:
                 await self._pass(answered, send, cycle)
             else:
@@ -338,17 +337,11 @@ def _asked_method(scope: Scope) -> str | None:
 
 
 def _inbound(scope: Scope) -> Inbound:
-    request_id = ""
-    headers = []
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers.append((name, value))
-        if name == "x-request-id":
-            request_id = request_id or value
-    if not request_id or not _REQUEST_ID.match(request_id):
-        request_id = os.urandom(16).hex()
-    query = scope["query_string"].decode("latin-1")
-    return Inbound(scope["method"], scope["raw_path"], query, tuple(headers), request_id=request_id)
+    headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
+    inbound = Inbound(scope["method"], scope["raw_path"], scope["query_string"].decode("latin-1"), headers)
+    told = inbound.header("x-request-id")
+    inbound.request_id = told if told and _REQUEST_ID.match(told) else f"{random.getrandbits(128):032x}"
+    return inbound
 
 
 class Body:
@@ -436,12 +429,18 @@ def _start(outbound: Outbound, framing: list[tuple[bytes, bytes]]) -> Message:
     return {"type": "http.response.start", "status": outbound.status, "headers": headers + framing}
 
 
-async def _send(answered: Answered, method: str, send: Send) -> None:
+async def _send(answered: Answered, method: str, send: Send, cycle: Cycle) -> None:
     """Send an answer whose body is known; the protocol leaves it out where the method or status has none."""
     outbound = answered.outbound
-    data = outbound.content.data
+    data, media_type = outbound.content.data, outbound.content.media_type
     has_length = outbound.status not in (204, 304)
     if has_length and method != "HEAD":
         answered.sent(data)
+    if send == cycle.send and cycle.can_answer:
+        fields = [*outbound.headers, ("content-type", media_type)] if media_type else [*outbound.headers]
+        if has_length:
+            fields.append(("content-length", str(len(data))))
+        cycle.answer(outbound.status, fields, data)
+        return
     await send(_start(outbound, [(b"content-length", b"%d" % len(data))] if has_length else []))
     await send({"type": "http.response.body", "body": data, "more_body": False})

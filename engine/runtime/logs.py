@@ -29,9 +29,11 @@ _QUIET: Final = ("httpx2", "httpcore2", "asyncio", "uvicorn.access")
 
 
 class _Out:
-    """Where lines go; bound once, as finding out for each line costs more than writing it."""
+    """Where lines go; bound once, as finding out for each line costs more than writing it. What no line will
+    tell need not be gathered: `level` is the least that is written."""
 
     log: Any = structlog.get_logger()
+    level: int = logging.NOTSET
 
 
 _out: Final = _Out()
@@ -54,7 +56,7 @@ def configure(level: str, log_format: Format) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    _out.log = structlog.get_logger().bind()
+    _out.log, _out.level = structlog.get_logger().bind(), number
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Library()], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -112,19 +114,16 @@ def caution(name: str, **fields: Any) -> None:
 def exchange(answered: Answered) -> None:
     """The line of an exchange, and those of its warnings."""
     warnings(answered)
-    fields = _fields(answered)
-    log = _out.log
     error = answered.error
-    if error is None:
-        log.info("exchange", **fields)
+    is_failure = error is not None and answered.outbound.status >= 500
+    if not is_failure and _out.level > logging.INFO:
         return
-    fields["kind"] = error.kind
-    if error.cause:
-        fields["cause"] = error.cause
-    if answered.outbound.status >= 500:
-        log.error("exchange", **fields)
-    else:
-        log.info("exchange", **fields)
+    fields = _fields(answered)
+    if error is not None:
+        fields["kind"] = error.kind
+        if error.cause:
+            fields["cause"] = error.cause
+    (_out.log.error if is_failure else _out.log.info)("exchange", **fields)
 
 
 def inside(answered: Answered) -> None:

@@ -157,7 +157,10 @@ class Relay:
             step = next(steps)
             while True:
                 try:
-                    given = await self._take(step, going)
+                    if type(step) is middle.SendCall:
+                        given = await self._send(step, going)
+                    else:
+                        given = await self._take(step, going)
                 except Exception as error:
                     step = steps.throw(error)
                 else:
@@ -166,14 +169,12 @@ class Relay:
             return end.value
 
     async def _take(self, step: middle.Step, going: _Going) -> Any:
-        """What one step asks for."""
+        """What one step asks for, other than a call."""
         match step:
-            case middle.SendCall():
-                return await self._send(step, going)
-            case middle.Admit():
-                return await self._admit(step, going)
             case middle.ReadBody():
                 return await going.body.read(step.limit)
+            case middle.Admit():
+                return await self._admit(step, going)
             case middle.ReadBatch():
                 return await step.source.next()
             case middle.ReadContent():
@@ -196,6 +197,8 @@ class Relay:
                 return self._kept.get(step.key)
             case middle.Keep():
                 return self._kept.put(step.key, step.outbound, step.seconds)
+            case _:
+                raise AssertionError(f"an unknown step: {type(step).__name__}")
 
     async def _admit(self, step: middle.Admit, going: _Going) -> None:
         """Let a request in, if its route has a place left and its client has not had too many."""

@@ -176,6 +176,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                interface="asgi3",
             )
         )
         self._service = service

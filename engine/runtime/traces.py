@@ -124,9 +124,9 @@ def begin_call(inbound: Inbound, step: SendCall) -> Any:
     """The span of a call, None while tracing is off; in both cases the call carries the trace context."""
     request = step.request
     if _tracing.tracer is None:
-        if any(name == "traceparent" for name, _ in request.headers):
-            return None
-        request.headers = (*request.headers, *_carried(inbound, _parent_of(inbound)))
+        parent = _parent_of(inbound)
+        if parent is not None and not any(name == "traceparent" for name, _ in request.headers):
+            request.headers = (*request.headers, *_carried(inbound, parent))
         return None
     attributes = {
         "http.request.method": request.method,

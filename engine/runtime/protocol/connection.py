@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
+from functools import lru_cache
 from typing import Any, Final
 
 import httptools
@@ -270,9 +271,9 @@ class Connection(HttpToolsProtocol):
     # --- What cycles ask for -----------------------------------------------------------------------------
 
     @property
-    def fields(self) -> list[tuple[bytes, bytes]]:
+    def fields(self) -> bytes:
         """The date."""
-        return self.server_state.default_headers
+        return _lines_of(tuple(self.server_state.default_headers))
 
     @property
     def is_full(self) -> bool:
@@ -402,3 +403,9 @@ class Connection(HttpToolsProtocol):
             self.running.interrupt(reason)
         else:
             self.transport.close()
+
+
+@lru_cache(2)
+def _lines_of(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Header fields as they go out; these are the same for a second."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
 from engine.errors import ExchangeError
@@ -38,8 +38,8 @@ class Wire(Protocol):
     """What a cycle asks of its connection."""
 
     @property
-    def fields(self) -> list[tuple[bytes, bytes]]:
-        """Header fields that every answer has."""
+    def fields(self) -> bytes:
+        """The lines of header fields that every answer has."""
 
     @property
     def is_full(self) -> bool:
@@ -296,33 +296,61 @@ class Cycle:
         else:
             self._send_body(message.get("body", b""), message.get("more_body", False))
 
+    @property
+    def can_answer(self) -> bool:
+        """Whether `answer` can be called: somebody takes what is sent, and as fast as it comes."""
+        return not self.is_gone and not self._wire.is_full
+
+    def answer(self, status: int, fields: Iterable[tuple[str, str]], data: bytes) -> None:
+        """Send an answer that is there as a whole; to be called in the place of `send`, where nothing stands
+        between this and the application.
+
+        Args:
+            fields: header fields in ISO 8859-1, framing included.
+        """
+        lines = [f"{name}: {value}\r\n" for name, value in fields]
+        length = None if status in _BODILESS else len(data)
+        self._begin(status, "".join(lines).encode("latin-1"), len(lines), length)
+        self._send_body(data, more=False)
+
     def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        """Write the head, to be sent with the first piece of the body."""
-        assert not self.is_started, "an answer starts once"
-        self.is_started = True
-        has_length = False
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in (*self._wire.fields, *fields):
+        """Write the head as ASGI has it."""
+        length = None
+        lines = []
+        for name, value in fields:
             lines.append(b"%b: %b\r\n" % (name, value))
             if name == b"content-length":
-                has_length, self._owed = True, int(value)
+                length = int(value)
+        self._begin(status, b"".join(lines), len(lines), length)
+
+    def _begin(self, status: int, lines: bytes, count: int, length: int | None) -> None:
+        """Keep the head, to be sent with the first piece of a body of so many bytes; None where that is not
+        known."""
+        assert not self.is_started, "an answer starts once"
+        if lines.count(b"\n") != count or lines.count(b"\r") != count or b"\0" in lines:
+            raise ValueError("a header field of the answer holds a line break")
+        self.is_started = True
         self._without_body = self.scope["method"] == "HEAD" or status in _BODILESS
-        if not self._without_body and not has_length:
-            self._frame(lines)
+        framing = b""
+        if length is not None:
+            self._owed = length
+        elif not self._without_body:
+            framing = self._frame()
         # The body that is not asked for may come all the same, or the next request in its place.
         if self._expects and not self.is_whole:
             self.keep_alive = False
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        self._head = _checked(lines)
+            framing += b"connection: close\r\n"
+        first = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        self._head = b"".join((first, self._wire.fields, lines, framing, b"\r\n"))
 
-    def _frame(self, lines: list[bytes]) -> None:
+    def _frame(self) -> bytes:
         """A body of unknown length: in chunks, or to the end of the connection (RFC 9112, section 6.3)."""
         if self.scope["http_version"] == "1.0":
             self.keep_alive = False
-        else:
-            self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+            return b""
+        self._chunked = True
+        return b"transfer-encoding: chunked\r\n"
 
     def _send_body(self, data: bytes, more: bool) -> None:
         assert self.is_started, "a head comes before the body"
@@ -344,12 +372,3 @@ class Cycle:
         if not more:
             self.is_complete = True
             self._wire.answered(self, not self._chunked and self._owed > 0)
-
-
-def _checked(lines: list[bytes]) -> bytes:
-    """The head of an answer; no value in it may begin a line of its own."""
-    head = b"".join([*lines, b"\r\n"])
-    breaks = len(lines) + 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
-        raise ValueError("a header field of the answer holds a line break")
-    return head

@@ -5,6 +5,7 @@ one upstream, so that a slow one cannot starve the others.
 
     failures      how a call over a connection fails
     alarm         a deadline that moves
+    plain_head    the head of a response as nearly all are, read at once
     response      bytes → one response; the only importer of httptools
     request_head  a request → the bytes of its head
     codings       gzip and deflate
@@ -22,8 +23,8 @@ from __future__ import annotations
 import asyncio
 
 from engine.errors import ExchangeError, call_failed
-from engine.http import IDEMPOTENT_METHODS
-from engine.messages import EMPTY, UpstreamReply, UpstreamRequest
+from engine.http import IDEMPOTENT_METHODS, first_value
+from engine.messages import EMPTY, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime.upstreams.http1.codings import BadCoding, decoded_headers, inflater
 from engine.runtime.upstreams.http1.connecting import Connector
@@ -31,6 +32,7 @@ from engine.runtime.upstreams.http1.connection import Connection
 from engine.runtime.upstreams.http1.failures import CallFailed
 from engine.runtime.upstreams.http1.pool import Pool
 from engine.runtime.upstreams.http1.request_head import BadRequest, RequestHead
+from engine.runtime.upstreams.http1.response import Response
 from engine.runtime.upstreams.http1.source import Http1Source
 from engine.runtime.upstreams.http1.upload import PIECE, Pieces, send_while_waiting
 from engine.runtime.upstreams.limits import IDLE_SECONDS
@@ -54,13 +56,18 @@ class Http1Upstream:
         if request.timeout is not None:
             total = asyncio.get_running_loop().time() + request.timeout
         try:
-            head = self._heads.write(request)
-            connection = await self._answered(request, head, total)
+            connection = await self._answered(request, self._heads.write(request), total)
         except CallFailed as failure:
             raise self._failure(failure) from None
         except BadRequest as error:
             raise self._failure(CallFailed("broken", str(error))) from None
-        return await self._reply(connection, request, total, streams)
+        response = connection.response
+        assert response is not None
+        if streams or not (response.is_plain and response.is_complete):
+            return await self._reply(connection, response, request, total, streams)
+        content = Content(response.take(response.size), first_value(response.headers, "content-type") or "")
+        self._pool.release(connection)
+        return UpstreamReply(response.status, response.headers, content)
 
     async def _answered(self, request: UpstreamRequest, head: bytes, total: float | None) -> Connection:
         """A connection on which the head of the answer has come.
@@ -70,8 +77,15 @@ class Http1Upstream:
         """
         connection = self._pool.take() or await self._pool.acquire(total)
         while True:
+            connection.begin(request.method, total)
+            body = request.body or request.content.data
             try:
-                await _call(connection, request, head, total)
+                if isinstance(body, bytes) and len(body) <= PIECE:
+                    connection.write(head + body)
+                    await connection.head()
+                else:
+                    connection.write(head)
+                    await send_while_waiting(connection, Pieces(body) if isinstance(body, bytes) else body)
                 return connection
             except BaseException as error:
                 if not _may_be_repeated(request, connection, error):
@@ -81,10 +95,14 @@ class Http1Upstream:
             connection = await self._pool.renew(connection, total)
 
     async def _reply(
-        self, connection: Connection, request: UpstreamRequest, total: float | None, streams: bool
+        self,
+        connection: Connection,
+        response: Response,
+        request: UpstreamRequest,
+        total: float | None,
+        streams: bool,
     ) -> UpstreamReply:
-        response = connection.response
-        assert response is not None
+        """An answer that is read as it comes, or whose body has not come to its end."""
         status, headers, decoder = response.status, response.headers, None
         if not request.raw:
             try:
@@ -107,18 +125,6 @@ class Http1Upstream:
     async def aclose(self) -> None:
         """Close all connections."""
         self._pool.close()
-
-
-async def _call(connection: Connection, request: UpstreamRequest, head: bytes, total: float | None) -> None:
-    """Send a request and wait for the head of its answer."""
-    connection.begin(request.method, total)
-    body = request.body or request.content.data
-    if isinstance(body, bytes) and len(body) <= PIECE:
-        connection.write(head + body)
-        await connection.head()
-        return
-    connection.write(head)
-    await send_while_waiting(connection, Pieces(body) if isinstance(body, bytes) else body)
 
 
 def _may_be_repeated(request: UpstreamRequest, connection: Connection, error: BaseException) -> bool:

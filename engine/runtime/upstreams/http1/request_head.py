@@ -36,7 +36,7 @@ class RequestHead:
     __slots__ = ("_rest",)
 
     def __init__(self, origin: str) -> None:
-        self._rest = f" HTTP/1.1\r\nhost: {authority(origin)}\r\n".encode("ascii")
+        self._rest = f" HTTP/1.1\r\nhost: {authority(origin)}\r\n"
 
     def write(self, request: UpstreamRequest) -> bytes:
         """The head, up to and with its empty line.
@@ -45,24 +45,22 @@ class RequestHead:
             BadRequest: a part of it cannot stand in a head.
         """
         start = f"{request.method} {request.target}"
-        lines = [
-            f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in FRAMING_FIELDS
-        ]
+        lines = [f"{name}: {value}\r\n" for name, value in request.headers if name not in FRAMING_FIELDS]
         fields = "".join(lines)
         if not _START.match(start) or not _FIELDS.match(fields) or fields.count("\r\n") != len(lines):
             raise BadRequest("the request's head")
         framing = _framing(request)
-        return b"".join((start.encode("ascii"), self._rest, fields.encode("latin-1"), framing, b"\r\n"))
+        return f"{start}{self._rest}{fields}{framing}\r\n".encode("latin-1")
 
 
-def _framing(request: UpstreamRequest) -> bytes:
+def _framing(request: UpstreamRequest) -> str:
     """How the body is delimited: by its length where that is known."""
     if request.body is None:
         length: int | None = len(request.content.data)
     else:
         length = request.body.length
     if length is None:
-        return b"transfer-encoding: chunked\r\n"
+        return "transfer-encoding: chunked\r\n"
     if length or request.method in BODY_METHODS:
-        return b"content-length: %d\r\n" % length
-    return b""
+        return f"content-length: {length}\r\n"
+    return ""

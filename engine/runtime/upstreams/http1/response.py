@@ -1,7 +1,7 @@
 """One response of HTTP/1.1 (RFC 9112): bytes in, its head and pieces of its body out.
 
-Contract: pure; no asyncio, no sockets. Only the head and chunked bodies go through the parser; other bodies
-are counted, so that where a response ends is known to the byte, and what follows it is never parsed.
+Contract: pure; no asyncio, no sockets. Only unusual heads and chunked bodies go through the parser; other
+bodies are counted, so that where a response ends is known to the byte, and what follows it is never parsed.
 Whatever is ambiguous is refused. The only importer of httptools.
 """
 
@@ -13,6 +13,7 @@ from typing import Final
 import httptools
 
 from engine.messages import Headers
+from engine.runtime.upstreams.http1.plain_head import PlainHead, plain_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_FIELDS: Final = 100
@@ -33,17 +34,19 @@ class Response:
 
     Attributes:
         status: of the final response; 0 until its head is complete.
-        fields: header fields as they came, names and values as bytes.
+        headers: its header fields, names in lower case.
         chunks: pieces of the body that were not taken yet.
         size: how many bytes those are.
         has_begun: a byte has come.
         is_complete: nothing belongs to it any more.
         has_surplus: something came after its end.
         is_last: the connection carries no other response after it.
+        is_plain: its body is what its bytes are, of a length that its head tells.
         length: of the body as it is sent, where its head tells it, else 0.
     """
 
     __slots__ = (
+        "_fields",
         "_framing",
         "_head_size",
         "_interim",
@@ -54,11 +57,12 @@ class Response:
         "_remaining",
         "_tail",
         "chunks",
-        "fields",
         "has_begun",
         "has_surplus",
+        "headers",
         "is_complete",
         "is_last",
+        "is_plain",
         "length",
         "size",
         "status",
@@ -66,19 +70,21 @@ class Response:
 
     def __init__(self, method: str) -> None:
         self.status = 0
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.headers: Headers = ()
         self.chunks: list[bytes] = []
         self.size = 0
         self.has_begun = False
         self.is_complete = False
         self.has_surplus = False
         self.is_last = False
+        self.is_plain = False
         self.length = 0
         # Functions and no methods: an object that holds its own method is never freed by counting.
         self._framing: Callable[[Response, bytes], None] = Response._feed_head
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = None
         self._is_bodiless = method == "HEAD"
         self._is_parsed = False
+        self._fields: list[tuple[bytes, bytes]] = []
         self._head_size = 0
         self._interim = 0
         self._tail = b""
@@ -117,16 +123,17 @@ class Response:
         self._parser = None
         self._framing = Response._feed_surplus
 
-    @property
-    def headers(self) -> Headers:
-        """The header fields, names in lower case."""
-        return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in self.fields)
-
     # --- The head ------------------------------------------------------------------------------------
 
     def _feed_head(self, data: bytes) -> None:
-        if not self._head_size and data[:1] != b"H":
-            raise BadResponse("no HTTP")
+        if self._parser is None:
+            plain = plain_head(data)
+            if plain is not None and self._head_size + plain.size <= MAX_HEAD_BYTES:
+                self._take_plain(plain, data)
+                return
+            if data[:1] != b"H":
+                raise BadResponse("no HTTP")
+            self._parser = httptools.HttpResponseParser(self)
         window = self._tail + data
         at = window.find(_END_OF_HEAD)
         end = at + 4 - len(self._tail) if at >= 0 else len(data)
@@ -134,7 +141,7 @@ class Response:
         if self._head_size > MAX_HEAD_BYTES:
             raise BadResponse("head too large")
         self._parse(data[:end])
-        if len(self.fields) > MAX_FIELDS:
+        if len(self._fields) > MAX_FIELDS:
             raise BadResponse("too many header fields")
         if self._is_parsed is not (at >= 0):
             raise BadResponse("malformed head")
@@ -142,6 +149,16 @@ class Response:
             self._tail = window[-3:]
         else:
             self._head_ended(data[end:])
+
+    def _take_plain(self, plain: PlainHead, data: bytes) -> None:
+        self.status, self.headers, self.is_plain = plain.status, plain.headers, plain.is_identity
+        if self._is_bodiless or plain.status in _BODILESS or not plain.length:
+            self._end()
+        else:
+            self._framing = Response._feed_counted
+            self._remaining = self.length = plain.length
+        if len(data) > plain.size:
+            self._framing(self, data[plain.size :])
 
     def _parse(self, data: bytes) -> None:
         assert self._parser is not None
@@ -162,6 +179,8 @@ class Response:
             self._skip_interim()
         elif status <= 599:
             self.status = status
+            fields = self._fields
+            self.headers = tuple((n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in fields)
             self._choose_framing(version == "1.1")
         else:
             raise BadResponse(f"status {status}")
@@ -172,16 +191,16 @@ class Response:
         self._interim += 1
         if self._interim > MAX_INTERIM:
             raise BadResponse("too many interim responses")
-        self.fields = []
+        self._fields = []
         self._tail = b""
         self._is_parsed = False
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = None
 
     def _choose_framing(self, may_be_chunked: bool) -> None:
         """How the body is delimited (RFC 9112, 6.3). The parser has refused two lengths, and a length beside
         a transfer coding."""
         length, coding = None, None
-        for name, value in self.fields:
+        for name, value in self._fields:
             key = name.lower()
             if key == b"content-length":
                 length = int(value)
@@ -250,7 +269,7 @@ class Response:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer field, which is dropped (RFC 9110, 6.5.1)."""
         if not self.status:
-            self.fields.append((name, value))
+            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head has ended, unless it is that of what follows."""
