@@ -294,7 +294,7 @@ def test_what_cannot_stand_in_a_request_never_leaves(
 
 
 def test_a_request_as_it_is_sent(upstream: Upstream) -> None:
-    own = (("x-a", "b"), ("Host", "other"), ("content-length", "99"), ("transfer-encoding", "chunked"))
+    own = (("x-a", "b"), ("host", "other"), ("content-length", "99"), ("transfer-encoding", "chunked"))
 
     async def work() -> None:
         async with opened(upstream.url) as up:
