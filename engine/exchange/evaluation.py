@@ -6,12 +6,15 @@ names, which says whose fault it is; its message tells what could not be transla
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from engine.codegen import Compiled, place
 from engine.errors import EvaluationError, ExchangeError
 from engine.messages import Content, Exchange
 from engine.values import JsonError, text
+
+#: What evaluating a template raises where a value does not fit.
+FAILURES: Final = (EvaluationError, RecursionError, JsonError)
 
 
 def evaluate(template: Compiled, payload: Any, exchange: Exchange, kind: str) -> Any:
@@ -23,12 +26,17 @@ def evaluate(template: Compiled, payload: Any, exchange: Exchange, kind: str) ->
     """
     try:
         return template.function(payload, exchange)
-    except EvaluationError as error:
-        cause = f"{place(error.__traceback__)}: {error.message}"
-        raise ExchangeError(kind, f"{_subject(kind)}: {error.message}", cause=cause) from None
-    except (RecursionError, JsonError) as error:
-        cause = f"{place(error.__traceback__)}: {type(error).__name__}"
-        raise ExchangeError(kind, f"{_subject(kind)}: it is nested too deeply", cause=cause) from None
+    except FAILURES as error:
+        raise untranslatable(error, kind) from None
+
+
+def untranslatable(error: Exception, kind: str) -> ExchangeError:
+    """The failure that one of `FAILURES` is."""
+    if isinstance(error, EvaluationError):
+        what = why = error.message
+    else:
+        what, why = "it is nested too deeply", type(error).__name__
+    return ExchangeError(kind, f"{_subject(kind)}: {what}", cause=f"{place(error.__traceback__)}: {why}")
 
 
 def text_of(value: Any, kind: str) -> str:

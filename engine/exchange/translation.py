@@ -6,12 +6,12 @@ out is a list of JSON values. A failure does not lose what was emitted before it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
-from engine.exchange.evaluation import evaluate
+from engine.exchange.evaluation import FAILURES, evaluate, untranslatable
 from engine.messages import Exchange
 from engine.plan import TranslationPlan
 from engine.streams import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
@@ -50,66 +50,76 @@ class Translation:
 
     def feed(self, batch: Batch) -> list[Any]:
         """Take a batch; what its events emit, and the end, where it has come."""
-        emitted = [] if batch is None else self._run(self._take(batch))
+        emitted = [] if batch is None else self._emitted(self._take, batch)
         if self.error is None and (batch is None or self.is_over):
-            emitted = [*emitted, *self._run(self._end())]
+            emitted = [*emitted, *self._emitted(self._end)]
         return emitted
 
-    def _run(self, steps: Iterator[tuple[Compiled | None, Any]]) -> list[Any]:
-        """Evaluate rules until they are done or one fails."""
+    def _emitted(self, step: Callable[..., None], *arguments: Any) -> list[Any]:
+        """What a step emits before it is done or fails."""
         exchange = self._exchange
         out = exchange.out = []
         try:
-            for rules, payload in steps:
-                if rules is not None:
-                    evaluate(rules, payload, exchange, "upstream_error")
+            step(*arguments)
         except ExchangeError as error:
             self.error, self.is_over = error, True
         except FramingError as error:
-            self.error = call_failed(exchange.upstream or "", "broken", str(error))
-            self.is_over = True
+            self.error, self.is_over = self._broken(str(error)), True
         exchange.sent += len(out)
         return out
 
-    def _take(self, batch: bytes | list[Any]) -> Iterator[tuple[Compiled | None, Any]]:
-        self._exchange.done = not isinstance(batch, bytes)
-        values = self._values(self._decoded(batch)) if isinstance(batch, bytes) else batch
-        for value in values:
+    def _take(self, batch: bytes | list[Any]) -> None:
+        if isinstance(batch, bytes):
+            self._exchange.done = False
+            self._take_bytes(batch)
+            return
+        self._exchange.done = True
+        for value in batch:
             self._has_event = True
-            yield self._plan.rules, value
+            self._run(self._plan.rules, value)
 
-    def _decoded(self, data: bytes) -> Iterator[Event]:
-        """The events that bytes complete; those before a failure are not lost by it."""
+    def _take_bytes(self, data: bytes) -> None:
         try:
-            yield from self._decoder.feed(data)
+            events = self._decoder.feed(data)
         except FramingError as error:
-            yield from error.events
+            # Those before a failure are not lost by it.
+            self._take_events(error.events)
             raise
+        self._take_events(events)
 
-    def _end(self) -> Iterator[tuple[Compiled | None, Any]]:
-        if not self.is_over:
-            for value in self._values(self._decoder.close()):
-                self._has_event = True
-                yield self._plan.rules, value
-        if not self._has_event:
-            raise call_failed(self._exchange.upstream or "", "broken", "a stream without an event")
-        self.is_over = True
-        yield self._plan.end, self._exchange.state
-
-    def _values(self, events: Iterable[Event]) -> Iterator[Any]:
-        """The events' data; the closing word ends the stream, whatever comes after it."""
-        for event in events:
-            if event.data == self._plan.done:
-                self.is_over = self._exchange.done = True
+    def _take_events(self, events: Iterable[Event]) -> None:
+        """Run the rules on each; the closing word ends the stream, whatever comes after it."""
+        plan, exchange = self._plan, self._exchange
+        done, rules = plan.done, None if plan.rules is None else plan.rules.function
+        for data, _ in events:
+            if data == done:
+                self.is_over = exchange.done = True
                 return
-            if not self.is_over:
-                yield self._parsed(event)
+            try:
+                value = loads(data)
+            except JsonError as error:
+                raise self._broken(f"an event: {error}") from None
+            self._has_event = True
+            if rules is not None:
+                try:
+                    rules(value, exchange)
+                except FAILURES as error:
+                    raise untranslatable(error, "upstream_error") from None
 
-    def _parsed(self, event: Event) -> Any:
-        try:
-            return loads(event.data)
-        except JsonError as error:
-            raise call_failed(self._exchange.upstream or "", "broken", f"an event: {error}") from None
+    def _end(self) -> None:
+        if not self.is_over:
+            self._take_events(self._decoder.close())
+        if not self._has_event:
+            raise self._broken("a stream without an event")
+        self.is_over = True
+        self._run(self._plan.end, self._exchange.state)
+
+    def _run(self, rules: Compiled | None, payload: Any) -> None:
+        if rules is not None:
+            evaluate(rules, payload, self._exchange, "upstream_error")
+
+    def _broken(self, cause: str) -> ExchangeError:
+        return call_failed(self._exchange.upstream or "", "broken", cause)
 
 
 def _first(template: Compiled, exchange: Exchange) -> Any:

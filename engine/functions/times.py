@@ -48,7 +48,14 @@ def now_iso() -> str:
         length(now_iso()) => 27
         ends_with(now_iso(), 'Z') => true
     """
-    return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_to_the_second(seconds)}.{nanoseconds // 1000:06}Z"
+
+
+@lru_cache(1)
+def _to_the_second(seconds: int) -> str:
+    """A time since 1970 as RFC 3339 in UTC, less its fraction and zone."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 @function("elapsed_ns() -> number", context=True)

@@ -30,7 +30,7 @@ class NdjsonDecoder(BlockDecoder):
 
     def _event(self, block: bytes) -> Event | None:
         text = block.strip(_WHITE_SPACE)
-        return Event(text) if text else None
+        return tuple.__new__(Event, (text, None)) if text else None
 
 
 class NdjsonEncoder:

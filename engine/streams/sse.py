@@ -49,9 +49,9 @@ class SseDecoder(BlockDecoder):
         if self._is_first:
             block = block.removeprefix(_BOM)
             self._is_first = False
-        # The commonest form by far: one line of data.
+        # The commonest form by far: one line of data. A tuple's own way to be made takes half the time.
         if block.startswith(b"data: ") and LF not in block:
-            return Event(block[6:])
+            return tuple.__new__(Event, (block[6:], None))
         return _read(block)
 
 
