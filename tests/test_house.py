@@ -50,7 +50,7 @@ LIBRARIES = {
     "starlette": ("engine.runtime.app",),
     "uvicorn": ("engine.runtime.serve", "engine.runtime.protocol.connection"),
     "httptools": ("engine.runtime.protocol.connection", "engine.runtime.upstreams.http1.response"),
-    "limits": ("engine.runtime.limits",),
+    "limits": ("engine.runtime.shared_windows",),
     "watchfiles": ("engine.runtime.reload",),
     "prometheus_client": ("engine.runtime.metrics",),
     "opentelemetry": ("engine.runtime.traces",),
