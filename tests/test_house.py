@@ -42,8 +42,8 @@ ROOMS = (
 #: Libraries that shape the project, and the one place that imports each.
 LIBRARIES = {
     "yaml": ("engine.loader.composer",),
-    "jsonschema": ("engine.schema",),
-    "referencing": ("engine.schema",),
+    "jsonschema": ("engine.schema.misfits", "engine.schema.checked"),
+    "referencing": ("engine.schema.misfits", "engine.schema.checked"),
     "jmespath": ("engine.expressions.parser",),
     "re2": ("engine.functions.regexes",),
     "httpx2": ("engine.runtime.upstreams.http2",),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +16,10 @@ from engine import schema, schema_text
 from engine.errors import Findings
 from engine.loader import parse
 from engine.resources import shipped_mappings
+from engine.schema.fitting import Unsure, fits
 from engine.source import Document
 
+ROOT = Path(__file__).parent.parent.parent
 SCHEMAS = {name: json.loads(schema_text(name)) for name in ("mapping", "suite")}
 
 
@@ -214,6 +219,66 @@ MESSAGES = {
 def test_a_message_says_what_is_expected(text: str) -> None:
     _, told = check(text)
     assert [line.partition(": ")[2] for line in told] == [MESSAGES[text]]
+
+
+# --- The quick look --------------------------------------------------------------------------------------
+
+#: Values that some keyword or other takes, and others do not.
+ODD: list[Any] = [
+    None, True, False, -1, 0, 1, 2, 1.0, 1.5, 99, 600, 10**12, "", "none", "x", "GET /a", "get /a", "5s",
+    "Host", [], [1], ["a", "b"], [{}], {}, {"body": 1, "form": {}}, {"body": {}}, {"x y": 1}, {"bearer": "k"},
+    {"url": 5},
+]  # fmt: skip
+
+
+def variants(value: Any) -> Iterator[Any]:
+    """A value as it is, and with each part of it taken out or made something else."""
+    yield value
+    for key in value if isinstance(value, dict) else ():
+        yield {k: v for k, v in value.items() if k != key}
+        yield from ({**value, key: odd} for odd in ODD)
+        yield from ({**value, key: inner} for inner in variants(value[key]))
+    for number in range(len(value)) if isinstance(value, list) else ():
+        yield from ([*value[:number], inner, *value[number + 1 :]] for inner in variants(value[number]))
+
+
+def asked() -> Iterator[tuple[str, Any]]:
+    """Each part of each schema by its name, with what to try it with."""
+    for name, place, part, whole in PROPERTIES:
+        inner = {key: value for key, value in part.items() if key != "examples"}
+        yield (
+            f"{name}:{place}",
+            (inner, whole, [*ODD, *part.get("examples", resolved(part, whole).get("examples", []))]),
+        )
+
+
+@pytest.mark.parametrize(("part", "whole", "values"), [case for _, case in asked()], ids=NAMES)
+def test_the_quick_look_says_what_the_library_says(part: Any, whole: Any, values: list[Any]) -> None:
+    validator = Draft7Validator({"allOf": [part], "definitions": whole["definitions"]})
+    sure = 0
+    for value in (variant for each in values for variant in variants(each)):
+        try:
+            found = fits(value, part, whole)
+        except Unsure:
+            continue
+        sure += 1
+        assert found == validator.is_valid(value), value
+    assert sure > len(ODD) / 2, "it is to be sure of most"
+
+
+@pytest.mark.parametrize("keyword", ["oneOf", "patternProperties", "dependencies", "format"])
+def test_the_quick_look_is_not_sure_of_keywords_it_does_not_know(keyword: str) -> None:
+    with pytest.raises(Unsure):
+        fits({}, {keyword: {}}, {})
+
+
+def test_what_fits_is_loaded_without_the_library() -> None:
+    code = (
+        "import sys; from engine import Findings, load, shipped_mappings\n"
+        "assert len(load(shipped_mappings().values(), Findings())) > 3\n"
+        "sys.exit('jsonschema' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 # --- Schemas of bodies -----------------------------------------------------------------------------------
