@@ -54,8 +54,8 @@ LIBRARIES = {
     "watchfiles": ("engine.runtime.reload",),
     "prometheus_client": ("engine.runtime.metrics",),
     "opentelemetry": ("engine.runtime.traces",),
-    "structlog": ("engine.runtime.logs",),
-    "rich": ("cli.render",),
+    "structlog": ("engine.runtime.console",),
+    "rich": ("cli.terminal",),
     "dotenv": ("cli.options",),
 }
 
