@@ -6,23 +6,16 @@ further, and the library of JSON Schema is not imported for it. Must not know wh
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from engine.errors import Findings
-from engine.resources import schema_text
 from engine.schema.bodies import BodySchema, BodySchemaError, body_schema
 from engine.schema.fitting import Unsure, fits
+from engine.schema.named import schema_named
 from engine.source import Document
 
 __all__ = ["BodySchema", "BodySchemaError", "body_schema", "check"]
-
-
-@cache
-def _schema(name: str) -> Any:
-    return json.loads(schema_text(name))
 
 
 def check(document: Document, name: str, findings: Findings) -> Document | None:
@@ -32,12 +25,11 @@ def check(document: Document, name: str, findings: Findings) -> Document | None:
         The document without the parts that do not fit, so that the rest can be looked at too; None where
         nothing is left.
     """
-    schema = _schema(name)
-    if _surely_fits(document.data, schema):
+    if _surely_fits(document.data, schema_named(name)):
         return replace(document, original=document.data)
     from engine.schema.misfits import report
 
-    return report(document, schema, findings)
+    return report(document, name, findings)
 
 
 def _surely_fits(data: Any, schema: Any) -> bool:

@@ -1,22 +1,21 @@
 """Schemas of bodies as plans hold them.
 
-Contract: what most mappings ask, an object and no more, is found out without the library of JSON Schema,
-which takes long to import. Must not know what a mapping means.
+Contract: the library of JSON Schema, which takes long to import, is there for schemas that need it.
+Must not know what a mapping means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
+from engine.schema.simple import is_simple, misfit
 from engine.source import Path
-from engine.values import type_name
 
 #: `{path, rule, message}` of what does not fit; of the schema alone, as the value is payload.
 Misfit: TypeAlias = dict[str, Any]
-
-_AN_OBJECT: Final = {"type": "object"}
 
 
 class BodySchemaError(Exception):
@@ -40,14 +39,8 @@ def body_schema(schema: Any) -> BodySchema:
     Raises:
         BodySchemaError: it is no schema, or a `$ref` in it cannot be resolved inside it.
     """
-    if schema == _AN_OBJECT:
-        return BodySchema(_no_object)
+    if is_simple(schema):
+        return BodySchema(partial(misfit, schema))
     from engine.schema.checked import Checked
 
     return BodySchema(Checked(schema).misfit)
-
-
-def _no_object(body: Any) -> Misfit | None:
-    if type(body) is dict:
-        return None
-    return {"path": "", "rule": "type", "message": f"must be object, not {type_name(body)}"}

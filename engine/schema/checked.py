@@ -16,8 +16,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 
 from engine.schema.bodies import BodySchemaError, Misfit
+from engine.schema.simple import MESSAGES, written
 from engine.source import Path
-from engine.values import type_name
 
 #: A ValidationError of an error found, in which nothing is `Unset`, whatever its stubs allow for.
 _Error: TypeAlias = Any
@@ -50,8 +50,11 @@ class Checked:
         error: _Error = best_match(self._validator.iter_errors(body))
         if error is None:
             return None
-        path = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path)
-        return {"path": path.lstrip("."), "rule": str(error.validator), "message": _told(error)}
+        return {
+            "path": written(tuple(error.absolute_path)),
+            "rule": str(error.validator),
+            "message": _told(error),
+        }
 
 
 def _references(schema: Any, path: Path) -> Iterator[tuple[Path, str]]:
@@ -68,12 +71,8 @@ def _references(schema: Any, path: Path) -> Iterator[tuple[Path, str]]:
 
 def _told(error: _Error) -> str:
     rule, wanted = str(error.validator), error.validator_value
-    if rule == "required":
-        missing = [key for key in wanted if key not in error.instance]
-        return f"'{missing[0]}' is required"
-    if rule == "type":
-        wanted = [wanted] if isinstance(wanted, str) else wanted
-        return f"must be {' or '.join(wanted)}, not {type_name(error.instance)}"
+    if rule in MESSAGES:
+        return MESSAGES[rule](wanted, error.instance)
     if rule == "additionalProperties":
         return "has a field that is not allowed"
     if rule == "enum":

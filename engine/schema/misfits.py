@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import referencing
 from jsonschema import Draft7Validator
 
 from engine.errors import Findings, suggestion
+from engine.schema.named import schema_named
 from engine.source import Document, Node, Path
 from engine.values import type_name
 
@@ -23,9 +25,14 @@ _MAX_ROUNDS: Final = 50
 _Error: TypeAlias = Any
 
 
-def report(document: Document, schema: Any, findings: Findings) -> Document | None:
-    """Report what does not fit, and leave it out; None where nothing is left."""
-    validator = Draft7Validator(schema, registry=referencing.Registry())
+@cache
+def _validator(name: str) -> Draft7Validator:
+    return Draft7Validator(schema_named(name), registry=referencing.Registry())
+
+
+def report(document: Document, name: str, findings: Findings) -> Document | None:
+    """Report what does not fit the schema `name`, and leave it out; None where nothing is left."""
+    validator = _validator(name)
     data = copy.deepcopy(document.data)
     for round_number in range(_MAX_ROUNDS):
         errors = list(validator.iter_errors(data))

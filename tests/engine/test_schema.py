@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft7Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from engine import schema, schema_text
 from engine.errors import Findings
 from engine.loader import parse
 from engine.resources import shipped_mappings
+from engine.schema.checked import Checked
 from engine.schema.fitting import Unsure, fits
+from engine.schema.simple import is_simple, misfit
 from engine.source import Document
 
 ROOT = Path(__file__).parent.parent.parent
@@ -346,3 +348,42 @@ def test_a_misfit_is_told_without_the_value(wanted: Any, body: Any, expected: di
     told = schema.body_schema(wanted).check(body)
     assert told == expected
     assert "secret" not in json.dumps(told)
+
+
+SIMPLE: list[Any] = [
+    {},
+    {"type": "object"},
+    {"type": ["integer", "null"]},
+    {"required": ["b", "a"], "type": "array"},
+    {"type": "array", "required": ["a"], "items": {"type": ["number", "string"]}},
+    {
+        "type": "object",
+        "required": ["a"],
+        "properties": {
+            "b": {"type": "string"},
+            "a": {"type": "object", "properties": {"c": {"type": "boolean"}, "b": {"type": "array"}}},
+            "c": {"items": {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}},
+        },
+    },
+]
+BODIES: list[Any] = [*ODD, {"a": {"b": [1], "c": True}, "b": "x", "c": [{"a": 1}, {"a": 2.0}]}, [1, "x"]]
+
+
+@pytest.mark.parametrize("wanted", SIMPLE, ids=json.dumps)
+def test_of_a_simple_schema_the_same_is_told_as_with_the_library(wanted: Any) -> None:
+    assert is_simple(wanted)
+    library = Checked(wanted)
+    for body in (variant for each in BODIES for variant in variants(each)):
+        assert misfit(wanted, body) == library.misfit(body), body
+
+
+@pytest.mark.parametrize("wanted", [wanted for wanted, _ in NO_SCHEMAS.values()], ids=NO_SCHEMAS)
+def test_what_is_no_schema_is_not_simple(wanted: Any) -> None:
+    assert not is_simple(wanted)
+
+
+def test_what_is_simple_is_a_schema() -> None:
+    simple = [wanted for wanted in variants(SIMPLE[-1]) if is_simple(wanted)]
+    assert len(simple) > 20
+    for wanted in simple:
+        Draft202012Validator.check_schema(wanted)
