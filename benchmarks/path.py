@@ -20,7 +20,18 @@ from benchmarks.contenders.dragoman import many_routes, serve
 from benchmarks.figures import Figures
 from benchmarks.load import Expected, WrongAnswer
 from benchmarks.measures import MEASURES, Measure, Slice
-from benchmarks.servers import Command, Failed, Server, cores, free_port, listens, more_files, on, scratch
+from benchmarks.servers import (
+    Command,
+    Failed,
+    Server,
+    compile_sources,
+    cores,
+    free_port,
+    listens,
+    more_files,
+    on,
+    scratch,
+)
 
 _START_SECONDS = 30.0
 _WARM_UP_SECONDS = 0.15
@@ -213,14 +224,20 @@ class Run:
             self._add("held", contender, growth / held / 1e3)
 
     def _routes(self) -> None:
-        """The time of a request among many routes against one among few."""
+        """The time of a request among many routes against one among few. Two processes that do the same
+        differ by some hundredths for all of their lives, so there are as many pairs as rounds."""
         self.tell("many routes")
-        with contextlib.ExitStack() as stack:
-            few, many = (self._with_routes(count, stack) for count in _ROUTE_COUNTS)
-            for number in range(self.extent.rounds * _ROUTE_SLICES):
-                order = (few, many) if number % 2 else (many, few)
-                found = {each.server.port: self._answers(each) for each in order}
-                self._add("routes", DRAGOMAN, found[few.server.port] / found[many.server.port])
+        for number in range(self.extent.rounds):
+            with contextlib.ExitStack() as stack:
+                few, many = (self._with_routes(count, stack) for count in _ROUTE_COUNTS)
+                for each in range(_ROUTE_SLICES):
+                    self._pair(few, many, is_turned=bool((number + each) % 2))
+
+    def _pair(self, few: Running, many: Running, is_turned: bool) -> None:
+        found = {
+            each.server.port: self._answers(each) for each in ((many, few) if is_turned else (few, many))
+        }
+        self._add("routes", DRAGOMAN, found[few.server.port] / found[many.server.port])
 
     def _with_routes(self, count: int, stack: contextlib.ExitStack) -> Running:
         file = many_routes(count, self.directory / f"{count}-routes.yaml")
@@ -254,6 +271,7 @@ def run(
 ) -> Figures:
     """Measure contenders side by side."""
     more_files()
+    compile_sources()
     with scratch() as directory, on(cores()[1]):
         made = Run(extent, measures, directory, tell)
         made.measure_all(contenders)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-from dotenv import dotenv_values
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,6 +59,8 @@ def _of_files(env_files: tuple[str, ...]) -> dict[str, str]:
 
 
 def _read(file: str) -> Mapping[str, str | None]:
+    from dotenv import dotenv_values
+
     try:
         return dotenv_values(file)
     except (OSError, UnicodeDecodeError):

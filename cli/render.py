@@ -1,25 +1,42 @@
 """Findings and tables on the terminal: text with the source line and a caret, JSON, GitHub annotations.
 
-The only importer of rich.
+Contract: what goes to no terminal has no colours, and is printed without the library of these.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-
-from rich.console import Console
-from rich.text import Text
+from typing import Final, TextIO
 
 from engine import Diagnostic
 
 _COLORS = {"error": "bold red", "warning": "bold yellow"}
 
+#: A piece of a line, and its style.
+_Part = tuple[str, str]
 
-def console(stderr: bool = False) -> Console:
-    """A console that breaks no line and reads no markup: what is printed is what files hold."""
-    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True, emoji=False)
+#: Characters that would move what was printed before: the bell, and those that go back or to another line.
+_MOVING: Final = dict.fromkeys((7, 8, 11, 12, 13))
+
+
+def _print(*parts: _Part, stderr: bool = False) -> None:
+    """Print one line."""
+    stream = sys.stderr if stderr else sys.stdout
+    if _may_have_colours(stream):
+        from cli import terminal
+
+        terminal.show(parts, stderr)
+    else:
+        print("".join(text for text, _ in parts).translate(_MOVING), file=stream, flush=True)
+
+
+def _may_have_colours(stream: TextIO) -> bool:
+    asked = os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE") == "1"
+    return bool(asked) or stream.isatty()
 
 
 def findings(diagnostics: Iterable[Diagnostic], output_format: str) -> None:
@@ -28,21 +45,20 @@ def findings(diagnostics: Iterable[Diagnostic], output_format: str) -> None:
 
 
 def _as_text(diagnostics: Sequence[Diagnostic]) -> None:
-    out = console()
     secrets = [diagnostic for diagnostic in diagnostics if diagnostic.code == "secret-literal"]
     for diagnostic in diagnostics:
-        out.print(_heading(diagnostic))
+        _print(*_heading(diagnostic))
         for line in _excerpt(diagnostic, secrets):
-            out.print(Text(line, style="dim" if line.lstrip().startswith("|") is False else ""))
+            _print((line, "" if line.lstrip().startswith("|") else "dim"))
         if diagnostic.hint:
-            out.print(Text(f"  = {diagnostic.hint}", style="cyan"))
+            _print((f"  = {diagnostic.hint}", "cyan"))
 
 
-def _heading(diagnostic: Diagnostic) -> Text:
-    return Text.assemble(
+def _heading(diagnostic: Diagnostic) -> tuple[_Part, ...]:
+    return (
         (f"{diagnostic.span}: ", "bold"),
         (f"{diagnostic.severity}[{diagnostic.code}]", _COLORS[diagnostic.severity]),
-        f": {diagnostic.message}",
+        (f": {diagnostic.message}", ""),
     )
 
 
@@ -138,7 +154,7 @@ def summary(errors: int, warnings: int, checked: str, stderr: bool = False) -> N
         said = f"{_count(errors, 'error')}, {_count(warnings, 'warning')} in {checked}"
     else:
         style, said = "green", f"{checked}: no findings"
-    console(stderr).print(Text(said, style=style))
+    _print((said, style), stderr=stderr)
 
 
 def _count(number: int, word: str) -> str:
@@ -159,4 +175,4 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def line(text: str, stderr: bool = False, style: str = "") -> None:
     """One line of text."""
-    console(stderr).print(Text(text, style=style))
+    _print((text, style), stderr=stderr)

@@ -30,7 +30,7 @@ DEFAULT_CONNECTIONS: Final = 200
 USER_AGENT: Final = f"dragoman/{distribution_version()}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Timeouts:
     """Seconds to wait for an upstream: for the connection, for the next bytes, for the whole answer, for the
     whole of a stream."""
@@ -41,7 +41,7 @@ class Timeouts:
     stream: float = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RetryPlan:
     """When a call is made again: at most `attempts` in all, after `wait` seconds and then twice as long each
     time, where it failed in one of the ways of `on` (keys of `CALL_FAILURES`) or with one of its statuses."""
@@ -51,7 +51,7 @@ class RetryPlan:
     wait: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class BreakerPlan:
     """After how many failures in a row calls are refused at once, and for how many seconds each time."""
 
@@ -59,7 +59,7 @@ class BreakerPlan:
     open: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HealthPlan:
     """How to ask an upstream whether it is well; a result counts for `keep` seconds."""
 
@@ -69,7 +69,7 @@ class HealthPlan:
     keep: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class UpstreamPlan:
     """A server that calls go to.
 
@@ -110,7 +110,7 @@ class UpstreamPlan:
         object.__setattr__(self, "fields", {**own, **dict(self.headers), **dict(self.credentials.headers)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class UpstreamChoice:
     """An upstream that each request chooses among those declared."""
 
@@ -118,7 +118,7 @@ class UpstreamChoice:
     among: Mapping[str, UpstreamPlan]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PathPart:
     """A piece of a call's path: literal text, or a template whose value is percent-encoded.
 
@@ -130,7 +130,7 @@ class PathPart:
     parameter: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CallPlan:
     """One call, made where `when` holds. Templates take the client's body as their payload.
 
@@ -164,7 +164,7 @@ class CallPlan:
     cache: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ForwardPlan:
     """A request that goes through as it is. `timeout` in seconds, until the answer begins; `replaced` are the
     names that `headers` has, whose fields of the client are not sent."""
@@ -176,7 +176,7 @@ class ForwardPlan:
     timeout: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TranslationPlan:
     """How an upstream's events are taken in.
 
@@ -195,7 +195,7 @@ class TranslationPlan:
     error: Compiled | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StreamPlan:
     """An answer that is a stream: translated from an upstream's, or written out from `emit`.
 
@@ -211,14 +211,14 @@ class StreamPlan:
     keep_alive: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CollectPlan:
     """An answer made from a stream that is read to its end."""
 
     translation: TranslationPlan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CasePlan:
     """One possible answer. `for_failures`: it is asked for an upstream's failure too."""
 
@@ -236,7 +236,7 @@ def upstreams_of(*parts: CallPlan | ForwardPlan | None) -> tuple[UpstreamPlan | 
     return tuple(part.upstream for part in parts if part is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AttemptPlan:
     """One way to answer, taken where `when` holds.
 
@@ -263,7 +263,7 @@ class AttemptPlan:
     reads_reply: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CachePlan:
     """How long an answer is given again, in seconds, on which request headers it depends (None: all), and
     whether it depends on the name of the client's key."""
@@ -273,7 +273,7 @@ class CachePlan:
     by_key: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RatePlan:
     """At most `limit` requests in any `seconds`, counted under the name `scope`, `by` the client's `key` (its
     `address` without one), by its `address`, or for `all` together."""
@@ -284,7 +284,7 @@ class RatePlan:
     scope: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ErrorsPlan:
     """A dialect of failures."""
 
@@ -293,7 +293,7 @@ class ErrorsPlan:
     body: Compiled | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CorsPlan:
     """Which pages of other origins may call; `max_age` in seconds."""
 

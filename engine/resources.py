@@ -6,9 +6,11 @@ module knows.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
+
+#: As in pyproject.toml; to ask for what is installed takes as long as loading a mapping.
+_VERSION: Final = "0.1.0"
 
 _PACKAGE: Final = Path(__file__).parent
 _ROOT: Final = _PACKAGE / "data" if (_PACKAGE / "data").is_dir() else _PACKAGE.parent
@@ -27,7 +29,4 @@ def shipped_mappings() -> dict[str, Path]:
 
 def distribution_version() -> str:
     """Dragoman's own version."""
-    try:
-        return version("dragoman")
-    except PackageNotFoundError:
-        return "0+unknown"
+    return _VERSION

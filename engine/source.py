@@ -7,7 +7,7 @@ This module must not know YAML, HTTP or printing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class ScalarText:
     for the end. None where the value was not written as text of its own (an empty value).
     """
 
-    offsets: tuple[int, ...]
+    offsets: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

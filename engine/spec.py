@@ -19,7 +19,7 @@ DEFAULT_PARALLEL: Final = 8
 DEFAULT_FAILURES: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EnvSpec:
     """An environment variable: its place, and how it is read."""
 
@@ -30,7 +30,7 @@ class EnvSpec:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class UpstreamSpec:
     """A server that routes may call; all of it is evaluated at load."""
 
@@ -48,7 +48,7 @@ class UpstreamSpec:
     proxy: Node | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RetrySpec:
     """When a call is made again; `on` has names of failures and statuses."""
 
@@ -58,7 +58,7 @@ class RetrySpec:
     wait: Node | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class HealthSpec:
     """The request that tells whether an upstream is well; its short form is read into the same fields."""
 
@@ -69,7 +69,7 @@ class HealthSpec:
     keep: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BreakerSpec:
     """When an upstream is left alone for a while; its short form, a number, is read into the same fields."""
 
@@ -78,7 +78,7 @@ class BreakerSpec:
     open: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ErrorsSpec:
     """The dialect of failures."""
 
@@ -88,7 +88,7 @@ class ErrorsSpec:
     body: Node | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CorsSpec:
     """Which pages of other origins may call."""
 
@@ -100,7 +100,7 @@ class CorsSpec:
     max_age: Node | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RequestSpec:
     """What a route accepts of a request."""
 
@@ -109,7 +109,7 @@ class RequestSpec:
     max_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CallSpec:
     """A call; its short form is read into the same fields."""
 
@@ -130,7 +130,7 @@ class CallSpec:
     cache: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ForwardSpec:
     """A request that goes through as it is; its short form is read into the same fields."""
 
@@ -141,7 +141,7 @@ class ForwardSpec:
     timeout: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AttemptSpec:
     """One way to answer: by a call or several, by bytes through, or from `respond` alone.
 
@@ -156,7 +156,7 @@ class AttemptSpec:
     respond: tuple[CaseSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RuleSpec:
     """What happens at an event of a stream."""
 
@@ -169,7 +169,7 @@ class RuleSpec:
     stop: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StreamSpec:
     """A stream of events; `from_` is the key `from`."""
 
@@ -185,7 +185,7 @@ class StreamSpec:
     keep_alive: Node | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CollectSpec:
     """A stream that is read to its end."""
 
@@ -196,7 +196,7 @@ class CollectSpec:
     end: tuple[RuleSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CaseSpec:
     """One answer of a route."""
 
@@ -209,7 +209,7 @@ class CaseSpec:
     collect: CollectSpec | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RouteSpec:
     """A route. `method` and `path` are the two parts of its key; `try_` is the key `try`."""
 
@@ -238,7 +238,7 @@ class RouteSpec:
         return self.try_ or (AttemptSpec(self.node, None, self.call, self.calls, self.forward, self.respond),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MappingSpec:
     """A whole mapping. `auth`, `rate_limit` and `prefix` stay nodes because they are evaluated at load."""
 

@@ -42,20 +42,20 @@ ROOMS = (
 #: Libraries that shape the project, and the one place that imports each.
 LIBRARIES = {
     "yaml": ("engine.loader.composer",),
-    "jsonschema": ("engine.schema",),
-    "referencing": ("engine.schema",),
+    "jsonschema": ("engine.schema.misfits", "engine.schema.checked"),
+    "referencing": ("engine.schema.misfits", "engine.schema.checked"),
     "jmespath": ("engine.expressions.parser",),
     "re2": ("engine.functions.regexes",),
     "httpx2": ("engine.runtime.upstreams.http2",),
     "starlette": ("engine.runtime.app",),
     "uvicorn": ("engine.runtime.serve", "engine.runtime.protocol.connection"),
     "httptools": ("engine.runtime.protocol.connection", "engine.runtime.upstreams.http1.response"),
-    "limits": ("engine.runtime.limits",),
+    "limits": ("engine.runtime.shared_windows",),
     "watchfiles": ("engine.runtime.reload",),
     "prometheus_client": ("engine.runtime.metrics",),
     "opentelemetry": ("engine.runtime.traces",),
-    "structlog": ("engine.runtime.logs",),
-    "rich": ("cli.render",),
+    "structlog": ("engine.runtime.console",),
+    "rich": ("cli.terminal",),
     "dotenv": ("cli.options",),
 }
 

@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from engine import distribution_version
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,3 +69,8 @@ def test_its_mappings_are_found_by_name(unpacked: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "3 files: no findings\n")
     done = dragoman(unpacked, "test", "demo")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert distribution_version() == project["version"]

@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from jmespath import exceptions, lexer, parser
 
 MAX_LENGTH: Final = 4096
 MAX_DEPTH: Final = 64
+
+#: Trees that are kept, as mappings say the same in many places.
+_KEPT: Final = 256
 
 Tree = dict[str, Any]
 
@@ -33,8 +37,10 @@ class ExpressionSyntaxError(Exception):
         self.offset = offset
 
 
+@lru_cache(maxsize=_KEPT)
 def parse(text: str) -> Tree:
-    """Parse an expression; every node of the tree has its offset under `start`.
+    """Parse an expression; every node of the tree has its offset under `start`. The tree must not be changed:
+    who asks for the same text again gets the same tree.
 
     Raises:
         ExpressionSyntaxError: the text is no expression, or is too long or too deep.

@@ -6,7 +6,7 @@ growth can be bounded before anything is expanded. Must not know PyYAML.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ class Item:
     is_mapping: bool = False
     is_flow: bool = False
     text: str = ""
-    offsets: tuple[int, ...] | None = None
+    offsets: Sequence[int] | None = None
     plain: bool = False
     size: int = 1
     height: int = 0

@@ -8,6 +8,7 @@ Must not know PyYAML.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 #: What YAML's own tags begin with.
@@ -24,6 +25,9 @@ TAGGED: Final[dict[str, Any]] = {
 _WORDS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\Z")
+
+#: The character that is written in two in quotes of a style.
+_DOUBLED: Final[dict[str | None, str]] = {"'": "'", '"': "\\"}
 
 #: An anchor or a tag, and what may stand between it and its value.
 _PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+#.*)*\s+)*")
@@ -51,15 +55,19 @@ def after_properties(source: str, start: int, end: int) -> int:
     return match.end() if match else start
 
 
-def align(source: str, start: int, value: str, style: str | None) -> tuple[int, ...]:
-    """Where in `source` each character of a scalar's `value` stands, and where its last one ends.
-
-    Walks both at once: a character that matches is itself; white space in the value stands for a run
-    of white space in the file (line folding); a backslash in double quotes is an escape.
-    """
-    position = start + (1 if style in ("'", '"') else 0)
+def align(source: str, start: int, value: str, style: str | None) -> Sequence[int]:
+    """Where in `source` each character of a scalar's `value` stands, and where its last one ends."""
     if style in ("|", ">"):
-        position = source.find("\n", start) + 1
+        return _walk(source, source.find("\n", start) + 1, value, style)
+    position = start + (1 if style in _DOUBLED else 0)
+    if source.startswith(value, position) and _DOUBLED.get(style, "\n") not in value:
+        return range(position, position + len(value) + 1)  # written as it is meant, as most are
+    return _walk(source, position, value, style)
+
+
+def _walk(source: str, position: int, value: str, style: str | None) -> tuple[int, ...]:
+    """Walks both at once: a character that matches is itself; white space in the value stands for a run
+    of white space in the file (line folding); a backslash in double quotes is an escape."""
     offsets = []
     for character in value:
         position = _seek(source, position, character, style)

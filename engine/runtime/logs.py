@@ -1,7 +1,6 @@
 """Logs: one line for each exchange, one for each warning; no payload, no secret, no query.
 
 Contract: everything that belongs to a request carries its `request_id`.
-The only importer of structlog.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ import time
 import traceback
 from typing import Any, Final, Literal
 
-import orjson
-import structlog
-
 from engine.errors import Diagnostic
 from engine.exchange import Answered
 from engine.messages import Exchange, Inbound
 from engine.plan import MappingPlan, PlanMatch, RoutePlan
+from engine.runtime.lines import JsonLines
 
 Format = Literal["json", "console"]
 
@@ -29,11 +26,10 @@ _QUIET: Final = ("httpx2", "httpcore2", "asyncio", "uvicorn.access")
 
 
 class _Out:
-    """Where lines go; bound once, as finding out for each line costs more than writing it. What no line will
-    tell need not be gathered: `level` is the least that is written."""
+    """Where lines go. What no line will tell need not be gathered: `level` is the least that is written."""
 
-    log: Any = structlog.get_logger()
-    level: int = logging.NOTSET
+    level: int = logging.INFO
+    log: Any = JsonLines(logging.INFO)
 
 
 _out: Final = _Out()
@@ -42,28 +38,18 @@ _out: Final = _Out()
 def configure(level: str, log_format: Format) -> None:
     """Set up logging to standard error for the process."""
     number = getattr(logging, level.upper())
-    renderer: Any = structlog.processors.JSONRenderer(_json)
-    if log_format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        # A line and its end are one write, so that those of several processes do not run into each other.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    _out.log, _out.level = structlog.get_logger().bind(), number
+    _out.log, _out.level = _lines(log_format, number), number
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Library()], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _json(line: dict[str, Any], **options: Any) -> str:
-    return orjson.dumps(line, default=repr).decode()
+def _lines(log_format: Format, least: int) -> Any:
+    if log_format == "json":
+        return JsonLines(least, sys.stderr)
+    from engine.runtime import console
+
+    return console.lines(least, sys.stderr)
 
 
 class _Library(logging.Handler):

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft7Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from engine import schema, schema_text
 from engine.errors import Findings
 from engine.loader import parse
 from engine.resources import shipped_mappings
+from engine.schema.checked import Checked
+from engine.schema.fitting import Unsure, fits
+from engine.schema.simple import is_simple, misfit
 from engine.source import Document
 
+ROOT = Path(__file__).parent.parent.parent
 SCHEMAS = {name: json.loads(schema_text(name)) for name in ("mapping", "suite")}
 
 
@@ -216,6 +223,66 @@ def test_a_message_says_what_is_expected(text: str) -> None:
     assert [line.partition(": ")[2] for line in told] == [MESSAGES[text]]
 
 
+# --- The quick look --------------------------------------------------------------------------------------
+
+#: Values that some keyword or other takes, and others do not.
+ODD: list[Any] = [
+    None, True, False, -1, 0, 1, 2, 1.0, 1.5, 99, 600, 10**12, "", "none", "x", "GET /a", "get /a", "5s",
+    "Host", [], [1], ["a", "b"], [{}], {}, {"body": 1, "form": {}}, {"body": {}}, {"x y": 1}, {"bearer": "k"},
+    {"url": 5},
+]  # fmt: skip
+
+
+def variants(value: Any) -> Iterator[Any]:
+    """A value as it is, and with each part of it taken out or made something else."""
+    yield value
+    for key in value if isinstance(value, dict) else ():
+        yield {k: v for k, v in value.items() if k != key}
+        yield from ({**value, key: odd} for odd in ODD)
+        yield from ({**value, key: inner} for inner in variants(value[key]))
+    for number in range(len(value)) if isinstance(value, list) else ():
+        yield from ([*value[:number], inner, *value[number + 1 :]] for inner in variants(value[number]))
+
+
+def asked() -> Iterator[tuple[str, Any]]:
+    """Each part of each schema by its name, with what to try it with."""
+    for name, place, part, whole in PROPERTIES:
+        inner = {key: value for key, value in part.items() if key != "examples"}
+        yield (
+            f"{name}:{place}",
+            (inner, whole, [*ODD, *part.get("examples", resolved(part, whole).get("examples", []))]),
+        )
+
+
+@pytest.mark.parametrize(("part", "whole", "values"), [case for _, case in asked()], ids=NAMES)
+def test_the_quick_look_says_what_the_library_says(part: Any, whole: Any, values: list[Any]) -> None:
+    validator = Draft7Validator({"allOf": [part], "definitions": whole["definitions"]})
+    sure = 0
+    for value in (variant for each in values for variant in variants(each)):
+        try:
+            found = fits(value, part, whole)
+        except Unsure:
+            continue
+        sure += 1
+        assert found == validator.is_valid(value), value
+    assert sure > len(ODD) / 2, "it is to be sure of most"
+
+
+@pytest.mark.parametrize("keyword", ["oneOf", "patternProperties", "dependencies", "format"])
+def test_the_quick_look_is_not_sure_of_keywords_it_does_not_know(keyword: str) -> None:
+    with pytest.raises(Unsure):
+        fits({}, {keyword: {}}, {})
+
+
+def test_what_fits_is_loaded_without_the_library() -> None:
+    code = (
+        "import sys; from engine import Findings, load, shipped_mappings\n"
+        "assert len(load(shipped_mappings().values(), Findings())) > 3\n"
+        "sys.exit('jsonschema' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 # --- Schemas of bodies -----------------------------------------------------------------------------------
 
 NO_SCHEMAS: dict[str, tuple[Any, tuple[str | int, ...]]] = {
@@ -281,3 +348,42 @@ def test_a_misfit_is_told_without_the_value(wanted: Any, body: Any, expected: di
     told = schema.body_schema(wanted).check(body)
     assert told == expected
     assert "secret" not in json.dumps(told)
+
+
+SIMPLE: list[Any] = [
+    {},
+    {"type": "object"},
+    {"type": ["integer", "null"]},
+    {"required": ["b", "a"], "type": "array"},
+    {"type": "array", "required": ["a"], "items": {"type": ["number", "string"]}},
+    {
+        "type": "object",
+        "required": ["a"],
+        "properties": {
+            "b": {"type": "string"},
+            "a": {"type": "object", "properties": {"c": {"type": "boolean"}, "b": {"type": "array"}}},
+            "c": {"items": {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}},
+        },
+    },
+]
+BODIES: list[Any] = [*ODD, {"a": {"b": [1], "c": True}, "b": "x", "c": [{"a": 1}, {"a": 2.0}]}, [1, "x"]]
+
+
+@pytest.mark.parametrize("wanted", SIMPLE, ids=json.dumps)
+def test_of_a_simple_schema_the_same_is_told_as_with_the_library(wanted: Any) -> None:
+    assert is_simple(wanted)
+    library = Checked(wanted)
+    for body in (variant for each in BODIES for variant in variants(each)):
+        assert misfit(wanted, body) == library.misfit(body), body
+
+
+@pytest.mark.parametrize("wanted", [wanted for wanted, _ in NO_SCHEMAS.values()], ids=NO_SCHEMAS)
+def test_what_is_no_schema_is_not_simple(wanted: Any) -> None:
+    assert not is_simple(wanted)
+
+
+def test_what_is_simple_is_a_schema() -> None:
+    simple = [wanted for wanted in variants(SIMPLE[-1]) if is_simple(wanted)]
+    assert len(simple) > 20
+    for wanted in simple:
+        Draft202012Validator.check_schema(wanted)

@@ -216,7 +216,7 @@ def test_a_storage_that_is_silent_is_not_waited_for() -> None:
 
 
 def test_counters_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.runtime.limits._SWEEP", 100)
+    monkeypatch.setattr("engine.runtime.windows._SWEEP", 100)
 
     async def run() -> int:
         limits = RateLimits()
@@ -228,7 +228,7 @@ def test_counters_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
         for _ in range(100):
             with contextlib.suppress(ExchangeError):
                 await limits.admit([(slow, "address")])
-        return len(limits._limiter.storage._windows)  # type: ignore[attr-defined]
+        return len(limits._storage)  # type: ignore[arg-type]
 
     assert asyncio.run(run()) == 1
 

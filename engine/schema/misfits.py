@@ -1,49 +1,38 @@
-"""JSON Schema: checks of mapping files and of bodies.
+"""What in a document does not fit its schema: each misfit as a finding, and the document without them.
 
-Contract: everything wrong with a document is found at once, each with its place and a sentence for people
-(the schema's own `x-expects`). A `$ref` is resolved inside its schema or not at all: nothing is fetched.
-The only importer of jsonschema. Must not know what a mapping means.
+Contract: everything wrong is found at once, each with its place and a sentence for people (the schema's own
+`x-expects`). Imported where something does not fit. Must not know what a mapping means.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final, TypeAlias
 
 import referencing
-import referencing.exceptions
-from jsonschema import Draft7Validator, Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema import Draft7Validator
 
 from engine.errors import Findings, suggestion
-from engine.resources import schema_text
+from engine.schema.named import schema_named
 from engine.source import Document, Node, Path
 from engine.values import type_name
 
 _MAX_ROUNDS: Final = 50
-_AN_OBJECT: Final = {"type": "object"}
-
 #: A ValidationError of an error found, in which nothing is `Unset`, whatever its stubs allow for.
 _Error: TypeAlias = Any
 
 
 @cache
-def _document_validator(name: str) -> Draft7Validator:
-    return Draft7Validator(json.loads(schema_text(name)), registry=referencing.Registry())
+def _validator(name: str) -> Draft7Validator:
+    return Draft7Validator(schema_named(name), registry=referencing.Registry())
 
 
-def check(document: Document, name: str, findings: Findings) -> Document | None:
-    """Check a document against the schema `name` ("mapping" or "suite").
-
-    Returns:
-        The document without the parts that do not fit, so that the rest can be looked at too; None where
-        nothing is left.
-    """
-    validator = _document_validator(name)
+def report(document: Document, name: str, findings: Findings) -> Document | None:
+    """Report what does not fit the schema `name`, and leave it out; None where nothing is left."""
+    validator = _validator(name)
     data = copy.deepcopy(document.data)
     for round_number in range(_MAX_ROUNDS):
         errors = list(validator.iter_errors(data))
@@ -187,82 +176,3 @@ def _extra_keys(error: _Error) -> Iterator[str]:
 
 def _known_keys(error: _Error) -> int:
     return len(error.instance) - len(list(_extra_keys(error)))
-
-
-# --- Schemas inside mappings -----------------------------------------------------------------------------
-
-
-class BodySchemaError(Exception):
-    """A schema that is none, or that refers outside itself; `path` leads to what is wrong in it."""
-
-    def __init__(self, message: str, path: Path) -> None:
-        super().__init__(message)
-        self.path = path
-
-
-@dataclass(frozen=True, slots=True)
-class BodySchema:
-    """A JSON Schema for bodies, ready to check with; `takes_any_object`: it asks for that and no more."""
-
-    validator: Draft202012Validator
-    takes_any_object: bool = False
-
-    def check(self, body: Any) -> dict[str, Any] | None:
-        """None where the body fits, else `{path, rule, message}` of the most telling misfit.
-
-        `message` speaks of the schema, never of the value, which is payload.
-        """
-        if self.takes_any_object and type(body) is dict:
-            return None  # what most mappings ask, without the machinery
-        error: _Error = best_match(self.validator.iter_errors(body))
-        if error is None:
-            return None
-        path = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.absolute_path)
-        return {"path": path.lstrip("."), "rule": str(error.validator), "message": _misfit(error)}
-
-
-def body_schema(schema: Any) -> BodySchema:
-    """Compile a JSON Schema (2020-12).
-
-    Raises:
-        BodySchemaError: it is no schema, or a `$ref` in it cannot be resolved inside it.
-    """
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise BodySchemaError(f"not a JSON Schema: {error.message}", tuple(error.absolute_path)) from None
-    validator: Any = Draft202012Validator(schema, registry=referencing.Registry())
-    for path, reference in _references(schema, ()):
-        try:
-            validator._resolver.lookup(reference)
-        except referencing.exceptions.Unresolvable:
-            message = "a $ref must point inside its own schema; nothing is fetched"
-            raise BodySchemaError(message, path) from None
-    return BodySchema(validator, takes_any_object=schema == _AN_OBJECT)
-
-
-def _references(schema: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield (*path, key), value
-            else:
-                yield from _references(value, (*path, key))
-    elif isinstance(schema, list):
-        for number, item in enumerate(schema):
-            yield from _references(item, (*path, number))
-
-
-def _misfit(error: _Error) -> str:
-    rule, wanted = str(error.validator), error.validator_value
-    if rule == "required":
-        missing = [key for key in wanted if key not in error.instance]
-        return f"'{missing[0]}' is required"
-    if rule == "type":
-        wanted = [wanted] if isinstance(wanted, str) else wanted
-        return f"must be {' or '.join(wanted)}, not {type_name(error.instance)}"
-    if rule == "additionalProperties":
-        return "has a field that is not allowed"
-    if rule == "enum":
-        return f"must be one of {json.dumps(wanted)}"
-    return f"must satisfy {rule}: {json.dumps(wanted)[:200]}"

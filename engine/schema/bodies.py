@@ -1,0 +1,46 @@
+"""Schemas of bodies as plans hold them.
+
+Contract: the library of JSON Schema, which takes long to import, is there for schemas that need it.
+Must not know what a mapping means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from engine.schema.simple import is_simple, misfit
+from engine.source import Path
+
+#: `{path, rule, message}` of what does not fit; of the schema alone, as the value is payload.
+Misfit: TypeAlias = dict[str, Any]
+
+
+class BodySchemaError(Exception):
+    """A schema that is none, or that refers outside itself; `path` leads to what is wrong in it."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class BodySchema:
+    """A JSON Schema for bodies; `check` gives the most telling misfit of one, None where it fits."""
+
+    check: Callable[[Any], Misfit | None]
+
+
+def body_schema(schema: Any) -> BodySchema:
+    """Compile a JSON Schema (2020-12).
+
+    Raises:
+        BodySchemaError: it is no schema, or a `$ref` in it cannot be resolved inside it.
+    """
+    if is_simple(schema):
+        return BodySchema(partial(misfit, schema))
+    from engine.schema.checked import Checked
+
+    return BodySchema(Checked(schema).misfit)

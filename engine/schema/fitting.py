@@ -1,0 +1,147 @@
+"""Whether a value fits a JSON Schema, found quickly.
+
+Contract: draft 7, as far as the keywords below go. What it cannot tell is `Unsure`, such as a keyword that is
+not known here; somebody else has to look then, as for what does not fit, where this does not say why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+_SCALARS: Final = (str, int, bool, type(None))
+
+#: What tells people something, or stands beside another keyword.
+_PASSED: Final = frozenset(
+    ("$schema", "$id", "title", "description", "examples", "x-expects", "definitions", "then", "else")
+)
+
+
+class Unsure(Exception):
+    """Whether a value fits cannot be told here."""
+
+
+def fits(value: Any, schema: Any, whole: Any) -> bool:
+    """Whether a value fits a schema, which is a part of `whole`.
+
+    Raises:
+        Unsure: that cannot be told here.
+    """
+    if isinstance(schema, bool):
+        return schema
+    if "$ref" in schema:  # in draft 7 it stands alone
+        return fits(value, _definition(schema["$ref"], whole), whole)
+    return all(
+        _rule(keyword)(value, wanted, schema, whole)
+        for keyword, wanted in schema.items()
+        if keyword not in _PASSED
+    )
+
+
+def _definition(reference: str, whole: Any) -> Any:
+    start, _, name = reference.rpartition("/")
+    if start != "#/definitions" or name not in whole["definitions"]:
+        raise Unsure
+    return whole["definitions"][name]
+
+
+# --- Rules: each gets the value, what stands at the keyword, its schema and the whole one ------------------
+
+
+def _is_of_type(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    names = (wanted,) if isinstance(wanted, str) else wanted
+    if any(type(value) in _TYPES[name] for name in names):
+        return True
+    if "integer" in names and isinstance(value, float):
+        raise Unsure  # 1.0 is one
+    return False
+
+
+def _is_one_of(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    if isinstance(value, float) or any(type(each) not in _SCALARS for each in wanted):
+        raise Unsure
+    return any(type(value) is type(each) and value == each for each in wanted)
+
+
+def _has_keys(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    return not isinstance(value, dict) or all(key in value for key in wanted)
+
+
+def _properties_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    if not isinstance(value, dict):
+        return True
+    return all(fits(inner, wanted[key], whole) for key, inner in value.items() if key in wanted)
+
+
+def _others_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    if not isinstance(value, dict) or wanted is True:
+        return True
+    known = schema.get("properties", ())
+    return all(fits(inner, wanted, whole) for key, inner in value.items() if key not in known)
+
+
+def _names_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    return not isinstance(value, dict) or all(fits(key, wanted, whole) for key in value)
+
+
+def _items_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    return not isinstance(value, list) or all(fits(item, wanted, whole) for item in value)
+
+
+def _all_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    return all(fits(value, part, whole) for part in wanted)
+
+
+def _branch_fits(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    branch = "then" if fits(value, wanted, whole) else "else"
+    return fits(value, schema.get(branch, True), whole)
+
+
+_Rule = Callable[[Any, Any, Any, Any], bool]
+
+
+def _bound(kinds: tuple[type, ...], holds: Callable[[Any, Any], bool]) -> _Rule:
+    """A rule about values of some types; all others fit."""
+
+    def rule(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+        return type(value) not in kinds or holds(value, wanted)
+
+    return rule
+
+
+_RULES: Final[dict[str, _Rule]] = {
+    "type": _is_of_type,
+    "const": lambda value, wanted, schema, whole: _is_one_of(value, (wanted,), schema, whole),
+    "enum": _is_one_of,
+    "required": _has_keys,
+    "properties": _properties_fit,
+    "additionalProperties": _others_fit,
+    "propertyNames": _names_fit,
+    "items": _items_fit,
+    "allOf": _all_fit,
+    "if": _branch_fits,
+    "not": lambda value, wanted, schema, whole: not fits(value, wanted, whole),
+    "pattern": _bound((str,), lambda value, wanted: re.search(wanted, value) is not None),
+    "minLength": _bound((str,), lambda value, wanted: len(value) >= wanted),
+    "minItems": _bound((list,), lambda value, wanted: len(value) >= wanted),
+    "minProperties": _bound((dict,), lambda value, wanted: len(value) >= wanted),
+    "maxProperties": _bound((dict,), lambda value, wanted: len(value) <= wanted),
+    "minimum": _bound((int, float), lambda value, wanted: value >= wanted),
+    "maximum": _bound((int, float), lambda value, wanted: value <= wanted),
+}
+
+
+def _rule(keyword: str) -> _Rule:
+    if keyword not in _RULES:
+        raise Unsure
+    return _RULES[keyword]

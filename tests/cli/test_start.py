@@ -1,0 +1,54 @@
+"""What a start does without: libraries that take long to import and are not needed to serve."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: Each with what it is imported for.
+NOT_IMPORTED = {
+    "attr": "rich and referencing",
+    "dotenv": "a file of variables",
+    "httpx2": "HTTP/2 and proxies",
+    "jsonschema": "what does not fit its schema",
+    "limits": "limits in a Redis",
+    "opentelemetry": "traces",
+    "redis": "limits in a Redis",
+    "referencing": "what does not fit its schema",
+    "rich": "a terminal",
+    "structlog": "a terminal",
+    "importlib.metadata": "nothing",
+    "engine.suite": "tests of mappings",
+}
+
+_CODE = """
+import sys
+import cli.serve
+from engine import Findings, compile_set, load, shipped_mappings
+files = shipped_mappings()
+findings = Findings()
+sources = load([files["ollama-over-openai"], files["openai-over-ollama"]], findings)
+assert compile_set(sources, {}, findings, served_together=True).mappings
+cli.serve.logs.configure("info", "json")
+cli.serve.check_clients("memory://", "")
+print(*sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    """The modules that are there once mappings are ready to be served."""
+    started = subprocess.run(
+        [sys.executable, "-c", _CODE], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(started.stdout.split())
+
+
+@pytest.mark.parametrize("library", NOT_IMPORTED)
+def test_a_start_does_without(imported: set[str], library: str) -> None:
+    assert library not in imported, f"it is there for {NOT_IMPORTED[library]}"
