@@ -7,7 +7,6 @@ them is cut short and fit for a header.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 from engine.errors import ExchangeError
@@ -16,6 +15,7 @@ from engine.plan import ReadTree, RoutePlan
 
 _MAX_NAMED: Final = 20
 _MAX_NAME: Final = 64
+_UNREAD: Final = object()
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 
 
@@ -43,23 +43,29 @@ def refuse_dropped(route: RoutePlan, exchange: Exchange) -> None:
         raise ExchangeError("invalid_request", message, details={"unsupported": dropped[:_MAX_NAMED]})
 
 
-def unread(value: Any, tree: ReadTree, path: str = "") -> Iterator[str]:
+def unread(value: Any, tree: ReadTree) -> list[str]:
     """The paths in a body that a route does not read, such as `logit_bias` or `messages[].name`."""
-    if tree is True:
-        return
-    branches = tree if isinstance(tree, dict) else {}
+    found: list[str] = []
+    if tree is not True:
+        _find_unread(value, tree or {}, "", found)
+    return found
+
+
+def _find_unread(value: Any, tree: dict[str | int, Any], path: str, found: list[str]) -> None:
+    """Look below `path`, whose branches `tree` has."""
     if type(value) is dict:
-        if "*" in branches:
+        if "*" in tree:
             return  # its pairs are gone through, keys and all
         for key, item in value.items():
-            below = f"{path}.{key}" if path else key
-            if key in branches:
-                yield from unread(item, branches[key], below)
-            elif item is not None:
-                yield below
-    elif type(value) is list and "*" in branches:
+            below = tree.get(key, _UNREAD)
+            if below is _UNREAD:
+                if item is not None:
+                    found.append(f"{path}.{key}" if path else key)
+            elif below is not True and (type(item) is dict or type(item) is list):
+                _find_unread(item, below or {}, f"{path}.{key}" if path else key, found)
+    elif type(value) is list and (below := tree.get("*", True)) is not True:
         for item in value:
-            yield from unread(item, branches["*"], f"{path}[]")
+            _find_unread(item, below or {}, f"{path}[]", found)
 
 
 def listed(dropped: list[str]) -> str:

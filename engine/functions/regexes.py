@@ -110,8 +110,8 @@ def regex_replace(text: str | None, pattern: Pattern, replacement: str) -> str |
         regex_replace('abc', 'b', '\1') => !
     """
     parts = _replacement_parts(replacement, pattern.groups)
-    if text is None:
-        return None
+    if text is None or _search("regex_replace", pattern, text) is None:
+        return text
     try:
         return bounded("regex_replace", "".join(_replaced(text, pattern, parts)))
     except UnicodeEncodeError:
@@ -131,6 +131,7 @@ def _replaced(text: str, pattern: Pattern, parts: list[str | int]) -> Iterator[s
     yield text[end:]
 
 
+@lru_cache(256)
 def _replacement_parts(replacement: str, groups: int) -> list[str | int]:
     """A replacement as literal texts and numbers of groups."""
     first, *rest = replacement.split("\\")

@@ -29,6 +29,7 @@ from engine.routing import Match
 from engine.runtime import logs, metrics, traces
 from engine.runtime.clients import Addresses
 from engine.runtime.collector import resettle
+from engine.runtime.flow import Flow
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import EXTENSION, Cycle
 from engine.runtime.relay import Relay
@@ -255,12 +256,16 @@ class Front:
         stream = answered.outbound.stream
         try:
             with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
-                async with contextlib.aclosing(self._relay.events(answered)) as events:
-                    async for batch in events:
-                        await send(_piece(answered.sent(writer.write(batch, stream), len(batch))))
-                        beats.note()
-                        if stream.error is not None:
-                            return
+                flow = Flow(answered)
+                while (batch := await flow.next()) is not None:
+                    data = answered.sent(writer.write(batch, stream), len(batch))
+                    if cycle.can_answer:
+                        cycle.write(data)
+                    else:
+                        await send(_piece(data))
+                    beats.note()
+                    if stream.error is not None:
+                        return
         except asyncio.CancelledError:
             told = stream.fail(cycle.interruption())
             await send(_piece(answered.sent(writer.write(told, stream), len(told))))

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine import exchange as middle
-from engine.errors import ExchangeError, call_failed, overloaded
+from engine.errors import ExchangeError, overloaded
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound
-from engine.plan import PlanMatch, PlanSet, RoutePlan, Timeouts, UpstreamPlan
+from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
 from engine.runtime import logs, metrics, traces
 from engine.runtime.balancing import BalancedUpstream
 from engine.runtime.breaker import Breaker
 from engine.runtime.budget import Budget
+from engine.runtime.flow import Flow
 from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
 from engine.runtime.limits import RateLimits
@@ -261,29 +262,6 @@ class Relay:
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
-    async def events(self, answered: Answered) -> AsyncGenerator[list[Any], None]:
-        """The events of an answer that is a stream, as they come."""
-        stream, reply = answered.outbound.stream, answered.exchange.reply
-        source = None if reply is None else reply.source
-        if stream.first:
-            yield stream.first
-        for event in stream.script:
-            await asyncio.sleep(stream.plan.every)
-            yield [event]
-        ends = _end_of(answered)
-        while not stream.is_over:
-            events = await self._next(stream, source)
-            if events:
-                yield events
-            if time.monotonic_ns() > ends and not stream.is_over:
-                yield stream.fail(call_failed(answered.exchange.upstream or "", "timeout", "stream"))
-
-    async def _next(self, stream: middle.EventStream, source: Any) -> list[Any]:
-        try:
-            return stream.feed(await source.next())
-        except ExchangeError as error:
-            return stream.fail(error)
-
     def _open(self, plan: UpstreamPlan) -> Upstream:
         if plan.mapping is not None:
             return MappingUpstream(plan, self._answer_inside)
@@ -299,7 +277,7 @@ class Relay:
             if outbound.source is None:
                 return outbound, None
             return outbound, PassedBytes(outbound.source, lambda: self.release(answered))
-        events = Events(self.events(answered), lambda: self.release(answered))
+        events = Events(Flow(answered), lambda: self.release(answered))
         return outbound, WrittenEvents(events, outbound.stream, answered.exchange) if as_bytes else events
 
     async def aclose(self) -> None:
@@ -308,11 +286,3 @@ class Relay:
         for upstream in self._upstreams.values():
             await upstream.aclose()
         self._upstreams.clear()
-
-
-def _end_of(answered: Answered) -> float:
-    """When the stream of an answer must have come to its end, in ns of `time.monotonic_ns`."""
-    mapping, exchange = answered.mapping, answered.exchange
-    upstream = mapping.upstreams.get(exchange.upstream or "") if mapping is not None else None
-    seconds = (upstream.timeouts if upstream is not None else Timeouts()).stream
-    return exchange.started_ns + seconds * 1e9

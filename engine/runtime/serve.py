@@ -272,6 +272,7 @@ class Server(uvicorn.Server):
         await self._are_done(_TICK * 4, even_forced=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._admin.close()
+        metrics.tick()
         await asyncio.to_thread(traces.stop)
         await self.lifespan.shutdown()
 

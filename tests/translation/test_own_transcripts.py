@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,17 +41,11 @@ ALL = list(read_cases())
 STREAMED = [case for case in ALL if case.values[0].calls]
 
 
-class _Noon(datetime):
-    @classmethod
-    def now(cls, tz: Any = None) -> _Noon:
-        return cls(2026, 3, 1, 12, tzinfo=UTC)
-
-
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time stands still."""
-    monkeypatch.setattr(times, "time", SimpleNamespace(time=lambda: 1772366400.0, monotonic_ns=lambda: 5))
-    monkeypatch.setattr(times, "datetime", _Noon)
+    stopped = {"time": lambda: 1772366400.0, "time_ns": lambda: 1772366400 * 10**9, "monotonic_ns": lambda: 5}
+    monkeypatch.setattr(times, "time", SimpleNamespace(**stopped))
     monkeypatch.setattr("engine.messages.time", SimpleNamespace(monotonic_ns=lambda: 2))
 
 

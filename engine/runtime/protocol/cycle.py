@@ -298,7 +298,7 @@ class Cycle:
 
     @property
     def can_answer(self) -> bool:
-        """Whether `answer` can be called: somebody takes what is sent, and as fast as it comes."""
+        """Whether `answer` and `write` can be called: somebody takes what is sent, as fast as it comes."""
         return not self.is_gone and not self._wire.is_full
 
     def answer(self, status: int, fields: Iterable[tuple[str, str]], data: bytes) -> None:
@@ -312,6 +312,10 @@ class Cycle:
         length = None if status in _BODILESS else len(data)
         self._begin(status, "".join(lines).encode("latin-1"), len(lines), length)
         self._send_body(data, more=False)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body of an answer that was started; where `can_answer`."""
+        self._send_body(data, more=True)
 
     def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         """Write the head as ASGI has it."""

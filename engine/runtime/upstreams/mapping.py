@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from engine.errors import call_failed
@@ -11,6 +11,7 @@ from engine.exchange import EventStream, EventWriter
 from engine.http import first_value
 from engine.messages import BodySource, Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
+from engine.runtime.flow import Flow
 from engine.runtime.upstreams import Source
 from engine.values import dumps
 
@@ -18,25 +19,16 @@ from engine.values import dumps
 class Events:
     """The events of another mapping's stream, handed on as values. `release` lets go of its upstream."""
 
-    def __init__(
-        self, events: AsyncGenerator[list[Any], None], release: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._events = events
-        self._release = release
-
-    async def next(self) -> list[Any] | None:
-        """The next events; None at the end."""
-        return await anext(self._events, None)
+    def __init__(self, flow: Flow, release: Callable[[], Awaitable[None]]) -> None:
+        self.next = flow.next
+        self.aclose = release
 
     async def content(self) -> Content:
         """All of them, one JSON text a line: what a client that wants no stream would read."""
-        lines = [dumps(event) async for events in self._events for event in events]
+        lines: list[bytes] = []
+        while (events := await self.next()) is not None:
+            lines += map(dumps, events)
         return Content(b"\n".join(lines), "application/x-ndjson")
-
-    async def aclose(self) -> None:
-        """End the other mapping's exchange."""
-        await self._events.aclose()
-        await self._release()
 
 
 class PassedBytes:

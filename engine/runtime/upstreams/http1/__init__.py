@@ -24,7 +24,7 @@ import asyncio
 
 from engine.errors import ExchangeError, call_failed
 from engine.http import IDEMPOTENT_METHODS, first_value
-from engine.messages import EMPTY, Content, UpstreamReply, UpstreamRequest
+from engine.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime.upstreams.http1.codings import BadCoding, decoded_headers, inflater
 from engine.runtime.upstreams.http1.connecting import Connector
@@ -63,9 +63,11 @@ class Http1Upstream:
             raise self._failure(CallFailed("broken", str(error))) from None
         response = connection.response
         assert response is not None
-        if streams or not (response.is_plain and response.is_complete):
+        media_type = first_value(response.headers, "content-type") or ""
+        is_wanted_whole = not streams or media_type.startswith(JSON)
+        if not (is_wanted_whole and response.is_plain and response.is_complete):
             return await self._reply(connection, response, request, total, streams)
-        content = Content(response.take(response.size), first_value(response.headers, "content-type") or "")
+        content = Content(response.take(response.size), media_type)
         self._pool.release(connection)
         return UpstreamReply(response.status, response.headers, content)
 

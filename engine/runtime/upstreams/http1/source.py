@@ -6,7 +6,8 @@ Contract: a body that breaks off is never taken for one that has ended, however 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NoReturn
+from collections.abc import Coroutine
+from typing import Any, Final, NoReturn
 
 from engine.errors import ExchangeError
 from engine.http import first_value
@@ -51,14 +52,13 @@ class Http1Source:
         self._failure: ExchangeError | None = None
         self._since_turn = 0
 
-    async def next(self) -> bytes | None:
+    def next(self) -> Coroutine[Any, Any, bytes | None]:
         """What has come since the last time, decoded, as one piece; None at the end."""
-        if self._failure is not None:
-            raise self._failure
-        if self._inflater is None:
-            return await self._read()
+        return self._read() if self._inflater is None else self._next_decoded(self._inflater)
+
+    async def _next_decoded(self, inflater: Inflater) -> bytes | None:
         try:
-            return await self._decoded(self._inflater)
+            return await self._decoded(inflater)
         except BadCoding as error:
             self._fail(CallFailed("broken", str(error)))
 
@@ -86,6 +86,8 @@ class Http1Source:
     async def _read(self) -> bytes | None:
         connection = self._connection
         if connection is None:
+            if self._failure is not None:
+                raise self._failure
             return None
         try:
             data = await connection.next()
