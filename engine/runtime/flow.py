@@ -41,7 +41,8 @@ class Flow:
             return [self._script.popleft()]
         while not stream.is_over:
             try:
-                events = stream.feed(await self._source.next())
+                # An answer that came whole has its end behind what was taken of it.
+                events = stream.feed(None if self._source is None else await self._source.next())
             except ExchangeError as error:
                 events = stream.fail(error)
             if time.monotonic_ns() > self._ends and not stream.is_over:
