@@ -27,6 +27,7 @@ from typing import Any
 
 from dockerfile_parse import DockerfileParser
 
+from tests.support.times import PATIENCE
 from tests.support.upstream import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -204,7 +205,7 @@ class Container:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def is_ready(self, seconds: float = 30) -> bool:
+    def is_ready(self, seconds: float = PATIENCE) -> bool:
         """Wait for the line that tells the address."""
         eventually(lambda: "Dragoman serves" in self.text() or self.process.poll() is not None, seconds)
         return "Dragoman serves" in self.text()
@@ -241,8 +242,8 @@ def running(
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(30)
-        reader.join(10)
+        process.wait(PATIENCE)
+        reader.join(PATIENCE)
         assert process.stdout is not None
         process.stdout.close()
 

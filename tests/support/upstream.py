@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tests.support.times import PATIENCE
+
 Headers = list[tuple[str, str]]
 Fields = Iterable[tuple[str, str]]
 
@@ -311,13 +313,13 @@ class Upstream:
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
-        assert started.wait(10), "the loopback upstream did not start"
+        assert started.wait(PATIENCE), "the loopback upstream did not start"
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._thread is not None
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
     def on(self, path: str, behaviour: Behaviour) -> None:
         """Script a path, and all below it that has no behaviour of its own."""
@@ -336,7 +338,7 @@ class Upstream:
         """The connections that are open now."""
         return [connection for connection in list(self.connections) if connection.closed is None]
 
-    def eventually(self, condition: Callable[[Upstream], Any], seconds: float = 2.0) -> bool:
+    def eventually(self, condition: Callable[[Upstream], Any], seconds: float = PATIENCE) -> bool:
         """Whether a condition comes to hold in time."""
         return eventually(lambda: condition(self), seconds)
 
@@ -422,12 +424,14 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         pass
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 2.0) -> bool:
-    """Whether a condition comes to hold in time."""
+def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
+    """Whether a condition comes to hold in time. It is looked at a last time when that is over."""
     end = time.monotonic() + seconds
+    is_last = False
     while not condition():
-        if time.monotonic() > end:
+        if is_last:
             return False
+        is_last = time.monotonic() > end
         time.sleep(0.005)
     return True
 
