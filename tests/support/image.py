@@ -27,7 +27,7 @@ from typing import Any
 
 from dockerfile_parse import DockerfileParser
 
-from tests.support.times import PATIENCE
+from tests.support.times import PATIENCE, START
 from tests.support.upstream import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -205,7 +205,7 @@ class Container:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def is_ready(self, seconds: float = PATIENCE) -> bool:
+    def is_ready(self, seconds: float = START) -> bool:
         """Wait for the line that tells the address."""
         eventually(lambda: "Dragoman serves" in self.text() or self.process.poll() is not None, seconds)
         return "Dragoman serves" in self.text()
@@ -262,7 +262,7 @@ def _spawned(
         env=dict(environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
         check=False,
         **as_user(image),
     )
@@ -283,7 +283,7 @@ def as_user(image: Image) -> dict[str, Any]:
         return {}
     python = image.tree / "opt/dragoman/bin/python"
     try:
-        subprocess.run([str(python), "-c", ""], check=True, timeout=60, capture_output=True, **other)
+        subprocess.run([str(python), "-c", ""], check=True, timeout=START, capture_output=True, **other)
     except (OSError, subprocess.CalledProcessError):
         return {}
     return other

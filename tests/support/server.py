@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.times import PATIENCE, SOON
+from tests.support.times import PATIENCE, SOON, START
 from tests.support.upstream import eventually
 
 _ROOT = Path(__file__).parents[2]
@@ -207,7 +207,7 @@ def failed_start(
     with tempfile.TemporaryDirectory() as directory:
         process = _start(_paths(mappings, Path(directory)), env or {}, args)
         try:
-            out, err = process.communicate(timeout=PATIENCE)
+            out, err = process.communicate(timeout=START)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
@@ -254,7 +254,7 @@ def _await_ready(server: Server) -> None:
         server.url = found.group(1) if found else ""
         return found is not None or server.process.poll() is not None
 
-    eventually(look)
+    eventually(look, START)
     if not server.url:
         server.process.kill()
         out = server.process.stdout.read() if server.process.stdout else ""

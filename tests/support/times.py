@@ -15,8 +15,11 @@ from types import FrameType
 #: The heavy form of the tests: for a machine that does nothing else.
 TORTURE = bool(os.environ.get("DRAGOMAN_TORTURE"))
 
-#: Seconds to wait for what must come.
-PATIENCE = 60.0
+#: Seconds to wait for what must come. Less than the minute that an upstream may be silent by default.
+PATIENCE = 30.0
+
+#: Seconds for a process to come up, or for a command to end.
+START = 120.0
 
 #: Seconds that are less than any deadline that a defect would wait for.
 SOON = 12.0

@@ -148,6 +148,41 @@ def after(seconds: float, behaviour: Behaviour) -> Behaviour:
     return behave
 
 
+class Gated:
+    """The behaviour, once it is let, or once so many wait for it; as a context manager it is let at the end.
+
+    Attributes:
+        here: how many wait now.
+        most: how many waited at most.
+    """
+
+    def __init__(self, behaviour: Behaviour, wanted: int | None = None) -> None:
+        self.here = self.most = 0
+        self._behaviour = behaviour
+        self._wanted = wanted
+        self._is_let = threading.Event()
+
+    def let(self) -> None:
+        self._is_let.set()
+
+    async def __call__(self, channel: Channel, seen: Seen) -> None:
+        self.here += 1
+        self.most = max(self.most, self.here)
+        if self.here == self._wanted:
+            self.let()
+        while not self._is_let.is_set():
+            if await channel.pause(0.005):
+                break
+        self.here -= 1
+        await self._behaviour(channel, seen)
+
+    def __enter__(self) -> Gated:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let()
+
+
 def in_turn(*behaviours: Behaviour) -> Behaviour:
     """One behaviour for each request; the last one stays."""
     rest = list(behaviours)
