@@ -40,7 +40,7 @@ def image() -> Iterator[Image]:
     try:
         yield build(tree)
     finally:
-        subprocess.run(["chmod", "-R", "u+w", str(tree)], check=True, timeout=120)
+        subprocess.run(["chmod", "-R", "u+w", str(tree)], check=True, timeout=START)
         shutil.rmtree(tree)
 
 

@@ -107,7 +107,7 @@ def write_yaml(block: Block, number: int, folder: Path) -> None:
 
 def check_shell(text: str) -> None:
     """Commands that are not run: the shell can read them, their files exist, `dragoman` has their options."""
-    assert subprocess.run(["sh", "-nc", text], check=False, timeout=30).returncode == 0, text
+    assert subprocess.run(["sh", "-nc", text], check=False, timeout=START).returncode == 0, text
     lines = text.replace("\\\n", " ").splitlines()
     for line in lines:
         for name in re.findall(r"(?<![\w/.-])(?:\./)?((?:deploy|mappings|docs|examples)\b[\w./-]*)", line):
