@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.errors import Findings
 from engine.loader import MAX_DEPTH, parse
 from engine.source import Document, Path
+from tests.support.properties import tried
 from tests.support.times import PATIENCE, SOON, ending
 
 
@@ -364,7 +365,7 @@ def dumped(value: Any, seed: int) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None)
+@tried(100, 300)
 @given(MAPPINGS, st.integers(0, 2**32))
 def test_what_is_dumped_is_read_again_with_every_place(value: dict[str, Any], seed: int) -> None:
     text = dumped(value, seed)
