@@ -164,8 +164,12 @@ def test_an_upstream_that_is_down_is_put_aside_until_it_is_well(server: Server, 
     assert second.header("x-dragoman-upstream") == "up;status=200", "it is known to be down"
     state["well"] = True
     assert eventually(lambda: server.get("/watched").text == "watched")
-    told = [line["healthy"] for line in server.log() if line["event"] == "health"]
-    assert (told[0], told[-1]) == (False, True)
+
+    def told() -> list[bool]:
+        return [line["healthy"] for line in server.log() if line["event"] == "health"]
+
+    assert eventually(lambda: told()[-1]), "that it is well is told as well"
+    assert told()[0] is False
 
 
 def test_health_asks_all_at_the_same_time_and_once(server: Server, upstream: Upstream) -> None:
