@@ -21,7 +21,7 @@ from tests.support.upstream import Channel, Seen, Upstream, eventually, head, ra
 MAPPING = """
 dragoman: 1
 env: { UP: {} }
-upstreams: { up: { url: "${ $env.UP }", timeout: { connect: 1s, read: 60s } } }
+upstreams: { up: { url: "${ $env.UP }", timeout: { read: 60s } } }
 routes:
   GET /local: { respond: { body: ok } }
   POST /local: { respond: { body: "${ n }" } }
