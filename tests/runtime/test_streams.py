@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -150,16 +151,23 @@ STARTED = head(200, [("content-type", SSE), ("transfer-encoding", "chunked")])
 END = b"0\r\n\r\n"
 
 
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[Upstream, Server]]:
+    with Upstream() as upstream, dragoman_server(MAPPINGS, {"UP": upstream.url}) as server:
+        yield upstream, server
 
 
 @pytest.fixture
-def server(upstream: Upstream) -> Iterator[Server]:
-    with dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
-        yield running
+def upstream(running: tuple[Upstream, Server]) -> Upstream:
+    """One that nobody has asked anything."""
+    upstream = running[0]
+    upstream.forget()
+    return upstream
+
+
+@pytest.fixture
+def server(running: tuple[Upstream, Server], upstream: Upstream) -> Server:
+    return running[1]
 
 
 def chunk(data: bytes) -> bytes:
@@ -406,12 +414,13 @@ def test_ten_leave_each_way_and_ten_are_served(
 ) -> None:
     upstream.on("/up/it", LEFT[when])
     upstream.on("/up/json", json_answer({"ok": True}))
+    request_id = uuid.uuid4().hex
     ways: list[Callable[[socket.socket], None]] = [socket.socket.close, reset]
     for leave in ways:
         before = len(upstream.requests)
         clients = [server.connect() for _ in range(10)]
         for client in clients:
-            client.sendall(f"GET /{kind}/it HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            client.sendall(asked_for(f"/{kind}/it", request_id))
         assert upstream.eventually(lambda up: len(up.requests) - before >= 10)  # noqa: B023
         if when != "before" and kind != "collected":
             assert all(b"200 OK" in client.recv(65_536) for client in clients)
@@ -420,7 +429,17 @@ def test_ten_leave_each_way_and_ten_are_served(
         assert upstream.eventually(lambda up: not up.open, A_SECOND), f"{len(upstream.open)} calls are held"
     with ThreadPoolExecutor(10) as pool:
         assert list(pool.map(lambda _: server.get("/json/it").status, range(10))) == [200] * 10
-    assert eventually(lambda: sum(line.get("status_code") == 499 for line in server.log()) == 20)
+    assert eventually(lambda: left(server, request_id) == 20)
+
+
+def asked_for(path: str, request_id: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: {request_id}\r\n\r\n".encode()
+
+
+def left(server: Server, request_id: str) -> int:
+    """How many clients with this id are told to have left."""
+    lines = [line for line in server.log() if line.get("request_id") == request_id]
+    return sum(line.get("status_code") == 499 for line in lines)
 
 
 @pytest.mark.parametrize("kind", ["sse", "beating", "deep"])
@@ -440,14 +459,15 @@ def test_stopped_readers_hold_the_upstream_back(server: Server, upstream: Upstre
 
     upstream.on("/up/it", endless)
     upstream.on("/up/json", json_answer({"ok": True}))
+    request_id = uuid.uuid4().hex
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             client = stack.enter_context(server.connect())
-            client.sendall(f"GET /{kind}/it HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            client.sendall(asked_for(f"/{kind}/it", request_id))
         assert upstream.eventually(lambda up: len(up.open) == 20)
         assert eventually(lambda: _is_still(lambda: sent)), "the upstream is never held back"
         assert server.get("/json/it").status == 200
-    assert eventually(lambda: sum(line.get("status_code") == 499 for line in server.log()) == 20)
+    assert eventually(lambda: left(server, request_id) == 20)
 
 
 def _is_still(value: Callable[[], int]) -> bool:

@@ -60,6 +60,7 @@ class Connection:
 
     number: int
     opened: float
+    abort: Callable[[], None]
     closed: float | None = None
     requests: int = 0
 
@@ -364,6 +365,16 @@ class Upstream:
         """Script all paths that have no behaviour; without this they echo the request."""
         self._default = behaviour
 
+    def forget(self) -> None:
+        """Close every connection; forget what was scripted and what came, as if it had just begun."""
+        for connection in self.open:
+            self._loop.call_soon_threadsafe(connection.abort)
+        assert self.eventually(lambda up: not up.open), "a connection stays open"
+        self._paths.clear()
+        self._default = echo
+        self.requests.clear()
+        self.connections.clear()
+
     def seen(self, request_id: str) -> list[Seen]:
         """The requests that carry this x-request-id."""
         return [seen for seen in list(self.requests) if seen.header("x-request-id") == request_id]
@@ -397,7 +408,7 @@ class Upstream:
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event
     ) -> None:
-        connection = Connection(len(self.connections), time.monotonic())
+        connection = Connection(len(self.connections), time.monotonic(), writer.transport.abort)
         self.connections.append(connection)
         watch = asyncio.ensure_future(self._watch(gone, connection))
         channel = Channel(writer, gone)
