@@ -18,7 +18,7 @@ from engine.runtime.upstreams.http1.connection import MAX_BUFFERED
 from engine.runtime.upstreams.limits import MAX_REPLY_BYTES
 from tests.support.calls import both_loops, call, opened, run
 from tests.support.times import A_SECOND, PATIENCE, SOON
-from tests.support.upstream import Channel, Seen, Upstream, answer, drip, head, json_answer, raw
+from tests.support.upstream import Channel, Seen, Upstream, answer, drip, eventually, head, json_answer, raw
 
 CHUNKED = head(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")])
 TEXT = random.Random(2).randbytes(5000).hex().encode()
@@ -269,8 +269,9 @@ def test_a_stream_that_is_left_after_its_closing_word(upstream: Upstream, loop: 
             reply = await up.send(call("/endless"), streams=True)
             await reply.source.next()
             await reply.source.aclose()
-            assert await asyncio.to_thread(upstream.eventually, lambda up: not up.open, A_SECOND)
-            assert up._pool._free == 200
+            left = upstream.connections[upstream.requests[-1].connection]
+            assert await asyncio.to_thread(eventually, lambda: left.closed is not None, A_SECOND)
+            assert up._pool._free + len(up._pool._idle) == 200
 
     run(work, loop)
 
