@@ -1,7 +1,7 @@
 # make serve   serve the shipped mappings on the built-in demo upstream (PORT=8080); ollama-over-openrouter has the
 #              routes of ollama-over-openai, and is served on its own
 # make test    run all tests
-# make torture run those of the serving path in their heavy form
+# make torture run those of the serving path, and those of properties, in their heavy form
 # Both set up what they need in $(VENV), with no more than Python 3.11 and a package registry.
 
 PYTHON ?= python3
@@ -23,8 +23,11 @@ test: $(VENV)/.dev
 	$(BIN)/dragoman validate mappings examples
 	$(BIN)/dragoman test mappings examples
 
+PROPERTIES = $(addprefix tests/,engine expressions functions streams templates translation)
+
 torture: $(VENV)/.dev
 	DRAGOMAN_TORTURE=1 $(BIN)/python -m pytest tests/runtime
+	DRAGOMAN_TORTURE=1 $(BIN)/python -m pytest -n auto $(PROPERTIES)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

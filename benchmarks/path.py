@@ -33,7 +33,7 @@ from benchmarks.servers import (
     scratch,
 )
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _WARM_UP_SECONDS = 0.15
 _ROUTE_COUNTS = (10, 1000)
 _ROUTE_SLICES = 3

@@ -5,17 +5,21 @@ No figure is judged here: what is fast is asked of the benchmark itself.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks import document, plot, report
-from benchmarks.asks import models_listed
+from benchmarks.asks import Ask, models_listed
 from benchmarks.figures import GOALS, Figures
-from benchmarks.load import Expected
+from benchmarks.load import Expected, paced
+from tests.support.serving import serving
+from tests.support.times import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 MEASURED = ("models", "chat", "chunks", "first", "latency", "idle", "start", "loaded")
@@ -33,7 +37,7 @@ def test_a_quick_run_finds_figures(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=10 * PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -79,6 +83,18 @@ def test_a_wrong_answer_is_seen() -> None:
     assert not expected.holds(200, 800, 3)
     with pytest.raises(AssertionError):
         models_listed(b'{"object": "list", "data": []}')
+
+
+def test_a_slice_lasts_until_a_chunk_has_come() -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n")
+        await asyncio.sleep(1)
+        writer.write(b'20\r\n{"content": "%017d"}\r\n' % time.monotonic_ns())
+        await reader.read()
+
+    with serving(late) as port:
+        assert paced(port, Ask("GET", "/"), seconds=0.01) > 0
 
 
 def test_what_breaks_is_told() -> None:

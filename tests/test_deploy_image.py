@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 
 from tests.support.commands import variables
 from tests.support.image import Container, Image, as_user, build, context, described, instructions, running
+from tests.support.times import PATIENCE, START
 from tests.support.upstream import Upstream, eventually, json_answer
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +40,7 @@ def image() -> Iterator[Image]:
     try:
         yield build(tree)
     finally:
-        subprocess.run(["chmod", "-R", "u+w", str(tree)], check=True, timeout=120)
+        subprocess.run(["chmod", "-R", "u+w", str(tree)], check=True, timeout=START)
         shutil.rmtree(tree)
 
 
@@ -59,7 +60,7 @@ def free_port() -> int:
 
 
 def get(port: int, target: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", target, headers=dict(headers or {}))
         answer = connection.getresponse()
@@ -172,7 +173,7 @@ def test_it_serves_its_volume_and_ends_at_its_signal(image: Image, volume: Path)
             assert_cannot_write(image, options)
         assert get(port, "/hello") == (200, b"hello")
         container.process.send_signal(getattr(signal, image.signal))
-        assert container.process.wait(30) == 0
+        assert container.process.wait(PATIENCE) == 0
     assert sorted(image.tree.rglob("*")) == before
     assert [line for line in container.lines if line.startswith("{")], "the log is JSON"
 
@@ -188,15 +189,15 @@ def assert_cannot_write(image: Image, options: dict[str, Any]) -> None:
 def test_it_is_not_served_to_others_without_keys(image: Image, volume: Path) -> None:
     (volume / "open.yaml").write_text("dragoman: 1\nroutes: { GET /hello: { respond: { body: hello } } }\n")
     with running(image, volume, ports()) as container:
-        assert container.process.wait(60) == 1
-        eventually(lambda: "no key is set" in container.text(), 5)
+        assert container.process.wait(START) == 1
+        eventually(lambda: "no key is set" in container.text())
     assert "no key is set for 'open'" in container.text()
 
 
 def test_an_empty_volume_is_told(image: Image, volume: Path) -> None:
     with running(image, volume, ports()) as container:
-        assert container.process.wait(60) == 1
-        eventually(lambda: bool(container.lines), 5)
+        assert container.process.wait(START) == 1
+        eventually(lambda: bool(container.lines))
     assert str(volume) in container.text() or "no route to serve" in container.text()
 
 
@@ -206,9 +207,9 @@ def test_its_health_check_tells_how_it_is(image: Image, volume: Path) -> None:
         "dragoman: 1\nauth: none\nroutes: { GET /hello: { respond: { body: hello } } }\n"
     )
     with started(image, volume, {}) as (container, _):
-        assert eventually(lambda: container.check_health().returncode == 0, 20)
+        assert eventually(lambda: container.check_health().returncode == 0)
         container.process.terminate()
-        container.process.wait(30)
+        container.process.wait(PATIENCE)
         assert container.check_health().returncode == 1
 
 
@@ -301,13 +302,13 @@ def test_a_changed_configmap_is_taken_up_and_a_broken_one_is_not(
         for path in ("/livez", "/readyz", "/metrics"):
             assert get(admin, path)[0] == 200
         mount(volume, "second", {"hello.yaml": HELLO.format("two")})
-        assert eventually(lambda: get(port, "/hello") == (200, b"two"), 30)
+        assert eventually(lambda: get(port, "/hello") == (200, b"two"))
         mount(volume, "third", {"hello.yaml": HELLO.format("${ lenght(@) }")})
-        assert eventually(lambda: "unknown-function" in container.text(), 30)
+        assert eventually(lambda: "unknown-function" in container.text())
         assert [get(port, "/hello") for _ in range(10)] == [(200, b"two")] * 10
         assert get(admin, "/readyz")[0] == 200
         container.process.terminate()
-        assert container.process.wait(30) == 0
+        assert container.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.skipif(

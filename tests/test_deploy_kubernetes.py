@@ -21,6 +21,7 @@ import yaml
 from cli.main import main
 from tests.support.commands import variables
 from tests.support.image import described
+from tests.support.times import START
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "deploy/kubernetes"
@@ -90,7 +91,7 @@ def test_kustomization_names_every_file() -> None:
 @needs_kubectl
 def test_kubectl_renders_them() -> None:
     done = subprocess.run(
-        ["kubectl", "kustomize", str(MANIFESTS)], capture_output=True, text=True, check=False, timeout=60
+        ["kubectl", "kustomize", str(MANIFESTS)], capture_output=True, text=True, check=False, timeout=START
     )
     assert done.returncode == 0, done.stderr
     rendered = documents(done.stdout)
@@ -335,7 +336,7 @@ def rendered(values: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=START,
     )
     assert done.returncode == 0, done.stderr
     return documents(done.stdout)
@@ -383,7 +384,7 @@ def test_pods_are_made_anew_for_a_changed_mapping_that_they_do_not_watch(tmp_pat
 @needs_helm
 def test_helm_finds_nothing_to_say_against_the_chart() -> None:
     done = subprocess.run(
-        ["helm", "lint", "--strict", str(CHART)], capture_output=True, text=True, check=False, timeout=120
+        ["helm", "lint", "--strict", str(CHART)], capture_output=True, text=True, check=False, timeout=START
     )
     assert done.returncode == 0, done.stdout
 

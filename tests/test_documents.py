@@ -32,6 +32,7 @@ import pytest
 import yaml
 
 from tests.support.commands import command
+from tests.support.times import PATIENCE, START
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -106,7 +107,7 @@ def write_yaml(block: Block, number: int, folder: Path) -> None:
 
 def check_shell(text: str) -> None:
     """Commands that are not run: the shell can read them, their files exist, `dragoman` has their options."""
-    assert subprocess.run(["sh", "-nc", text], check=False, timeout=30).returncode == 0, text
+    assert subprocess.run(["sh", "-nc", text], check=False, timeout=START).returncode == 0, text
     lines = text.replace("\\\n", " ").splitlines()
     for line in lines:
         for name in re.findall(r"(?<![\w/.-])(?:\./)?((?:deploy|mappings|docs|examples)\b[\w./-]*)", line):
@@ -131,7 +132,7 @@ def dragoman(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
         check=False,
     )
 
@@ -182,12 +183,14 @@ def curl(words: list[str]) -> str:
     """curl itself where there is one; else the same request."""
     assert words[1] == "-s"
     if shutil.which("curl"):
-        return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+        return subprocess.run(words, capture_output=True, text=True, timeout=START, check=True).stdout
     data = words[words.index("-d") + 1].encode() if "-d" in words else None
     headers = [words[number + 1].split(": ", 1) for number, word in enumerate(words) if word == "-H"]
     (url,) = [word for word in words if word.startswith("http")]
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, dict(headers)), timeout=30) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, data, dict(headers)), timeout=PATIENCE
+        ) as answer:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         return error.read().decode()
@@ -207,7 +210,7 @@ def serving(words: list[str], folder: Path, port: int, env: dict[str, str]) -> I
         yield
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 def prepared_environment() -> list[str]:
@@ -218,7 +221,7 @@ def prepared_environment() -> list[str]:
 
 
 def wait_for(port: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         with socket.socket() as probe:

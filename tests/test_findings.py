@@ -31,6 +31,8 @@ from cli.main import main
 from engine import Diagnostic, Findings, compile_set, load, shipped_mappings
 from engine.loader import MAX_BYTES, MAX_NODES
 from engine.source import SourceFile, Span
+from tests.support.times import START
+from tests.support.upstream import eventually
 
 ROOT = Path(__file__).parent.parent
 BROKEN = Path(__file__).parent / "suites" / "broken"
@@ -222,6 +224,7 @@ def test_a_schema_elsewhere_is_never_fetched(route: str, tmp_path: Path) -> None
         )
         assert [diagnostic.code for diagnostic in findings_of(file)] == ["bad-schema"]
         socket.create_connection(trap.getsockname()).close()
+        assert eventually(lambda: hits)
         threading.Event().wait(0.05)
         assert len(hits) == 1, "only the trap's own trial came"
 
@@ -340,7 +343,7 @@ def test_json_is_json_and_annotations_are_one_line_each() -> None:
 def dragoman(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-c", "from cli.main import main; main()", *arguments]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
-    return subprocess.run(program, cwd=directory, env=environ, capture_output=True, text=True, timeout=30)
+    return subprocess.run(program, cwd=directory, env=environ, capture_output=True, text=True, timeout=START)
 
 
 def write(directory: Path, name: str, text: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine import distribution_version
+from tests.support.times import START
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +25,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
         check=True,
-        timeout=300,
+        timeout=600,
     )
     (wheel,) = folder.glob("dragoman-*.whl")
     content = folder / "content"
@@ -41,7 +42,7 @@ def dragoman(unpacked: Path, *arguments: str) -> subprocess.CompletedProcess[str
         env={**os.environ, "PYTHONPATH": str(unpacked)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
         check=False,
     )
 

@@ -14,6 +14,7 @@ from cli.main import COMMANDS, main
 from engine import FUNCTIONS, schema_text
 from tests.support.commands import command as command_of
 from tests.support.server import dragoman_server
+from tests.support.times import START
 from tests.support.upstream import refusing
 
 MAPPING = """
@@ -183,7 +184,7 @@ def test_a_port_that_is_taken_is_told(mapping: Path) -> None:
             [*server.process.args[:3], "serve", str(mapping), "--port", str(port)],  # type: ignore[index]
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=START,
             check=False,
         )
     assert done.returncode == 1

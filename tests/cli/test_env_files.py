@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from tests.support.times import PATIENCE, START
 
 ROOT = Path(__file__).parents[2]
 MAPPING = """
@@ -110,13 +111,13 @@ def test_serve_takes_its_address_from_dotenv_and_says_so(here: Path, settings: s
     )
     assert process.stderr is not None
     lines: list[str] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + START
     try:
         while not (lines and "Dragoman serves" in lines[-1]) and time.monotonic() < deadline:
             lines.append(process.stderr.readline())
     finally:
         process.terminate()
-        lines.append(process.communicate(timeout=20)[1])
+        lines.append(process.communicate(timeout=PATIENCE)[1])
     assert re.search(r"at http://127\.0\.0\.2:\d+", "".join(lines))
     told = [json.loads(line) for line in lines if line.startswith("{") and '"environment"' in line]
     assert [line["files"] for line in told] == [[".env"]]

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from tests.support.times import START
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -204,7 +205,7 @@ def test_as_a_process(tmp_path: Path) -> None:
     Path("m.test.yaml").write_text(FAILING)
     command = [sys.executable, "-c", "from cli.main import main; main()", "test", "m.yaml"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=START)
     assert done.returncode == 1
     assert done.stdout.splitlines()[0] == "m.test.yaml: 1 passed, 1 failed"
     assert done.stderr == ""

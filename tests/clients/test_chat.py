@@ -17,6 +17,7 @@ import pytest
 from openai.types.chat import ChatCompletionToolParam
 
 from tests.support.server import Server, dragoman_server
+from tests.support.times import PATIENCE
 from tests.support.upstream import Behaviour, Upstream, answer, head, json_answer, raw
 
 CHAT = "/v1/chat/completions"
@@ -49,13 +50,15 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 @pytest.fixture
 def olla(server: Server) -> Iterator[ollama.Client]:
-    with ollama.Client(host=server.url, timeout=10) as client:
+    with ollama.Client(host=server.url, timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def oai(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/ollama/v1", api_key="x", max_retries=0, timeout=10) as client:
+    with openai.OpenAI(
+        base_url=f"{server.url}/ollama/v1", api_key="x", max_retries=0, timeout=PATIENCE
+    ) as client:
         yield client
 
 

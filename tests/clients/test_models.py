@@ -7,6 +7,7 @@ upstream that answers well, badly, late or not at all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from engine import shipped_mappings
 from tests.support.server import Server, dragoman_server
+from tests.support.times import PATIENCE
 from tests.support.upstream import BEHAVIOURS, Upstream, json_answer, refusing
 
 KEY = "client-key"
@@ -69,11 +71,11 @@ def guarded(upstream: Upstream) -> Iterator[Server]:
 
 def ollama_client(server: Server, key: str | None = None) -> ollama.Client:
     headers = {"Authorization": f"Bearer {key}"} if key else None
-    return ollama.Client(host=server.url, headers=headers, timeout=10)
+    return ollama.Client(host=server.url, headers=headers, timeout=PATIENCE)
 
 
 def openai_client(server: Server, key: str = KEY) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/ollama/v1", api_key=key, max_retries=0, timeout=10)
+    return openai.OpenAI(base_url=f"{server.url}/ollama/v1", api_key=key, max_retries=0, timeout=PATIENCE)
 
 
 # --- ollama → OpenAI's API -------------------------------------------------------------------------------
@@ -203,11 +205,17 @@ FAILURES: dict[str, tuple[int, str]] = {
 
 
 @pytest.fixture(scope="module")
-def failing() -> Iterator[tuple[Upstream, Server]]:
-    """Both mappings before an upstream whose every answer fails; it is waited for for a second."""
-    texts = {name: hurried(path.read_text()) for name, path in mapping_files().items()}
-    with Upstream() as upstream, dragoman_server(texts, environment(upstream)) as server:
-        yield upstream, server
+def failing() -> Iterator[tuple[Upstream, dict[bool, Server]]]:
+    """Both mappings before an upstream whose every answer fails; where that is silent, for a second."""
+    with Upstream() as upstream, contextlib.ExitStack() as stack:
+        texts = {is_silent: texts_for(is_silent) for is_silent in (False, True)}
+        yield (
+            upstream,
+            {
+                is_silent: stack.enter_context(dragoman_server(text, environment(upstream)))
+                for is_silent, text in texts.items()
+            },
+        )
 
 
 def mapping_files() -> dict[str, Path]:
@@ -221,13 +229,20 @@ def mapping_files() -> dict[str, Path]:
     return {file.name: file for file in files}
 
 
-def hurried(text: str) -> str:
-    return text.replace("read: 60s", "read: 1s").replace("[shared/", "[")
+def texts_for(is_silent: bool) -> dict[str, str]:
+    """The mappings as they are, or those that wait for a second alone."""
+    texts = {name: path.read_text().replace("[shared/", "[") for name, path in mapping_files().items()}
+    return {
+        name: text.replace("read: 60s", "read: 1s") if is_silent else text for name, text in texts.items()
+    }
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_ollama_is_told_of_a_failing_upstream(failing: tuple[Upstream, Server], name: str) -> None:
-    upstream, server = failing
+def test_ollama_is_told_of_a_failing_upstream(
+    failing: tuple[Upstream, dict[bool, Server]], name: str
+) -> None:
+    upstream, servers = failing
+    server = servers[name == "hang"]
     status, message = FAILURES[name]
     upstream.on("/v1/models", BEHAVIOURS[name])
     with ollama_client(server) as client, pytest.raises(ollama.ResponseError, match=message) as caught:
@@ -236,8 +251,11 @@ def test_ollama_is_told_of_a_failing_upstream(failing: tuple[Upstream, Server], 
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_openai_is_told_of_a_failing_upstream(failing: tuple[Upstream, Server], name: str) -> None:
-    upstream, server = failing
+def test_openai_is_told_of_a_failing_upstream(
+    failing: tuple[Upstream, dict[bool, Server]], name: str
+) -> None:
+    upstream, servers = failing
+    server = servers[name == "hang"]
     _, message = FAILURES[name]
     upstream.on("/api/tags", BEHAVIOURS[name])
     with openai_client(server) as client, pytest.raises(openai.InternalServerError, match=message) as caught:

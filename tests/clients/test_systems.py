@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import openai
 import pytest
 
 from tests.support.server import Server, dragoman_server, failed_start, read_all
+from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import (
     BEHAVIOURS,
     Behaviour,
@@ -67,7 +67,7 @@ class Meeting:
         self.here += 1
         if self.here == self.wanted:
             self.all_here.set()
-        await asyncio.wait_for(self.all_here.wait(), 4)
+        await asyncio.wait_for(self.all_here.wait(), PATIENCE)
         await json_answer(TAGS if "ollama" in seen.path else LISTED)(channel, seen)
 
 
@@ -84,14 +84,14 @@ def test_all_providers_are_asked_at_the_same_time(upstream: Upstream, path: str)
         assert told == {"lmstudio": True, "ollama": True, "llamacpp": True, "openai": False}
 
 
-def test_every_provider_dead_costs_one_connect_timeout() -> None:
+def test_every_provider_dead_is_told() -> None:
     with black_hole() as one, black_hole() as two, black_hole() as three:
         environ = {"LMSTUDIO_BASE_URL": one, "OLLAMA_BASE_URL": two, "LLAMACPP_BASE_URL": three}
         with dragoman_server(("llm-providers",), environ) as server:
             reply = server.get("/api/models/providers")
             assert [each["connected"] for each in reply.json["providers"]] == [False] * 4
             assert reply.json["active_provider"] is None
-            assert reply.seconds < 2.7, "three timeouts of a second, at the same time"
+            assert reply.seconds < SOON
             status = server.get("/api/llm-status")
             assert (status.status, status.json["error"]) == (200, "No providers available")
             assert server.get("/api/models/").status == 503
@@ -105,10 +105,9 @@ def test_a_provider_that_hangs_takes_no_other_with_it(upstream: Upstream) -> Non
         refusing() as url,
         dragoman_server(("llm-providers",), providers(upstream, LLAMACPP_BASE_URL=url)) as server,
     ):
-        started = time.monotonic()
-        status = server.get("/api/llm-status", timeout=20).json
-        assert (status["provider"], status["model_name"]) == ("ollama", "llama3:latest")
-        assert time.monotonic() - started < 9
+        reply = server.get("/api/llm-status")
+        assert (reply.json["provider"], reply.json["model_name"]) == ("ollama", "llama3:latest")
+        assert reply.seconds < PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -140,7 +139,7 @@ def test_progress_comes_as_it_is_made(upstream: Upstream) -> None:
         channel.keep_alive = False
         await channel.send(head(200, [("content-type", "application/x-ndjson"), ("connection", "close")]))
         await channel.send(b'{"status":"pulling manifest"}\n')
-        await asyncio.wait_for(go_on.wait(), 5)
+        await asyncio.wait_for(go_on.wait(), PATIENCE)
         await channel.send(b'{"status":"success"}\n')
 
     upstream.on("/ollama/api/pull", progress)
@@ -195,7 +194,7 @@ def local(upstream: Upstream, tmp_path: Path) -> Iterator[Server]:
 
 
 def client(server: Server, key: str = "client-key") -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=10)
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=PATIENCE)
 
 
 def test_openai_lists_local_models_without_a_key(local: Server) -> None:
@@ -267,7 +266,7 @@ def router(upstream: Upstream, **more: str) -> dict[str, str]:
 
 
 def names(server: Server) -> list[str | None]:
-    with ollama.Client(host=server.url, timeout=10) as olla:
+    with ollama.Client(host=server.url, timeout=PATIENCE) as olla:
         return [model.model for model in olla.list().models]
 
 
@@ -283,7 +282,7 @@ def test_ollama_uses_openrouters_models_by_short_names(upstream: Upstream) -> No
     upstream.on("/api/v1/chat/completions", answer(200, "".join(parts).encode(), "text/event-stream"))
     with dragoman_server(("ollama-over-openrouter",), router(upstream)) as server:
         assert names(server) == ["gpt-4o:latest", "llama-3.1-8b:free", "one/same", "two/same"]
-        with ollama.Client(host=server.url, timeout=10) as olla:
+        with ollama.Client(host=server.url, timeout=PATIENCE) as olla:
             for name in ("gpt-4o", "gpt-4o:latest", "openai/gpt-4o", "openai/gpt-4o:latest"):
                 got = list(olla.chat(name, [{"role": "user", "content": "x"}], stream=True))
                 assert "".join(part.message.content or "" for part in got) == "Hello"
@@ -309,7 +308,7 @@ def test_ollama_is_told_of_openrouters_errors_in_band(upstream: Upstream) -> Non
     broken = answer(200, (first + f"data: {json.dumps(event)}\n\n").encode(), "text/event-stream")
     with (
         dragoman_server(("ollama-over-openrouter",), router(upstream)) as server,
-        ollama.Client(host=server.url, timeout=10) as olla,
+        ollama.Client(host=server.url, timeout=PATIENCE) as olla,
     ):
         upstream.on("/api/v1/chat/completions", broken)
         parts = olla.chat("gpt-4o", [{"role": "user", "content": "x"}], stream=True)
@@ -332,7 +331,7 @@ def test_a_filter_hides_and_refuses(upstream: Upstream, tmp_path: Path, end: str
     environ = router(upstream, MODELS_FILTER=str(filter_file))
     with dragoman_server(("ollama-over-openrouter",), environ) as server:
         assert names(server) == ["llama-3.1-8b:free", "two/same"]
-        with ollama.Client(host=server.url, timeout=10) as olla:
+        with ollama.Client(host=server.url, timeout=PATIENCE) as olla:
             for call in (olla.show, partial(olla.embed, input="x"), partial(olla.generate, prompt="x")):
                 with pytest.raises(ollama.ResponseError, match="'openai/gpt-4o' not found"):
                     call("openai/gpt-4o")

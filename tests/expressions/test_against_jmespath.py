@@ -13,13 +13,14 @@ from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import HealthCheck, currently_in_test_context, given, note, settings
+from hypothesis import currently_in_test_context, given, note
 from hypothesis import strategies as st
 from jmespath import functions, parser, visitor
 
 from engine.errors import EvaluationError
 from engine.expressions import QUOTED
 from engine.values import less, less_equal
+from tests.support.properties import tried
 
 from .compiled import Refused, Warnings, compiled, same
 from .generated import DATA, OBJECTS, expressions, literal
@@ -161,9 +162,7 @@ def test_a_value_of_any_sort(form: str) -> None:
         check(form.format("$v"), None, form.format(literal(value)), v=value)
 
 
-PROPERTY = settings(
-    derandomize=True, deadline=None, max_examples=700, suppress_health_check=[HealthCheck.too_slow]
-)
+PROPERTY = tried(250, 700, is_seeded=True)
 
 
 @PROPERTY

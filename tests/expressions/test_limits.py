@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from engine.codegen import Atom
 from engine.errors import EvaluationError, Findings
 from engine.expressions import MAX_LENGTH, Scope
 from engine.templates import TemplateCompiler
+from tests.support.times import SOON, ending
 
 from .compiled import Refused, compiled, scalar, search
 
@@ -61,29 +61,26 @@ def refusal(text: str, payload: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE.keys())
-def test_it_works_or_is_refused_within_a_second(text: str) -> None:
+def test_it_works_or_is_refused_at_once(text: str) -> None:
     for payload in (None, {"a": [{"b": [{"b": 1}]}]}):
-        started = time.perf_counter()
-        assert refusal(text, payload) <= {"bad-expression", "too-deep"}
-        assert time.perf_counter() - started < 1
+        with ending(SOON):
+            assert refusal(text, payload) <= {"bad-expression", "too-deep"}
 
 
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE.keys())
 def test_so_it_is_in_a_template(text: str) -> None:
-    started = time.perf_counter()
     for template in (f"${{ {text} }}", f"a ${{ {text} }} b", f"${{ {text}"):
         findings = Findings()
-        TemplateCompiler(findings).compile(scalar(template), Scope(Atom("p"), {}), "body")
+        with ending(SOON):
+            TemplateCompiler(findings).compile(scalar(template), Scope(Atom("p"), {}), "body")
         assert {finding.code for finding in findings} <= {"bad-expression", "too-deep"}
-    assert time.perf_counter() - started < 1
 
 
 def test_a_megabyte_of_open_quotes_is_read_once() -> None:
-    started = time.perf_counter()
     findings = Findings()
-    TemplateCompiler(findings).compile(scalar("${ '" + "\\'" * 500_000), Scope(Atom("p"), {}), "body")
+    with ending(SOON):
+        TemplateCompiler(findings).compile(scalar("${ '" + "\\'" * 500_000), Scope(Atom("p"), {}), "body")
     assert [finding.code for finding in findings] == ["bad-expression"]
-    assert time.perf_counter() - started < 1
 
 
 def test_what_is_within_the_limits_works() -> None:

@@ -16,13 +16,14 @@ from typing import Any
 import jmespath.exceptions
 import jmespath.functions
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import EvaluationError, ExchangeError
 from engine.functions import FUNCTIONS, Function, Parameter, compile_regex
 from engine.functions.bounds import MAX_TEXT
 from engine.values import truth
+from tests.support.properties import tried
 
 from .generated import BY_TYPE, KEYS, NUMBERS, TEXTS, VALUES, arguments, deep, type_fits
 
@@ -473,7 +474,7 @@ FREE = {name: function for name, function in FUNCTIONS.items() if not function.c
 
 
 @pytest.mark.parametrize("function", FREE.values(), ids=FREE)
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(data=st.data())
 def test_nothing_but_its_own_errors_escapes(function: Function, data: st.DataObject) -> None:
     parameters = _parameters(function, data)
@@ -547,7 +548,7 @@ def test_jmespath_function_is_here(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-@settings(max_examples=120, deadline=None)
+@tried(120)
 @given(data=st.data())
 def test_equals_jmespath(name: str, data: st.DataObject) -> None:
     function = FUNCTIONS[name]
@@ -586,31 +587,31 @@ def _near(types: frozenset[str], items: frozenset[str]) -> st.SearchStrategy[Any
 # Properties of single functions.
 
 
-@settings(deadline=None)
+@tried()
 @given(VALUES)
 def test_truth_is_jmespaths(value: Any) -> None:
     assert truth(value) == (not (value in ("", [], {}) or value is None or value is False))
 
 
-@settings(deadline=None)
+@tried()
 @given(PLAIN_VALUES)
 def test_json_round_trip(value: Any) -> None:
     assert call("from_json", call("to_json", value)) == value
 
 
-@settings(deadline=None)
+@tried()
 @given(st.text())
 def test_base64_round_trip(text: str) -> None:
     assert call("base64_decode", call("base64_encode", text)) == text
 
 
-@settings(deadline=None)
+@tried()
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_floats_round_trip(numbers: list[float]) -> None:
     assert call("base64_to_floats", call("floats_to_base64", numbers)) == numbers
 
 
-@settings(deadline=None)
+@tried()
 @given(st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)), st.timezones())
 def test_time_agrees_with_datetime(moment: datetime, zone: Any) -> None:
     placed = moment.replace(tzinfo=zone)
@@ -622,13 +623,13 @@ def test_time_agrees_with_datetime(moment: datetime, zone: Any) -> None:
     assert call("epoch", call("iso_time", seconds)) == seconds
 
 
-@settings(deadline=None)
+@tried()
 @given(TEXTS, TEXTS)
 def test_split_and_join_undo_each_other(text: str, separator: str) -> None:
     assert call("join", separator, call("split", text, separator)) == text
 
 
-@settings(deadline=None)
+@tried()
 @given(st.text(max_size=20), st.text(st.sampled_from("a*?.\\["), max_size=6))
 def test_glob_agrees_with_a_plain_matcher(text: str, pattern: str) -> None:
     def fits(rest: str, left: str) -> bool:
@@ -641,7 +642,7 @@ def test_glob_agrees_with_a_plain_matcher(text: str, pattern: str) -> None:
     assert call("glob_match", text, pattern) == fits(text, pattern)
 
 
-@settings(deadline=None)
+@tried()
 @given(NUMBERS, NUMBERS)
 def test_integers_beyond_64_bits_become_floats(a: float, b: float) -> None:
     for name in ("add", "subtract", "multiply", "divide", "modulo"):

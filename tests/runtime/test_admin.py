@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -15,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engine.runtime.admin import address
 from tests.support.server import Reply, Server, dragoman_server, failed_start
-from tests.support.upstream import Upstream, eventually
+from tests.support.times import PATIENCE, SOON
+from tests.support.upstream import Gated, Upstream, eventually, json_answer
 
 MAPPING = """
 dragoman: 1
@@ -23,7 +23,7 @@ name: shop
 env: { UP: {} }
 upstreams: { up: { url: "${ $env.UP }" } }
 routes:
-  GET /slow: { call: GET up /hang, timeout: 2s, respond: { body: "${ @ }" } }
+  GET /slow: { call: GET up /admin/slow, respond: { body: "${ @ }" } }
   GET /local: { respond: { body: ok } }
 """
 
@@ -34,7 +34,7 @@ def admin_of(server: Server) -> str:
 
 def ask(server: Server, path: str, method: str = "GET") -> Reply:
     parts = urlsplit(admin_of(server))
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 0, timeout=5)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 0, timeout=PATIENCE)
     connection.request(method, path)
     response = connection.getresponse()
     body = response.read()
@@ -79,16 +79,19 @@ def test_figures_can_be_read(server: Server) -> None:
     assert {"http_server_request_duration_seconds", "dragoman_plan_generation"} <= found.keys()
 
 
-def test_a_server_that_ends_lives_but_is_not_ready(server: Server) -> None:
+def test_a_server_that_ends_lives_but_is_not_ready(server: Server, upstream: Upstream) -> None:
+    gated = Gated(json_answer({"ok": True}))
+    upstream.on("/admin/slow", gated)
     assert ask(server, "/readyz").status == 200
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, gated:
         slow = pool.submit(server.get, "/slow")
-        time.sleep(0.3)
+        assert eventually(lambda: gated.here == 1)
         server.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: ask(server, "/readyz").status == 503)
         assert ask(server, "/livez").status == 200
-        assert slow.result().status == 504
-    assert server.process.wait(5) == 0
+        gated.let()
+        assert slow.result().json == {"ok": True}
+    assert server.process.wait(SOON) == 0
 
 
 def test_an_address_that_is_taken_is_told() -> None:

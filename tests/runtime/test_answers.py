@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.server import Server, dragoman_server
+from tests.support.times import SOON
 from tests.support.upstream import Upstream
 
 MAPPINGS = {
@@ -117,7 +118,7 @@ MAPPINGS = {
 def server(upstream: Upstream) -> Iterator[Server]:
     with dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
         yield running
-        assert running.get("/ordinary").seconds < 2
+        assert running.get("/ordinary").seconds < SOON
 
 
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server, reset
+from tests.support.times import A_SECOND, PATIENCE, SOON
 from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head
 
 MAPPINGS = {
@@ -24,9 +25,9 @@ MAPPINGS = {
         up:
           url: "${ $env.UP }/base"
           auth: { bearer: upstream-key }
-          timeout: { connect: 1s, read: 15s }
         open: { url: "${ $env.UP }/base" }
-        small: { url: "${ $env.UP }", timeout: { read: 300ms } }
+        small: { url: "${ $env.UP }" }
+        impatient: { url: "${ $env.UP }", timeout: { read: 300ms } }
         inside: { url: "mapping:inside" }
       errors: { body: { kind: "${ kind }", message: "${ message }" } }
       routes:
@@ -39,7 +40,7 @@ MAPPINGS = {
         OPTIONS /t/{p:path}: { forward: "up /${ $request.params.p }" }
         POST /small: { forward: small /echo, request: { max_bytes: 100000 } }
         POST /by: { forward: { upstream: "${ to }", path: /echo } }
-        GET /silent: { forward: small /hang }
+        GET /silent: { forward: impatient /hang }
         GET /bare:
           forward:
             upstream: open
@@ -164,7 +165,7 @@ def test_a_large_upload_is_not_held_in_memory(server: Server, upstream: Upstream
     piece = bytes(range(256)) * 256
     upstream.on("/base/upload", answer(200, b"{}"))
     before = _memory(server)
-    connection = server.connect(timeout=30)
+    connection = server.connect()
     connection.sendall(
         f"POST /t/upload HTTP/1.1\r\nhost: x\r\nx-request-id: up\r\ncontent-length: {size}\r\n"
         "content-type: audio/wav\r\n\r\n".encode()
@@ -248,7 +249,7 @@ def test_a_stream_comes_as_it_comes(server: Server, upstream: Upstream) -> None:
 
     async def events(channel: Channel, seen: Seen) -> None:
         await channel.send(head(200, [("content-type", "text/event-stream")]) + b"data: 1\n\n")
-        await asyncio.wait_for(go_on.wait(), 5)
+        await asyncio.wait_for(go_on.wait(), PATIENCE)
         await channel.send(b"data: 2\n\n")
         channel.keep_alive = False
 
@@ -311,7 +312,7 @@ def test_a_client_that_leaves_ends_the_call(server: Server, upstream: Upstream, 
             connection.recv(1000)
         leave(connection)  # type: ignore[operator]
         opened = upstream.connections[upstream.requests[-1].connection]
-        assert eventually(lambda opened=opened: opened.closed is not None, 1), path
+        assert eventually(lambda opened=opened: opened.closed is not None, A_SECOND), path
 
 
 def test_an_upload_that_is_broken_off_breaks_off_the_call(server: Server, upstream: Upstream) -> None:
@@ -328,7 +329,7 @@ def test_an_upload_that_is_broken_off_breaks_off_the_call(server: Server, upstre
 def test_a_silent_upstream_is_told(server: Server) -> None:
     reply = server.get("/silent")
     assert (reply.status, reply.json["kind"]) == (504, "upstream_timeout")
-    assert reply.seconds < 3
+    assert reply.seconds < SOON
 
 
 # --- Into another mapping --------------------------------------------------------------------------------

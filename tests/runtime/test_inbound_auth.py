@@ -12,6 +12,7 @@ import pytest
 
 from engine.auth import BearerKeys, ClientKey
 from tests.support.server import Server, dragoman_server, read_all
+from tests.support.times import SOON
 from tests.support.upstream import Upstream
 
 KEY, OTHER = "sk-one-4711", "sk-two-0815"
@@ -42,7 +43,7 @@ MAPPINGS = {
 def server(upstream: Upstream) -> Iterator[Server]:
     with dragoman_server(MAPPINGS, {"UP": upstream.url, "KEYS": f"{KEY}, {OTHER}"}) as running:
         yield running
-        assert running.get("/guarded", headers={"authorization": f"Bearer {KEY}"}).seconds < 2
+        assert running.get("/guarded", headers={"authorization": f"Bearer {KEY}"}).seconds < SOON
 
 
 BASIC = base64.b64encode(f"user:{KEY}".encode()).decode()
@@ -101,7 +102,7 @@ def test_the_body_of_a_refused_request_is_not_waited_for(server: Server) -> None
         connection.sendall(b"POST /guarded HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
         started = time.monotonic()
         assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < SOON
 
 
 def test_a_client_that_expects_100_is_refused_at_once(server: Server) -> None:

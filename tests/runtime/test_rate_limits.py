@@ -22,6 +22,7 @@ from engine.plan import RatePlan
 from engine.runtime.clients import Addresses, networks
 from engine.runtime.limits import RateLimits
 from tests.support.server import Reply, Server, dragoman_server, failed_start
+from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import Upstream, eventually
 
 MAPPING = """
@@ -67,18 +68,22 @@ def test_a_refusal_is_told_in_the_dialect_of_the_mapping(server: Server) -> None
     assert [ask(server, "/small", "sk-small").status for _ in range(3)] == [200] * 3
     reply = ask(server, "/small", "sk-small")
     assert (reply.status, reply.json) == (429, {"told": "rate_limited", "by": "small"})
-    assert 3590 <= int(reply.header("retry-after") or 0) <= 3600
+    assert 3500 <= int(reply.header("retry-after") or 0) <= 3600
     assert ask(server, "/small", "sk-two").status == 200
 
 
 def test_after_its_time_there_is_room_again(server: Server, upstream: Upstream) -> None:
     request_id = uuid.uuid4().hex
     fields = {"authorization": "Bearer sk-one", "x-request-id": request_id}
-    replies = [server.post("/soon", {}, headers=fields) for _ in range(4)]
-    refused = [reply for reply in replies if reply.status == 429]
-    assert refused
-    assert len(upstream.seen(request_id)) == 4 - len(refused)
-    assert refused[0].header("retry-after") == "1"
+    replies: list[Reply] = []
+
+    def is_refused() -> bool:
+        replies.append(server.post("/soon", {}, headers=fields))
+        return replies[-1].status == 429
+
+    assert eventually(is_refused), "three within a second"
+    assert len(upstream.seen(request_id)) == len(replies) - 1
+    assert replies[-1].header("retry-after") == "1"
     time.sleep(1.1)
     assert server.post("/soon", {}, headers=fields).status == 200
 
@@ -166,11 +171,11 @@ def redis(directory: Path) -> Iterator[str]:
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        assert eventually(path.exists, 10)
+        assert eventually(path.exists)
         yield f"redis+unix://{path}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 @needs_redis
@@ -183,7 +188,7 @@ def test_two_processes_hold_one_limit(tmp_path: Path) -> None:
         statuses = [reply.status for reply in replies]
         assert (statuses.count(200), statuses.count(429)) == (50, 70)
         waits = [int(reply.header("retry-after") or 0) for reply in replies if reply.status == 429]
-        assert 3590 <= min(waits) <= max(waits) <= 3600
+        assert 3500 <= min(waits) <= max(waits) <= 3600
 
 
 @needs_redis
@@ -197,7 +202,7 @@ def test_a_storage_that_fails_lets_requests_through(tmp_path: Path) -> None:
         assert told == [False], "once"
         assert "dragoman_limits_storage_failures_total 6.0" in server.get("/metrics").text
         with redis(tmp_path):
-            assert eventually(lambda: server.get("/free").status == 429, 10), "it counts again"
+            assert eventually(lambda: server.get("/free").status == 429), "it counts again"
             told = [line["works"] for line in server.log() if line["event"] == "limits_storage"]
             assert told == [False, True]
 
@@ -211,7 +216,7 @@ def test_a_storage_that_is_silent_is_not_waited_for() -> None:
         with dragoman_server(MAPPING, {"DRAGOMAN_LIMITS_STORAGE": url}) as server:
             started = time.monotonic()
             assert [server.get("/free").status for _ in range(6)] == [200] * 6
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < SOON
             assert "sk-canary" not in server.text()
 
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.support.server import Server, dragoman_server
+from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import Upstream
 
 MAPPING = """
@@ -45,9 +46,15 @@ class Answer(NamedTuple):
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Server]:
-    with dragoman_server(
-        MAPPING, {"UP": upstream.url}, ("--head-timeout", "1", "--body-timeout", "1")
-    ) as own:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def hurried(upstream: Upstream) -> Iterator[Server]:
+    """One that soon gives up what is not whole."""
+    args = ("--head-timeout", "1", "--body-timeout", "1")
+    with dragoman_server(MAPPING, {"UP": upstream.url}, args) as own:
         yield own
 
 
@@ -90,7 +97,7 @@ def check_answer(answer: Answer) -> None:
 def test_a_raw_request(server: Server, upstream: Upstream, case: dict[str, Any]) -> None:
     before = len(upstream.requests)
     started = time.monotonic()
-    answers = answers_of(server.raw(bytes_of(case["send"]), 5))
+    answers = answers_of(server.raw(bytes_of(case["send"])))
     seconds = time.monotonic() - started
     wanted = case["status"] if isinstance(case["status"], list) else [case["status"]]
     assert answers, "no answer"
@@ -100,11 +107,11 @@ def test_a_raw_request(server: Server, upstream: Upstream, case: dict[str, Any])
     for answer in answers:
         check_answer(answer)
     assert answers[-1].headers.get("connection") == "close"
-    assert seconds < 4, "the connection was not closed"
+    assert seconds < SOON, "the connection was not closed"
     seen = upstream.requests[before:]
     assert len(seen) <= case.get("calls", 0)
     assert not [one for one in seen if "SMUGGLED" in one.target]
-    assert server.get("/local").seconds < 2
+    assert server.get("/local").seconds < SOON
 
 
 def test_a_refusal_is_told_in_the_dialect_of_its_path_and_logged(server: Server) -> None:
@@ -121,7 +128,7 @@ def test_a_refusal_is_told_in_the_dialect_of_its_path_and_logged(server: Server)
 
 
 def test_continue_is_said_where_a_body_is_wanted(server: Server) -> None:
-    with server.connect(3) as client:
+    with server.connect() as client:
         client.sendall(b"POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
         assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(b"{}")
@@ -135,7 +142,7 @@ def test_continue_is_said_where_a_body_is_wanted(server: Server) -> None:
 
 
 def test_a_head_in_single_bytes(server: Server) -> None:
-    with server.connect(3) as client:
+    with server.connect() as client:
         for byte in b"POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}":
             client.sendall(bytes([byte]))
         [answer] = answers_of(client.recv(1000))
@@ -191,21 +198,21 @@ def mutated(chance: random.Random) -> bytes:
     return data
 
 
-def test_mutated_requests(server: Server, upstream: Upstream) -> None:
+def test_mutated_requests(hurried: Server, upstream: Upstream) -> None:
     chance = random.Random(20261121)
     requests = [mutated(chance) for _ in range(MUTATIONS)]
     before = len(upstream.requests)
 
     def check(data: bytes) -> None:
         started = time.monotonic()
-        answers = answers_of(server.raw(data + b"\r\n\r\n", 12))
-        assert time.monotonic() - started < 11, f"a hang: {data!r}"
+        answers = answers_of(hurried.raw(data + b"\r\n\r\n", 2 * PATIENCE))
+        assert time.monotonic() - started < PATIENCE, f"a hang: {data!r}"
         for answer in answers:
             assert answer.status < 500 or answer.status in (501, 505), f"{answer} for {data!r}"
             check_answer(answer)
 
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(check, requests))
-    assert server.get("/local").seconds < 2
+    assert hurried.get("/local").seconds < SOON
     assert not [one for one in upstream.requests[before:] if one.path not in ("/json", "/echo")]
-    assert "unforeseen" not in server.text()
+    assert "unforeseen" not in hurried.text()

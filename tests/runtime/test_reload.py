@@ -23,10 +23,12 @@ from engine import Findings
 from engine.runtime.app import Application
 from engine.runtime.reload import Origin
 from tests.support.server import Server, dragoman_server
+from tests.support.times import PATIENCE, SOON, TORTURE
 from tests.support.upstream import Upstream, drip, eventually, head
 
-HEAVY = bool(os.environ.get("DRAGOMAN_TORTURE"))
-RELOADS, STREAMS, EVENTS = (100, 20, 150) if HEAVY else (10, 6, 30)
+#: Seconds without a change after which files count as written.
+QUIET = 0.2
+RELOADS, STREAMS, EVENTS = (100, 20, 150) if TORTURE else (10, 6, 30)
 
 MAPPING = """
 dragoman: 1
@@ -69,7 +71,7 @@ def reloads(server: Server) -> list[str]:
 
 def settled(server: Server, expected: list[str]) -> None:
     """Exactly these reloads, and none that follows."""
-    assert eventually(lambda: len(reloads(server)) >= len(expected), 10), server.text()
+    assert eventually(lambda: len(reloads(server)) >= len(expected)), server.text()
     time.sleep(1.5)
     assert reloads(server) == expected, server.text()
 
@@ -109,7 +111,7 @@ def _in_pieces(file: Path) -> None:
         for start in range(0, len(text), 200):
             stream.write(text[start : start + 200])
             stream.flush()
-            time.sleep(0.03)
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("change", [_in_place, _renamed, _made_anew, _in_pieces])
@@ -119,9 +121,11 @@ def test_a_change_is_one_reload(
 ) -> None:
     with serving(file if what == "file" else file.parent, upstream, "--watch") as server:
         time.sleep(0.3)
+        started = time.monotonic()
         change(file)
-        settled(server, ["done"])
-        assert version(server) == "2"
+        if time.monotonic() - started < QUIET:  # else half a file may have stood there for long enough
+            settled(server, ["done"])
+        assert eventually(lambda: version(server) == "2")
 
 
 def test_a_mounted_config_map(tmp_path: Path, upstream: Upstream) -> None:
@@ -135,7 +139,7 @@ def test_a_mounted_config_map(tmp_path: Path, upstream: Upstream) -> None:
         for number in ("2", "3"):
             (tmp_path / "..data_tmp").symlink_to(f"..{number}")
             (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-            assert eventually(lambda number=number: version(server) == number, 10)
+            assert eventually(lambda number=number: version(server) == number)
         settled(server, ["done", "done"])
 
 
@@ -159,7 +163,7 @@ def test_a_half_written_file_is_never_served(file: Path, upstream: Upstream) -> 
         with file.open("w") as stream:
             stream.write(text[: text.index("stream: {") + 20])
             stream.flush()
-            assert eventually(lambda: reloads(server) == ["failed"], 10)
+            assert eventually(lambda: reloads(server) == ["failed"])
             assert version(server) == "1"
             stream.write(text[text.index("stream: {") + 20 :])
         settled(server, ["failed", "done"])
@@ -182,9 +186,9 @@ def test_new_files_and_those_that_go(file: Path, upstream: Upstream) -> None:
         time.sleep(0.5)
         added = file.parent / "deep" / "other.yaml"
         added.write_text(other)
-        assert eventually(lambda: server.get("/other").status == 200, 10)
+        assert eventually(lambda: server.get("/other").status == 200)
         added.unlink()
-        assert eventually(lambda: server.get("/other").status == 404, 10)
+        assert eventually(lambda: server.get("/other").status == 404)
         settled(server, ["done", "done"])
 
 
@@ -206,11 +210,11 @@ def test_what_a_mapping_reads(file: Path, tmp_path: Path, upstream: Upstream) ->
     with serving(file, upstream, "--watch", "--env-file", str(variables)) as server:
         assert told() == (["a"], "one", "first")
         replace(words, '["b"]')
-        assert eventually(lambda: told() == (["b"], "one", "first"), 10)
+        assert eventually(lambda: told() == (["b"], "one", "first"))
         replace(included, "dragoman: 1\ntemplates: { t: two }\n")
-        assert eventually(lambda: told() == (["b"], "two", "first"), 10)
+        assert eventually(lambda: told() == (["b"], "two", "first"))
         replace(variables, "WORD=second\n")
-        assert eventually(lambda: told() == (["b"], "two", "second"), 10)
+        assert eventually(lambda: told() == (["b"], "two", "second"))
         settled(server, ["done"] * 3)
 
 
@@ -223,9 +227,9 @@ def test_hangup_loads_anew(file: Path, upstream: Upstream) -> None:
         time.sleep(1.5)
         assert version(server) == "1", "without --watch nothing is taken up by itself"
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: version(server) == "2", 10)
+        assert eventually(lambda: version(server) == "2")
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: reloads(server) == ["done", "done"], 10)
+        assert eventually(lambda: reloads(server) == ["done", "done"])
         line = [line for line in server.log() if line["event"] == "reload"][-1]
         assert (line["generation"], line["mappings"]) == (3, ["shop"])
 
@@ -234,7 +238,7 @@ def test_errors_keep_what_is_served(file: Path, upstream: Upstream) -> None:
     with serving(file, upstream) as server:
         file.write_text(BROKEN)
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: reloads(server) == ["failed"], 10)
+        assert eventually(lambda: reloads(server) == ["failed"])
         assert version(server) == "1"
         found = [line for line in server.log() if line["event"] == "finding"]
         assert len(found) == 1
@@ -243,7 +247,7 @@ def test_errors_keep_what_is_served(file: Path, upstream: Upstream) -> None:
         for text in ("dragoman: 1\ntemplates: { t: x }\n", None):
             file.unlink() if text is None else file.write_text(text)
             server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: len(reloads(server)) >= 2, 10)
+        assert eventually(lambda: len(reloads(server)) >= 2)
         assert version(server) == "1"
 
 
@@ -253,7 +257,7 @@ def test_an_exposed_address_still_wants_keys(file: Path, upstream: Upstream) -> 
     with serving(file, upstream, "--host", "0.0.0.0") as server:
         file.write_text(text)
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: reloads(server) == ["failed"], 10)
+        assert eventually(lambda: reloads(server) == ["failed"])
         assert [line["code"] for line in server.log() if line["event"] == "finding"] == ["no-key"]
         assert version(server) == "1"
 
@@ -269,7 +273,7 @@ def memory(process: int) -> float:
 
 def stream(server: Server, told: list[tuple[str, str]]) -> None:
     """Read a stream to its end; what it says it was made by, and its last event."""
-    reply = server.get("/stream", timeout=60)
+    reply = server.get("/stream", timeout=2 * PATIENCE)
     lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
     versions = {json.loads(line)["version"] for line in lines[:-1]}
     assert versions == {reply.header("x-version")}
@@ -278,7 +282,7 @@ def stream(server: Server, told: list[tuple[str, str]]) -> None:
 
 
 def ask(server: Server, stop: threading.Event, statuses: list[int]) -> None:
-    connection = http.client.HTTPConnection(*server.address, timeout=10)
+    connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE)
     while not stop.is_set():
         for path in ("/version", "/call"):
             connection.request("GET", path)
@@ -295,14 +299,15 @@ def test_reloads_under_load(file: Path, upstream: Upstream) -> None:
         stop, statuses, told = threading.Event(), [], []
         clients = [threading.Thread(target=ask, args=(server, stop, statuses)) for _ in range(8)]
         streams = [threading.Thread(target=stream, args=(server, told)) for _ in range(STREAMS)]
+        asked = streamed(upstream)
         for thread in (*clients, *streams):
             thread.start()
-        time.sleep(1)
+        assert upstream.eventually(lambda up: streamed(up) == asked + STREAMS)
         before = 0.0
         for number in range(RELOADS):
             file.write_text(BROKEN if number % 5 == 4 else mapping(f"n{number}"))
             server.process.send_signal(signal.SIGHUP)
-            assert eventually(lambda number=number: len(reloads(server)) == number + 1, 20), server.text()
+            assert eventually(lambda number=number: len(reloads(server)) == number + 1), server.text()
             if number == RELOADS // 5:
                 before = memory(server.process.pid)
         for thread in streams:
@@ -319,6 +324,11 @@ def test_reloads_under_load(file: Path, upstream: Upstream) -> None:
         assert grown < 10
 
 
+def streamed(upstream: Upstream) -> int:
+    """How many streams were asked for."""
+    return sum(seen.path == "/reload/stream" for seen in list(upstream.requests))
+
+
 async def drip_to_the_end(channel: object, seen: object) -> None:
     await drip(head(200, SSE), CHUNK, 0.1, EVENTS)(channel, seen)  # type: ignore[arg-type]
     await channel.send(b"0\r\n\r\n")  # type: ignore[attr-defined]
@@ -332,7 +342,7 @@ async def _replaced(origin: Origin) -> tuple[weakref.ref[object], ...]:
     application = Application(plans, 10)
     del plans, function
     application.replace(origin.load(Findings()).take())
-    await asyncio.sleep(1)
+    await asyncio.to_thread(eventually, lambda: not any(ref() for ref in refs), SOON)
     return refs
 
 

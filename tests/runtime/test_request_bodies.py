@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.server import Server, dragoman_server, read_all
+from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import Upstream
 
 MAPPING = """
@@ -79,7 +80,7 @@ routes:
 def server(upstream: Upstream) -> Iterator[Server]:
     with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
         yield running
-        assert running.get("/ordinary").seconds < 2
+        assert running.get("/ordinary").seconds < SOON
 
 
 NOT_JSON = {
@@ -101,7 +102,7 @@ def test_what_is_no_json(server: Server, path: str) -> None:
     for name, body in NOT_JSON.items():
         reply = server.post(path, body, headers={"content-type": "application/json"})
         assert (reply.status, reply.json["kind"]) == (400, "invalid_request"), name
-        assert reply.seconds < 2
+        assert reply.seconds < SOON
         assert "line 1 column" in reply.json["message"] or "no JSON" in reply.json["message"]
 
 
@@ -214,7 +215,7 @@ def test_a_refusal_can_be_read_while_the_client_uploads(server: Server, path: st
     answer, seconds = _upload(server, path, framing, 64 << 20)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"kind":"payload_too_large"' in answer
-    assert seconds < 5
+    assert seconds < SOON
 
 
 @pytest.mark.parametrize(("length", "status"), [(100, 200), (101, 413), (0, 200)])
@@ -235,7 +236,7 @@ def test_an_announced_length_is_refused_before_the_body(server: Server) -> None:
 
 
 def test_a_connection_lives_on_after_an_unread_body(server: Server) -> None:
-    connection = http.client.HTTPConnection(*server.address, timeout=5)
+    connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.connect()
         connection.auto_open = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 from urllib.parse import unquote
@@ -10,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.support.server import Server, dragoman_server
+from tests.support.times import SOON
 from tests.support.upstream import Upstream
 
 MAPPINGS = {
@@ -59,7 +59,7 @@ MAPPINGS = {
 def server(upstream: Upstream) -> Iterator[Server]:
     with dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
         yield running
-        assert running.get("/").seconds < 2
+        assert running.get("/").seconds < SOON
 
 
 FOUND = [
@@ -191,7 +191,7 @@ def test_no_path_leaves_the_base(server: Server, upstream: Upstream, place: str)
         assert len(calls) == (reply.status == 200), escape
         for call in calls:
             assert _stays(call.target, "/" if place == "/bare/" else "/base/in/"), (escape, call.target)
-    assert server.get("/").seconds < 2
+    assert server.get("/").seconds < SOON
 
 
 def _stays(target: str, base: str) -> bool:
@@ -225,7 +225,6 @@ def test_values_in_a_path_are_encoded(server: Server, target: str, seen: str) ->
 
 
 def test_a_path_of_many_segments_costs_little(server: Server) -> None:
-    started = time.monotonic()
     reply = server.get("/v1/models" + "/a" * 4_000 + "/x")
     assert reply.json["route"] == "rest"
-    assert time.monotonic() - started < 1
+    assert reply.seconds < SOON

@@ -10,13 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.server import Server, dragoman_server, reset
-from tests.support.upstream import BEHAVIOURS, Channel, Seen, Upstream, eventually, json_answer
+from tests.support.times import A_SECOND, PATIENCE, SOON
+from tests.support.upstream import (
+    BEHAVIOURS,
+    Channel,
+    Gated,
+    Seen,
+    Upstream,
+    eventually,
+    in_turn,
+    json_answer,
+)
 
 MAPPING = """
 dragoman: 1
 env: { UP: {} }
 upstreams:
-  one: { url: "${ $env.UP }/one", timeout: { connect: 500ms, read: 5s } }
+  one: { url: "${ $env.UP }/one" }
   two: { url: "${ $env.UP }/two" }
   three: { url: "${ $env.UP }/three" }
 errors: { body: { kind: "${ kind }", message: "${ message }" } }
@@ -62,10 +72,13 @@ routes:
         upstream: one
         path: /list
         headers: { x-tenant: '${ $request.headers."x-tenant" }' }
-        cache: 300ms
+        cache: 1h
         on_error: continue
     call: { upstream: two, path: "/${ $request.params.name }" }
     respond: { body: { list: "${ $calls.list.body.n }", own: "${ n }" } }
+  GET /kept-briefly:
+    calls: { list: { upstream: one, path: /list, cache: 100ms } }
+    respond: { body: { list: "${ $calls.list.body.n }" } }
   GET /stream:
     calls:
       a: GET one /hang
@@ -87,33 +100,12 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-class Meeting:
-    """A behaviour that answers once so many wait for it, and knows how many there were at most at a time."""
-
-    def __init__(self, wanted: int) -> None:
-        self.wanted = wanted
-        self.here = self.most = self.came = 0
-        self.all_here = asyncio.Event()
-
-    async def __call__(self, channel: Channel, seen: Seen) -> None:
-        self.here, self.came = self.here + 1, self.came + 1
-        self.most = max(self.most, self.here)
-        number = self.came
-        if self.came == self.wanted:
-            self.all_here.set()
-        await asyncio.wait_for(self.all_here.wait(), 5)
-        await asyncio.sleep(0.02)
-        self.here -= 1
-        await json_answer({"n": number})(channel, seen)
-
-
 def test_calls_are_made_at_the_same_time(server: Server, upstream: Upstream) -> None:
-    meeting = Meeting(3)
+    meeting = Gated(json_answer({"n": 1}), wanted=3)
     for name in ("one", "two", "three"):
         upstream.on(f"/{name}/meet", meeting)
     reply = server.get("/all/meet")
-    assert reply.status == 200
-    assert sorted(item["n"] for item in reply.json) == [1, 2, 3]
+    assert (reply.status, reply.json) == (200, [{"n": 1}] * 3)
     assert meeting.most == 3, "each waited until all three had come"
 
 
@@ -124,7 +116,7 @@ def test_a_call_that_reads_another_waits_for_it_and_for_no_other(server: Server,
     async def note(channel: Channel, seen: Seen) -> None:
         order.append(seen.target)
         if seen.target == "/one/alone":
-            await asyncio.wait_for(chained.wait(), 5)
+            await asyncio.wait_for(chained.wait(), PATIENCE)
         elif seen.target == "/three/chain/2":
             chained.set()
         await json_answer({"n": len([path for path in order if "chain" in path])})(channel, seen)
@@ -138,23 +130,19 @@ def test_a_call_that_reads_another_waits_for_it_and_for_no_other(server: Server,
 
 
 def test_a_fan_out_keeps_its_bound_and_its_order(server: Server, upstream: Upstream) -> None:
-    meeting = Meeting(3)
-
     async def numbered(channel: Channel, seen: Seen) -> None:
-        meeting.here, meeting.came = meeting.here + 1, meeting.came + 1
-        meeting.most = max(meeting.most, meeting.here)
-        await asyncio.sleep(0.03)
-        meeting.here -= 1
+        await channel.pause(0.02)
         await json_answer({"n": int(seen.target.rpartition("/")[2])})(channel, seen)
 
-    upstream.on("/one/each", numbered)
+    meeting = Gated(numbered, wanted=3)
+    upstream.on("/one/each", meeting)
     reply = server.post("/each", {"ids": list(range(20))})
     assert reply.json == list(range(20))
     assert meeting.most == 3
     refused = server.post("/each", {"ids": list(range(1001))})
     assert refused.status == 400
     assert "1000" in refused.json["message"]
-    assert meeting.came == 20, "nothing was called for too long a list"
+    assert len(upstream.requests) == 20, "nothing was called for too long a list"
 
 
 def test_the_first_failure_is_told_at_once_and_ends_the_others(server: Server, upstream: Upstream) -> None:
@@ -166,17 +154,17 @@ def test_the_first_failure_is_told_at_once_and_ends_the_others(server: Server, u
     reply = server.get("/failing")
     assert reply.status == 502
     assert reply.json["message"].startswith("the call 'b': ")
-    assert reply.seconds < 2
+    assert reply.seconds < SOON
     hanging = [seen for seen in upstream.requests if seen.target == "/one/hang"]
     assert len(hanging) == 1
-    assert eventually(lambda: upstream.connections[hanging[0].connection].closed is not None, 1)
+    assert eventually(lambda: upstream.connections[hanging[0].connection].closed is not None, A_SECOND)
 
 
 def test_a_call_has_a_time_of_its_own(server: Server, upstream: Upstream) -> None:
     upstream.on("/two/quick", json_answer({"n": 2}))
     reply = server.get("/slow")
     assert reply.json == {"kind": "upstream_timeout", "n": 2}
-    assert reply.seconds < 2
+    assert reply.seconds < SOON
 
 
 def test_the_time_of_a_route_is_that_of_all_its_calls(server: Server, upstream: Upstream) -> None:
@@ -204,10 +192,10 @@ def test_a_client_that_leaves_ends_all_calls(server: Server, upstream: Upstream,
         with ThreadPoolExecutor(10) as pool:
             sockets = list(pool.map(lambda _: _asking(server, path), range(10)))
         wanted = 30 if path == "/all/hang" else 20
-        assert eventually(lambda before=before, wanted=wanted: len(upstream.requests) >= before + wanted, 5)
+        assert eventually(lambda before=before, wanted=wanted: len(upstream.requests) >= before + wanted)
         for each in sockets:
             leave(each)
-        assert upstream.eventually(lambda up: not up.open, 2)
+        assert upstream.eventually(lambda up: not up.open, A_SECOND)
     upstream.on("/one/fine", json_answer(1))
     upstream.on("/two/fine", json_answer(2))
     upstream.on("/three/fine", json_answer(3))
@@ -246,7 +234,12 @@ def test_a_call_that_is_kept_is_made_once_for_the_same_request(server: Server, u
     assert server.get("/kept/b").json == {"list": 1, "own": "own"}, "only the list is kept"
     assert server.get("/kept/a", headers={"x-tenant": "t"}).json["list"] == 2, "what is sent differs"
     assert len([seen for seen in upstream.requests if seen.path.startswith("/two")]) == 3
-    assert eventually(lambda: server.get("/kept/a").json["list"] == 3, 5), "its time is over"
+
+
+def test_a_call_is_kept_for_its_time(server: Server, upstream: Upstream) -> None:
+    upstream.on("/one/list", in_turn(json_answer({"n": 1}), json_answer({"n": 2})))
+    assert server.get("/kept-briefly").json == {"list": 1}
+    assert eventually(lambda: server.get("/kept-briefly").json == {"list": 2}), "its time is over"
 
 
 def test_a_call_that_failed_is_not_kept(server: Server, upstream: Upstream) -> None:

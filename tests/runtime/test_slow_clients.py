@@ -7,18 +7,21 @@ import json
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.server import Server, dragoman_server, read_all
+from tests.support.times import A_SECOND, SOON
 from tests.support.upstream import Channel, Seen, Upstream, eventually, head, raw
 
 MAPPING = """
 dragoman: 1
 env: { UP: {} }
-upstreams: { up: { url: "${ $env.UP }", timeout: { connect: 1s, read: 60s } } }
+upstreams: { up: { url: "${ $env.UP }", timeout: { read: 60s } } }
 routes:
   GET /local: { respond: { body: ok } }
   POST /local: { respond: { body: "${ n }" } }
@@ -28,13 +31,20 @@ routes:
     call: GET up /slow/stream
     respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ @ }" }] } }
 """
-HURRIED = ("--head-timeout", "1", "--body-timeout", "1", "--keep-alive", "1", "--send-timeout", "1")
+#: More than a machine stops for: who is in time must not be taken for one who is late.
+HURRIED = ("--head-timeout", "3", "--body-timeout", "3", "--keep-alive", "3", "--send-timeout", "3")
 HALF = b"GET /local HTTP/1.1\r\nhost: x\r\nx-half: "
 
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Server]:
     with dragoman_server(MAPPING, {"UP": upstream.url}, HURRIED) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def patient(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
         yield running
 
 
@@ -45,6 +55,14 @@ def cpu_seconds(server: Server) -> float:
 
 def resident_mib(server: Server) -> float:
     return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) / 256
+
+
+def holds(server: Server, client: socket.socket) -> bool:
+    """Whether the server has its end of a connection open still; what it sent may be unread for long."""
+    ends = [f":{port:04X}" for port in (server.address[1], client.getsockname()[1])]
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    established = [line[1:3] for line in lines if line[3] == "01"]
+    return any(own.endswith(ends[0]) and other.endswith(ends[1]) for own, other in established)
 
 
 def closed(clients: list[socket.socket], seconds: float) -> list[bytes]:
@@ -64,43 +82,37 @@ def test_half_sent_heads_are_ended_while_others_are_served(server: Server) -> No
         clients = [stack.enter_context(server.connect()) for _ in range(300)]
         for client in clients:
             client.sendall(HALF)
-        started = time.monotonic()
-        assert max(server.get("/local").seconds for _ in range(5)) < 1
-        answers = closed(clients, 5)
-        assert time.monotonic() - started < 5
+        assert all(server.get("/local").status == 200 for _ in range(5))
+        answers = closed(clients, SOON)
     assert all(answer.startswith(b"HTTP/1.1 408 ") and b'"error"' in answer for answer in answers)
-    assert server.get("/local").seconds < 2
+    assert server.get("/local").status == 200
 
 
-def test_a_head_that_drips_is_ended(server: Server) -> None:
+DRIPPING = {
+    HALF: b"x",
+    b"POST /local HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n": b" ",
+    b"POST /local HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n": b"1\r\n \r\n",
+}
+
+
+def test_what_drips_is_ended(server: Server) -> None:
+    with ThreadPoolExecutor() as pool:
+        for answer in pool.map(lambda start: dripped(server, start, DRIPPING[start]), DRIPPING):
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"connection: close" in answer
+
+
+def dripped(server: Server, start: bytes, piece: bytes) -> bytes:
+    """What is answered to a request whose rest comes piece by piece, ten a second."""
+    until, answer = time.monotonic() + SOON, b""
     with server.connect() as client:
-        started = time.monotonic()
-        client.sendall(HALF)
-        with contextlib.suppress(ConnectionError):
-            while time.monotonic() - started < 5:
-                client.sendall(b"x")
-                client.settimeout(0.1)
-                with contextlib.suppress(TimeoutError):
-                    assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
-                    break
-        assert time.monotonic() - started < 4
-
-
-@pytest.mark.parametrize("framing", ["content-length: 1000", "transfer-encoding: chunked"])
-def test_a_body_that_drips_is_ended(server: Server, framing: str) -> None:
-    piece = b"1\r\n \r\n" if "chunked" in framing else b" "
-    with server.connect() as client:
-        client.sendall(f"POST /local HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n".encode())
-        started = time.monotonic()
-        answer = b""
-        while not answer and time.monotonic() - started < 6:
+        client.sendall(start)
+        client.settimeout(0.1)
+        while not answer and time.monotonic() < until:
             client.sendall(piece)
-            client.settimeout(0.1)
             with contextlib.suppress(TimeoutError):
                 answer = client.recv(4096)
-        assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b"connection: close" in answer
-        assert time.monotonic() - started < 4
+    return answer
 
 
 def test_a_large_body_may_take_longer(server: Server) -> None:
@@ -109,7 +121,7 @@ def test_a_large_body_may_take_longer(server: Server) -> None:
         client.sendall(f"POST /local HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode())
         for at in range(0, len(body), 8000):
             client.sendall(body[at : at + 8000])
-            time.sleep(0.5)
+            time.sleep(0.7)
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
@@ -118,8 +130,8 @@ def test_idle_connections_are_closed(server: Server) -> None:
         clients = [stack.enter_context(server.connect()) for _ in range(500)]
         for client in clients[::2]:
             client.sendall(b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert server.get("/local").seconds < 1
-        answers = closed(clients, 5)
+        assert server.get("/local").status == 200
+        answers = closed(clients, SOON)
     assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers[::2])
     assert set(answers[1::2]) == {b""}
 
@@ -140,17 +152,17 @@ def test_a_client_that_takes_nothing_is_left(server: Server, upstream: Upstream,
 
     upstream.on("/slow/stream", flood)
     upstream.on("/slow/large", large)
-    before = len(upstream.connections)
+    request_id = uuid.uuid4().hex
     with server.connect() as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: {request_id}\r\n\r\n".encode())
         assert client.recv(100).startswith(b"HTTP/1.1 200 ")
-        assert eventually(lambda: len(upstream.connections) > before)
-        time.sleep(3)
-        client.settimeout(5)
+        assert eventually(lambda: not holds(server, client), SOON)
         assert len(read_all(client)) < 29_000_000
         if path == "/stream":
-            assert upstream.connections[-1].closed is not None
-    assert server.get("/local").seconds < 2
+            (seen,) = upstream.seen(request_id)
+            assert eventually(lambda: upstream.connections[seen.connection].closed is not None)
+            assert server.logged(request_id)["kind"] == "client_left"
+    assert server.get("/local").status == 200
 
 
 def test_a_slow_reader_gets_all_of_it(server: Server, upstream: Upstream) -> None:
@@ -176,10 +188,10 @@ def test_bytes_that_go_through_break_off_as_their_upstream_does(server: Server, 
     assert server.logged("through-1")["kind"] == "upstream_error"
 
 
-def test_a_client_leaves_with_a_body_that_nobody_reads(server: Server, upstream: Upstream) -> None:
+def test_a_client_leaves_with_a_body_that_nobody_reads(patient: Server, upstream: Upstream) -> None:
     """Its FIN stands behind bytes that are not taken from the socket."""
     before = len(upstream.requests)
-    clients = [server.connect() for _ in range(5)]
+    clients = [patient.connect() for _ in range(5)]
     for client in clients:
         client.sendall(
             b"GET /call/hang HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\n" + b" " * 300_000
@@ -188,20 +200,20 @@ def test_a_client_leaves_with_a_body_that_nobody_reads(server: Server, upstream:
     held = {seen.connection for seen in upstream.requests[before:]}
     for client in clients:
         client.close()
-    assert upstream.eventually(lambda up: not [one for one in up.open if one.number in held], 2.0)
+    assert upstream.eventually(lambda up: not [one for one in up.open if one.number in held], A_SECOND)
 
 
-def test_pipelined_requests_of_a_client_that_leaves(server: Server, upstream: Upstream) -> None:
+def test_pipelined_requests_of_a_client_that_leaves(patient: Server, upstream: Upstream) -> None:
     before = len(upstream.requests)
     request = b"GET /call/hang HTTP/1.1\r\nhost: x\r\n\r\n"
-    clients = [server.connect() for _ in range(5)]
+    clients = [patient.connect() for _ in range(5)]
     for client in clients:
         client.sendall(request * 3)
     assert upstream.eventually(lambda up: len(up.requests) == before + 5)
     held = {seen.connection for seen in upstream.requests[before:]}
     for client in clients:
         client.close()
-    assert upstream.eventually(lambda up: not [one for one in up.open if one.number in held], 2.0)
+    assert upstream.eventually(lambda up: not [one for one in up.open if one.number in held], A_SECOND)
     assert len(upstream.requests) == before + 5
 
 
@@ -232,11 +244,9 @@ def test_few_descriptors(upstream: Upstream) -> None:
                 with contextlib.suppress(ConnectionError):
                     client = stack.enter_context(own.connect())
                     client.sendall(HALF)
-            before = cpu_seconds(own)
-            time.sleep(1)
-            assert cpu_seconds(own) - before < 0.3, "it spins"
+            assert eventually(lambda: _rests(own)), "it spins"
             assert own.process.poll() is None
-        assert eventually(lambda: _serves(own), 2)
+        assert eventually(lambda: _serves(own))
         with contextlib.ExitStack() as stack:
             for _ in range(400):
                 with contextlib.suppress(ConnectionError):
@@ -244,8 +254,15 @@ def test_few_descriptors(upstream: Upstream) -> None:
             assert own.get("/local").status == 200, "one that waits idly makes room"
 
 
+def _rests(server: Server) -> bool:
+    """Whether it takes next to no time of the processor: what spins takes all that it gets."""
+    before = cpu_seconds(server)
+    time.sleep(1)
+    return cpu_seconds(server) - before < 0.1
+
+
 def _serves(server: Server) -> bool:
     try:
-        return server.get("/local", timeout=1).status == 200
+        return server.get("/local", timeout=5).status == 200
     except OSError:
         return False

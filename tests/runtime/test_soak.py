@@ -88,6 +88,13 @@ def _cpu(server: Server) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _rests(server: Server) -> bool:
+    """Whether it takes next to no time of the processor: what spins takes all that it gets."""
+    before = _cpu(server)
+    time.sleep(0.5)
+    return _cpu(server) - before < 0.05
+
+
 def _ask(server: Server, seed: int) -> None:
     """One request of a kind that the seed says, with its answer."""
     kind = random.Random(seed).choice(_KINDS)
@@ -113,9 +120,7 @@ def test_nothing_grows(server: Server, upstream: Upstream) -> None:
         time.sleep(0.3)
         memory, files = _memory(server), _files(server)
         list(pool.map(lambda seed: _ask(server, seed), range(COUNT // 4, COUNT)))
-    assert eventually(lambda: _files(server) <= files + 5, 5)
+    assert eventually(lambda: _files(server) <= files + 5)
     assert _memory(server) - memory < 10 * _MEBIBYTE
-    busy = _cpu(server)
-    time.sleep(1)
-    assert _cpu(server) - busy < 0.3, "it does nothing when nothing is asked"
+    assert eventually(lambda: _rests(server)), "it does nothing when nothing is asked"
     assert server.get("/several").json == [{"n": 1}, {"n": 1}]

@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.server import Reply, Server, dragoman_server, reset
+from tests.support.times import A_SECOND, PATIENCE, SOON
 from tests.support.upstream import (
     Behaviour,
     Channel,
@@ -42,9 +44,9 @@ MAPPING = f"""
 dragoman: 1
 env: {{ UP: {{}} }}
 upstreams:
-  up: {{ url: "${{ $env.UP }}", timeout: {{ connect: 1s, read: 20s }} }}
-  hurried: {{ url: "${{ $env.UP }}", timeout: {{ connect: 1s, read: 300ms }} }}
-  short: {{ url: "${{ $env.UP }}", timeout: {{ stream: 400ms }} }}
+  up: {{ url: "${{ $env.UP }}" }}
+  hurried: {{ url: "${{ $env.UP }}", timeout: {{ read: 300ms }} }}
+  short: {{ url: "${{ $env.UP }}", timeout: {{ read: 3s, stream: 3s }} }}
   middle: {{ url: "mapping:middle" }}
 routes:
   GET /short/{{name}}:
@@ -69,6 +71,14 @@ routes:
       stream:
         from: ndjson
         to: ndjson
+        state: {{ count: 0 }}
+{RULES}
+  GET /plain/{{name}}:
+    call: "GET up /up/${{ $request.params.name }}"
+    respond:
+      stream:
+        from: sse
+        to: sse
         state: {{ count: 0 }}
 {RULES}
   GET /hurried/{{name}}:
@@ -141,16 +151,23 @@ STARTED = head(200, [("content-type", SSE), ("transfer-encoding", "chunked")])
 END = b"0\r\n\r\n"
 
 
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[Upstream, Server]]:
+    with Upstream() as upstream, dragoman_server(MAPPINGS, {"UP": upstream.url}) as server:
+        yield upstream, server
 
 
 @pytest.fixture
-def server(upstream: Upstream) -> Iterator[Server]:
-    with dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
-        yield running
+def upstream(running: tuple[Upstream, Server]) -> Upstream:
+    """One that nobody has asked anything."""
+    upstream = running[0]
+    upstream.forget()
+    return upstream
+
+
+@pytest.fixture
+def server(running: tuple[Upstream, Server], upstream: Upstream) -> Server:
+    return running[1]
 
 
 def chunk(data: bytes) -> bytes:
@@ -190,7 +207,7 @@ class Gated:
 @contextlib.contextmanager
 def opened(server: Server, path: str) -> Iterator[http.client.HTTPResponse]:
     """An answer whose body is still to be read."""
-    connection = http.client.HTTPConnection(*server.address, timeout=5)
+    connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request("GET", path)
         yield connection.getresponse()
@@ -236,7 +253,7 @@ FIRST: dict[str, tuple[Behaviour, int]] = {
 def test_a_failure_before_the_first_event_has_a_status(server: Server, upstream: Upstream, name: str) -> None:
     behaviour, status = FIRST[name]
     upstream.on("/up/it", behaviour)
-    reply = server.get("/hurried/it")
+    reply = server.get("/hurried/it" if status == 504 else "/plain/it")
     assert reply.status == status, reply.text
     assert reply.header("content-type") == "application/json"
     assert set(reply.json["error"]) >= {"message", "type"}
@@ -335,10 +352,17 @@ def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, ups
         first, last = said(server.get("/sse/it", is_cut=True))
         assert first == {"n": 1}
         assert last["error"]["type"] == "upstream_error"
-    upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
-    first, last = said(server.get("/hurried/it", is_cut=True))
-    assert last["error"]["type"] == "upstream_timeout"
     assert upstream.eventually(lambda up: len(up.open) <= 1)
+
+
+def test_silence_in_the_middle_is_told(server: Server, upstream: Upstream) -> None:
+    upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
+    reply = server.get("/short/it", is_cut=True)
+    first, last = [json.loads(line) for line in reply.text.splitlines()]
+    assert first["n"] == 1
+    assert "error" in last
+    assert server.logged(reply.header("x-request-id") or "")["kind"] == "upstream_timeout"
+    assert upstream.eventually(lambda up: not up.open)
 
 
 def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Upstream) -> None:
@@ -352,10 +376,10 @@ def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Up
     events = [json.loads(line) for line in reply.text.splitlines()]
     assert events[0] == {"n": 1}
     assert "error" in events[-1]
-    assert reply.seconds < 5
+    assert reply.seconds < SOON
     assert server.logged("lively")["kind"] == "upstream_timeout"
     (seen,) = upstream.seen("lively")
-    assert eventually(lambda: upstream.connections[seen.connection].closed is not None, 1)
+    assert eventually(lambda: upstream.connections[seen.connection].closed is not None)
 
 
 def test_an_event_that_cannot_be_written_ends_the_stream(server: Server, upstream: Upstream) -> None:
@@ -370,7 +394,7 @@ def test_head_reads_no_stream(server: Server, upstream: Upstream) -> None:
     for path in ("/sse/it", "/deep/it"):
         reply = server.request("HEAD", path)
         assert (reply.status, reply.body) == (200, b"")
-    assert upstream.eventually(lambda up: not up.open, 1.0)
+    assert upstream.eventually(lambda up: not up.open, A_SECOND)
 
 
 # --- Clients that leave ----------------------------------------------------------------------------------
@@ -390,21 +414,32 @@ def test_ten_leave_each_way_and_ten_are_served(
 ) -> None:
     upstream.on("/up/it", LEFT[when])
     upstream.on("/up/json", json_answer({"ok": True}))
+    request_id = uuid.uuid4().hex
     ways: list[Callable[[socket.socket], None]] = [socket.socket.close, reset]
     for leave in ways:
         before = len(upstream.requests)
         clients = [server.connect() for _ in range(10)]
         for client in clients:
-            client.sendall(f"GET /{kind}/it HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            client.sendall(asked_for(f"/{kind}/it", request_id))
         assert upstream.eventually(lambda up: len(up.requests) - before >= 10)  # noqa: B023
         if when != "before" and kind != "collected":
             assert all(b"200 OK" in client.recv(65_536) for client in clients)
         for client in clients:
             leave(client)
-        assert upstream.eventually(lambda up: not up.open, 1.0), f"{len(upstream.open)} calls are still held"
+        assert upstream.eventually(lambda up: not up.open, A_SECOND), f"{len(upstream.open)} calls are held"
     with ThreadPoolExecutor(10) as pool:
         assert list(pool.map(lambda _: server.get("/json/it").status, range(10))) == [200] * 10
-    assert eventually(lambda: sum(line.get("status_code") == 499 for line in server.log()) == 20)
+    assert eventually(lambda: left(server, request_id) == 20)
+
+
+def asked_for(path: str, request_id: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: {request_id}\r\n\r\n".encode()
+
+
+def left(server: Server, request_id: str) -> int:
+    """How many clients with this id are told to have left."""
+    lines = [line for line in server.log() if line.get("request_id") == request_id]
+    return sum(line.get("status_code") == 499 for line in lines)
 
 
 @pytest.mark.parametrize("kind", ["sse", "beating", "deep"])
@@ -424,14 +459,15 @@ def test_stopped_readers_hold_the_upstream_back(server: Server, upstream: Upstre
 
     upstream.on("/up/it", endless)
     upstream.on("/up/json", json_answer({"ok": True}))
+    request_id = uuid.uuid4().hex
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             client = stack.enter_context(server.connect())
-            client.sendall(f"GET /{kind}/it HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            client.sendall(asked_for(f"/{kind}/it", request_id))
         assert upstream.eventually(lambda up: len(up.open) == 20)
-        assert eventually(lambda: _is_still(lambda: sent), 10), "the upstream is never held back"
+        assert eventually(lambda: _is_still(lambda: sent)), "the upstream is never held back"
         assert server.get("/json/it").status == 200
-    assert eventually(lambda: sum(line.get("status_code") == 499 for line in server.log()) == 20)
+    assert eventually(lambda: left(server, request_id) == 20)
 
 
 def _is_still(value: Callable[[], int]) -> bool:

@@ -17,6 +17,7 @@ import pytest
 from engine import Findings
 from engine.runtime.serve import Limits, Origin, Server, Service
 from tests.support.server import reset
+from tests.support.times import PATIENCE
 from tests.support.upstream import Channel, Seen, Upstream, eventually, head
 
 MAPPING = """
@@ -60,7 +61,7 @@ class Running:
         async def count() -> int:
             return len(asyncio.all_tasks()) - 1
 
-        return asyncio.run_coroutine_threadsafe(count(), self.loop).result(5)
+        return asyncio.run_coroutine_threadsafe(count(), self.loop).result(PATIENCE)
 
     @property
     def is_quiet(self) -> bool:
@@ -69,7 +70,7 @@ class Running:
         return not state.connections and not state.tasks
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, 10)
+        return socket.create_connection(self.address, PATIENCE)
 
 
 @pytest.fixture
@@ -93,10 +94,10 @@ def running(upstream: Upstream, tmp_path: Path) -> Iterator[Running]:
     own = Running(Origin((str(file),), tuple, lambda: {"UP": upstream.url}, "127.0.0.1"))
     thread = threading.Thread(target=lambda: asyncio.run(own.serve()), daemon=True)
     thread.start()
-    assert eventually(lambda: own.address[1], 5)
+    assert eventually(lambda: own.address[1])
     yield own
     own.server.should_exit = True
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -105,12 +106,11 @@ def test_streams_of_clients_that_reset(running: Running, upstream: Upstream) -> 
     clients = [running.connect() for _ in range(200)]
     for client in clients:
         client.sendall(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert upstream.eventually(lambda up: len(up.open) == 200, 10)
+    assert upstream.eventually(lambda up: len(up.open) == 200)
     assert running.tasks >= before + 200
     for client in clients:
         reset(client)
-    assert eventually(lambda: running.is_quiet, 3)
-    assert running.tasks == before
+    assert eventually(lambda: running.is_quiet and running.tasks == before)
     assert upstream.eventually(lambda up: not up.open)
 
 
@@ -126,8 +126,7 @@ def test_quick_disconnects(running: Running, upstream: Upstream) -> None:
         client = running.connect()
         client.sendall(requests[number % len(requests)])
         (reset if number % 2 else socket.socket.close)(client)
-    assert eventually(lambda: running.is_quiet, 5)
-    assert running.tasks == before
+    assert eventually(lambda: running.is_quiet and running.tasks == before)
     assert upstream.eventually(lambda up: not up.open)
 
 

@@ -83,7 +83,7 @@ def test_spans_hang_together(traced: Server, receiver: Receiver, upstream: Upstr
     headers = {"traceparent": PARENT, "tracestate": "vendor=1", "x-request-id": "trace-1"}
     reply = traced.post("/call/json?secret=1", {"n": "secret"}, headers={**headers, "cookie": "secret"})
     assert reply.status == 200
-    assert eventually(lambda: receiver.of("POST /call/{name}") and receiver.of("POST"), 5)
+    assert eventually(lambda: receiver.of("POST /call/{name}") and receiver.of("POST"))
     server, client = receiver.of("POST /call/{name}"), receiver.of("POST")
     assert (server.trace_id.hex(), server.parent_span_id.hex()) == (TRACE, SPAN)
     assert (client.trace_id.hex(), client.parent_span_id) == (TRACE, server.span_id)
@@ -104,12 +104,12 @@ def test_spans_hang_together(traced: Server, receiver: Receiver, upstream: Upstr
 
 def test_failures_and_streams(traced: Server, receiver: Receiver) -> None:
     traced.post("/call/reset", {})
-    assert eventually(lambda: receiver.of("POST /call/{name}") and receiver.of("POST"), 5)
+    assert eventually(lambda: receiver.of("POST /call/{name}") and receiver.of("POST"))
     for name, kind in (("POST /call/{name}", "upstream_error"), ("POST", "broken")):
         assert attributes(receiver.of(name))["error.type"] == kind
         assert receiver.of(name).status.code == 2
     traced.get("/stream")
-    assert eventually(lambda: receiver.of("GET /stream"), 5)
+    assert eventually(lambda: receiver.of("GET /stream"))
     span = receiver.of("GET /stream")
     assert [event.name for event in span.events] == ["first event", "end of stream"]
     assert span.start_time_unix_nano < span.events[0].time_unix_nano < span.end_time_unix_nano

@@ -17,7 +17,8 @@ from engine.runtime.upstreams.http1.codings import STEP, BadCoding, Inflater
 from engine.runtime.upstreams.http1.connection import MAX_BUFFERED
 from engine.runtime.upstreams.limits import MAX_REPLY_BYTES
 from tests.support.calls import both_loops, call, opened, run
-from tests.support.upstream import Channel, Seen, Upstream, answer, drip, head, json_answer, raw
+from tests.support.times import A_SECOND, PATIENCE, SOON
+from tests.support.upstream import Channel, Seen, Upstream, answer, drip, eventually, head, json_answer, raw
 
 CHUNKED = head(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")])
 TEXT = random.Random(2).randbytes(5000).hex().encode()
@@ -163,11 +164,11 @@ def test_a_large_answer_whole_and_as_it_comes(upstream: Upstream, loop: str) -> 
     upstream.on("/unannounced", drip(CHUNKED, chunk(b"x" * 65_536), 0))
 
     async def work() -> None:
-        async with opened(upstream.url, read=20) as up:
-            assert len((await up.send(call("/large", timeout=30))).content.data) == size
+        async with opened(upstream.url) as up:
+            assert len((await up.send(call("/large"))).content.data) == size
             for path in ("/larger", "/unannounced"):
                 with pytest.raises(ExchangeError) as caught:
-                    await up.send(call(path, timeout=30))
+                    await up.send(call(path))
                 assert "too large" in caught.value.message
             stream = await up.send(call("/larger"), streams=True)
             pieces = await rest(stream)
@@ -186,34 +187,41 @@ def test_a_large_answer_whole_and_as_it_comes(upstream: Upstream, loop: str) -> 
 )  # fmt: skip
 def test_deadlines(upstream: Upstream, loop: str, path: str, cause: str) -> None:
     async def work() -> None:
-        async with opened(upstream.url, read=0.3) as up:
+        read, total = (0.3, PATIENCE) if cause == "read" else (PATIENCE, 0.6)
+        async with opened(upstream.url, read=read) as up:
             started = time.monotonic()
             with pytest.raises(ExchangeError) as caught:
-                await up.send(call(path, timeout=0.6))
+                await up.send(call(path, timeout=total))
             took = time.monotonic() - started
             assert (caught.value.kind, caught.value.cause) == ("upstream_timeout", cause)
-            assert (0.25 if cause == "read" else 0.55) < took < 1.5
-            assert await asyncio.to_thread(upstream.eventually, lambda up: not up.open, 1.0)
+            assert (0.25 if cause == "read" else 0.55) < took < SOON
+            assert await asyncio.to_thread(upstream.eventually, lambda up: not up.open, A_SECOND)
 
     run(work, loop)
 
 
 @both_loops
 def test_a_stream_lasts_as_long_as_it_is_not_silent(upstream: Upstream, loop: str) -> None:
-    upstream.on("/up", drip(CHUNKED, chunk(b"x"), 0.05, 20))
+    async def ended(channel: Channel, seen: Seen) -> None:
+        await drip(CHUNKED, chunk(b"x"), 0.1, 30)(channel, seen)
+        await channel.send(b"0\r\n\r\n")
+
+    upstream.on("/up", ended)
 
     async def work() -> None:
-        async with opened(upstream.url, read=0.4) as up:
-            reply = await up.send(call("/up", timeout=0.5), streams=True)
-            read: list[bytes] = []
-            with pytest.raises(ExchangeError) as caught:
-                await rest(reply, read)
-            assert caught.value.kind in ("upstream_timeout", "upstream_error")
-            assert b"".join(read) == b"x" * 20
-            collected = await up.send(call("/up", timeout=0.5), streams=True)
-            with pytest.raises(ExchangeError) as caught:
-                await collected.source.content()
-            assert caught.value.cause == "total", "what is read as a whole has a time for the whole"
+        async with opened(upstream.url, read=2.5) as up:
+
+            async def as_it_comes() -> None:
+                reply = await up.send(call("/up", timeout=2.5), streams=True)
+                assert b"".join(await rest(reply)) == b"x" * 30
+
+            async def whole() -> None:
+                reply = await up.send(call("/up", timeout=2.5), streams=True)
+                with pytest.raises(ExchangeError) as caught:
+                    await reply.source.content()
+                assert caught.value.cause == "total", "what is read as a whole has a time for the whole"
+
+            await asyncio.gather(as_it_comes(), whole())
 
     run(work, loop)
 
@@ -257,12 +265,13 @@ def test_a_stream_that_is_left_after_its_closing_word(upstream: Upstream, loop: 
                 await reply.source.aclose()
                 await reply.source.aclose()
                 await asyncio.sleep(0.02)
-            assert len(upstream.connections) <= 5, "where its end comes soon, the connection is kept"
+            assert len(upstream.connections) < 10, "where its end comes soon, the connection is kept"
             reply = await up.send(call("/endless"), streams=True)
             await reply.source.next()
             await reply.source.aclose()
-            assert await asyncio.to_thread(upstream.eventually, lambda up: not up.open, 1.0)
-            assert up._pool._free == 200
+            left = upstream.connections[upstream.requests[-1].connection]
+            assert await asyncio.to_thread(eventually, lambda: left.closed is not None, A_SECOND)
+            assert up._pool._free + len(up._pool._idle) == 200
 
     run(work, loop)
 
@@ -334,7 +343,7 @@ def test_a_body_that_breaks_off_is_never_taken_for_a_whole_one(upstream: Upstrea
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await asyncio.to_thread(upstream.eventually, lambda up: not up.open, 1.0)
+            assert await asyncio.to_thread(upstream.eventually, lambda up: not up.open, A_SECOND)
             assert up._pool._free == 200
 
     run(work, loop)
@@ -361,7 +370,7 @@ def test_an_upstream_that_answers_early_is_sent_no_more(loop: str) -> None:
             await asyncio.sleep(0.05)
 
     run(work, loop)
-    assert body.given < 50
+    assert body.given < 500
 
 
 @both_loops
@@ -380,7 +389,7 @@ def test_an_upload_goes_at_the_pace_of_the_upstream(loop: str) -> None:
         port = server.sockets[0].getsockname()[1]
         async with server, opened(f"http://127.0.0.1:{port}", read=0.5) as up:
             with pytest.raises(ExchangeError) as caught:
-                await up.send(call("/", "POST", body, timeout=5))
+                await up.send(call("/", "POST", body))
             assert (caught.value.kind, caught.value.cause) == ("upstream_timeout", "write")
             done.set()
             await asyncio.sleep(0.05)
@@ -391,12 +400,18 @@ def test_an_upload_goes_at_the_pace_of_the_upstream(loop: str) -> None:
 
 @both_loops
 def test_a_slow_upload_is_no_slow_upstream(upstream: Upstream, loop: str) -> None:
-    async def work() -> None:
-        async with opened(upstream.url, read=0.2) as up:
-            body = Sent(*[b"x"] * 5, every=0.15)
+    async def answered() -> None:
+        async with opened(upstream.url, read=2.5) as up:
+            body = Sent(*[b"x"] * 5, every=0.6)
             assert (await up.send(call("/echo", "POST", body))).content.value["body"] == "xxxxx"
+
+    async def silent() -> None:
+        async with opened(upstream.url, read=0.2) as up:
             with pytest.raises(ExchangeError) as caught:
                 await up.send(call("/hang", "POST", Sent(*[b"x"] * 5, every=0.15)))
             assert caught.value.cause == "read"
+
+    async def work() -> None:
+        await asyncio.gather(answered(), silent())
 
     run(work, loop)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Server, dragoman_server
+from tests.support.times import PATIENCE
 from tests.support.upstream import Upstream, answer, drip, eventually, head, json_answer, raw
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 MAPPING = """
 dragoman: 1
 env: { UP: {} }
-upstreams: { up: { url: "${ $env.UP }", timeout: { read: 20s, total: 30s } } }
+upstreams: { up: { url: "${ $env.UP }" } }
 routes:
   GET /sse/{name}:
     call: "GET up /up/${ $request.params.name }"
@@ -70,12 +71,12 @@ def test_fifty_clients_that_stop_reading_an_endless_stream(
         for _ in range(50):
             client = stack.enter_context(server.connect())
             client.sendall(b"GET /sse/endless HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert upstream.eventually(lambda up: len(up.open) >= 50, 30)
-        assert eventually(lambda: _rests(server) and _rests(server), 60), "it goes on reading"
-        assert eventually(lambda: server.get("/json/fine").seconds < 1, 20)
+        assert upstream.eventually(lambda up: len(up.open) >= 50)
+        assert eventually(lambda: _rests(server) and _rests(server), 2 * PATIENCE), "it goes on reading"
+        assert server.get("/json/fine").status == 200
         grown = memory(server, peak=True) - before
     assert grown < 64 * MIB, f"{grown / MIB:.0f} MiB"
-    assert upstream.eventually(lambda up: len(up.open) <= 2, 10)
+    assert upstream.eventually(lambda up: len(up.open) <= 2)
 
 
 BOMB = gzip.compress(b" " * MIB, 9) * 256
@@ -107,7 +108,6 @@ def test_what_is_far_too_much(server: Server, upstream: Upstream, name: str) -> 
     for _ in range(3):
         reply = server.get("/json/large")
         assert reply.status == 502, reply.text
-        assert reply.seconds < 5
     grown = memory(server, peak=True) - before
     assert grown < room * MIB, f"{grown / MIB:.0f} MiB"
     assert server.get("/json/fine").status == 200

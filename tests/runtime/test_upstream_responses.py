@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import time
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +22,9 @@ from engine.runtime.upstreams.http1.response import (
     Response,
 )
 from tests.support.calls import both_loops, call, opened, run
-from tests.support.upstream import Behaviour, Channel, Seen, Upstream, head, json_answer
+from tests.support.properties import tried
+from tests.support.times import PATIENCE
+from tests.support.upstream import Behaviour, Channel, Seen, Upstream, head, json_answer, raw
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
@@ -161,6 +163,7 @@ def test_the_answer_to_head_has_no_body() -> None:
     assert received(data + b"abc", method="HEAD") == (200, b"", True, False)
 
 
+@tried()
 @given(
     st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5), st.sampled_from([b"", OK, CHUNKED])
 )
@@ -198,18 +201,9 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-def poison(data: bytes, late: float | None = None) -> Behaviour:
-    """These bytes, and a forged response at once or later."""
-
-    async def behave(channel: Channel, seen: Seen) -> None:
-        if late is None:
-            await channel.send(data + FORGED)
-            return
-        await channel.send(data)
-        await channel.pause(late)
-        await channel.send(FORGED)
-
-    return behave
+def poison(data: bytes) -> Behaviour:
+    """These bytes, and a forged response behind them."""
+    return raw(data + FORGED)
 
 
 POISONED: dict[str, tuple[str, bytes]] = {
@@ -246,7 +240,15 @@ def test_no_call_sees_bytes_of_another(upstream: Upstream, loop: str, name: str)
 
 @both_loops
 def test_bytes_that_come_while_a_connection_is_idle_end_it(upstream: Upstream, loop: str) -> None:
-    upstream.on("/bad", poison(head(200, [("content-length", "2")]) + b"{}", late=0.005))
+    sent = threading.Semaphore(0)
+
+    async def late(channel: Channel, seen: Seen) -> None:
+        await channel.send(head(200, [("content-length", "2")]) + b"{}")
+        await channel.pause(0.005)
+        await channel.send(FORGED)
+        sent.release()
+
+    upstream.on("/bad", late)
     upstream.on("/good", json_answer({"good": True}))
 
     async def work() -> None:
@@ -254,7 +256,7 @@ def test_bytes_that_come_while_a_connection_is_idle_end_it(upstream: Upstream, l
             for _ in range(50):
                 await up.send(call("/bad"))
                 # The event loop is kept from seeing the bytes; they are there all the same.
-                time.sleep(0.02)  # noqa: ASYNC251
+                assert sent.acquire(timeout=PATIENCE)
                 assert (await up.send(call("/good"))).content.value == {"good": True}
 
     run(work, loop)

@@ -20,6 +20,7 @@ from engine.runtime.upstreams.http1 import Http1Upstream
 from tests.support.calls import both_loops, call, run
 from tests.support.server import dragoman_server
 from tests.support.serving import serving
+from tests.support.times import PATIENCE
 from tests.support.upstream import head
 
 ANSWER = head(200, [("content-type", "application/json"), ("content-length", "2")]) + b"{}"
@@ -221,7 +222,7 @@ def test_a_handshake_that_never_ends(tmp_path: Path, loop: str) -> None:
         silent = asyncio.Event()
 
         async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            assert await reader.read(1) == b"\x16"
+            assert await reader.read(1) in (b"\x16", b"")
             while await reader.read(65_536):
                 pass
             silent.set()
@@ -235,7 +236,7 @@ def test_a_handshake_that_never_ends(tmp_path: Path, loop: str) -> None:
             with pytest.raises(ExchangeError) as caught:
                 await upstream.send(call(timeout=0.3))
             assert caught.value.kind == "upstream_timeout"
-            await asyncio.wait_for(silent.wait(), 2)
+            await asyncio.wait_for(silent.wait(), PATIENCE)
             await upstream.aclose()
 
     run(work, loop)

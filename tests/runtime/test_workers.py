@@ -16,7 +16,8 @@ import pytest
 from tests.runtime.test_admin import admin_of, ask
 from tests.runtime.test_metrics import samples
 from tests.support.server import Server, dragoman_server, failed_start
-from tests.support.upstream import Channel, Seen, Upstream, after, drip, eventually, head, json_answer
+from tests.support.times import SOON
+from tests.support.upstream import Channel, Gated, Seen, Upstream, drip, eventually, head, json_answer
 
 MAPPING = """
 dragoman: 1
@@ -42,6 +43,11 @@ async def stream(channel: Channel, seen: Seen) -> None:
     await channel.send(b"0\r\n\r\n")
 
 
+def streamed(upstream: Upstream) -> int:
+    """How many streams were asked for."""
+    return sum(seen.path == "/workers/stream" for seen in list(upstream.requests))
+
+
 def children(server: Server) -> list[int]:
     process = server.process.pid
     return [int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
@@ -62,7 +68,6 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(file: Path, upstream: Upstream) -> Iterator[Server]:
-    upstream.on("/workers/late", after(1.0, json_answer({})))
     upstream.on("/workers/stream", stream)
     arguments = ("--workers", "2", "--admin", "0")
     with dragoman_server(file, {"UP": upstream.url}, arguments) as running:
@@ -86,7 +91,6 @@ def test_figures_add_up(server: Server) -> None:
 def test_workers_share_what_is_loaded(server: Server) -> None:
     for _ in range(50):
         assert server.get("/version").status == 200
-    time.sleep(0.5)
     sizes = [private(process) for process in children(server)]
     assert max(sizes) < OWN, f"{sizes} MiB of each worker's own"
 
@@ -94,7 +98,7 @@ def test_workers_share_what_is_loaded(server: Server) -> None:
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:
     first = children(server)
     os.kill(first[0], signal.SIGKILL)
-    assert eventually(lambda: len(children(server)) == 2 and children(server) != first, 10)
+    assert eventually(lambda: len(children(server)) == 2 and children(server) != first)
     line = next(line for line in server.log() if line["event"] == "worker")
     assert (line["process"], line["status"]) == (first[0], -signal.SIGKILL)
     for _ in range(20):
@@ -103,43 +107,48 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
     for _ in range(3):
         known = children(server)
         os.kill(known[-1], signal.SIGKILL)
-        assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known, 10)
+        assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known)
     waits = [line["restart_in"] for line in server.log() if line["event"] == "worker"]
     assert waits == sorted(waits)
     assert waits[-1] > waits[0]
 
 
 @pytest.mark.parametrize("to_all", [False, True], ids=["parent", "terminal"])
-def test_what_runs_is_answered_at_the_end(server: Server, to_all: bool) -> None:
-    workers = children(server)
-    with ThreadPoolExecutor(20) as pool:
+def test_what_runs_is_answered_at_the_end(server: Server, upstream: Upstream, to_all: bool) -> None:
+    workers, gated = children(server), Gated(json_answer({}))
+    upstream.on("/workers/late", gated)
+    with ThreadPoolExecutor(20) as pool, gated:
         late = [pool.submit(server.get, "/late") for _ in range(10)]
+        before = streamed(upstream)
         streams = [pool.submit(server.get, "/stream") for _ in range(10)]
-        time.sleep(0.5)
+        assert eventually(lambda: gated.here == 10)
+        assert upstream.eventually(lambda up: streamed(up) == before + 10)
         if to_all:
             for process in (server.process.pid, *workers):
                 os.kill(process, signal.SIGINT)
         else:
             server.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: ask(server, "/readyz").status == 503)
+        gated.let()
         assert [call.result().status for call in late] == [200] * 10
         assert [call.result().text.count("data: {") for call in streams] == [EVENTS] * 10
-    assert server.process.wait(10) == 0
+    assert server.process.wait(SOON) == 0
     assert not any(Path(f"/proc/{process}").exists() for process in workers)
 
 
-def test_a_reload_reaches_every_worker(server: Server, file: Path) -> None:
+def test_a_reload_reaches_every_worker(server: Server, file: Path, upstream: Upstream) -> None:
     with ThreadPoolExecutor(10) as pool:
+        before = streamed(upstream)
         streams = [pool.submit(server.get, "/stream") for _ in range(10)]
-        time.sleep(0.3)
+        assert upstream.eventually(lambda up: streamed(up) == before + 10)
         file.write_text("dragoman: 1\nroutes: { GET /version: { respond: { body: '${ nothing( }' } } }\n")
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: any(line.get("outcome") == "failed" for line in server.log()), 10)
+        assert eventually(lambda: any(line.get("outcome") == "failed" for line in server.log()))
         assert sum(line["event"] == "finding" for line in server.log()) == 1, "the parent alone tells"
         assert server.get("/version").json == {"version": 1}
         file.write_text(MAPPING.replace("version: 1", "version: 2"))
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: sum(line.get("outcome") == "done" for line in server.log()) == 3, 10)
+        assert eventually(lambda: sum(line.get("outcome") == "done" for line in server.log()) == 3)
         assert {server.get("/version").json["version"] for _ in range(50)} == {2}
         for call in streams:
             assert call.result().text.count('{"version":1}') == EVENTS
@@ -147,9 +156,10 @@ def test_a_reload_reaches_every_worker(server: Server, file: Path) -> None:
     assert figures["dragoman_plan_generation"][0][1] == 2
     counts = {labels["outcome"]: value for labels, value in figures["dragoman_reloads_total"]}
     assert counts == {"failed": 1, "done": 1}
-    os.kill(children(server)[0], signal.SIGKILL)
-    assert eventually(lambda: len(children(server)) == 2, 10)
-    time.sleep(1)
+    known = children(server)
+    os.kill(known[0], signal.SIGKILL)
+    assert eventually(lambda: len(children(server)) == 2 and children(server) != known)
+    time.sleep(0.5)
     assert {server.get("/version").json["version"] for _ in range(50)} == {2}, "a new worker has the new set"
 
 
@@ -158,7 +168,7 @@ def test_a_parent_that_is_killed_takes_its_workers_along(file: Path, upstream: U
     with dragoman_server(file, {"UP": upstream.url}, arguments, expect_clean=False) as server:
         workers = children(server)
         server.process.kill()
-        assert eventually(lambda: not any(Path(f"/proc/{process}").exists() for process in workers), 10)
+        assert eventually(lambda: not any(Path(f"/proc/{process}").exists() for process in workers))
 
 
 def test_nothing_is_left_behind(file: Path, upstream: Upstream, tmp_path: Path) -> None:

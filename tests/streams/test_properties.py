@@ -6,17 +6,16 @@ from typing import Any
 
 import httpx
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.streams import FRAMINGS, MAX_EVENT_BYTES, Event
+from tests.support.properties import tried
 
 from .chunks import Outcome, cut, decoded, one_by_one
 from .reference import events_of
 
-PROPERTY = settings(
-    derandomize=True, deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow]
-)
+PROPERTY = tried(150, 400, is_seeded=True)
 
 LINE_ENDS = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r"]
 FIELDS = [

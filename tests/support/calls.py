@@ -18,6 +18,7 @@ from engine.auth import Credentials
 from engine.messages import EMPTY, Content, UpstreamRequest
 from engine.plan import Timeouts, UpstreamPlan
 from engine.runtime.upstreams.http1 import Http1Upstream
+from tests.support.times import PATIENCE
 
 T = TypeVar("T")
 
@@ -28,13 +29,17 @@ both_loops = pytest.mark.parametrize("loop", LOOPS)
 HEADERS = (("accept", "application/json"), ("accept-encoding", "identity"))
 
 
-def plan(url: str, connect: float = 5.0, read: float = 5.0, **fields: Any) -> UpstreamPlan:
+def plan(url: str, connect: float = PATIENCE, read: float = PATIENCE, **fields: Any) -> UpstreamPlan:
     """The plan of an upstream at this origin."""
     return UpstreamPlan("up", url, None, "", (), Credentials(), Timeouts(connect, read), **fields)
 
 
 def call(
-    target: str = "/", method: str = "GET", body: Any = None, timeout: float | None = 10.0, **fields: Any
+    target: str = "/",
+    method: str = "GET",
+    body: Any = None,
+    timeout: float | None = 2 * PATIENCE,
+    **fields: Any,
 ) -> UpstreamRequest:
     """A call; `body` is bytes, or a source of them."""
     content = Content(body, "application/octet-stream") if isinstance(body, bytes) else EMPTY

@@ -27,6 +27,7 @@ from typing import Any
 
 from dockerfile_parse import DockerfileParser
 
+from tests.support.times import PATIENCE, START
 from tests.support.upstream import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -204,7 +205,7 @@ class Container:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def is_ready(self, seconds: float = 30) -> bool:
+    def is_ready(self, seconds: float = START) -> bool:
         """Wait for the line that tells the address."""
         eventually(lambda: "Dragoman serves" in self.text() or self.process.poll() is not None, seconds)
         return "Dragoman serves" in self.text()
@@ -241,8 +242,8 @@ def running(
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(30)
-        reader.join(10)
+        process.wait(PATIENCE)
+        reader.join(PATIENCE)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -261,7 +262,7 @@ def _spawned(
         env=dict(environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=START,
         check=False,
         **as_user(image),
     )
@@ -282,7 +283,7 @@ def as_user(image: Image) -> dict[str, Any]:
         return {}
     python = image.tree / "opt/dragoman/bin/python"
     try:
-        subprocess.run([str(python), "-c", ""], check=True, timeout=60, capture_output=True, **other)
+        subprocess.run([str(python), "-c", ""], check=True, timeout=START, capture_output=True, **other)
     except (OSError, subprocess.CalledProcessError):
         return {}
     return other

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.times import PATIENCE, SOON, START
 from tests.support.upstream import eventually
 
 _ROOT = Path(__file__).parents[2]
@@ -87,7 +88,7 @@ class Server:
         target: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 10.0,
+        timeout: float = PATIENCE,
         is_cut: bool = False,
     ) -> Reply:
         """One request on a connection of its own. `target` goes out as it is; of bodies, bytes go as they
@@ -116,17 +117,17 @@ class Server:
     def post(self, target: str, body: Any = None, **options: Any) -> Reply:
         return self.request("POST", target, body, **options)
 
-    def connect(self, timeout: float = 10.0) -> socket.socket:
+    def connect(self, timeout: float = PATIENCE) -> socket.socket:
         """A raw connection."""
         return socket.create_connection(self.address, timeout)
 
-    def raw(self, data: bytes, timeout: float = 5.0) -> bytes:
+    def raw(self, data: bytes, timeout: float = PATIENCE) -> bytes:
         """Send bytes as they are and read until the server closes, or until `timeout`."""
         with self.connect(timeout) as connection:
             connection.sendall(data)
             return read_all(connection)
 
-    def logged(self, request_id: str, event: str = "exchange", seconds: float = 2.0) -> dict[str, Any]:
+    def logged(self, request_id: str, event: str = "exchange") -> dict[str, Any]:
         """The log line of a request; waits for it, as it is written after the answer."""
         found: list[dict[str, Any]] = []
 
@@ -136,7 +137,7 @@ class Server:
             ]
             return bool(found)
 
-        assert eventually(look, seconds), f"no line '{event}' of {request_id} in:\n{self.text()}"
+        assert eventually(look), f"no line '{event}' of {request_id} in:\n{self.text()}"
         return found[0]
 
     def log(self) -> list[dict[str, Any]]:
@@ -146,7 +147,7 @@ class Server:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 10.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = PATIENCE) -> int:
         """Send a signal and wait; the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -184,11 +185,11 @@ def dragoman_server(
             if process.poll() is None:
                 process.terminate()
             try:
-                status = process.wait(10)
+                status = process.wait(SOON)
             except subprocess.TimeoutExpired:
                 process.kill()
                 status = process.wait()
-            reader.join(5)
+            reader.join(PATIENCE)
             assert process.stdout is not None
             assert process.stderr is not None
             process.stdout.close()
@@ -206,7 +207,7 @@ def failed_start(
     with tempfile.TemporaryDirectory() as directory:
         process = _start(_paths(mappings, Path(directory)), env or {}, args)
         try:
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=START)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
@@ -253,7 +254,7 @@ def _await_ready(server: Server) -> None:
         server.url = found.group(1) if found else ""
         return found is not None or server.process.poll() is not None
 
-    eventually(look, 15)
+    eventually(look, START)
     if not server.url:
         server.process.kill()
         out = server.process.stdout.read() if server.process.stdout else ""

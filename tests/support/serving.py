@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from tests.support.times import PATIENCE
+
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
@@ -37,12 +39,12 @@ def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> Iterator[int]:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    assert started.wait(5), "the server did not start"
+    assert started.wait(PATIENCE), "the server did not start"
     try:
         yield ports[0]
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 async def _end_all(loop: asyncio.AbstractEventLoop, writers: list[asyncio.StreamWriter]) -> None:

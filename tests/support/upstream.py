@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tests.support.times import PATIENCE
+
 Headers = list[tuple[str, str]]
 Fields = Iterable[tuple[str, str]]
 
@@ -58,6 +60,7 @@ class Connection:
 
     number: int
     opened: float
+    abort: Callable[[], None]
     closed: float | None = None
     requests: int = 0
 
@@ -144,6 +147,41 @@ def after(seconds: float, behaviour: Behaviour) -> Behaviour:
             await behaviour(channel, seen)
 
     return behave
+
+
+class Gated:
+    """The behaviour, once it is let, or once so many wait for it; as a context manager it is let at the end.
+
+    Attributes:
+        here: how many wait now.
+        most: how many waited at most.
+    """
+
+    def __init__(self, behaviour: Behaviour, wanted: int | None = None) -> None:
+        self.here = self.most = 0
+        self._behaviour = behaviour
+        self._wanted = wanted
+        self._is_let = threading.Event()
+
+    def let(self) -> None:
+        self._is_let.set()
+
+    async def __call__(self, channel: Channel, seen: Seen) -> None:
+        self.here += 1
+        self.most = max(self.most, self.here)
+        if self.here == self._wanted:
+            self.let()
+        while not self._is_let.is_set():
+            if await channel.pause(0.005):
+                break
+        self.here -= 1
+        await self._behaviour(channel, seen)
+
+    def __enter__(self) -> Gated:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let()
 
 
 def in_turn(*behaviours: Behaviour) -> Behaviour:
@@ -311,13 +349,13 @@ class Upstream:
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
-        assert started.wait(10), "the loopback upstream did not start"
+        assert started.wait(PATIENCE), "the loopback upstream did not start"
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._thread is not None
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
     def on(self, path: str, behaviour: Behaviour) -> None:
         """Script a path, and all below it that has no behaviour of its own."""
@@ -326,6 +364,16 @@ class Upstream:
     def otherwise(self, behaviour: Behaviour) -> None:
         """Script all paths that have no behaviour; without this they echo the request."""
         self._default = behaviour
+
+    def forget(self) -> None:
+        """Close every connection; forget what was scripted and what came, as if it had just begun."""
+        for connection in self.open:
+            self._loop.call_soon_threadsafe(connection.abort)
+        assert self.eventually(lambda up: not up.open), "a connection stays open"
+        self._paths.clear()
+        self._default = echo
+        self.requests.clear()
+        self.connections.clear()
 
     def seen(self, request_id: str) -> list[Seen]:
         """The requests that carry this x-request-id."""
@@ -336,7 +384,7 @@ class Upstream:
         """The connections that are open now."""
         return [connection for connection in list(self.connections) if connection.closed is None]
 
-    def eventually(self, condition: Callable[[Upstream], Any], seconds: float = 2.0) -> bool:
+    def eventually(self, condition: Callable[[Upstream], Any], seconds: float = PATIENCE) -> bool:
         """Whether a condition comes to hold in time."""
         return eventually(lambda: condition(self), seconds)
 
@@ -360,7 +408,7 @@ class Upstream:
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event
     ) -> None:
-        connection = Connection(len(self.connections), time.monotonic())
+        connection = Connection(len(self.connections), time.monotonic(), writer.transport.abort)
         self.connections.append(connection)
         watch = asyncio.ensure_future(self._watch(gone, connection))
         channel = Channel(writer, gone)
@@ -422,12 +470,14 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         pass
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 2.0) -> bool:
-    """Whether a condition comes to hold in time."""
+def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
+    """Whether a condition comes to hold in time. It is looked at a last time when that is over."""
     end = time.monotonic() + seconds
+    is_last = False
     while not condition():
-        if time.monotonic() > end:
+        if is_last:
             return False
+        is_last = time.monotonic() > end
         time.sleep(0.005)
     return True
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from engine.source import Document, Node, SourceFile
+from tests.support.properties import tried
 
 from .rendered import NOTHING, compiled, shown
 
-PROPERTY = settings(
-    derandomize=True, deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow]
-)
+PROPERTY = tried(100, 250, is_seeded=True)
 
 TEXTS = st.text(max_size=8) | st.sampled_from(
     ["$", "$a", "{}", "$ {", "}", "'", '"', "`", "\\", "\n", "%s", "é🙂"]

@@ -7,11 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import PlanSet
 from tests.support.exchanges import shipped, tell
+from tests.support.properties import tried
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 ARGUMENTS = st.dictionaries(st.text("abc", min_size=1, max_size=3), TEXT | st.integers(0, 9), max_size=2)
@@ -91,7 +92,7 @@ def collected_by_ollama(lines: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@tried(75, 150, is_seeded=True)
 @given(answer=ANSWER)
 def test_ollamas_clients_read_the_same(ollama_front: PlanSet, answer: dict[str, Any]) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
@@ -150,7 +151,7 @@ def collected_by_openai(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@tried(75, 150, is_seeded=True)
 @given(answer=ANSWER)
 def test_openais_clients_read_the_same(openai_front: PlanSet, answer: dict[str, Any]) -> None:
     path, body = "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}]}
