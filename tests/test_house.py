@@ -36,6 +36,7 @@ ROOMS = (
     "engine.offline",
     "engine.suite",
     "engine.explain",
+    "engine.explain",
     "engine",
     "engine.runtime",
     "cli",

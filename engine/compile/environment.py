@@ -134,10 +134,10 @@ def _var(node: Node, environment: Environment) -> Any:
     if isinstance(node.value, dict) and "$file" in node.value:
         _check_alone(node, environment.findings)
         return read_file(node["$file"], environment)
-    if isinstance(node.value, dict) and _has_file(node.value):
+    if isinstance(node.value, dict) and has_file(node.value):
         _check_plain(node, environment.findings)
         return {key: _var(child, environment) for key, child in node.items()}
-    if isinstance(node.value, list) and _has_file(node.value):
+    if isinstance(node.value, list) and has_file(node.value):
         return [_var(child, environment) for child in node.elements()]
     return environment.evaluate(node, f"vars.{node.path[-1]}", secrets=False)
 
@@ -155,10 +155,10 @@ def _check_plain(node: Node, findings: Findings) -> None:
         findings.error("misused-directive", message, node[key].key_span)
 
 
-def _has_file(value: Any) -> bool:
+def has_file(value: Any) -> bool:
     if isinstance(value, dict):
-        return "$file" in value or any(_has_file(item) for item in value.values())
-    return isinstance(value, list) and any(_has_file(item) for item in value)
+        return "$file" in value or any(has_file(item) for item in value.values())
+    return isinstance(value, list) and any(has_file(item) for item in value)
 
 
 def read_file(node: Node, environment: Environment) -> Any:
