@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,9 @@ from engine import Diagnostic, Span
 
 if TYPE_CHECKING:
     from engine import Entry
+
+#: Who calls a URL, with the password.
+_USERINFO = re.compile(r"(?<=://)[^/@\s\"'$]+(?=@)")
 
 _COLORS = {"error": "bold red", "warning": "bold yellow"}
 
@@ -81,12 +85,16 @@ def _excerpt(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> list[str]
 def _masked(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> str:
     """The line of a finding, with stars in the place of the secrets in it."""
     span = diagnostic.span
-    line = span.file.line(span.line)
+    line = _USERINFO.sub(_stars, span.file.line(span.line))
     for secret in (found.span for found in secrets):
         if (secret.file.name, secret.line) == (span.file.name, span.line):
             start, end = secret.column - 1, secret.column - 1 + secret.length
             line = line[:start] + "*" * len(line[start:end]) + line[end:]
     return line
+
+
+def _stars(found: re.Match[str]) -> str:
+    return "*" * len(found[0])
 
 
 def _printable(text: str) -> str:

@@ -32,6 +32,7 @@ ROOMS = (
     "engine.routing",
     "engine.plan",
     "engine.compile",
+    "engine.masking",
     "engine.exchange",
     "engine.offline",
     "engine.suite",

@@ -59,6 +59,14 @@ class Environment:
             "dragoman": _DRAGOMAN,
         }
 
+    def told(self) -> dict[str, Variable]:
+        """`$env` for texts that are told to people: without secrets."""
+        return {"env": self.variables()["env"]}
+
+    def may_tell(self, text: str) -> bool:
+        """Whether a finding may name a text that was made at load."""
+        return may_tell(text, self.specs, self.env)
+
     def _var(self, name: str, value: Any) -> Atom:
         if name in self.unsound:
             return Atom("None")
@@ -68,7 +76,7 @@ class Environment:
         """The value of a template at load, or `ABSENT`; what fails is a finding."""
         reports = self.findings.reports
         variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
-        compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables), label)
+        compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables, self.told()), label)
         if self.findings.reports > reports:
             return ABSENT
         try:
@@ -77,6 +85,17 @@ class Environment:
             span = place(error.__traceback__) or node.span
             self.findings.error("bad-value", error.message, span)
             return ABSENT
+
+
+def may_tell(text: str, specs: Mapping[str, EnvSpec], env: Mapping[str, str | None]) -> bool:
+    """Whether no secret is a part of a text; `env` has the values of variables."""
+    values = (value_of(name, spec, env) for name, spec in specs.items() if spec.secret)
+    return not any(value and value in text for value in values)
+
+
+def value_of(name: str, spec: EnvSpec | None, environ: Mapping[str, str | None]) -> str | None:
+    """A variable's value, or its default; white space counts as none."""
+    return (environ.get(name) or "").strip() or (spec.default if spec else None)
 
 
 def _flag(value: bool) -> Atom:
@@ -105,7 +124,7 @@ def resolve(
     written = [name for name in own if isinstance(name, str)] if isinstance(own, dict | list) else []
     for name in dict.fromkeys((*written, *mapping.env)):
         spec = mapping.env.get(name)
-        value = (environ.get(name) or "").strip() or (spec.default if spec else None)
+        value = value_of(name, spec, environ)
         if value is None and spec is not None and spec.required:
             environment.missing.append(name)
             _report_missing(name, spec, findings, strict)

@@ -4,7 +4,6 @@ Contract: pure; no upstream is called, and no secret is told: mappings are compi
 told is entries, which whoever prints them lays out.
 
     entries      what is told
-    masking      secrets kept out of it
     upstreams    upstreams told
     routes       routes told
     python       the generated Python

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from engine.codegen import Compiled, label_of, lines_of
 from engine.compile.attempts import templates_of
 from engine.explain.entries import Entry
-from engine.explain.masking import Mask
+from engine.masking import Mask
 from engine.plan import AttemptPlan, MappingPlan, RoutePlan, UpstreamChoice
 from engine.source import Span
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from engine.explain.entries import Entry, duration
-from engine.explain.masking import MASK, Mask
+from engine.masking import MASK, Mask
 from engine.plan import DEFAULT_CONNECTIONS, MappingPlan, UpstreamPlan
 
 #: The host of an upstream whose URL cannot be told without its secrets.

@@ -13,11 +13,11 @@ from urllib.parse import unquote
 from engine import exchange as middle
 from engine.errors import CALL_FAILURES, call_failed
 from engine.explain.entries import Entry
-from engine.explain.masking import Mask
 from engine.explain.routes import name_of
 from engine.explain.upstreams import url_of
 from engine.explain.watching import watched
 from engine.http import FRAMING_FIELDS, literal_path
+from engine.masking import Mask
 from engine.messages import EMPTY, JSON, Content, Exchange, Headers, Inbound, UpstreamReply
 from engine.offline import Halt, Unanswered, carry_out, failure_of
 from engine.plan import PlanMatch, PlanSet

@@ -8,17 +8,14 @@ from engine.compile import compile_set
 from engine.compile import environment as load_time
 from engine.errors import Findings, suggestion
 from engine.explain.entries import Entry
-from engine.explain.masking import Mask, credentials_of, stand_ins, texts_in
 from engine.explain.python import python_entries
 from engine.explain.routes import name_of, route_entry
 from engine.explain.upstreams import upstream_entry
 from engine.explain.walking import Answer, Request, Walk, walk
+from engine.masking import Mask, credentials_of, file_texts, stand_ins
 from engine.plan import MappingPlan, PlanSet, RoutePlan
 from engine.spec import MappingSpec
 from engine.templates import TemplateCompiler
-
-#: Below this a text of a file is no key, but a word of the mapping's.
-_SHORTEST_KEY = 4
 
 
 class Explainer:
@@ -103,7 +100,7 @@ class Explainer:
 
     def _python(self, mapping: MappingPlan, route: RoutePlan) -> Entry:
         mask = Mask(())
-        mask.learn(text for text in self._of_files(mapping) if len(text) >= _SHORTEST_KEY)
+        mask.learn(self._of_files(mapping))
         entries = python_entries(mapping, route, mask)
         return Entry("route", name_of(route), route.spec.node.key_span, entries)
 
@@ -112,9 +109,7 @@ class Explainer:
         spec = self._specs[mapping.name]
         compiler = TemplateCompiler(Findings(), file=spec.document.file.name)
         found = load_time.resolve(spec, self._environ, compiler, Findings(), False)
-        for name, node in spec.vars.items():
-            if load_time.has_file(node.value):
-                yield from texts_in(found.vars[name])
+        return file_texts(spec, found.vars)
 
     # --- Secrets -----------------------------------------------------------------------------------------
 

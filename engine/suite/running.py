@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine import exchange as middle
 from engine.errors import Findings, call_failed
+from engine.masking import Mask
 from engine.messages import EMPTY, Content, UpstreamReply
 from engine.offline import Halt, carry_out, failure_of
 from engine.source import SourceFile, Span
@@ -158,7 +159,9 @@ def _run_case(case: Case, reach: Reach) -> CaseResult:
 
 
 def _result(case: Case, mismatches: list[Mismatch], failure: str | None = None) -> CaseResult:
-    return CaseResult(case.spec.name, case.spec.node["name"].span, tuple(mismatches), failure)
+    mask = Mask(case.keys)
+    told = (replace(mismatch, message=mask.text(mismatch.message)) for mismatch in mismatches)
+    return CaseResult(case.spec.name, case.spec.node["name"].span, tuple(told), failure)
 
 
 def _unexpected(case: Case, fake: _FakeUpstreams) -> Mismatch:

@@ -1,8 +1,8 @@
-"""Secrets kept out of what is told.
+"""Secrets kept out of what authors are told.
 
-Contract: a variable that is declared `secret` is never evaluated here: mappings are compiled with a stand-in
-in its place, so that nothing that is made of it can tell it either. Credentials from elsewhere, a file or the
-mapping itself, are masked by their place, and wherever else their text comes up.
+Contract: to be explained, mappings are compiled with a stand-in in the place of each variable that is
+declared `secret`, so that nothing that is made of it can tell it either. Credentials from elsewhere, from a
+file or the mapping itself, are masked by their place, and wherever else their text comes up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from engine.compile.environment import has_file, value_of
 from engine.compile.sources import KEY_LIKE
 from engine.plan import MappingPlan, UpstreamPlan
 from engine.spec import MappingSpec
@@ -46,7 +47,7 @@ def stand_ins(
     told, found = dict(environ), dict[str, str]()
     for spec in specs:
         for name, declared in spec.env.items():
-            value = (environ.get(name) or "").strip() or declared.default or ""
+            value = value_of(name, declared, environ) or ""
             if declared.secret and value and not value.startswith("mapping:"):
                 # No text of a mapping has this, and no encoding alters its characters.
                 stand_in = found.setdefault(value, f"secret-{len(found)}-{os.urandom(4).hex()}")
@@ -139,9 +140,22 @@ def _of_basic(scheme: str, token: str) -> Iterator[str]:
             return
 
 
-def texts_in(value: Any) -> Iterator[str]:
+def file_texts(spec: MappingSpec, variables: Mapping[str, Any]) -> Iterator[str]:
+    """The texts that the `vars` of a mapping, evaluated, have from files."""
+    for name, node in spec.vars.items():
+        if has_file(node.value):
+            yield from (text for text in _texts_in(variables[name]) if len(text) >= _SHORTEST)
+
+
+def keys_of_files(spec: MappingSpec, variables: Mapping[str, Any], plans: Iterable[MappingPlan]) -> set[str]:
+    """Those of them that upstreams are shown as credentials."""
+    shown = set(credentials_of(plans))
+    return {text for text in file_texts(spec, variables) if any(text in value for value in shown)}
+
+
+def _texts_in(value: Any) -> Iterator[str]:
     """Every text of a JSON value, names aside."""
     if isinstance(value, str):
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from texts_in(item)
+        yield from _texts_in(item)
