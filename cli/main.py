@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "serve": "cli.serve",
     "test": "cli.suite",
     "routes": "cli.routes",
+    "explain": "cli.explain",
     "schema": "cli.schema",
     "functions": "cli.functions",
     "healthcheck": "cli.healthcheck",

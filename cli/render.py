@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from engine import Diagnostic
+from engine import Diagnostic, Span
+
+if TYPE_CHECKING:
+    from engine import Entry
+
+#: Who calls a URL, with the password.
+_USERINFO = re.compile(r"(?<=://)[^/@\s\"'$]+(?=@)")
 
 _COLORS = {"error": "bold red", "warning": "bold yellow"}
 
@@ -78,12 +85,16 @@ def _excerpt(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> list[str]
 def _masked(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> str:
     """The line of a finding, with stars in the place of the secrets in it."""
     span = diagnostic.span
-    line = span.file.line(span.line)
+    line = _USERINFO.sub(_stars, span.file.line(span.line))
     for secret in (found.span for found in secrets):
         if (secret.file.name, secret.line) == (span.file.name, span.line):
             start, end = secret.column - 1, secret.column - 1 + secret.length
             line = line[:start] + "*" * len(line[start:end]) + line[end:]
     return line
+
+
+def _stars(found: re.Match[str]) -> str:
+    return "*" * len(found[0])
 
 
 def _printable(text: str) -> str:
@@ -176,3 +187,31 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def line(text: str, stderr: bool = False, style: str = "") -> None:
     """One line of text."""
     _print((text, style), stderr=stderr)
+
+
+# --- Explanations ----------------------------------------------------------------------------------------
+
+
+def entries(told: Iterable[Entry], depth: int = 0, around: Span | None = None) -> None:
+    """What is explained: a line for each entry, those below it further in, with the place it has."""
+    for entry in told:
+        label = "  " * depth + entry.label + (": " if entry.text else "")
+        place = _place_in(entry.span, around)
+        _print((label, "bold"), (_printable(entry.text), ""), (place, "dim"))
+        entries(entry.below, depth + 1, entry.span or around)
+        if entry.has_value:
+            _value(entry.value, "  " * (depth + 2))
+
+
+def _value(value: object, indent: str) -> None:
+    written = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    for row in written.splitlines():
+        line(indent + _printable(row), style="cyan")
+
+
+def _place_in(span: Span | None, around: Span | None) -> str:
+    """A place, told by as much as the one around it does not tell."""
+    if span is None or (around is not None and (span.file, span.line) == (around.file, around.line)):
+        return ""
+    is_same = around is not None and span.file.name == around.file.name
+    return f"  :{span.line}" if is_same else f"  {span.file.name}:{span.line}"

@@ -176,6 +176,7 @@ def command(
         partial(options.environment_files, env_files),
         partial(_environment, env_files),
         host,
+        (options.DOTENV,),
     )
     sys.exit(run(origin, port, limits, watch, admin, workers))
 

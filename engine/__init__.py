@@ -13,26 +13,34 @@ from engine.errors import Diagnostic, DragomanError, ExchangeError, Findings, Ma
 from engine.functions import FUNCTIONS, Example
 from engine.plan import MappingPlan, PlanSet, RoutePlan
 from engine.resources import distribution_version, schema_text, shipped_mappings
+from engine.source import Span
 
 if TYPE_CHECKING:
+    from engine.explain import Answer, Entry, Explainer, Request, Walk
     from engine.suite import CaseResult, Mismatch, SuiteResult, SuiteRun, Unreached, run_suites
 
 __all__ = [
     "FUNCTIONS",
+    "Answer",
     "CaseResult",
     "Diagnostic",
     "DragomanError",
+    "Entry",
     "Example",
     "ExchangeError",
+    "Explainer",
     "Findings",
     "MappingError",
     "MappingPlan",
     "Mismatch",
     "PlanSet",
+    "Request",
     "RoutePlan",
+    "Span",
     "SuiteResult",
     "SuiteRun",
     "Unreached",
+    "Walk",
     "compile_set",
     "distribution_version",
     "load",
@@ -42,11 +50,17 @@ __all__ = [
     "source_files",
 ]
 
-_OF_SUITES = frozenset(("CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Unreached", "run_suites"))
+#: What serving does without, and where each lies.
+_LATER = {
+    **dict.fromkeys(
+        ("CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Unreached", "run_suites"), "engine.suite"
+    ),
+    **dict.fromkeys(("Answer", "Entry", "Explainer", "Request", "Walk"), "engine.explain"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The runner of suites is imported when it is asked for: serving does without it."""
-    if name in _OF_SUITES:
-        return getattr(importlib.import_module("engine.suite"), name)
+    """The runner of suites and the explainer are imported when they are asked for: serving does without."""
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

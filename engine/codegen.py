@@ -226,6 +226,18 @@ def _forget_lines(filename: str, entry: Any) -> None:
         del linecache.cache[filename]
 
 
+def lines_of(compiled: Compiled) -> list[tuple[str, Span | None]]:
+    """The lines of a generated function, each with the place in the YAML that it was written for."""
+    names: dict[str, Any] = getattr(compiled.function, "__globals__", {})
+    return list(zip(compiled.source.splitlines(), names.get(_SPANS, ()), strict=False))
+
+
+def label_of(compiled: Compiled) -> str:
+    """What a generated function is for: the file, and the part of the mapping."""
+    filename: str = getattr(compiled.function, "__code__").co_filename  # noqa: B009 - not of every callable
+    return filename.removeprefix("<dragoman ").removesuffix(">")
+
+
 def place(traceback: TracebackType | None) -> Span | None:
     """Where in the YAML the innermost generated line of a traceback was written."""
     found = None

@@ -291,6 +291,12 @@ def test_the_caret_is_under_what_is_meant(line: str, text: str, expected: str) -
     assert excerpt == expected
 
 
+def test_no_message_holds_a_secret() -> None:
+    told = str([diagnostic.message for diagnostic in found("secrets-told")])
+    assert "mapping" in told
+    assert "abc" not in told
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_caret_stands_below_its_own_line(name: str) -> None:
     """The text above the first caret begins at the finding's column, however wide what is before it."""
@@ -305,6 +311,7 @@ def test_every_caret_stands_below_its_own_line(name: str) -> None:
         source = diagnostic.span.file.line(diagnostic.span.line)[diagnostic.span.column - 1 :]
         if diagnostic.code == "secret-literal":
             source = "*" * diagnostic.span.length + source[diagnostic.span.length :]
+        source = re.sub(r"(?<=://)[\w%]+:\w+(?=@)", lambda found: "*" * len(found[0]), source)
         assert text == "".join(c if c.isprintable() else " " for c in source), told(name, diagnostic)
 
 

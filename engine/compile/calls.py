@@ -174,6 +174,9 @@ class CallCompiler:
     def _named(self, name: str, node: Node) -> UpstreamPlan:
         if name in self.upstreams:
             return self.upstreams[name]
+        if not self.context.environment.may_tell(name):
+            self.context.findings.error("unknown-upstream", "this names no upstream", node.span)
+            return NOWHERE
         known = {*declared(self.context.spec, "upstreams"), *self.upstreams}
         if name not in known:
             hint = suggestion(name, known)

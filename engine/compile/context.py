@@ -39,7 +39,7 @@ class MappingContext:
     def call_scope(self, params: Mapping[str, str]) -> Scope:
         """In a call: the payload is the client's body."""
         variables = {**self.environment.variables(secrets=True), "upstream": _NOT_YET, "calls": _NO_CALLS}
-        return Scope(_CLIENT_BODY, {**variables, "request": _request(params)})
+        return Scope(_CLIENT_BODY, {**variables, "request": _request(params)}, self.environment.told())
 
     def respond_scope(self, params: Mapping[str, str], has_call: bool) -> Scope:
         """In an answer: the payload is the upstream's body, or the client's where there is no call."""

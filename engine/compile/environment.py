@@ -59,6 +59,14 @@ class Environment:
             "dragoman": _DRAGOMAN,
         }
 
+    def told(self) -> dict[str, Variable]:
+        """`$env` for texts that are told to people: without secrets."""
+        return {"env": self.variables()["env"]}
+
+    def may_tell(self, text: str) -> bool:
+        """Whether a finding may name a text that was made at load."""
+        return may_tell(text, self.specs, self.env)
+
     def _var(self, name: str, value: Any) -> Atom:
         if name in self.unsound:
             return Atom("None")
@@ -68,7 +76,7 @@ class Environment:
         """The value of a template at load, or `ABSENT`; what fails is a finding."""
         reports = self.findings.reports
         variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
-        compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables), label)
+        compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables, self.told()), label)
         if self.findings.reports > reports:
             return ABSENT
         try:
@@ -77,6 +85,17 @@ class Environment:
             span = place(error.__traceback__) or node.span
             self.findings.error("bad-value", error.message, span)
             return ABSENT
+
+
+def may_tell(text: str, specs: Mapping[str, EnvSpec], env: Mapping[str, str | None]) -> bool:
+    """Whether no secret is a part of a text; `env` has the values of variables."""
+    values = (value_of(name, spec, env) for name, spec in specs.items() if spec.secret)
+    return not any(value and value in text for value in values)
+
+
+def value_of(name: str, spec: EnvSpec | None, environ: Mapping[str, str | None]) -> str | None:
+    """A variable's value, or its default; white space counts as none."""
+    return (environ.get(name) or "").strip() or (spec.default if spec else None)
 
 
 def _flag(value: bool) -> Atom:
@@ -105,7 +124,7 @@ def resolve(
     written = [name for name in own if isinstance(name, str)] if isinstance(own, dict | list) else []
     for name in dict.fromkeys((*written, *mapping.env)):
         spec = mapping.env.get(name)
-        value = (environ.get(name) or "").strip() or (spec.default if spec else None)
+        value = value_of(name, spec, environ)
         if value is None and spec is not None and spec.required:
             environment.missing.append(name)
             _report_missing(name, spec, findings, strict)
@@ -134,10 +153,10 @@ def _var(node: Node, environment: Environment) -> Any:
     if isinstance(node.value, dict) and "$file" in node.value:
         _check_alone(node, environment.findings)
         return read_file(node["$file"], environment)
-    if isinstance(node.value, dict) and _has_file(node.value):
+    if isinstance(node.value, dict) and has_file(node.value):
         _check_plain(node, environment.findings)
         return {key: _var(child, environment) for key, child in node.items()}
-    if isinstance(node.value, list) and _has_file(node.value):
+    if isinstance(node.value, list) and has_file(node.value):
         return [_var(child, environment) for child in node.elements()]
     return environment.evaluate(node, f"vars.{node.path[-1]}", secrets=False)
 
@@ -155,10 +174,10 @@ def _check_plain(node: Node, findings: Findings) -> None:
         findings.error("misused-directive", message, node[key].key_span)
 
 
-def _has_file(value: Any) -> bool:
+def has_file(value: Any) -> bool:
     if isinstance(value, dict):
-        return "$file" in value or any(_has_file(item) for item in value.values())
-    return isinstance(value, list) and any(_has_file(item) for item in value)
+        return "$file" in value or any(has_file(item) for item in value.values())
+    return isinstance(value, list) and any(has_file(item) for item in value)
 
 
 def read_file(node: Node, environment: Environment) -> Any:

@@ -25,7 +25,8 @@ TEST_SUFFIXES: Final = (".test.yaml", ".test.yml")
 _OWN_KEYS = re.compile(rb"^[\"']?(dragoman|routes|upstreams|cases)[\"']?\s*:", re.MULTILINE)
 _BEGINNING: Final = 1 << 20
 
-_KEY_LIKE = re.compile(r"\b(sk|pk|rk|ghp|gho|xox[abp]|AIza|hf)[-_][A-Za-z0-9_-]{16,}")
+#: What a secret key looks like.
+KEY_LIKE = re.compile(r"\b(sk|pk|rk|ghp|gho|xox[abp]|AIza|hf)[-_][A-Za-z0-9_-]{16,}")
 
 
 def source_files(paths: Iterable[str], findings: Findings, tests: bool = False) -> list[Path]:
@@ -135,7 +136,7 @@ def _warn_of_keys(document: Document, findings: Findings) -> None:
     """Secrets belong into the environment; one that stands in the file is named by its place alone."""
     for path, span in document.value_spans.items():
         value = _at(document, path)
-        if isinstance(value, str) and _KEY_LIKE.search(value):
+        if isinstance(value, str) and KEY_LIKE.search(value):
             message = "this looks like a secret key; read it from the environment instead"
             findings.warning("secret-literal", message, span, "declare it under env with secret: true")
 

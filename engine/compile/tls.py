@@ -64,7 +64,7 @@ def _present(context: MappingContext, tls: ssl.SSLContext, node: Node, label: st
 
 def _file(context: MappingContext, node: Node | None, label: str) -> Path | None:
     """A file that can be read, by its path from the mapping; None where none is named."""
-    path = None if node is None else context.text(node, label)
+    path = None if node is None else context.text(node, label, secrets=False)
     if node is None or not path:
         return None
     file = Path(node.document.file.name).parent / path

@@ -54,7 +54,7 @@ def compile_set(
             (findings.error if served_together else findings.warning)("duplicate-name", message, place)
         plans.setdefault(plan.name, plan)
         _add_routes(tree, plan, findings, served_together)
-    _check_mapping_upstreams(plans, findings, served_together)
+    _check_mapping_upstreams(plans, environ, findings, served_together)
     return PlanSet(plans, tree)
 
 
@@ -171,7 +171,7 @@ def _check_unused_templates(context: MappingContext) -> None:
 
 
 def _check_mapping_upstreams(
-    plans: Mapping[str, MappingPlan], findings: Findings, served_together: bool
+    plans: Mapping[str, MappingPlan], environ: Mapping[str, str], findings: Findings, served_together: bool
 ) -> None:
     for plan in plans.values():
         for name, upstream in plan.upstreams.items():
@@ -179,8 +179,10 @@ def _check_mapping_upstreams(
                 continue
             place = plan.spec.upstreams[name].url.span
             if upstream.mapping not in plans:
-                hint = suggestion(upstream.mapping, plans)
-                message = f"no mapping named '{upstream.mapping}' is served beside this one"
+                may_tell = load_time.may_tell(upstream.mapping, plan.spec.env, environ)
+                hint = suggestion(upstream.mapping, plans) if may_tell else None
+                named = f"named '{upstream.mapping}'" if may_tell else "of this name"
+                message = f"no mapping {named} is served beside this one"
                 report = findings.error if served_together else findings.warning
                 report("unknown-mapping", message, place, hint)
             elif (cycle := _cycle(plans, plan.name, upstream.mapping)) is not None:

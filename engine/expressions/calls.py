@@ -62,9 +62,18 @@ def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> At
     if function.name == "pick":
         return _pick(emitter, function, arguments)
     reports = emitter.findings.reports
-    atoms = [argument(emitter, function, position, tree) for position, tree in enumerate(arguments)]
+    atoms = [_argument(emitter, function, position, tree) for position, tree in enumerate(arguments)]
     is_sound = emitter.findings.reports == reports
     return (_folded(emitter, function, atoms) if is_sound else None) or _called(emitter, function, atoms)
+
+
+def _argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
+    """An argument; the text of a failure or a warning, the last one, is read by people."""
+    outer, is_told = emitter.scope, function.group == "effects" and position == 1
+    emitter.scope = outer.telling() if is_told else outer
+    atom = argument(emitter, function, position, tree)
+    emitter.scope = outer
+    return atom
 
 
 def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:

@@ -8,7 +8,7 @@ Must not know how expressions are parsed or written as code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from engine.codegen import Atom
@@ -38,13 +38,21 @@ Variable: TypeAlias = Atom | Record | Withheld
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an expression can see: its payload and its variables."""
+    """What an expression can see: its payload and its variables.
+
+    `told` are those that are otherwise where a text is told to people, in a failure or the log.
+    """
 
     payload: Atom
     variables: Mapping[str, Variable]
+    told: Mapping[str, Variable] = field(default_factory=dict)
 
     def with_payload(self, payload: Atom) -> Scope:
-        return Scope(payload, self.variables)
+        return replace(self, payload=payload)
 
     def with_variables(self, variables: Mapping[str, Variable]) -> Scope:
-        return Scope(self.payload, {**self.variables, **variables})
+        return replace(self, variables={**self.variables, **variables})
+
+    def telling(self) -> Scope:
+        """What it can see of it for a text that is told."""
+        return self.with_variables(self.told)

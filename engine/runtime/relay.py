@@ -232,7 +232,10 @@ class Relay:
             if breaker is not None:
                 breaker.note_failure(error.how)
             raise
-        traces.end_call(span, reply.status)
+        except asyncio.CancelledError:
+            traces.abandon(span)
+            raise
+        traces.follow(span, reply)
         metrics.call(*key, reply.status, time.monotonic() - started)
         self._health.note(key, None)
         if breaker is not None:

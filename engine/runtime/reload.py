@@ -55,6 +55,7 @@ class Origin:
     Attributes:
         paths: files, directories, globs and names of shipped mappings.
         env_files: gives the files with variables that there are now.
+        later_files: those that are read once they are there.
         environ: reads the environment anew, with what these files add; raises OSError where one is no text.
         host: the address on which the plans are served, which decides whether they may be.
     """
@@ -63,6 +64,7 @@ class Origin:
     env_files: Callable[[], tuple[str, ...]]
     environ: Callable[[], Mapping[str, str]]
     host: str
+    later_files: tuple[str, ...] = ()
 
     def load(self, findings: Findings) -> Loaded:
         """Read and compile everything; the plans can be served where `findings` has no error."""
@@ -72,11 +74,12 @@ class Origin:
             sources = source_files(self.paths, findings)
             plans = compile_set(load(sources, findings), self.environ(), findings, served_together=True)
         check_exposure(plans, self.host, findings)
-        return Loaded(plans, {**dict.fromkeys(map(str, sources)), **files})
+        expected = (*self.later_files, *map(str, sources))
+        return Loaded(plans, {**dict.fromkeys(expected), **files})
 
     def names(self) -> list[str]:
         """The files that the paths stand for now."""
-        files = map(Path, self.env_files())
+        files = map(Path, (*self.later_files, *self.env_files()))
         return [str(file) for file in (*files, *source_files(self.paths, Findings()))]
 
     def directories(self) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange import Answered, SendCall
-from engine.messages import Headers, Inbound
+from engine.messages import Content, Headers, Inbound, UpstreamReply
 from engine.resources import distribution_version
 
 #: W3C Trace Context, 3.2.2: neither id is all zeros.
@@ -153,6 +153,58 @@ def end_call(span: Any, outcome: int | ExchangeError) -> None:
     if isinstance(outcome, ExchangeError) or outcome >= 400:
         span.set_status(_tracing.api.StatusCode.ERROR)
     span.end()
+
+
+def follow(span: Any, reply: UpstreamReply) -> None:
+    """A call was answered; of an answer that is read as it comes the span ends with its body."""
+    if span is None:
+        return
+    if reply.source is None:
+        end_call(span, reply.status)
+        return
+    span.add_event("head of the answer")
+    reply.source = _TracedSource(reply.source, span, reply.status)
+
+
+class _TracedSource:
+    """The body of an answer, with whose end or closing the span of its call ends."""
+
+    __slots__ = ("_source", "_span", "_status")
+
+    def __init__(self, source: Any, span: Any, status: int) -> None:
+        self._source = source
+        self._span = span
+        self._status = status
+
+    async def next(self) -> Any:
+        """What comes next; None at the end."""
+        try:
+            batch = await self._source.next()
+        except ExchangeError as error:
+            self._end(error)
+            raise
+        if batch is None:
+            self._end(self._status)
+        return batch
+
+    async def content(self) -> Content:
+        """All that still comes."""
+        try:
+            content: Content = await self._source.content()
+        except ExchangeError as error:
+            self._end(error)
+            raise
+        self._end(self._status)
+        return content
+
+    async def aclose(self) -> None:
+        """Read no more."""
+        self._end(self._status)
+        await self._source.aclose()
+
+    def _end(self, outcome: int | ExchangeError) -> None:
+        span, self._span = self._span, None
+        end_call(span, outcome)
 
 
 def _carried(inbound: Inbound, parent: str | None) -> Headers:

@@ -133,13 +133,13 @@ class _Workers:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         process = os.fork()
         if process == 0:
-            os._exit(self._work(telling))
+            os._exit(self._work(told, telling))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(telling)
         self._workers[process] = _Worker(process, time.monotonic(), told)
         asyncio.get_running_loop().add_reader(told, self._note_ready, process)
 
-    def _work(self, telling: int) -> int:
+    def _work(self, told: int, telling: int) -> int:
         """What a worker does, with nothing left of the loop it was made in; its exit status."""
         try:
             asyncio._set_running_loop(None)
@@ -148,8 +148,10 @@ class _Workers:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             os.close(self._held)
-            for worker in self._workers.values():
-                os.close(worker.told)
+            # Those of workers that serve are closed already, and their numbers may be of something else.
+            others = (worker.told for worker in self._workers.values() if not worker.is_ready)
+            for descriptor in (told, *others):
+                os.close(descriptor)
             if self._admin_socket is not None:
                 self._admin.close_copy()
             service = dataclasses.replace(self._service, ready=lambda url: os.close(telling), watch=False)

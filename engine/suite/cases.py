@@ -17,6 +17,7 @@ from engine.compile.sources import declared
 from engine.errors import Findings, suggestion
 from engine.expressions import Record, Scope
 from engine.http import literal_path
+from engine.masking import keys_of_files
 from engine.messages import EMPTY, JSON, TEXT, Content, Headers, Inbound, UpstreamReply
 from engine.plan import PlanSet
 from engine.source import Node
@@ -64,6 +65,7 @@ class Case:
         inbound: the client's request; `content` is its body, which it has not been given yet.
         expected: what is expected of the answer, part by part.
         body: the JSON value of `content`, for expectations.
+        keys: what stands in files and is shown to upstreams as credentials; it is never told.
     """
 
     spec: spec.CaseSpec
@@ -73,6 +75,7 @@ class Case:
     body: Any
     calls: tuple[CannedCall, ...]
     expected: Mapping[str, Expectation]
+    keys: frozenset[str] = frozenset()
 
 
 class CaseCompiler:
@@ -84,6 +87,7 @@ class CaseCompiler:
         self.spec = case
         self.upstreams = {*declared(mapping, "upstreams"), *mapping.upstreams}
         self.findings = findings
+        self.mapping, self.vars = mapping, environment.vars
         file, names = case.node.document.file.name, environment.compiler.names
         templates = TemplateCompiler(findings, file=file, names=names)
         scope = Scope(Atom("p"), {**environment.variables(secrets=True), "request": _REQUEST})
@@ -99,6 +103,7 @@ class CaseCompiler:
             body=_json_or_nothing(content),
             calls=tuple(self._call(upstream) for upstream in self.spec.upstream),
             expected=self._answer(self.spec.expect),
+            keys=frozenset(keys_of_files(self.mapping, self.vars, plans.mappings.values())),
         )
 
     # What is sent

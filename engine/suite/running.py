@@ -7,14 +7,15 @@ A call is answered in its turn from the case; one that is not expected there end
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from engine import exchange as middle
-from engine.errors import ExchangeError, Findings, call_failed
-from engine.messages import EMPTY, TEXT, Content, UpstreamReply, UpstreamRequest
+from engine.errors import Findings, call_failed
+from engine.masking import Mask
+from engine.messages import EMPTY, Content, UpstreamReply
+from engine.offline import Halt, carry_out, failure_of
 from engine.source import SourceFile, Span
 from engine.suite.cases import CannedCall, Case
 from engine.suite.comparing import ReceivedCall, answer_mismatches, call_mismatches
@@ -101,7 +102,7 @@ def _run(suite: Suite, name_part: str, reach: Reach) -> SuiteResult:
 # --- One case --------------------------------------------------------------------------------------------
 
 
-class _UnexpectedCall(Exception):
+class _UnexpectedCall(Halt):
     """More was called than the case expects."""
 
 
@@ -123,26 +124,16 @@ class _FakeUpstreams:
         left, self.batches = b"".join(self.batches), []
         return Content(left, self.media_type)
 
-    def health(self, step: middle.AskHealth, name: str) -> dict[str, Any]:
-        """A report on an upstream: by its answer to the check, or unasked that it is well."""
-        plan = step.mapping.upstreams[name]
-        if step.known or plan.health is None:
-            return middle.unasked_report()
-        try:
-            reply = self.send(middle.health_request(plan), False)
-        except ExchangeError as error:
-            return middle.failed_report(error.message)
-        return middle.answered_report(reply.status, 0)
-
-    def send(self, request: UpstreamRequest, streams: bool) -> UpstreamReply:
-        self.received.append(ReceivedCall.of(request))
+    def send(self, step: middle.SendCall) -> UpstreamReply:
+        """The reply to a call, in its turn."""
+        self.received.append(ReceivedCall.of(step.request))
         if len(self.received) > len(self.canned):
             raise _UnexpectedCall
         canned = self.canned[len(self.received) - 1]
         if canned.failure is not None:
-            raise call_failed(request.upstream, canned.failure, f"fail: {canned.failure}")
+            raise call_failed(step.request.upstream, canned.failure, f"fail: {canned.failure}")
         reply = canned.reply
-        if not streams:
+        if not step.streams:
             return reply
         data, size = reply.content.data, canned.split or len(reply.content.data) or 1
         self.batches = [data[i : i + size] for i in range(0, len(data), size)]
@@ -154,7 +145,7 @@ def _run_case(case: Case, reach: Reach) -> CaseResult:
     fake = _FakeUpstreams(case.calls)
     match = case.plans.tree.find(case.inbound.path, case.inbound.method)
     try:
-        answered = _carry_out(middle.answer(match, case.inbound), case.content, fake)
+        answered = carry_out(middle.answer(match, case.inbound), case.content, fake)
     except _UnexpectedCall:
         params = match.params(match.leaf(case.inbound.method))
         return _result(case, [*call_mismatches(case, fake.received, params), _unexpected(case, fake)])
@@ -164,107 +155,13 @@ def _run_case(case: Case, reach: Reach) -> CaseResult:
         *call_mismatches(case, fake.received, answered.exchange.params),
         *answer_mismatches(case, answered),
     ]
-    return _result(case, mismatches, _failure(answered))
-
-
-def _carry_out(steps: middle.Steps, content: Content, fake: _FakeUpstreams) -> middle.Answered:
-    """Give an exchange what it asks for, until it has come to its end."""
-    answered: middle.Answered = _driven(steps, content, fake)
-    _write_stream(answered, fake)
-    return answered
-
-
-def _driven(steps: Generator[middle.Step, Any, Any], content: Content, fake: _FakeUpstreams) -> Any:
-    try:
-        step = next(steps)
-        while True:
-            try:
-                given = _take(step, content, fake)
-            except _UnexpectedCall:
-                raise
-            except Exception as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(given)
-    except StopIteration as end:
-        return end.value
-
-
-def _write_stream(answered: middle.Answered, fake: _FakeUpstreams) -> None:
-    """Carry a stream to its end, and put what its client reads in the place of it."""
-    outbound, stream = answered.outbound, answered.outbound.stream
-    if outbound.source is not None:
-        outbound.content = Content(fake.rest().data, outbound.content.media_type)
-    if stream is None:
-        return
-    writer = middle.EventWriter(stream.plan, answered.exchange)
-    data = writer.write([*stream.first, *stream.script])
-    while not stream.is_over:
-        data += writer.write(stream.feed(fake.next()))
-    answered.error = stream.error
-    data += b"" if stream.error is not None else writer.close()
-    outbound.content = Content(data, outbound.content.media_type)
-
-
-def _take(step: middle.Step, content: Content, fake: _FakeUpstreams) -> Any:
-    """What one step asks for. Nothing is waited for, counted or kept; calls made together come one by one."""
-    match step:
-        case middle.SendCall():
-            return fake.send(step.request, step.streams)
-        case middle.ReadBatch():
-            return fake.next()
-        case middle.ReadContent():
-            return fake.rest()
-        case middle.ReadBody():
-            return _bounded(content, step.limit)
-        case middle.OpenBody():
-            return _WholeBody(_bounded(content, step.limit).data)
-        case middle.Together():
-            _together(step, content, fake)
-        case middle.AskHealth():
-            return {name: fake.health(step, name) for name in step.names}
-        case middle.MayRepeat():
-            return True
-        case middle.Admit():
-            return None
-        case middle.AskMetrics():
-            return Content(b"", TEXT)
-    return None
-
-
-def _together(step: middle.Together, content: Content, fake: _FakeUpstreams) -> None:
-    """Branches one by one; as they are made at the same time, the failure of one is told after all others
-    have been made that do not wait for it."""
-    failures: dict[str, Exception] = {}
-    for branch in step.branches:
-        if not branch.needs & failures.keys():
-            try:
-                _driven(branch.steps, content, fake)
-            except ExchangeError as error:
-                failures[branch.name] = error
-    for failure in failures.values():
-        raise failure
-
-
-def _bounded(content: Content, limit: int) -> Content:
-    if len(content.data) > limit:
-        raise middle.too_large(limit)
-    return content
-
-
-@dataclass(slots=True)
-class _WholeBody:
-    """A body that is here, where one is wanted as it comes."""
-
-    data: bytes
-
-    @property
-    def length(self) -> int:
-        return len(self.data)
+    return _result(case, mismatches, failure_of(answered))
 
 
 def _result(case: Case, mismatches: list[Mismatch], failure: str | None = None) -> CaseResult:
-    return CaseResult(case.spec.name, case.spec.node["name"].span, tuple(mismatches), failure)
+    mask = Mask(case.keys)
+    told = (replace(mismatch, message=mask.text(mismatch.message)) for mismatch in mismatches)
+    return CaseResult(case.spec.name, case.spec.node["name"].span, tuple(told), failure)
 
 
 def _unexpected(case: Case, fake: _FakeUpstreams) -> Mismatch:
@@ -273,15 +170,6 @@ def _unexpected(case: Case, fake: _FakeUpstreams) -> Mismatch:
     expected = f"no more than {count} expected" if count else "none is expected"
     place = case.spec.node.get("upstream") or case.spec.node["name"]
     return Mismatch(f"upstream[{count}]", f"{fake.received[-1]} was called, but {expected}", place.key_span)
-
-
-def _failure(answered: middle.Answered) -> str | None:
-    error = answered.error
-    if error is None:
-        return None
-    place, _, said = (error.cause or "").partition(": ")
-    cause = place if error.message.endswith(said) else error.cause
-    return f"{error.kind}: {error.message}" + (f" ({cause})" if cause else "")
 
 
 def _defects(case: Case, answered: middle.Answered) -> Iterator[Mismatch]:

@@ -91,7 +91,8 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     else:
         template.templates.used.add(name)
         template.open_templates.append(name)
-        with template.within(Scope(template.scope.payload, _variables_of_templates(template))):
+        scope = template.scope
+        with template.within(Scope(scope.payload, _variables_of_templates(template), scope.told)):
             template.emit(found, sink)
         template.open_templates.pop()
 

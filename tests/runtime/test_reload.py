@@ -372,3 +372,77 @@ def test_lines_of_generated_code_go_with_it(file: Path) -> None:
     del newer
     gc.collect()
     assert not lines()
+
+
+# --- .env ------------------------------------------------------------------------------------------------
+
+WORDS = """
+dragoman: 1
+name: words
+env: { WORD: { default: none }, MUST: { default: there } }
+routes: { GET /word: { respond: { body: { word: "${ $env.WORD }", must: "${ $env.MUST }" } } } }
+"""
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> tuple[Path, Path]:
+    """A mapping, and a working directory elsewhere."""
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "here").mkdir()
+    file = tmp_path / "mappings" / "words.yaml"
+    file.write_text(WORDS)
+    return file, tmp_path / "here"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_dotenv_comes_later_changes_and_goes(apart: tuple[Path, Path], workers: str) -> None:
+    file, folder = apart
+    dotenv = folder / ".env"
+
+    def told() -> set[str]:
+        return {server.get("/word").json["word"] for _ in range(10)}
+
+    with dragoman_server(file, {}, ("--watch", "--workers", workers), folder=folder) as server:
+        assert told() == {"none"}
+        time.sleep(4)  # the first looks, which are at all there is, are over
+        for text in ("first", "second"):
+            dotenv.write_text(f"WORD={text}\n")
+            assert eventually(lambda text=text: told() == {text}, 15), server.text()
+        replace(dotenv, "# nothing\nWORD=third\n")
+        assert eventually(lambda: told() == {"third"}, 15), server.text()
+        dotenv.unlink()
+        assert eventually(lambda: told() == {"none"}, 15), server.text()
+        assert "failed" not in reloads(server)
+
+
+def test_without_dotenv_nothing_is_loaded_for_it(apart: tuple[Path, Path]) -> None:
+    file, folder = apart
+    with dragoman_server(file, {}, ("--watch",), folder=folder) as server:
+        time.sleep(0.5)
+        (folder / "other").write_text("x")
+        settled(server, [])
+
+
+def test_a_dotenv_that_makes_mistakes_keeps_what_is_served(apart: tuple[Path, Path]) -> None:
+    file, folder = apart
+    file.write_text(WORDS.replace("MUST: { default: there }", "MUST: { required: true }"))
+    dotenv = folder / ".env"
+    dotenv.write_text("WORD=first\nMUST=1\n")
+    with dragoman_server(file, {}, ("--watch",), folder=folder) as server:
+        assert server.get("/word").json == {"word": "first", "must": "1"}
+        dotenv.unlink()
+        assert eventually(lambda: reloads(server) == ["failed"], 15), server.text()
+        assert [line["code"] for line in server.log() if line["event"] == "finding"] == ["missing-env"]
+        dotenv.write_bytes(b"WORD=\xff\xfe\n")
+        assert eventually(lambda: reloads(server) == ["failed"] * 2, 15), server.text()
+        assert server.get("/word").json == {"word": "first", "must": "1"}
+        dotenv.write_text("WORD=last\nMUST=2\n")
+        assert eventually(lambda: server.get("/word").json == {"word": "last", "must": "2"}, 15)
+
+
+def test_hangup_reads_a_dotenv_that_came_later(apart: tuple[Path, Path]) -> None:
+    file, folder = apart
+    with dragoman_server(file, {}, folder=folder) as server:
+        (folder / ".env").write_text("WORD=first\n")
+        server.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: server.get("/word").json["word"] == "first", 10)

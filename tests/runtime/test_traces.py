@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from engine.runtime import traces
+from tests.support.receiver import Receiver
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Upstream, eventually
+from tests.support.upstream import Behaviour, Channel, Seen, Upstream, drip, eventually, head
 
 MAPPING = """
 dragoman: 1
@@ -24,41 +23,18 @@ routes:
     call: { upstream: up, method: POST, path: "/${ $request.params.name }" }
     respond: { body: "${ @ }" }
   GET /stream: { respond: { stream: { to: sse, every: 50ms, emit: [1, 2, 3] } } }
+  GET /translated/traced:
+    call: GET up /traced
+    respond:
+      stream:
+        from: { sse: { done: "[DONE]" } }
+        to: { sse: { done: "[DONE]" } }
+        rules: [{ emit: { n: "${ n }" } }]
+  GET /forward/{name:path}: { forward: "up /${ $request.params.name }" }
   GET /through/{name:path}: { forward: "up /${ $request.params.name }" }
 """
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
-
-
-class Receiver:
-    """A collector that takes spans over HTTP."""
-
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-        spans = self.spans
-
-        class Taker(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                    for scope in resource.scope_spans:
-                        spans.extend(scope.spans)
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Taker)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def of(self, name: str) -> Any:
-        return next((span for span in self.spans if span.name == name), None)
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def attributes(span: Any) -> dict[str, Any]:
@@ -113,6 +89,72 @@ def test_failures_and_streams(traced: Server, receiver: Receiver) -> None:
     span = receiver.of("GET /stream")
     assert [event.name for event in span.events] == ["first event", "end of stream"]
     assert span.start_time_unix_nano < span.events[0].time_unix_nano < span.end_time_unix_nano
+
+
+SSE = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
+CHUNK = b'f\r\ndata: {"n":1}\n\n\r\n'
+
+
+async def _whole(channel: Channel, seen: Seen) -> None:
+    await drip(head(200, SSE), CHUNK, 0.1, 8)(channel, seen)
+    await channel.send(b"0\r\n\r\n")
+
+
+async def _cut(channel: Channel, seen: Seen) -> None:
+    await drip(head(200, SSE), CHUNK, 0.1, 8)(channel, seen)
+    channel.reset()
+
+
+async def _closed(channel: Channel, seen: Seen) -> None:
+    """The closing word, and then no end."""
+    await drip(head(200, SSE), CHUNK, 0.1, 8)(channel, seen)
+    await channel.send(b"e\r\ndata: [DONE]\n\n\r\n")
+    await channel.hang()
+
+
+def _stream_is_there(receiver: Receiver, name: str) -> bool:
+    return eventually(lambda: receiver.of(name) and receiver.of("GET"), 10)
+
+
+STREAMS = [(way, behave) for way in ("translated", "forward") for behave in (_whole, _cut)]
+
+
+# Bytes that go through have no closing word.
+@pytest.mark.parametrize(("way", "behave"), [*STREAMS, ("translated", _closed)])
+def test_the_call_of_a_stream_ends_with_the_stream(
+    traced: Server, receiver: Receiver, upstream: Upstream, way: str, behave: Behaviour
+) -> None:
+    upstream.on("/traced", behave)
+    traced.get(f"/{way}/traced", is_cut=behave is _cut)
+    name = "GET /translated/traced" if way == "translated" else "GET /forward/{name:path}"
+    assert _stream_is_there(receiver, name)
+    server, client = receiver.of(name), receiver.of("GET")
+    assert client.parent_span_id == server.span_id
+    assert 0.6e9 < client.end_time_unix_nano - client.start_time_unix_nano < 30e9
+    assert server.start_time_unix_nano <= client.start_time_unix_nano
+    (begun,) = client.events
+    assert begun.name == "head of the answer"
+    assert begun.time_unix_nano - client.start_time_unix_nano < 0.5 * (
+        client.end_time_unix_nano - client.start_time_unix_nano
+    )
+    assert attributes(client).get("error.type") == ("broken" if behave is _cut else None)
+    assert len([span for span in receiver.spans if span.name == "GET"]) == 1, "it ends once"
+
+
+def test_the_call_of_a_client_that_leaves_ends(
+    traced: Server, receiver: Receiver, upstream: Upstream
+) -> None:
+    """Before the answer's head, and in the midst of a stream."""
+    upstream.on("/traced", drip(head(200, SSE), CHUNK, 0.05))
+    for number, path in enumerate(("/call/hang", "/translated/traced"), 1):
+        method = "POST" if path.startswith("/call") else "GET"
+        with traced.connect() as connection:
+            connection.sendall(f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode())
+            time.sleep(0.7)
+        assert eventually(lambda number=number: len(receiver.spans) == 2 * number, 10), receiver.spans
+    kinds = [(span.name, attributes(span).get("error.type")) for span in receiver.spans]
+    assert ("POST", "client_left") in kinds
+    assert "GET" in dict(kinds)
 
 
 def test_the_context_goes_on_without_spans(upstream: Upstream) -> None:

@@ -186,3 +186,68 @@ def test_an_address_that_is_taken_is_told(file: Path, server: Server) -> None:
     admin = f"127.0.0.1:{urlsplit(admin_of(server)).port}"
     status, told = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--admin", admin))
     assert (status, "Address already in use" in told, "Traceback" in told) == (1, True, False)
+
+
+# --- Watched files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(file: Path, upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(file, {"UP": upstream.url}, ("--workers", "3", "--watch")) as running:
+        time.sleep(0.5)
+        yield running
+
+
+def versions(server: Server) -> set[int]:
+    """What is served; so many requests, each on a connection of its own, reach every worker."""
+    return {server.get("/version").json["version"] for _ in range(60)}
+
+
+def outcomes(server: Server) -> list[str]:
+    return [line["outcome"] for line in server.log() if line["event"] == "reload"]
+
+
+def put(file: Path, text: str) -> None:
+    other = file.with_name(".new")
+    other.write_text(text)
+    other.replace(file)
+
+
+def test_a_broken_file_keeps_the_old_set_everywhere_and_is_told_once(watched: Server, file: Path) -> None:
+    workers = children(watched)
+    for text in (MAPPING.replace("version: 1", "version: '${ nothing( }'"), "dragoman: 1\nroutes: [\n"):
+        told = len(outcomes(watched))
+        put(file, text)
+        assert eventually(lambda told=told: len(outcomes(watched)) > told, 15), watched.text()
+        assert versions(watched) == {1}
+    time.sleep(1.5)
+    assert outcomes(watched) == ["failed", "failed"], "the parent alone, and once for each"
+    assert len([line for line in watched.log() if line["event"] == "finding"]) == 3 + 1
+    assert children(watched) == workers, "no worker has ended of it"
+
+
+def test_a_repaired_file_is_taken_by_all(watched: Server, file: Path) -> None:
+    workers = children(watched)
+    put(file, "dragoman: 1\nroutes: [\n")
+    assert eventually(lambda: outcomes(watched) == ["failed"], 15), watched.text()
+    put(file, MAPPING.replace("version: 1", "version: 2"))
+    # The parent says that the set is good, then each worker that it serves it.
+    assert eventually(lambda: outcomes(watched).count("done") == 4, 15), watched.text()
+    assert versions(watched) == {2}
+    assert children(watched) == workers
+    put(file, MAPPING.replace("version: 1", "version: 3"))
+    assert eventually(lambda: versions(watched) == {3}, 15), watched.text()
+
+
+def test_a_worker_that_comes_later_serves_what_is_served(watched: Server, file: Path) -> None:
+    """The new set after a reload; and where the file is broken by then, the set that the others serve."""
+    put(file, MAPPING.replace("version: 1", "version: 2"))
+    assert eventually(lambda: outcomes(watched).count("done") == 4, 15), watched.text()
+    put(file, "dragoman: 1\nroutes: [\n")
+    assert eventually(lambda: "failed" in outcomes(watched), 15), watched.text()
+    for process in children(watched):
+        known = children(watched)
+        os.kill(process, signal.SIGKILL)
+        assert eventually(lambda known=known: len(children(watched)) == 3 and children(watched) != known, 15)
+    time.sleep(1)
+    assert versions(watched) == {2}

@@ -162,6 +162,7 @@ def dragoman_server(
     *,
     expect_clean: bool = True,
     command: Sequence[str] = _COMMAND,
+    folder: Path | None = None,
 ) -> Iterator[Server]:
     """Serve mappings until the block ends.
 
@@ -171,10 +172,11 @@ def dragoman_server(
         env: variables beside those of the tests' own environment.
         args: more arguments of `serve`, such as `("--log-level", "debug")`.
         command: what to run instead of the command line.
+        folder: its working directory.
         expect_clean: ask at the end for exit status 0 and a log without defects.
     """
     with tempfile.TemporaryDirectory() as directory:
-        process = _start(_paths(mappings, Path(directory)), env or {}, args, command)
+        process = _start(_paths(mappings, Path(directory)), env or {}, args, command, folder)
         server = Server(process)
         reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
         reader.start()
@@ -216,7 +218,11 @@ def failed_start(
 
 
 def _start(
-    paths: list[str], env: Mapping[str, str], args: Sequence[str], command: Sequence[str] = _COMMAND
+    paths: list[str],
+    env: Mapping[str, str],
+    args: Sequence[str],
+    command: Sequence[str] = _COMMAND,
+    folder: Path | None = None,
 ) -> subprocess.Popen[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
     path = os.pathsep.join(filter(None, [str(_ROOT), inherited.get("PYTHONPATH")]))
@@ -224,6 +230,7 @@ def _start(
     return subprocess.Popen(
         [*command, "serve", *port, *args, *paths],
         env={**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **env},
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

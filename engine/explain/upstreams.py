@@ -1,0 +1,85 @@
+"""Upstreams told: where calls go, and how they are made.
+
+Contract: what an upstream is shown as credentials is told by its kind alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from engine.explain.entries import Entry, duration
+from engine.masking import MASK, Mask
+from engine.plan import DEFAULT_CONNECTIONS, MappingPlan, UpstreamPlan
+
+#: The host of an upstream whose URL cannot be told without its secrets.
+_NOWHERE: Final = "http://invalid.invalid"
+
+
+def upstream_entry(mapping: MappingPlan, plan: UpstreamPlan, mask: Mask) -> Entry:
+    """One upstream."""
+    node = mapping.spec.upstreams[plan.name].node
+    text = f"{plan.name} → {', '.join(_urls(plan, mask))}"
+    return Entry("upstream", text, node.key_span, tuple(_facts(plan, mask)))
+
+
+def url_of(plan: UpstreamPlan, mask: Mask) -> str:
+    """Where the calls of an upstream go, its own path left out."""
+    return _origins(plan, mask)[0]
+
+
+def _origins(plan: UpstreamPlan, mask: Mask) -> list[str]:
+    if plan.mapping is not None:
+        return [mask.text(f"mapping:{plan.mapping}")]
+    origins = (plan.origin or "", *plan.others)
+    return [MASK if origin == _NOWHERE else mask.text(origin) for origin in origins]
+
+
+def _urls(plan: UpstreamPlan, mask: Mask) -> list[str]:
+    return [origin + mask.text(plan.base_path) for origin in _origins(plan, mask)]
+
+
+def _facts(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
+    shown = [f"{name}: {mask.header(name, value, (name,))}" for name, value in plan.credentials.headers]
+    shown += [f"?{name}={MASK}" for name, _ in plan.credentials.query]
+    if shown:
+        yield Entry("auth", ", ".join(shown))
+    for name, value in plan.headers:
+        yield Entry("header", f"{name}: {mask.header(name, value)}")
+    if plan.mapping is None:
+        yield from _connections(plan, mask)
+    yield from _failures(plan)
+
+
+def _connections(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
+    times = plan.timeouts
+    told = {"connect": times.connect, "read": times.read, "total": times.total, "stream": times.stream}
+    yield Entry("timeout", ", ".join(f"{name} {duration(seconds)}" for name, seconds in told.items()))
+    if plan.connections != DEFAULT_CONNECTIONS:
+        yield Entry("connections", f"at most {plan.connections}")
+    if plan.http2:
+        yield Entry("http2", "HTTP/2 and nothing else")
+    if plan.tls is not None:
+        yield Entry("tls", "trust and certificates of its own")
+    if plan.proxy is not None:
+        yield Entry("proxy", _without_credentials(plan.proxy, mask))
+
+
+def _failures(plan: UpstreamPlan) -> Iterator[Entry]:
+    if plan.retry is not None:
+        on = ", ".join(sorted(map(str, plan.retry.on)))
+        text = f"at most {plan.retry.attempts} tries, on {on}; {duration(plan.retry.wait)} after the first"
+        yield Entry("retry", text)
+    if plan.breaker is not None:
+        text = f"left alone for {duration(plan.breaker.open)} after {plan.breaker.failures} failures in a row"
+        yield Entry("breaker", text)
+    if plan.health is not None:
+        text = f"{plan.health.method} {plan.health.path} within {duration(plan.health.timeout)}"
+        yield Entry("health", f"{text}; a result counts for {duration(plan.health.keep)}")
+
+
+def _without_credentials(url: str, mask: Mask) -> str:
+    parts = urlsplit(url)
+    credentials, _, place = parts.netloc.rpartition("@")
+    return mask.text(f"{parts.scheme}://" + (f"{MASK}@" if credentials else "") + place)
