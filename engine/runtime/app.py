@@ -256,16 +256,15 @@ class Front:
         stream = answered.outbound.stream
         try:
             with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
-                flow = Flow(answered)
-                while (batch := await flow.next()) is not None:
-                    data = answered.sent(writer.write(batch, stream), len(batch))
-                    if cycle.can_answer:
-                        cycle.write(data)
-                    else:
-                        await send(_piece(data))
+
+                def take(events: list[Any]) -> bool:
+                    cycle.write(answered.sent(writer.write(events, stream), len(events)))
                     beats.note()
-                    if stream.error is not None:
-                        return
+                    return cycle.can_answer
+
+                flow = Flow(answered)
+                while await flow.pump(take):
+                    await cycle.drained()
         except asyncio.CancelledError:
             told = stream.fail(cycle.interruption())
             await send(_piece(answered.sent(writer.write(told, stream), len(told))))

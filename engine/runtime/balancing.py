@@ -17,7 +17,7 @@ from engine.exchange import Batch, health_request, is_well
 from engine.messages import Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime import logs
-from engine.runtime.upstreams import Source, Upstream
+from engine.runtime.upstreams import Source, Stepwise, Upstream
 
 #: How long a server is left out where no check of health asks for it, in seconds.
 LEFT_OUT: Final = 5.0
@@ -168,7 +168,7 @@ class _Checks:
         """Nothing is held."""
 
 
-class _Counted:
+class _Counted(Stepwise):
     """The body of a reply; until it has ended or is let go of, its call counts as running."""
 
     def __init__(self, source: Source, server: _Server) -> None:

@@ -16,6 +16,7 @@ from engine.errors import ExchangeError
 from engine.exchange import Answered, SendCall
 from engine.messages import Content, Headers, Inbound, UpstreamReply
 from engine.resources import distribution_version
+from engine.runtime.upstreams import Stepwise
 
 #: W3C Trace Context, 3.2.2: neither id is all zeros.
 _PARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})\Z")
@@ -166,7 +167,7 @@ def follow(span: Any, reply: UpstreamReply) -> None:
     reply.source = _TracedSource(reply.source, span, reply.status)
 
 
-class _TracedSource:
+class _TracedSource(Stepwise):
     """The body of an answer, with whose end or closing the span of its call ends."""
 
     __slots__ = ("_source", "_span", "_status")

@@ -281,8 +281,8 @@ class Cycle:
 
     # --- The answer --------------------------------------------------------------------------------------
 
-    async def send(self, message: Message) -> None:
-        """The head of the answer or a piece of its body, as ASGI has it.
+    async def drained(self) -> None:
+        """Wait until the client has taken enough of what was sent.
 
         Raises:
             CancelledError: the client has left.
@@ -291,6 +291,10 @@ class Cycle:
             await self._wire.drained()
         if self.is_gone:
             raise asyncio.CancelledError
+
+    async def send(self, message: Message) -> None:
+        """The head of the answer or a piece of its body, as ASGI has it; raises as `drained`."""
+        await self.drained()
         if message["type"] == "http.response.start":
             self._start(message["status"], message["headers"])
         else:

@@ -6,10 +6,14 @@ Contract: an adapter raises only `ExchangeError` (`upstream_error`, `upstream_un
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeAlias
 
 from engine.exchange import Batch
 from engine.messages import Content, UpstreamReply, UpstreamRequest
+
+#: Takes what comes; False where no more is wanted for now.
+Feed: TypeAlias = Callable[[Any], bool]
 
 
 class Source(Protocol):
@@ -23,6 +27,15 @@ class Source(Protocol):
         """
         ...
 
+    async def pump(self, feed: Feed) -> bool:
+        """Give `feed` what comes, in the moment in which it comes, until it wants no more for now; whether
+        that was all.
+
+        Raises:
+            ExchangeError: as `next`.
+        """
+        ...
+
     async def content(self) -> Content:
         """All that still comes."""
         ...
@@ -30,6 +43,19 @@ class Source(Protocol):
     async def aclose(self) -> None:
         """Read no more: an upstream that still sends is cut off."""
         ...
+
+
+class Stepwise:
+    """A source that is pumped by asking for one batch after the other."""
+
+    next: Callable[[], Awaitable[Batch]]
+
+    async def pump(self, feed: Feed) -> bool:
+        """As `Source.pump`."""
+        while (batch := await self.next()) is not None:
+            if not feed(batch):
+                return False
+        return True
 
 
 class Upstream(Protocol):

@@ -17,6 +17,7 @@ from engine.errors import ExchangeError, call_failed
 from engine.http import BODY_METHODS
 from engine.messages import EMPTY, BodySource, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
+from engine.runtime.upstreams import Stepwise
 from engine.runtime.upstreams.limits import IDLE_SECONDS, MAX_REPLY_BYTES
 from engine.runtime.upstreams.tls import context_of, system_context
 
@@ -104,7 +105,7 @@ class Http2Upstream:
         await self._transport.aclose()
 
 
-class _Http2Source:
+class _Http2Source(Stepwise):
     """The body of one answer."""
 
     def __init__(self, upstream: Http2Upstream, response: httpx2.Response, is_raw: bool) -> None:

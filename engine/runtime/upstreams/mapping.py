@@ -12,12 +12,14 @@ from engine.http import first_value
 from engine.messages import BodySource, Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime.flow import Flow
-from engine.runtime.upstreams import Source
+from engine.runtime.upstreams import Source, Stepwise
 from engine.values import dumps
 
 
-class Events:
+class Events(Stepwise):
     """The events of another mapping's stream, handed on as values. `release` lets go of its upstream."""
+
+    next: Callable[[], Awaitable[list[Any] | None]]
 
     def __init__(self, flow: Flow, release: Callable[[], Awaitable[None]]) -> None:
         self.next = flow.next
@@ -31,7 +33,7 @@ class Events:
         return Content(b"\n".join(lines), "application/x-ndjson")
 
 
-class PassedBytes:
+class PassedBytes(Stepwise):
     """The bytes of an answer that another mapping passes on. `release` lets go of its upstream."""
 
     def __init__(self, source: Source, release: Callable[[], Awaitable[None]]) -> None:
@@ -40,7 +42,7 @@ class PassedBytes:
         self.aclose = release
 
 
-class WrittenEvents:
+class WrittenEvents(Stepwise):
     """The events of another mapping's stream as the bytes that its own client would read."""
 
     def __init__(self, events: Events, stream: EventStream, exchange: Exchange) -> None:

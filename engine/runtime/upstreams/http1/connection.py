@@ -58,6 +58,8 @@ class Connection(asyncio.Protocol):
         self._alarm = Alarm(loop, self._due)
         self._error: CallFailed | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._feed: Callable[[bytes], bool] | None = None
+        self._fault: Exception | None = None
         self._drained: asyncio.Future[None] | None = None
         self._transport: Any = None
         self._poll: Any = None
@@ -84,13 +86,15 @@ class Connection(asyncio.Protocol):
         except BadResponse as error:
             self.fail(CallFailed("broken", str(error)))
             return
+        if self._feed is not None:
+            self._pour(response)
         if response.size >= self.room and not response.is_complete:
             # Here and not later: an event loop may go on reading until it is told not to.
             self._is_paused = True
             self._transport.pause_reading()
         if self._on_ended is not None:
             self._linger_on(response)
-        elif self._waiter is not None:
+        elif self._waiter is not None and (self._feed is None or response.is_complete):
             self._wake()
 
     def eof_received(self) -> bool | None:
@@ -187,6 +191,40 @@ class Connection(asyncio.Protocol):
         if not response.chunks:
             self._resume()
         return data
+
+    async def pump(self, feed: Callable[[bytes], bool]) -> bool:
+        """Give `feed` the body, in the moment in which it comes, until it wants no more for now; whether that
+        was all.
+
+        Raises:
+            CallFailed: the body breaks off.
+            Exception: what `feed` raised.
+        """
+        response = self.response
+        assert response is not None
+        self._feed = feed
+        try:
+            self._pour(response)
+            while self._feed is not None and not response.is_complete:
+                self._resume()
+                await self._wait()
+        finally:
+            self._feed = None
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+        return response.is_complete and not response.chunks
+
+    def _pour(self, response: Response) -> None:
+        """Give what has come to who takes it at once."""
+        try:
+            while response.chunks and self._feed is not None:
+                if not self._feed(response.take(self.room)):
+                    self._feed = None
+        except Exception as error:
+            self._feed, self._fault = None, error
+        if self._feed is not None and self._waiter is not None:
+            self._alarm.set(self._deadline())
 
     # --- Its end -------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 from engine.errors import ExchangeError
 from engine.http import first_value
 from engine.messages import Content, Headers
+from engine.runtime.upstreams import Feed, Stepwise
 from engine.runtime.upstreams.http1.codings import BadCoding, Inflater
 from engine.runtime.upstreams.http1.connection import Connection
 from engine.runtime.upstreams.http1.failures import CallFailed, Tell
@@ -25,7 +26,7 @@ _BOMB_RATIO: Final = 100
 _TURN_BYTES: Final = 1024 * 1024
 
 
-class Http1Source:
+class Http1Source(Stepwise):
     """The body of one response.
 
     Args:
@@ -55,6 +56,24 @@ class Http1Source:
     def next(self) -> Coroutine[Any, Any, bytes | None]:
         """What has come since the last time, decoded, as one piece; None at the end."""
         return self._read() if self._inflater is None else self._next_decoded(self._inflater)
+
+    async def pump(self, feed: Feed) -> bool:
+        """Give `feed` what comes in the moment in which it comes, until it wants no more for now; whether
+        that was all. Raises as `next`."""
+        connection = self._connection
+        if connection is None or self._inflater is not None:
+            return await super().pump(feed)
+        try:
+            is_all = await connection.pump(feed)
+        except CallFailed as failure:
+            self._fail(failure)
+        except BaseException:
+            self._fail_silently(CallFailed("broken", "left"))
+            raise
+        if is_all:
+            self._connection = None
+            self._pool.release(connection)
+        return is_all
 
     async def _next_decoded(self, inflater: Inflater) -> bytes | None:
         try:
