@@ -19,7 +19,7 @@ class SourceFile:
     """A file's name, as the user gave it, and its text."""
 
     name: str
-    text: str
+    text: str = field(repr=False)
 
     def line(self, number: int) -> str:
         """The text of line `number` (from 1), without its line end; empty past the end."""
@@ -59,11 +59,11 @@ class Document:
     """
 
     file: SourceFile
-    data: Any
-    value_spans: dict[Path, Span] = field(default_factory=dict)
-    key_spans: dict[Path, Span] = field(default_factory=dict)
-    scalars: dict[Path, ScalarText] = field(default_factory=dict)
-    original: Any = None
+    data: Any = field(repr=False)
+    value_spans: dict[Path, Span] = field(default_factory=dict, repr=False)
+    key_spans: dict[Path, Span] = field(default_factory=dict, repr=False)
+    scalars: dict[Path, ScalarText] = field(default_factory=dict, repr=False)
+    original: Any = field(default=None, repr=False)
 
     @property
     def root(self) -> Node:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import Findings, PlanSet, compile_set, load, shipped_mappings, source_files
+from engine.source import Document, SourceFile, Span
 
 MAPPING = "dragoman: 1\nroutes: { GET /x: { respond: { body: x } } }\n"
 
@@ -191,3 +192,9 @@ def test_the_keys_of_an_included_mapping_hold_for_its_routes(tmp_path: Path) -> 
         plans, findings = plans_of(tmp_path / f"{name}.yaml")
         assert codes(findings) == []
         assert plans.mappings[name].routes[0].wants_key is is_locked
+
+
+def test_a_place_is_written_out_without_the_text_of_its_file() -> None:
+    """Plans have places by the thousand: with the text in each, a failing test would write gigabytes."""
+    file = SourceFile("a.yaml", "some: text")
+    assert "some" not in repr((file, Span(file, 1, 1), Document(file, {"some": "text"})))
