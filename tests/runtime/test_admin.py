@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -107,24 +106,20 @@ def is_refused(server: Server) -> bool:
 def test_it_is_not_ready_from_the_signal_to_the_end(upstream: Upstream, workers: str) -> None:
     """Not for a moment: who asks would send requests that nobody takes."""
     args = ("--admin", "0", "--workers", workers)
-    with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, ThreadPoolExecutor(1) as pool:
+    gated = Gated(json_answer({"ok": True}))
+    upstream.on("/admin/slow", gated)
+    with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, ThreadPoolExecutor(1) as pool, gated:
         assert [ask(server, "/readyz").status for _ in range(10)] == [200] * 10
-        slow = pool.submit(server.get, "/slow", headers={"x-request-id": f"drain-{workers}"})
-        assert eventually(lambda: upstream.seen(f"drain-{workers}"))
+        slow = pool.submit(server.get, "/slow")
+        assert eventually(lambda: gated.here == 1)
         server.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: ask(server, "/readyz").status == 503)
         assert eventually(lambda: is_refused(server)), "it takes no new clients"
-        told: list[Reply] = []
-        while not slow.done():
-            try:
-                told.append(ask(server, "/readyz"))
-            except OSError:
-                break  # it has ended: that of the slow call must have come
-            time.sleep(0.02)
-        assert slow.result(1).status == 504
-        assert len(told) > 5
+        told = [ask(server, "/readyz") for _ in range(10)]
         assert {(reply.status, reply.text) for reply in told} == {(503, '{"status":"not ready"}')}
-        assert server.process.wait(5) == 0
+        gated.let()
+        assert slow.result().json == {"ok": True}
+        assert server.process.wait(SOON) == 0
 
 
 def test_an_address_that_is_taken_is_told() -> None:
