@@ -17,6 +17,7 @@ from engine.errors import ExchangeError
 
 Owner = TypeVar("Owner")
 Route = TypeVar("Route")
+Found = TypeVar("Found")
 
 
 def segments(pattern: str) -> list[tuple[str, str]]:
@@ -73,11 +74,11 @@ class Match(Generic[Owner, Route]):
         Raises:
             ExchangeError: `invalid_request`, where one is not UTF-8.
         """
-        return dict(zip(leaf.names, map(_decoded, self.values), strict=True))
+        return dict(zip(leaf.names, map(_decoded, self.values), strict=True)) if leaf.names else {}
 
     def raw_params(self, leaf: Leaf[Owner, Route]) -> dict[str, str]:
         """The path's parameters as they came, percent-encoded."""
-        return dict(zip(leaf.names, self.values, strict=True))
+        return dict(zip(leaf.names, self.values, strict=True)) if leaf.names else {}
 
     @property
     def methods(self) -> list[str]:
@@ -111,8 +112,8 @@ class RouteTree(Generic[Owner, Route]):
 
     def __init__(self) -> None:
         self._root: _Branch[Owner, Route] = _Branch()
-        #: The leaves of paths without parameters, which nothing comes before: they need no search.
-        self._plain: dict[str, dict[str, Leaf[Owner, Route]]] = {}
+        #: What paths without parameters lead to, which nothing comes before, by method: they need no search.
+        self._plain: dict[str, dict[str, Match[Owner, Route]]] = {}
 
     def add(self, owner: Owner, route: Route, method: str, pattern: str) -> Leaf[Owner, Route] | None:
         """Put a route into the tree; returns the leaf it cannot be told from, where there is one."""
@@ -123,11 +124,12 @@ class RouteTree(Generic[Owner, Route]):
             branch.owner = branch.owner or owner
             if kind != "literal":
                 names.append(text)
-        if not names:
-            self._plain[unquote(pattern)] = branch.leaves
         other = branch.leaves.get(method)
         if other is None:
             branch.leaves[method] = Leaf(owner, route, tuple(names))
+            if not names:
+                plain = self._plain.setdefault(unquote(pattern), {})
+                plain[method] = Match(owner, branch.leaves, ())
         return other
 
     def find(self, path: str, method: str | None = None) -> Match[Owner, Route]:
@@ -136,8 +138,8 @@ class RouteTree(Generic[Owner, Route]):
         With a method, the most specific route that has it; where none has, the match tells which there are.
         """
         plain = self._plain.get(path) if "%" not in path else None
-        if plain is not None and method is not None and (leaf := _chosen(plain, method)) is not None:
-            return Match(leaf.owner, plain, ())
+        if plain is not None and method is not None and (found := _chosen(plain, method)) is not None:
+            return found
         parts = path.removeprefix("/").split("/")
         search: _Search[Owner, Route] = _Search(parts, method, self._root.owner)
         branch = search.walk(self._root, 0)
@@ -183,7 +185,7 @@ class _Search(Generic[Owner, Route]):
         return found
 
     def _end(self, branch: _Branch[Owner, Route]) -> _Branch[Owner, Route] | None:
-        if branch.leaves and (self._method is None or _chosen(branch.leaves, self._method)):
+        if branch.leaves and (self._method is None or _chosen(branch.leaves, self._method) is not None):
             return branch
         self.others = {**branch.leaves, **self.others}
         return None
@@ -204,8 +206,8 @@ class _Search(Generic[Owner, Route]):
         return found
 
 
-def _chosen(leaves: Mapping[str, Leaf[Owner, Route]], method: str | None) -> Leaf[Owner, Route] | None:
-    """The leaf of a method; HEAD is served by GET."""
+def _chosen(leaves: Mapping[str, Found], method: str | None) -> Found | None:
+    """What there is for a method; HEAD is served by GET."""
     return leaves.get(method or "") or (leaves.get("GET") if method == "HEAD" else None)
 
 

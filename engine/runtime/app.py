@@ -205,7 +205,7 @@ class Front:
         if fault is None and self._load.running > self._load.most:
             fault = overloaded("too many requests are being answered")
         if fault is None:
-            if not _reads_body(match, inbound.method):
+            if cycle.framing.has_body and not _reads_body(match, inbound.method):
                 cycle.ignore_body()
             try:
                 return await self._relay.answer(match, inbound, body)

@@ -48,10 +48,26 @@ def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     result = _display(template, first)
     for key, child in entries[len(first) :]:
         if key == "$spread":
-            template.emit(child, template.into(f"spread({result.source}, ", ")"))
+            _spread(template, child, result)
         else:
             template.emit(child, template.into(f"{result.source}[{literal_key(key)!r}] = "))
     sink(result)
+
+
+def _spread(template: BaseTemplateWriter, node: Node, result: Atom) -> None:
+    """Put what is spread into an object: at once where it is one, or a list that stands here."""
+
+    def put(function: str, atom: Atom) -> None:
+        template.writer.use(atom)
+        is_object = atom.kind == "object"
+        source = f"{result.source}.update(" if is_object else f"{function}({result.source}, "
+        template.writer.line(f"{source}{atom.source})")
+
+    if isinstance(node.value, list):
+        for child in node.elements():
+            template.emit(child, partial(put, "spread_one"))
+    else:
+        template.emit(node, partial(put, "spread"))
 
 
 def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]]) -> Atom:

@@ -26,10 +26,15 @@ def each(value: Any) -> list[Any]:
 def spread(result: dict[str, Any], value: Any) -> None:
     """Put into `result` what `$spread` gave: an object's keys, or those of each object of a list."""
     for item in value if type(value) is list else (value,):
-        if type(item) is dict:
-            result.update(item)
-        elif item is not None:
-            raise EvaluationError(f"$spread takes an object or a list of objects, got {type_name(item)}")
+        spread_one(result, item)
+
+
+def spread_one(result: dict[str, Any], item: Any) -> None:
+    """Put into `result` the keys of an object, of null none."""
+    if type(item) is dict:
+        result.update(item)
+    elif item is not None:
+        raise EvaluationError(f"$spread takes an object or a list of objects, got {type_name(item)}")
 
 
 def concat(result: list[Any], value: Any) -> None:
@@ -64,6 +69,7 @@ NAMES: Final[dict[str, Any]] = {
     "text": interpolated,
     "each": each,
     "spread": spread,
+    "spread_one": spread_one,
     "concat": concat,
     "concat_one": concat_one,
 }

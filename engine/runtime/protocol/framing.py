@@ -141,6 +141,8 @@ def check_size(url: bytes, headers: Fields, limits: Limits) -> None:
         raise refusal(f"the request target is longer than {limits.target_bytes} bytes", 414)
     if len(headers) > limits.fields:
         raise refusal(f"there are more than {limits.fields} header fields", 431)
-    size = len(url) + sum([len(name) + len(value) + 4 for name, value in headers])
+    size = len(url) + 4 * len(headers)
+    for name, value in headers:
+        size += len(name) + len(value)
     if size > limits.head_bytes:
         raise refusal(f"the request's head is larger than {limits.head_bytes} bytes", 431)
