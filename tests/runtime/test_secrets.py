@@ -28,6 +28,7 @@ import trustme
 from tests.support.receiver import Receiver
 from tests.support.server import Reply, Server, dragoman_server, read_all
 from tests.support.serving import serving
+from tests.support.times import PATIENCE
 from tests.support.upstream import Upstream, eventually, head, json_answer, raw, refusing
 
 ROOT = Path(__file__).parents[2]
@@ -248,7 +249,7 @@ def drained(server: Server, admin: Server, surfaces: Surfaces) -> None:
         surfaces.answer("readyz while draining", admin.get("/readyz"))
         surfaces.answer("an answer while draining", slow.result())
         read_all(waiting)
-    assert server.process.wait(10) == 0
+    assert server.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
@@ -277,9 +278,9 @@ def test_a_server_shows_no_secret(
         assert "dragoman_" in watched.get("/metrics").text
         break_all(folder)
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: "there are errors" in server.text(), 10)
+        assert eventually(lambda: "there are errors" in server.text())
         drained(server, watched, surfaces)
-        assert eventually(lambda: len(receiver.spans) > 50, 10)
+        assert eventually(lambda: len(receiver.spans) > 50)
     receiver.close()
     surfaces.see(f"the log as {log_format}", server.text(), 20_000)
     surfaces.see("traces", str(receiver.spans), 10_000)

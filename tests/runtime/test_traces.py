@@ -113,7 +113,7 @@ async def _closed(channel: Channel, seen: Seen) -> None:
 
 
 def _stream_is_there(receiver: Receiver, name: str) -> bool:
-    return eventually(lambda: receiver.of(name) and receiver.of("GET"), 10)
+    return eventually(lambda: receiver.of(name) and receiver.of("GET"))
 
 
 STREAMS = [(way, behave) for way in ("translated", "forward") for behave in (_whole, _cut)]
@@ -151,7 +151,7 @@ def test_the_call_of_a_client_that_leaves_ends(
         with traced.connect() as connection:
             connection.sendall(f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode())
             time.sleep(0.7)
-        assert eventually(lambda number=number: len(receiver.spans) == 2 * number, 10), receiver.spans
+        assert eventually(lambda number=number: len(receiver.spans) == 2 * number), receiver.spans
     kinds = [(span.name, attributes(span).get("error.type")) for span in receiver.spans]
     assert ("POST", "client_left") in kinds
     assert "GET" in dict(kinds)

@@ -218,7 +218,7 @@ def test_a_broken_file_keeps_the_old_set_everywhere_and_is_told_once(watched: Se
     for text in (MAPPING.replace("version: 1", "version: '${ nothing( }'"), "dragoman: 1\nroutes: [\n"):
         told = len(outcomes(watched))
         put(file, text)
-        assert eventually(lambda told=told: len(outcomes(watched)) > told, 15), watched.text()
+        assert eventually(lambda told=told: len(outcomes(watched)) > told), watched.text()
         assert versions(watched) == {1}
     time.sleep(1.5)
     assert outcomes(watched) == ["failed", "failed"], "the parent alone, and once for each"
@@ -229,25 +229,25 @@ def test_a_broken_file_keeps_the_old_set_everywhere_and_is_told_once(watched: Se
 def test_a_repaired_file_is_taken_by_all(watched: Server, file: Path) -> None:
     workers = children(watched)
     put(file, "dragoman: 1\nroutes: [\n")
-    assert eventually(lambda: outcomes(watched) == ["failed"], 15), watched.text()
+    assert eventually(lambda: outcomes(watched) == ["failed"]), watched.text()
     put(file, MAPPING.replace("version: 1", "version: 2"))
     # The parent says that the set is good, then each worker that it serves it.
-    assert eventually(lambda: outcomes(watched).count("done") == 4, 15), watched.text()
+    assert eventually(lambda: outcomes(watched).count("done") == 4), watched.text()
     assert versions(watched) == {2}
     assert children(watched) == workers
     put(file, MAPPING.replace("version: 1", "version: 3"))
-    assert eventually(lambda: versions(watched) == {3}, 15), watched.text()
+    assert eventually(lambda: versions(watched) == {3}), watched.text()
 
 
 def test_a_worker_that_comes_later_serves_what_is_served(watched: Server, file: Path) -> None:
     """The new set after a reload; and where the file is broken by then, the set that the others serve."""
     put(file, MAPPING.replace("version: 1", "version: 2"))
-    assert eventually(lambda: outcomes(watched).count("done") == 4, 15), watched.text()
+    assert eventually(lambda: outcomes(watched).count("done") == 4), watched.text()
     put(file, "dragoman: 1\nroutes: [\n")
-    assert eventually(lambda: "failed" in outcomes(watched), 15), watched.text()
+    assert eventually(lambda: "failed" in outcomes(watched)), watched.text()
     for process in children(watched):
         known = children(watched)
         os.kill(process, signal.SIGKILL)
-        assert eventually(lambda known=known: len(children(watched)) == 3 and children(watched) != known, 15)
+        assert eventually(lambda known=known: len(children(watched)) == 3 and children(watched) != known)
     time.sleep(1)
     assert versions(watched) == {2}
