@@ -29,8 +29,8 @@ def opened(mapping: str) -> Upstream:
     findings = Findings()
     plans = compile_set(load(source_files([mapping], findings), findings), {}, findings)
     assert not findings.has_errors, list(findings)
-    (found,) = Relay(plans)._upstreams.values()
-    return found
+    (found,) = Relay(plans)._opened.values()
+    return found.upstream
 
 
 upstream = opened(MAPPING)

@@ -155,7 +155,7 @@ class Front:
             if asked and owner is not None and owner.name in self._cors:
                 await self._preflight(self._cors[owner.name], scope, receive, send)
                 return
-        serve = self._cors.get(owner.name, self._serve) if owner else self._serve
+        serve = self._cors.get(owner.name, self._serve) if owner is not None and self._cors else self._serve
         await serve(scope, receive, send)
 
     async def _preflight(self, cors: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

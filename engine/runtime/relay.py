@@ -84,6 +84,15 @@ class _Place:
 
 
 @dataclass(slots=True)
+class _Opened:
+    """An upstream, and what its calls are counted by."""
+
+    upstream: Upstream
+    budget: Budget
+    breaker: Breaker | None
+
+
+@dataclass(slots=True)
 class _Going:
     """An exchange on its way: its body, and what it reads upstreams' answers from."""
 
@@ -100,9 +109,7 @@ class Relay:
     plans: PlanSet
     limits: RateLimits = field(default_factory=RateLimits)
     _running: dict[RoutePlan, int] = field(default_factory=dict)
-    _upstreams: dict[tuple[str, str], Upstream] = field(default_factory=dict)
-    _breakers: dict[tuple[str, str], Breaker] = field(default_factory=dict)
-    _budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
+    _opened: dict[tuple[str, str], _Opened] = field(default_factory=dict)
     _kept: KeptAnswers = field(default_factory=KeptAnswers)
     _health: Health = field(init=False)
 
@@ -111,11 +118,10 @@ class Relay:
         for mapping in self.plans.mappings.values():
             for plan in mapping.upstreams.values():
                 key = (mapping.name, plan.name)
-                upstream = self._upstreams[key] = self._open(plan)
+                upstream = self._open(plan)
                 watched[key] = (plan, upstream.checks if isinstance(upstream, BalancedUpstream) else upstream)
-                self._budgets[key] = Budget()
-                if plan.breaker is not None:
-                    self._breakers[key] = Breaker(mapping.name, plan.name, plan.breaker)
+                breaker = None if plan.breaker is None else Breaker(mapping.name, plan.name, plan.breaker)
+                self._opened[key] = _Opened(upstream, Budget(), breaker)
         self._health = Health(watched)
 
     async def answer(self, match: PlanMatch, inbound: Inbound, body: Body) -> Answered:
@@ -185,7 +191,7 @@ class Relay:
             case middle.Pause():
                 return await asyncio.sleep(step.seconds)
             case middle.MayRepeat():
-                return self._budgets[step.mapping.name, step.upstream.name].take()
+                return self._opened[step.mapping.name, step.upstream.name].budget.take()
             case middle.Together():
                 return await self._together(step, going)
             case middle.OpenBody():
@@ -215,11 +221,11 @@ class Relay:
     async def _send(self, step: middle.SendCall, going: _Going) -> Any:
         """The reply to a call; what it shows of the upstream is noted."""
         key = (step.mapping.name, step.upstream.name)
-        breaker = self._breakers.get(key)
+        opened = self._opened[key]
+        upstream, breaker = opened.upstream, opened.breaker
         if breaker is not None:
             breaker.check()
-        self._budgets[key].note_call()
-        upstream = self._upstreams[key]
+        opened.budget.note_call()
         started = time.monotonic()
         span = traces.begin_call(going.inbound, step)
         try:
@@ -286,6 +292,6 @@ class Relay:
     async def aclose(self) -> None:
         """Close all upstreams."""
         await self._health.aclose()
-        for upstream in self._upstreams.values():
-            await upstream.aclose()
-        self._upstreams.clear()
+        for opened in self._opened.values():
+            await opened.upstream.aclose()
+        self._opened.clear()

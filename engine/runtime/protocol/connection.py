@@ -216,7 +216,6 @@ class Connection(HttpToolsProtocol):
         self.running = cycle
         cycle.task = self.loop.create_task(cycle.run(self.app))
         self.tasks.add(cycle.task)
-        cycle.task.add_done_callback(self.tasks.discard)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
@@ -293,6 +292,11 @@ class Connection(HttpToolsProtocol):
         """Read on."""
         if not self._is_deaf:
             self.flow.resume_reading()
+
+    def ended(self, cycle: Cycle) -> None:
+        """Nothing runs any more for a request."""
+        if cycle.task is not None:
+            self.tasks.discard(cycle.task)
 
     def answered(self, cycle: Cycle, is_cut: bool) -> None:
         """An answer has come to its end: the next request's turn, or the end of the connection."""

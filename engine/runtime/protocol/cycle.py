@@ -54,6 +54,9 @@ class Wire(Protocol):
     def resume(self) -> None:
         """Read on from the client."""
 
+    def ended(self, cycle: Cycle) -> None:
+        """The application has come to its end."""
+
     def answered(self, cycle: Cycle, is_cut: bool) -> None:
         """The answer has come to its end; `is_cut`: before its time."""
 
@@ -149,6 +152,7 @@ class Cycle:
         except Exception as error:
             logging.getLogger(__name__).error("the application failed", exc_info=error)
         finally:
+            self._wire.ended(self)
             if not self.is_complete and not self.is_gone:
                 self._give_up()
 
