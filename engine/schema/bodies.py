@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
-from engine.schema.simple import is_simple, misfit
+from engine.schema.simple import is_simple, misfit, predicate
 from engine.source import Path
 
 #: `{path, rule, message}` of what does not fit; of the schema alone, as the value is payload.
@@ -40,7 +39,8 @@ def body_schema(schema: Any) -> BodySchema:
         BodySchemaError: it is no schema, or a `$ref` in it cannot be resolved inside it.
     """
     if is_simple(schema):
-        return BodySchema(partial(misfit, schema))
+        fits = predicate(schema)
+        return BodySchema(lambda body: None if fits(body) else misfit(schema, body))
     from engine.schema.checked import Checked
 
     return BodySchema(Checked(schema).misfit)

@@ -56,6 +56,55 @@ _SOUND: Final[dict[str, Callable[[Any], bool]]] = {
 }
 
 
+# --- Whether a body fits ---------------------------------------------------------------------------------
+
+_Predicate = Callable[[Any], bool]
+
+
+def predicate(schema: Any) -> _Predicate:
+    """What tells whether a body fits, and no more; made at load, so that a body that fits costs little."""
+    parts = [_PREDICATES[keyword](wanted) for keyword, wanted in schema.items()]
+    if len(parts) == 1:
+        return parts[0]
+    return lambda value: all(part(value) for part in parts)
+
+
+def _has_type(wanted: Any) -> _Predicate:
+    if isinstance(wanted, str):
+        return _TYPES[wanted]
+    tests = [_TYPES[name] for name in wanted]
+    return lambda value: any(test(value) for test in tests)
+
+
+def _has_required(wanted: Any) -> _Predicate:
+    names = frozenset(wanted)
+    return lambda value: not isinstance(value, dict) or names <= value.keys()
+
+
+def _has_properties(wanted: Any) -> _Predicate:
+    parts = [(name, predicate(schema)) for name, schema in wanted.items()]
+
+    def fits(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return True
+        return all(part(value[name]) for name, part in parts if name in value)
+
+    return fits
+
+
+def _has_items(wanted: Any) -> _Predicate:
+    part = predicate(wanted)
+    return lambda value: not isinstance(value, list) or all(part(item) for item in value)
+
+
+_PREDICATES: Final[dict[str, Callable[[Any], _Predicate]]] = {
+    "type": _has_type,
+    "required": _has_required,
+    "properties": _has_properties,
+    "items": _has_items,
+}
+
+
 # --- What does not fit -----------------------------------------------------------------------------------
 
 

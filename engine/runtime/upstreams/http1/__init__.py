@@ -46,15 +46,17 @@ class Http1Upstream:
     def __init__(self, plan: UpstreamPlan) -> None:
         assert plan.origin is not None
         self._name = plan.name
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._heads = RequestHead(plan.origin)
         connect = Connector(plan).connect
         self._pool = Pool(connect, plan.connections, plan.timeouts.connect, IDLE_SECONDS)
 
     async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
         """Send one request and read its answer, within the timeouts of the plan."""
-        total = None
-        if request.timeout is not None:
-            total = asyncio.get_running_loop().time() + request.timeout
+        if self._loop is None:
+            # Asking for it costs a system call each time.
+            self._loop = asyncio.get_running_loop()
+        total = None if request.timeout is None else self._loop.time() + request.timeout
         try:
             connection = await self._answered(request, self._heads.write(request), total)
         except CallFailed as failure:

@@ -267,9 +267,9 @@ class Connection(asyncio.Protocol):
         if on_ended is not None:
             on_ended(self)
 
-    def keep_until(self, deadline: float) -> None:
+    def keep_for(self, seconds: float) -> None:
         """Close it then, if it is still idle."""
-        self._alarm.set(deadline)
+        self._alarm.set(self._loop.time() + seconds)
 
     def fail(self, error: CallFailed) -> None:
         """End the call: who waits for its response is told."""

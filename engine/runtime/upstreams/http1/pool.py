@@ -145,7 +145,7 @@ class Pool:
             return
         self._busy.discard(connection)
         self._idle[connection] = None
-        connection.keep_until(asyncio.get_running_loop().time() + self._idle_seconds)
+        connection.keep_for(self._idle_seconds)
 
     def _leave_place(self) -> None:
         waiter = self._next_waiting()
