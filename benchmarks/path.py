@@ -126,13 +126,16 @@ class Run:
         return None
 
     @contextlib.contextmanager
-    def _served(self, contender: Contender) -> Iterator[Server]:
-        """A server of a contender that has answered."""
+    def _served(self, contender: Contender, is_holding: bool = False) -> Iterator[Server]:
+        """A server of a contender that has answered; where `is_holding`, one for thousands of streams."""
         directory = self.directory / contender.name
         directory.mkdir(exist_ok=True)
         port = free_port()
-        command = contender.command(Place(port, self.upstream, directory))
-        with self._answering(command, port, contender.asks["models"], contender.name) as server:
+        command_of = contender.holding if is_holding and contender.holding is not None else contender.command
+        command = command_of(Place(port, self.upstream, directory))
+        with self._answering(
+            command, port, contender.asks["first" if is_holding else "models"], contender.name
+        ) as server:
             yield server
 
     @contextlib.contextmanager
@@ -214,7 +217,7 @@ class Run:
 
     def _held(self, contender: Contender) -> None:
         self.tell(f"silent streams of {contender.name}")
-        with self._served(contender) as server:
+        with self._served(contender, is_holding=True) as server:
             load.checked(server.port, contender.asks["first"])
             asked, wanted = contender.asks["idle"], self.extent.streams
             growth, held = load.idle(server.port, asked, wanted, lambda: server.bytes)

@@ -34,6 +34,7 @@ class Contender:
         command: how it is started.
         missing: why it cannot be started here; None if it can.
         patience: a slice is so many times as long, for those that give few answers in a short one.
+        holding: how it is started to hold thousands of streams, where that is not as ever.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Contender:
     command: Callable[[Place], Command]
     missing: Callable[[], str | None] = present
     patience: float = 1.0
+    holding: Callable[[Place], Command] | None = None
 
 
 def module(name: str, *arguments: str) -> Command:

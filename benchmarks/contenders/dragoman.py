@@ -5,12 +5,16 @@ The log level is `warning`: no line for each request, as no other contender writ
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 from benchmarks import asks
 from benchmarks.contenders.base import Contender, Place
 from benchmarks.servers import Command
+
+_MAPPINGS = Path(__file__).parents[2] / "mappings"
+_HELD = 4000
 
 
 def serve(port: int, *mappings: str, **env: str) -> Command:
@@ -29,11 +33,23 @@ def _command(place: Place) -> Command:
     )
 
 
+def _holding(place: Place) -> Command:
+    """The shipped mapping with more connections than by default: a silent stream has one for itself."""
+    copy = shutil.copytree(_MAPPINGS, place.directory / "mappings", dirs_exist_ok=True)
+    file = copy / "ollama-over-openai.yaml"
+    text, url = file.read_text(), "    url: ${ $env.OPENAI_BASE_URL }\n"
+    assert text.count(url) == 1
+    file.write_text(text.replace(url, f"{url}    connections: {_HELD}\n"))
+    command = serve(place.port, str(file), OPENAI_BASE_URL=f"{place.upstream}/v1")
+    return Command([*command.argv, "--max-in-flight", str(_HELD)], command.env)
+
+
 DRAGOMAN = Contender(
     "dragoman",
     "this project, the shipped mappings",
     asks.models("/ollama/v1/models") | asks.ollama_chats(),
     _command,
+    holding=_holding,
 )
 
 _REVERSED = asks.openai_chats("/ollama/v1/chat/completions")

@@ -16,7 +16,8 @@ def _starlette(place: Place) -> Command:
 
 def _by_hand(place: Place) -> Command:
     mapping = place.directory / "by-hand.yaml"
-    mapping.write_text(f"dragoman: 1\nupstreams: {{ up: {{ url: '{place.upstream}' }} }}\n{_ONE_ROUTE}")
+    upstream = f"{{ url: '{place.upstream}', connections: 4000 }}"
+    mapping.write_text(f"dragoman: 1\nupstreams: {{ up: {upstream} }}\n{_ONE_ROUTE}")
     return module("benchmarks.contenders.by_hand", str(place.port), str(mapping))
 
 
