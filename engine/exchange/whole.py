@@ -122,10 +122,10 @@ def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbou
 
 def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generator[Step, Any, Outbound]:
     if route.builtin is not None:
-        return (yield from builtin_answer(mapping, route, exchange))
+        return builtin_answer(mapping, route, exchange)
     if route.spec.try_:
-        return (yield from _first_that_works(mapping, route, exchange))
-    return (yield from _attempted(mapping, route, route.attempts[0], exchange))
+        return _first_that_works(mapping, route, exchange)
+    return _attempted(mapping, route, route.attempts[0], exchange)
 
 
 # --- Attempts --------------------------------------------------------------------------------------------
@@ -225,10 +225,9 @@ def _fail(answered: Answered, error: ExchangeError) -> None:
 
 
 def _add_extra_headers(answered: Answered) -> None:
-    outbound, extra = answered.outbound, extra_headers(answered.exchange, answered.route)
-    names = [name for name, _ in extra]
-    own = [field for field in outbound.headers if field[0] not in names]
+    outbound, headers = answered.outbound, extra_headers(answered.exchange, answered.route)
+    if outbound.headers:
+        names = [name for name, _ in headers]
+        headers = (*[field for field in outbound.headers if field[0] not in names], *headers)
     # A kept answer is given to many: it must not take the headers of one of them.
-    answered.outbound = Outbound(
-        outbound.status, (*own, *extra), outbound.content, outbound.stream, outbound.source
-    )
+    answered.outbound = Outbound(outbound.status, headers, outbound.content, outbound.stream, outbound.source)

@@ -14,6 +14,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -132,10 +133,14 @@ class Front:
         await self._relay.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert EXTENSION in scope["extensions"], "only served by engine.runtime.protocol"
         self._running += 1
         self._load.running += 1
         try:
-            await self._dispatch(scope, receive, send)
+            path = scope["raw_path"]
+            match = scope["dragoman.match"] = self._tree.find(path, scope["method"]) if path else _NOWHERE
+            serve = self._serve if not self._cors else self._chosen(scope, match)
+            await serve(scope, receive, send)
         finally:
             self._load.running -= 1
             self._running -= 1
@@ -144,19 +149,15 @@ class Front:
             if self._is_idle is not None and not self._running:
                 self._is_idle.set()
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert EXTENSION in scope["extensions"], "only served by engine.runtime.protocol"
-        path, method = scope["raw_path"], scope["method"]
-        match = scope["dragoman.match"] = self._tree.find(path, method) if path else _NOWHERE
+    def _chosen(self, scope: Scope, match: PlanMatch) -> ASGIApp:
+        """What serves a request where mappings have rules for other origins' pages."""
         owner = match.owner
-        if method == "OPTIONS" and self._cors:
-            asked = _asked_method(scope)
-            owner = self._tree.find(path, asked).owner if asked else owner
-            if asked and owner is not None and owner.name in self._cors:
-                await self._preflight(self._cors[owner.name], scope, receive, send)
-                return
-        serve = self._cors.get(owner.name, self._serve) if owner is not None and self._cors else self._serve
-        await serve(scope, receive, send)
+        asked = _asked_method(scope) if scope["method"] == "OPTIONS" else None
+        if asked is not None:
+            owner = self._tree.find(scope["raw_path"], asked).owner
+            if owner is not None and owner.name in self._cors:
+                return partial(self._preflight, self._cors[owner.name])
+        return self._serve if owner is None else self._cors.get(owner.name, self._serve)
 
     async def _preflight(self, cors: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """A browser's question before the request itself, which the middleware answers."""
@@ -344,7 +345,7 @@ def _inbound(scope: Scope) -> Inbound:
     headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
     inbound = Inbound(scope["method"], scope["raw_path"], scope["query_string"].decode("latin-1"), headers)
     told = inbound.header("x-request-id")
-    inbound.request_id = told if told and _REQUEST_ID.match(told) else f"{random.getrandbits(128):032x}"
+    inbound.request_id = told if told and _REQUEST_ID.match(told) else random.randbytes(16).hex()
     return inbound
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from functools import lru_cache
 from typing import Any, Final
 
 import httptools
@@ -272,7 +271,7 @@ class Connection(HttpToolsProtocol):
     @property
     def fields(self) -> bytes:
         """The date."""
-        return _lines_of(tuple(self.server_state.default_headers))
+        return _lines.of(self.server_state.default_headers)
 
     @property
     def is_full(self) -> bool:
@@ -409,7 +408,17 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
 
-@lru_cache(2)
-def _lines_of(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """Header fields as they go out; these are the same for a second."""
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
+class _Lines:
+    """Header fields as they go out; uvicorn makes a list of them anew each second."""
+
+    def __init__(self) -> None:
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._written = b""
+
+    def of(self, fields: list[tuple[bytes, bytes]]) -> bytes:
+        if fields is not self._fields:
+            self._fields, self._written = fields, b"".join([b"%b: %b\r\n" % field for field in fields])
+        return self._written
+
+
+_lines: Final = _Lines()

@@ -10,20 +10,23 @@ _EARLY = 0.002
 
 
 class Alarm:
-    """Calls `on_due` once the time of its deadline has come. Times are those of the event loop."""
+    """Calls `on_due` once the time of its deadline has come. Times are those of the event loop.
 
-    __slots__ = ("_deadline", "_due", "_loop", "_on_due", "_timer")
+    `deadline` may be taken away by who has it: there is none then.
+    """
+
+    __slots__ = ("_due", "_loop", "_on_due", "_timer", "deadline")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_due: Callable[[], None]) -> None:
         self._loop = loop
         self._on_due = on_due
-        self._deadline: float | None = None
+        self.deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
 
     def set(self, deadline: float | None) -> None:
         """Put the deadline there, wherever it was; None for none."""
-        self._deadline = deadline
+        self.deadline = deadline
         if deadline is None or (self._timer is not None and self._due <= deadline):
             return
         if self._timer is not None:
@@ -33,7 +36,7 @@ class Alarm:
 
     def close(self) -> None:
         """Call nothing any more, and hold nothing."""
-        self._deadline = None
+        self.deadline = None
         self._on_due = _nothing
         if self._timer is not None:
             self._timer.cancel()
@@ -41,12 +44,12 @@ class Alarm:
 
     def _look(self) -> None:
         self._timer = None
-        if self._deadline is None:
+        if self.deadline is None:
             return
-        if self._loop.time() < self._deadline - _EARLY:
-            self.set(self._deadline)
+        if self._loop.time() < self.deadline - _EARLY:
+            self.set(self.deadline)
         else:
-            self._deadline = None
+            self.deadline = None
             self._on_due()
 
 

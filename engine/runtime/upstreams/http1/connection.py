@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
         self.response = Response(method)
         self.total = total
         self.room = MAX_BUFFERED
-        self._alarm.set(None)
+        self._alarm.deadline = None
         if not self.is_open:
             self._error = CallFailed("connect", "closed at once")
 
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
         if response is None:
             return self.is_open
         response.close()
-        self._alarm.set(None)
+        self._alarm.deadline = None
         self.is_used = True
         if not response.is_complete or response.is_last or response.has_surplus or self._has_unsent():
             self.abort()
@@ -323,7 +323,7 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             self._waiter = None
-            self._alarm.set(None)
+            self._alarm.deadline = None
 
     def _deadline(self) -> float | None:
         if self.is_sending:
