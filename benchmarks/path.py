@@ -44,15 +44,17 @@ _FAULTS = (Failed, WrongAnswer, OSError, TimeoutError)
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is done: rounds, seconds of a slice, starts of each server, silent streams."""
+    """How much is done: rounds, seconds of a slice, starts of each server, silent streams, and pairs of
+    servers with few and with many routes."""
 
     rounds: int = 5
     seconds: float = 1.0
     starts: int = 3
     streams: int = load.IDLE_STREAMS
+    pairs: int = 11
 
 
-QUICK = Extent(rounds=2, seconds=0.2, starts=1, streams=100)
+QUICK = Extent(rounds=2, seconds=0.2, starts=1, streams=100, pairs=2)
 
 
 @dataclass(slots=True)
@@ -228,9 +230,9 @@ class Run:
 
     def _routes(self) -> None:
         """The time of a request among many routes against one among few. Two processes that do the same
-        differ by some hundredths for all of their lives, so there are as many pairs as rounds."""
+        differ by some hundredths for all of their lives, so there are many pairs."""
         self.tell("many routes")
-        for number in range(self.extent.rounds):
+        for number in range(self.extent.pairs):
             with contextlib.ExitStack() as stack:
                 few, many = (self._with_routes(count, stack) for count in _ROUTE_COUNTS)
                 for each in range(_ROUTE_SLICES):
