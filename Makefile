@@ -7,6 +7,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
+# Of the tests: half as many again as there are cores, as many a test waits for a clock; not more than memory allows.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, (3 * (os.cpu_count() or 1) + 1) // 2))')
 BIN = $(VENV)/bin
 SERVED = openai-over-ollama ollama-over-openai llm-providers local-models demo
 DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
@@ -19,7 +21,7 @@ serve: $(VENV)/.serve
 	$(DEMO) exec $(BIN)/dragoman serve $(SERVED) --port $(PORT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/dragoman validate mappings examples
 	$(BIN)/dragoman test mappings examples
 

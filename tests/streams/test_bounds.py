@@ -18,6 +18,8 @@ CHUNK = 64 * 1024
 PLENTY = 64 * MIB
 #: What else the interpreter allocates meanwhile: caches, and the test runner's own threads.
 NOISE = 32 * 1024
+#: What another thread allocates in one try it hardly does in all.
+TRIES = 3
 
 #: Endless events: what they begin with, and what goes on for ever.
 ENDLESS = {
@@ -75,15 +77,26 @@ def test_the_bound_has_a_default(framing: str) -> None:
 @pytest.mark.parametrize("size", [1, 7, 1024, 16 * 1024])
 def test_memory_is_bounded(framing: str, start: bytes, part: bytes, size: int) -> None:
     bound = (128 if size > 1 or TORTURE else 32) * 1024
-    stream = chunks(start, part, size)
-    decoder = FRAMINGS[framing].decoder(bound)
+    peaks, lefts = [], []
+    for _ in range(TRIES):
+        peak, left = weighed(FRAMINGS[framing].decoder(bound), chunks(start, part, size))
+        peaks.append(peak)
+        lefts.append(left)
+        if peak < 2 * bound + 8 * size + NOISE and left < 2 * size + NOISE:
+            return
+    assert min(peaks) < 2 * bound + 8 * size + NOISE
+    assert min(lefts) < 2 * size + NOISE, "a decoder that failed holds nothing"
+
+
+def weighed(decoder: Decoder, stream: Iterator[bytes]) -> tuple[int, int]:
+    """The bytes that are taken at most and in the end; by other threads of the process too."""
     tracemalloc.start()
     try:
         bytes_taken(decoder, stream)
-        assert tracemalloc.get_traced_memory()[1] < 2 * bound + 8 * size + NOISE
-        assert tracemalloc.get_traced_memory()[0] < 2 * size + NOISE, "a decoder that failed holds nothing"
+        left, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    return peak, left
 
 
 @pytest.mark.parametrize("part", [b"data\n", b"data:\n", b"data:ab\n", b"event\n", b":\n", b"x\n"])
