@@ -136,13 +136,12 @@ _Rule = Callable[[Any, Any, Path, Any], Iterator[_Misfit]]
 
 
 def _of_type(wanted: Any, value: Any, path: Path, schema: Any) -> Iterator[_Misfit]:
-    names = (wanted,) if isinstance(wanted, str) else wanted
-    if not any(_TYPES[name](value) for name in names):
+    if not _has_type(wanted)(value):
         yield path, "type", schema, value
 
 
 def _of_required(wanted: Any, value: Any, path: Path, schema: Any) -> Iterator[_Misfit]:
-    if isinstance(value, dict) and any(key not in value for key in wanted):
+    if not _has_required(wanted)(value):
         yield path, "required", schema, value
 
 
