@@ -23,7 +23,7 @@ from engine.offline import Halt, Unanswered, carry_out, failure_of
 from engine.plan import PlanMatch, PlanSet
 from engine.routing import Leaf, Match
 from engine.source import Node
-from engine.streams import MEDIA_TYPES
+from engine.streams import FRAMINGS
 from engine.values import ABSENT, JsonError
 
 _REQUEST_ID = "explain"
@@ -248,6 +248,5 @@ def _sniffed(data: bytes) -> str:
     except JsonError:
         pass
     if data.lstrip().startswith((b"data:", b"event:", b":", b"id:")):
-        return next(name for name in MEDIA_TYPES if "event-stream" in name)
-    is_lines = data.lstrip().startswith((b"{", b"["))
-    return next(name for name in MEDIA_TYPES if "ndjson" in name) if is_lines else "text/plain"
+        return FRAMINGS["sse"].media_type
+    return FRAMINGS["ndjson"].media_type if data.lstrip().startswith((b"{", b"[")) else "text/plain"
