@@ -11,7 +11,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -31,6 +31,7 @@ from engine.plan import PlanMatch
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _TOKENS: Final = tuple(4**power for power in range(14))
+_Kind = TypeVar("_Kind")
 _ROUTE: Final = ("mapping", "http_route", "http_request_method")
 
 
@@ -83,13 +84,26 @@ class _Values:
         self._sum = 0.0
 
 
+class _Kept(dict[tuple[Any, ...], _Kind]):
+    """Figures by what they are of, a family of the library, and by their labels."""
+
+    def __init__(self, make: Callable[[Any], _Kind]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: tuple[Any, ...]) -> _Kind:
+        family, *labels = key
+        made = self[key] = self._make(family.labels(*labels))
+        return made
+
+
 class _Figures:
     """All figures, in a registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._counts: dict[tuple[Any, ...], _Count] = {}
-        self._values: dict[tuple[Any, ...], _Values] = {}
+        self.counters: _Kept[_Count] = _Kept(_Count)
+        self.histograms: _Kept[_Values] = _Kept(_Values)
         self.requests = self._histogram(
             "http_server_request_duration_seconds",
             "Time from a request to the end of its answer.",
@@ -141,27 +155,11 @@ class _Figures:
             "dragoman_plan_generation", "The number of the set of plans that is served.", "livemin"
         )
 
-    def count(self, family: Counter, *labels: str) -> _Count:
-        """The counter with these labels."""
-        key = (family, labels)
-        found = self._counts.get(key)
-        if found is None:
-            found = self._counts[key] = _Count(family.labels(*labels))
-        return found
-
-    def of(self, family: Histogram, *labels: str) -> _Values:
-        """The histogram with these labels."""
-        key = (family, labels)
-        found = self._values.get(key)
-        if found is None:
-            found = self._values[key] = _Values(family.labels(*labels))
-        return found
-
     def write_down(self) -> None:
         """Let the registry know all that was counted."""
-        for counted in self._counts.values():
+        for counted in self.counters.values():
             counted.write_down()
-        for observed in self._values.values():
+        for observed in self.histograms.values():
             observed.write_down()
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
@@ -246,7 +244,7 @@ def limits_failed() -> None:
 def call(mapping: str, upstream: str, outcome: int | str, seconds: float) -> None:
     """A call was answered, or failed in some way."""
     figures = _state.figures
-    figures.of(figures.call_seconds, mapping, upstream, str(outcome)).observe(seconds)
+    figures.histograms[figures.call_seconds, mapping, upstream, str(outcome)].observe(seconds)
 
 
 def exchange(answered: Answered, usage: Mapping[str, int]) -> None:
@@ -258,17 +256,17 @@ def exchange(answered: Answered, usage: Mapping[str, int]) -> None:
     started = answered.exchange.started_ns
     status = str(answered.outbound.status)
     seconds = (time.monotonic_ns() - started) / 1e9
-    figures.of(figures.requests, mapping, pattern, method, status).observe(seconds)
+    figures.histograms[figures.requests, mapping, pattern, method, status].observe(seconds)
     if answered.error is not None:
-        figures.count(figures.failures, mapping, answered.error.kind).inc()
+        figures.counters[figures.failures, mapping, answered.error.kind].inc()
     for upstream, outcome in answered.exchange.tried:
-        figures.count(figures.calls, mapping, upstream, str(outcome)).inc()
+        figures.counters[figures.calls, mapping, upstream, str(outcome)].inc()
     if answered.events:
-        figures.count(figures.events, mapping, pattern).inc(answered.events)
+        figures.counters[figures.events, mapping, pattern].inc(answered.events)
         seconds = (answered.first_event_ns - started) / 1e9
-        figures.of(figures.first_event, mapping, pattern).observe(seconds)
+        figures.histograms[figures.first_event, mapping, pattern].observe(seconds)
     for direction, tokens in usage.items():
-        figures.of(figures.tokens, mapping, pattern, direction).observe(tokens)
+        figures.histograms[figures.tokens, mapping, pattern, direction].observe(tokens)
 
 
 def abandoned(match: PlanMatch, inbound: Inbound, started_ns: int) -> None:
@@ -278,10 +276,9 @@ def abandoned(match: PlanMatch, inbound: Inbound, started_ns: int) -> None:
         return
     seconds = (time.monotonic_ns() - started_ns) / 1e9
     figures = _state.figures
-    figures.of(figures.requests, leaf.owner.name, leaf.route.pattern, leaf.route.method, "499").observe(
-        seconds
-    )
-    figures.count(figures.failures, leaf.owner.name, "client_left").inc()
+    mapping, route = leaf.owner.name, leaf.route
+    figures.histograms[figures.requests, mapping, route.pattern, route.method, "499"].observe(seconds)
+    figures.counters[figures.failures, mapping, "client_left"].inc()
 
 
 def exposition() -> Content:
