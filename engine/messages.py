@@ -114,6 +114,24 @@ class BodySource(Protocol):
         ...
 
 
+class WholeSource:
+    """A `BodySource` whose bytes are here already."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+    async def next(self) -> bytes | None:
+        """All of them at once, then None."""
+        data, self.data = self.data, b""
+        return data or None
+
+
 class UpstreamRequest:
     """A call as it goes out.
 

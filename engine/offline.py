@@ -8,12 +8,11 @@ Must not know asyncio, sockets, nor where a double has its answers from.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine import exchange as middle
 from engine.errors import ExchangeError
-from engine.messages import TEXT, Content, UpstreamReply
+from engine.messages import TEXT, Content, UpstreamReply, WholeSource
 
 
 class Halt(Exception):
@@ -109,7 +108,7 @@ def _take(step: middle.Step, content: Content, double: Double) -> Any:
         case middle.ReadBody():
             return _bounded(content, step.limit)
         case middle.OpenBody():
-            return _WholeBody(_bounded(content, step.limit).data)
+            return WholeSource(_bounded(content, step.limit).data)
         case middle.Together():
             _together(step, content, double)
         case middle.AskHealth():
@@ -151,14 +150,3 @@ def _bounded(content: Content, limit: int) -> Content:
     if len(content.data) > limit:
         raise middle.too_large(limit)
     return content
-
-
-@dataclass(slots=True)
-class _WholeBody:
-    """A body that is here, where one is wanted as it comes."""
-
-    data: bytes
-
-    @property
-    def length(self) -> int:
-        return len(self.data)

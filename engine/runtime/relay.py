@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from engine import exchange as middle
 from engine.errors import ExchangeError, overloaded
 from engine.exchange import Answered
-from engine.messages import Content, Inbound, Outbound
+from engine.messages import Content, Inbound, Outbound, WholeSource
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
 from engine.runtime import logs, metrics, traces
 from engine.runtime.balancing import BalancedUpstream
@@ -53,21 +53,6 @@ class WholeBody:
 
     def open(self, limit: int) -> WholeSource | None:
         return None if self.content.is_empty else WholeSource(self.content.data)
-
-
-@dataclass(slots=True)
-class WholeSource:
-    """A body that is here already, where one is read as it comes."""
-
-    data: bytes
-
-    @property
-    def length(self) -> int:
-        return len(self.data)
-
-    async def next(self) -> bytes | None:
-        data, self.data = self.data, b""
-        return data or None
 
 
 @dataclass(slots=True)
