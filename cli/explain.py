@@ -86,46 +86,31 @@ class _Asked:
 
 
 def _repeated(flag: str, kind: _Lines, metavar: str, text: str) -> Callable[[options.F], options.F]:
-    name = flag.strip("-")
-    return click.option(
-        flag,
-        f"{name}s",
-        type=kind,
-        multiple=True,
-        metavar=metavar,
-        envvar=f"DRAGOMAN_{name.upper()}",
-        show_envvar=True,
-        help=text,
-    )
+    name = flag.strip("-") + "s"
+    return options.setting(flag, name, type=kind, multiple=True, metavar=metavar, help=text)
 
 
 @click.command("explain", short_help="Tell what mappings do, step by step.")
 @options.paths()
-@click.option(
+@options.setting(
     "--route",
     type=_Lines("route", _name),
     default=None,
     metavar="'METHOD PATH'",
-    envvar="DRAGOMAN_ROUTE",
-    show_envvar=True,
     help="Tell of this route alone: by its path as the mapping has it, or by one that leads to it.",
 )
-@click.option(
+@options.setting(
     "--request",
     type=_Lines("request", _name),
     default=None,
     metavar="'METHOD PATH'",
-    envvar="DRAGOMAN_REQUEST",
-    show_envvar=True,
     help="Walk a request through, with no upstream called; its query may stand in the path.",
 )
-@click.option(
+@options.setting(
     "--body",
     type=_Lines("body", _bytes),
     default=None,
     metavar="FILE",
-    envvar="DRAGOMAN_BODY",
-    show_envvar=True,
     help="The request's body; '-' is standard input.",
 )
 @_repeated("--header", _Lines("header", _field), "'NAME: VALUE'", "A header field of the request.")
@@ -136,22 +121,18 @@ def _repeated(flag: str, kind: _Lines, metavar: str, text: str) -> Callable[[opt
     "[STATUS:]FILE",
     "What the next call is answered: a file with its body, a status, both, or a failure such as 'connect'.",
 )
-@click.option(
+@options.setting(
     "--python",
     is_flag=True,
-    envvar="DRAGOMAN_PYTHON",
-    show_envvar=True,
     help="Show the Python that was generated, of --route or of all routes.",
 )
 @options.env_file
-@click.option(
+@options.setting(
     "--format",
     "output_format",
     type=click.Choice(("text", "json")),
     default="text",
     show_default=True,
-    envvar="DRAGOMAN_FORMAT",
-    show_envvar=True,
     help="For people, or as JSON.",
 )
 def command(

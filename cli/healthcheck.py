@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from cli import render
+from cli import options, render
 
 #: Addresses to listen on that are none to connect to, and what stands for them on this machine.
 _ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
@@ -20,11 +20,9 @@ _ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 @click.command("healthcheck", short_help="Ask a server whether it answers.")
 @click.argument("url", required=False)
-@click.option(
+@options.setting(
     "--admin",
     metavar="HOST:PORT",
-    envvar="DRAGOMAN_ADMIN",
-    show_envvar=True,
     help="The address of a server's --admin; its /livez is asked where there is no URL.",
 )
 @click.option(

@@ -19,6 +19,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 DOTENV: Final = ".env"
 
 
+def setting(flag: str, *names: str, **more: Any) -> Callable[[F], F]:
+    """An option that can be set by a variable too, which is named after its flag: `--max-in-flight` by
+    DRAGOMAN_MAX_IN_FLIGHT. All else is as for `click.option`."""
+    variable = "DRAGOMAN_" + flag.strip("-").replace("-", "_").upper()
+    return click.option(flag, *names, envvar=variable, show_envvar=True, **more)
+
+
 def paths(required: bool = True) -> Callable[[F], F]:
     """PATH…: files, directories, globs or names of shipped mappings."""
     return click.argument("paths", metavar="PATH...", nargs=-1, required=required, envvar="DRAGOMAN_MAPPINGS")
@@ -26,13 +33,11 @@ def paths(required: bool = True) -> Callable[[F], F]:
 
 def env_file(command: F) -> F:
     """--env-file: variables for mappings and for the command's own options."""
-    return click.option(
+    return setting(
         "--env-file",
         "env_files",
         type=click.Path(exists=True, dir_okay=False),
         multiple=True,
-        envvar="DRAGOMAN_ENV_FILE",
-        show_envvar=True,
         is_eager=True,
         callback=_read_options,
         help="Read environment variables from FILE (NAME=value lines), beside those of .env in the working "
@@ -94,13 +99,11 @@ FORMATS = ("text", "json", "github")
 
 def output_format(command: F) -> F:
     """--format: how findings are printed."""
-    return click.option(
+    return setting(
         "--format",
         "output_format",
         type=click.Choice(FORMATS),
         default="text",
         show_default=True,
-        envvar="DRAGOMAN_FORMAT",
-        show_envvar=True,
         help="How findings are printed: for people, as JSON, or as annotations for GitHub Actions.",
     )(command)

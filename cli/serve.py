@@ -23,15 +23,13 @@ _LIMITS = Limits()
 def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options.F], options.F]:
     """An option that is a limit in seconds; `name` is that of the limit, where the flag has another."""
     name = name or flag.strip("-").replace("-", "_")
-    return click.option(
+    return options.setting(
         flag,
         name,
         type=click.FloatRange(0),
         default=getattr(_LIMITS, name),
         show_default=True,
         metavar="SECONDS",
-        envvar="DRAGOMAN_" + flag.strip("-").replace("-", "_").upper(),
-        show_envvar=True,
         help=text,
     )
 
@@ -45,90 +43,70 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
 
 @click.command("serve", short_help="Serve mappings.")
 @options.paths()
-@click.option(
+@options.setting(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    envvar="DRAGOMAN_HOST",
-    show_envvar=True,
     help="The address to listen on. One that other machines can reach needs keys, or 'auth: none'.",
 )
-@click.option(
+@options.setting(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    envvar="DRAGOMAN_PORT",
-    show_envvar=True,
     help="The port to listen on; 0 takes a free one.",
 )
-@click.option(
+@options.setting(
     "--admin",
     default=None,
     metavar="HOST:PORT",
     callback=_address,
-    envvar="DRAGOMAN_ADMIN",
-    show_envvar=True,
     help="An address for /metrics, /livez and /readyz; without HOST, this machine alone. Default: none.",
 )
 @options.env_file
-@click.option(
+@options.setting(
     "--watch",
     is_flag=True,
-    envvar="DRAGOMAN_WATCH",
-    show_envvar=True,
     help="Take up changes of mappings, of what they read, and of --env-file, without a restart.",
 )
-@click.option(
+@options.setting(
     "--log-level",
     type=click.Choice(logs.LEVELS),
     default="info",
     show_default=True,
-    envvar="DRAGOMAN_LOG_LEVEL",
-    show_envvar=True,
     help="The least important lines to log.",
 )
-@click.option(
+@options.setting(
     "--log-format",
     type=click.Choice(("json", "console")),
     default=None,
-    envvar="DRAGOMAN_LOG_FORMAT",
-    show_envvar=True,
     help="How lines are written to standard error. Default: console on a terminal, else json.",
 )
-@click.option(
+@options.setting(
     "--workers",
     type=click.IntRange(1, 256),
     default=1,
     show_default=True,
-    envvar="DRAGOMAN_WORKERS",
-    show_envvar=True,
     help="Processes that serve; above 1 there is one more, which looks after them.",
 )
-@click.option(
+@options.setting(
     "--max-in-flight",
     type=click.IntRange(1),
     default=_LIMITS.in_flight,
     show_default=True,
-    envvar="DRAGOMAN_MAX_IN_FLIGHT",
-    show_envvar=True,
     help="Requests that a process answers at a time; others are refused with 503.",
 )
-@click.option(
+@options.setting(
     "--limits-storage",
     "storage",
     default=_LIMITS.storage,
     metavar="URL",
-    envvar="DRAGOMAN_LIMITS_STORAGE",
-    show_envvar=True,
     help="Where requests are counted for rate_limit: redis://HOST:PORT for several processes. Default: here.",
 )
-@click.option(
+@options.setting(
     "--trusted-proxies",
     default=_LIMITS.trusted_proxies,
     metavar="CIDR,…",
-    envvar="DRAGOMAN_TRUSTED_PROXIES",
-    show_envvar=True,
     help="Networks of proxies in front of this server, whose X-Forwarded-For tells the client's address.",
 )
 @_seconds("--grace", "From the signal that ends the process to its end.")

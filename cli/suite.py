@@ -25,20 +25,16 @@ from engine import (
 @click.command("test", short_help="Run the tests of mappings.")
 @options.paths()
 @options.output_format
-@click.option(
+@options.setting(
     "--case",
     "name_part",
     metavar="TEXT",
     default="",
-    envvar="DRAGOMAN_CASE",
-    show_envvar=True,
     help="Run only the cases with TEXT in their names; nothing is then said of what was not reached.",
 )
-@click.option(
+@options.setting(
     "--require-coverage",
     is_flag=True,
-    envvar="DRAGOMAN_REQUIRE_COVERAGE",
-    show_envvar=True,
     help="Fail where a route, an answer or a branch of a template was reached by no case.",
 )
 def command(paths: tuple[str, ...], output_format: str, name_part: str, require_coverage: bool) -> None:

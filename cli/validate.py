@@ -15,11 +15,9 @@ from engine import Findings
 @options.paths()
 @options.output_format
 @options.env_file
-@click.option(
+@options.setting(
     "--strict",
     is_flag=True,
-    envvar="DRAGOMAN_STRICT",
-    show_envvar=True,
     help="Count warnings as errors.",
 )
 def command(paths: tuple[str, ...], output_format: str, env_files: tuple[str, ...], strict: bool) -> None:
