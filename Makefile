@@ -1,6 +1,7 @@
 # make serve   serve the shipped mappings on the built-in demo upstream (PORT=8080); ollama-over-openrouter has the
 #              routes of ollama-over-openai, and is served on its own
 # make test    run all tests
+# make test-latest run them with the newest versions of all dependencies
 # make torture run those of the serving path, and those of properties, in their heavy form
 # Both set up what they need in $(VENV), with no more than Python 3.11 and a package registry.
 
@@ -15,7 +16,7 @@ DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
     LMSTUDIO_BASE_URL=mapping:demo/v1 OLLAMA_BASE_URL=mapping:demo LLAMACPP_BASE_URL=mapping:demo \
     GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1
 
-.PHONY: serve test torture lint format types check bench bench-quick bench-document docs lock install clean
+.PHONY: serve test test-latest torture lint format types check bench bench-quick bench-document docs lock install clean
 
 serve: $(VENV)/.serve
 	$(DEMO) exec $(BIN)/dragoman serve $(SERVED) --port $(PORT)
@@ -24,6 +25,11 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/dragoman validate mappings examples
 	$(BIN)/dragoman test mappings examples
+
+# The same tests with the newest versions that pyproject.toml allows, in an environment of their own. Not part of
+# `check`: what a release of somebody else breaks is to be known, not to stop a change of ours.
+test-latest: $(VENV)-latest/.dev
+	$(VENV)-latest/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 PROPERTIES = $(addprefix tests/,engine expressions functions streams templates translation)
 
@@ -61,7 +67,7 @@ bench-document: $(VENV)/.dev
 docs: $(VENV)/.serve
 	$(BIN)/python -m docs.generate
 
-# What the image installs, with hashes, from pyproject.toml.
+# The locks, with hashes, from pyproject.toml: what the image installs, and what builds it; what development installs.
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
     --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
@@ -69,23 +75,35 @@ BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"
 lock: $(VENV)/.lock
 	$(LOCK) --extra http2 --extra redis pyproject.toml --output-file deploy/requirements.lock
 	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(LOCK) - --output-file deploy/requirements-build.lock
+	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(LOCK) --extra dev pyproject.toml - --output-file tests/requirements.lock
 
 install: $(VENV)/.serve
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-latest build dist .mypy_cache .ruff_cache .hypothesis
 
-# The marks say which set-up a virtual environment has; a change of pyproject.toml makes it anew.
-$(VENV)/.serve: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Dragoman needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
+# The marks say which set-up a virtual environment has; a change of pyproject.toml or a lock renews it.
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+PYTHON_IS_NEW_ENOUGH = import sys; sys.exit("Dragoman needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)
+
+$(VENV)/.serve: pyproject.toml deploy/requirements.lock deploy/requirements-build.lock
+	$(PYTHON) -c '$(PYTHON_IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement deploy/requirements-build.lock
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement deploy/requirements.lock
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.serve
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.dev: $(VENV)/.serve tests/requirements.lock
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement tests/requirements.lock
+	touch $@
+
+$(VENV)-latest/.dev: pyproject.toml
+	$(PYTHON) -c '$(PYTHON_IS_NEW_ENOUGH)'
+	$(PYTHON) -m venv --clear $(VENV)-latest
+	$(VENV)-latest/bin/python $(PIP_INSTALL) --editable '.[dev]'
 	touch $@
 
 $(VENV)/.lock: $(VENV)/.serve
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python $(PIP_INSTALL) uv
 	touch $@

@@ -27,7 +27,7 @@ from tests.support.upstream import Upstream, eventually, json_answer
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "deploy/kubernetes"
-LOCKS = ("requirements.lock", "requirements-build.lock")
+LOCKS = ("deploy/requirements.lock", "deploy/requirements-build.lock", "tests/requirements.lock")
 _PINNED = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -97,7 +97,9 @@ def test_the_last_stage_only_takes_what_another_has_made() -> None:
 def test_the_build_is_given_sources_alone() -> None:
     tops = {name.partition("/")[0] for name in context()}
     assert tops == {"pyproject.toml", "README.md", "engine", "cli", "schema", "mappings", "deploy"}
-    assert [name for name in context() if name.startswith("deploy")] == sorted(f"deploy/{n}" for n in LOCKS)
+    assert [name for name in context() if name.startswith("deploy")] == sorted(
+        name for name in LOCKS if name.startswith("deploy")
+    )
     assert not [name for name in context() if name.endswith((".pyc", ".env"))]
 
 
@@ -108,14 +110,14 @@ def normalized(name: str) -> str:
 def locked(name: str) -> dict[str, set[str]]:
     """The versions that a lock pins, by the packages' names; there may be one for each of several Pythons."""
     pinned: dict[str, set[str]] = {}
-    for package, version in _PINNED.findall((ROOT / "deploy" / name).read_text()):
+    for package, version in _PINNED.findall((ROOT / name).read_text()):
         pinned.setdefault(normalized(package), set()).add(version)
     return pinned
 
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_what_is_installed_is_pinned_with_hashes(name: str) -> None:
-    text = (ROOT / "deploy" / name).read_text()
+    text = (ROOT / name).read_text()
     entries = re.split(r"\n(?=[^\s#])", text)[1:]
     packages = {normalized(entry.partition("==")[0]) for entry in entries}
     assert packages == set(locked(name)), "one package may stand here for each of several Pythons"
@@ -128,9 +130,12 @@ def test_what_is_installed_is_pinned_with_hashes(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("requirements.lock", PROJECT["project"]["dependencies"]),
-        ("requirements.lock", PROJECT["project"]["optional-dependencies"]["http2"]),
-        ("requirements-build.lock", PROJECT["build-system"]["requires"]),
+        ("deploy/requirements.lock", PROJECT["project"]["dependencies"]),
+        ("deploy/requirements.lock", PROJECT["project"]["optional-dependencies"]["http2"]),
+        ("deploy/requirements-build.lock", PROJECT["build-system"]["requires"]),
+        ("tests/requirements.lock", PROJECT["project"]["dependencies"]),
+        ("tests/requirements.lock", PROJECT["project"]["optional-dependencies"]["dev"]),
+        ("tests/requirements.lock", PROJECT["build-system"]["requires"]),
     ],
 )
 def test_the_locks_have_all_that_the_project_names(name: str, wanted: list[str]) -> None:
@@ -139,7 +144,15 @@ def test_the_locks_have_all_that_the_project_names(name: str, wanted: list[str])
     for requirement in map(Requirement, wanted):
         versions = pinned.get(normalized(requirement.name), {"none"})
         fitting = [version for version in versions if version in requirement.specifier]
-        assert fitting, f"{requirement} is {versions} in deploy/{name}: make lock"
+        assert fitting, f"{requirement} is {versions} in {name}: make lock"
+
+
+def test_development_has_the_versions_of_the_image() -> None:
+    """What the tests ran with is what the image installs."""
+    development = locked("tests/requirements.lock")
+    for name in ("deploy/requirements.lock", "deploy/requirements-build.lock"):
+        for package, versions in locked(name).items():
+            assert development[package] == versions, f"{package}: make lock"
 
 
 def test_every_variable_of_the_image_is_an_option() -> None:
@@ -154,7 +167,7 @@ def test_it_holds_the_locked_packages_and_no_tools(image: Image) -> None:
     found = image.tree / "opt/dragoman/bin"
     listing = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
     done = subprocess.run([str(found / "python"), "-Ic", listing], capture_output=True, text=True, check=True)
-    pinned = locked("requirements.lock")
+    pinned = locked("deploy/requirements.lock")
     installed = dict(entry.split("==") for entry in done.stdout.split())
     assert installed.pop("dragoman") == PROJECT["project"]["version"]
     assert not {"pip", "hatchling"} & {normalized(name) for name in installed}

@@ -92,7 +92,7 @@ class _Composer:
         self._check_tag(event, "map" if is_mapping else "seq")
         item = Item(self._span(event), children=[], is_mapping=is_mapping, is_flow=bool(event.flow_style))
         if len(self.stack) >= MAX_DEPTH:
-            self._refuse("yaml-depth", f"nested deeper than {MAX_DEPTH} levels", item.span)
+            self._refuse_depth(item.span)
         self._add(item, event.anchor)
         self.stack.append(_Open(item))
 
@@ -111,7 +111,7 @@ class _Composer:
         if self.expanded > MAX_NODES:
             self._refuse("yaml-alias", f"aliases expand to more than {MAX_NODES} values", span)
         if len(self.stack) + target.height > MAX_DEPTH:
-            self._refuse("yaml-depth", f"nested deeper than {MAX_DEPTH} levels", span)
+            self._refuse_depth(span)
 
     def _add(self, item: Item, anchor: str | None) -> None:
         if anchor:
@@ -161,8 +161,13 @@ class _Composer:
         tag = event.tag.replace(scalars.CORE, "!!", 1)
         self._refuse("yaml-tag", f"tag '{tag}' does not fit here", self._span(event))
 
+    def _refuse_depth(self, span: Span) -> None:
+        self._refuse("yaml-depth", f"nested deeper than {MAX_DEPTH} levels", span)
+
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
         place = self._place_of(error)
+        if syntax.is_too_deep(str(error.problem)):
+            self._refuse_depth(place)
         text = " ".join(part for part in (error.problem, error.context) if part)
         rest = self.file.line(place.line)[place.column - 1 :]
         hint = syntax.hint(str(error.problem), str(error.context), rest)

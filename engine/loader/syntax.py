@@ -23,6 +23,11 @@ UNENDED: Final = frozenset(
 )
 
 
+def is_too_deep(problem: str) -> bool:
+    """Whether the parser refused the nesting itself: libyaml does since 0.2.6, beyond 1,000 levels."""
+    return "maximum nesting depth" in problem
+
+
 def hint(problem: str, context: str, rest: str) -> str | None:
     """What is most often behind a problem; `rest` is the line from its place on."""
     if "tab character" in problem or rest.startswith("\t"):
