@@ -68,19 +68,19 @@ docs: $(VENV)/.serve
 	$(BIN)/python -m docs.generate
 
 # The locks, with hashes, from pyproject.toml: what the image installs, and what builds it; what development installs.
-LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+LOCK = $(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
     --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
-lock: $(VENV)/.lock
+lock: $(VENV)-lock/.uv
 	$(LOCK) --extra http2 --extra redis pyproject.toml --output-file deploy/requirements.lock
-	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(LOCK) - --output-file deploy/requirements-build.lock
-	$(BIN)/python -c '$(BUILD_REQUIRES)' | $(LOCK) --extra dev pyproject.toml - --output-file tests/requirements.lock
+	$(PYTHON) -c '$(BUILD_REQUIRES)' | $(LOCK) - --output-file deploy/requirements-build.lock
+	$(PYTHON) -c '$(BUILD_REQUIRES)' | $(LOCK) --extra dev pyproject.toml - --output-file tests/requirements.lock
 
 install: $(VENV)/.serve
 
 clean:
-	rm -rf $(VENV) $(VENV)-latest build dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-latest $(VENV)-lock build dist .mypy_cache .ruff_cache .hypothesis
 
 # The marks say which set-up a virtual environment has; a change of pyproject.toml or a lock renews it.
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -104,6 +104,8 @@ $(VENV)-latest/.dev: pyproject.toml
 	$(VENV)-latest/bin/python $(PIP_INSTALL) --editable '.[dev]'
 	touch $@
 
-$(VENV)/.lock: $(VENV)/.serve
-	$(BIN)/python $(PIP_INSTALL) uv
+# An environment of its own: the others are made from the locks.
+$(VENV)-lock/.uv:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python $(PIP_INSTALL) uv
 	touch $@
