@@ -50,9 +50,16 @@ types: $(VENV)/.dev
 
 check: lint types test
 
+# With AGAINST=path only the CPU time of this checkout, compared with that of another one.
 bench: $(VENV)/.dev
+ifdef AGAINST
+	$(BIN)/python -m benchmarks --against $(AGAINST) --rounds 8
+	$(BIN)/python -m benchmarks.callbacks --against $(AGAINST)
+else
 	$(BIN)/python -m benchmarks.transform --check
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.callbacks
+endif
 
 bench-quick: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.transform --check --rounds 20
