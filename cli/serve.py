@@ -109,6 +109,13 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
     metavar="CIDR,…",
     help="Networks of proxies in front of this server, whose X-Forwarded-For tells the client's address.",
 )
+@options.setting(
+    "--allowed-hosts",
+    default=_LIMITS.allowed_hosts,
+    metavar="NAME,…",
+    help="Names of this server in Host, such as api.example.com or *.example.com, where it listens on a "
+    "loopback address and needs no key; '*' for any. Default: names and addresses of this machine.",
+)
 @_seconds("--grace", "From the signal that ends the process to its end.")
 @_seconds("--head-timeout", "For a request's head, from its first byte.", "head")
 @_seconds("--body-timeout", "For a request's body, and one more for every 4 KiB that came.", "body")
@@ -127,6 +134,7 @@ def command(
     max_in_flight: int,
     storage: str,
     trusted_proxies: str,
+    allowed_hosts: str,
     **seconds: float,
 ) -> None:
     """Serve the mappings of files, directories, globs, or names of shipped mappings, together.
@@ -139,7 +147,7 @@ def command(
         log_format = "console" if sys.stderr.isatty() else "json"
     logs.configure(log_level, log_format)
     try:
-        check_clients(storage, trusted_proxies)
+        check_clients(storage, trusted_proxies, allowed_hosts)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     limits = replace(
@@ -147,6 +155,7 @@ def command(
         in_flight=max_in_flight,
         storage=storage,
         trusted_proxies=trusted_proxies,
+        allowed_hosts=allowed_hosts,
         **seconds,  # type: ignore[arg-type]
     )
     origin = Origin(

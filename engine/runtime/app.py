@@ -28,6 +28,7 @@ from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.routing import Match
 from engine.runtime import logs, metrics, traces
+from engine.runtime.browser_guard import BrowserGuard
 from engine.runtime.clients import Addresses
 from engine.runtime.collector import resettle
 from engine.runtime.flow import Flow
@@ -51,6 +52,7 @@ class Application(Starlette):
     Args:
         limits: counts clients' requests, over all sets of plans.
         addresses: tells clients apart.
+        guard: checks requests that need no key; None where other machines are served too.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Application(Starlette):
         in_flight: int,
         limits: RateLimits | None = None,
         addresses: Addresses | None = None,
+        guard: BrowserGuard | None = None,
     ) -> None:
         @contextlib.asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -71,11 +74,12 @@ class Application(Starlette):
         self._load = Load(in_flight)
         self._limits = limits or RateLimits()
         self._addresses = addresses or Addresses()
+        self._guard = guard
         self._front = self._before(plans)
         self._ending: set[asyncio.Task[None]] = set()
 
     def _before(self, plans: PlanSet) -> Front:
-        return Front(plans, self._load, self._limits, self._addresses)
+        return Front(plans, self._load, self._limits, self._addresses, self._guard)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Requests go by Starlette, all else to it."""
@@ -112,11 +116,19 @@ class Load:
 class Front:
     """Everything between ASGI and the relay, for one set of plans."""
 
-    def __init__(self, plans: PlanSet, load: Load, limits: RateLimits, addresses: Addresses) -> None:
+    def __init__(
+        self,
+        plans: PlanSet,
+        load: Load,
+        limits: RateLimits,
+        addresses: Addresses,
+        guard: BrowserGuard | None,
+    ) -> None:
         self._tree = plans.tree
         self._relay = Relay(plans, limits)
         self._load = load
         self._addresses = addresses
+        self._guard = guard
         self._running = 0
         self._is_idle: asyncio.Event | None = None
         self._cors: dict[str, ASGIApp] = {
@@ -139,7 +151,8 @@ class Front:
         try:
             path = scope["raw_path"]
             match = scope["dragoman.match"] = self._tree.find(path, scope["method"]) if path else _NOWHERE
-            serve = self._serve if not self._cors else self._chosen(scope, match)
+            is_refused = self._guard is not None and self._refuse_page(self._guard, scope, match)
+            serve = self._serve if is_refused or not self._cors else self._chosen(scope, match)
             await serve(scope, receive, send)
         finally:
             self._load.running -= 1
@@ -148,6 +161,15 @@ class Front:
             scope.pop("dragoman.match", None)
             if self._is_idle is not None and not self._running:
                 self._is_idle.set()
+
+    def _refuse_page(self, guard: BrowserGuard, scope: Scope, match: PlanMatch) -> bool:
+        """Whether a request that needs no key is refused, as a page of another site makes it."""
+        cycle: Cycle = scope["extensions"][EXTENSION]
+        if cycle.fault is not None or _wants_key(match, scope["method"]):
+            return False
+        cors = None if match.owner is None else match.owner.cors
+        cycle.fault = guard.refusal(scope["headers"], None if cors is None else cors.origins)
+        return cycle.fault is not None
 
     def _chosen(self, scope: Scope, match: PlanMatch) -> ASGIApp:
         """What serves a request where mappings have rules for other origins' pages."""
@@ -271,6 +293,14 @@ class Front:
             await send(_piece(answered.sent(writer.write(told, stream), len(told))))
 
 
+def _wants_key(match: PlanMatch, method: str) -> bool:
+    """Whether a request needs a key; one that no route serves does where its mapping has keys."""
+    leaf = match.found(method)
+    if leaf is not None:
+        return leaf.route.wants_key
+    return match.owner is not None and bool(match.owner.keys)
+
+
 def _reads_body(match: PlanMatch, method: str) -> bool:
     leaf = match.found(method)
     if leaf is None:
@@ -321,9 +351,11 @@ class _Beats:
 
 
 def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
+    origins = plan.origins
     return CORSMiddleware(
         app,
-        allow_origins=plan.origins,
+        allow_origins=("*",) if origins.is_any else origins.exact,
+        allow_origin_regex=None if origins.pattern is None else origins.pattern.pattern,
         allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
         allow_headers=plan.headers,
         allow_credentials=plan.credentials,

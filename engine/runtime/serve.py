@@ -24,8 +24,10 @@ from engine.errors import ExchangeError
 from engine.runtime import logs, metrics, traces
 from engine.runtime.admin import Admin, address, bind, url_of
 from engine.runtime.app import Application
+from engine.runtime.browser_guard import BrowserGuard, host_names
 from engine.runtime.clients import Addresses, networks
 from engine.runtime.collector import settle
+from engine.runtime.exposure import is_loopback
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import Connection, Limits
 from engine.runtime.reload import Loaded, Origin, Reloads
@@ -70,14 +72,21 @@ class Service:
     generation: int = 1
 
 
-def check_clients(storage: str, trusted_proxies: str) -> None:
-    """Whether requests can be counted there, and addresses told apart so.
+def check_clients(storage: str, trusted_proxies: str, allowed_hosts: str = "") -> None:
+    """Check the options that concern clients: where requests are counted, whose headers are believed, and
+    which names this server has.
 
     Raises:
-        ValueError: they cannot, told without the URL, which may hold a password.
+        ValueError: one is wrong. The message never holds the storage's URL, which may have a password.
     """
     RateLimits(storage)
     networks(trusted_proxies)
+    host_names(allowed_hosts)
+
+
+def guard_of(host: str, limits: Limits) -> BrowserGuard | None:
+    """What protects a listener from pages of other sites; None where other machines can reach it."""
+    return BrowserGuard(host_names(limits.allowed_hosts)) if is_loopback(host) else None
 
 
 def run(service: Service) -> bool:
@@ -113,6 +122,11 @@ def serve_worker(service: Service, bound: socket.socket, life: int, signals: Ite
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.suppress(SystemExit):
         server.run([bound])
+
+
+def admin_guard(service: Service) -> BrowserGuard | None:
+    """What protects the admin listener from pages of other sites."""
+    return None if service.admin is None else guard_of(service.admin[0], service.limits)
 
 
 def cannot_listen(address: tuple[str, int] | None, error: OSError) -> bool:
@@ -162,6 +176,7 @@ class Server(uvicorn.Server):
             limits.in_flight,
             RateLimits(limits.storage),
             Addresses(networks(limits.trusted_proxies)),
+            guard_of(service.host, limits),
         )
         super().__init__(
             uvicorn.Config(
@@ -184,7 +199,7 @@ class Server(uvicorn.Server):
         self._admin_socket = admin
         self._life = life
         self._signals = signals
-        self._admin = Admin(lambda: self.started and not self.should_exit)
+        self._admin = Admin(lambda: self.started and not self.should_exit, admin_guard(service))
         self._tasks: set[asyncio.Task[Any]] = set()
         metrics.follow(lambda: self.application.running)
 

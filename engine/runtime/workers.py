@@ -24,7 +24,7 @@ from engine.runtime import logs, metrics
 from engine.runtime.admin import Admin, bind, url_of
 from engine.runtime.collector import settle
 from engine.runtime.reload import Loaded, Reloads
-from engine.runtime.serve import Service, cannot_listen, serve_worker
+from engine.runtime.serve import Service, admin_guard, cannot_listen, serve_worker
 
 #: A worker that lived for less than so many seconds is replaced after a wait, twice as long each time.
 _SHORT: Final = 10.0
@@ -76,7 +76,7 @@ class _Workers:
         self._count = count
         self._bound = bound
         self._admin_socket = admin
-        self._admin = Admin(lambda: self._is_serving and not self._is_ending)
+        self._admin = Admin(lambda: self._is_serving and not self._is_ending, admin_guard(service))
         self._workers: dict[int, _Worker] = {}
         self._wait = _FIRST_WAIT
         self._is_serving = False

@@ -30,6 +30,8 @@ from tests.support.upstream import eventually
 
 _ROOT = Path(__file__).parents[2]
 _COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
+#: The host that raw requests of tests name, as short as one can be.
+RAW_HOST = "x"
 _READY = re.compile(r"Dragoman serves .* at (http://\S+)")
 #: What only a defect of ours would write.
 _DEFECTS = ("unforeseen", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
@@ -229,7 +231,13 @@ def _start(
     port = [] if "--port" in args else ["--port", "0"]
     return subprocess.Popen(
         [*command, "serve", *port, *args, *paths],
-        env={**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **env},
+        env={
+            **inherited,
+            "PYTHONPATH": path,
+            "PYTHONUNBUFFERED": "1",
+            "DRAGOMAN_ALLOWED_HOSTS": RAW_HOST,
+            **env,
+        },
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -24,6 +24,7 @@ class Limits:
         in_flight: exchanges at a time; 503 above.
         storage: where clients' requests are counted: `memory://`, or the URL of a Redis.
         trusted_proxies: networks, with commas between them, whose `X-Forwarded-For` is believed.
+        allowed_hosts: names of this server, with commas between them, beside those of the machine itself.
         grace: from the signal that ends the process to its end.
     """
 
@@ -42,4 +43,5 @@ class Limits:
     in_flight: int = 1000
     storage: str = field(default="memory://", repr=False)
     trusted_proxies: str = ""
+    allowed_hosts: str = ""
     grace: float = 30.0
