@@ -1,7 +1,8 @@
 """Generated Python: a writer of functions whose every line knows its place in the YAML.
 
 Contract: values enter generated source as names bound in its namespace or as `repr` of a scalar, never as
-text. A function that fails is placed by its traceback, so that a good run pays nothing for it.
+text. A function that fails is placed by its traceback, so that a good run pays nothing for it. What it reads
+is recorded as its lines are written; generated text is never searched.
 Must not know JMESPath, the language or HTTP.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import linecache
 import math
-import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -18,16 +18,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
-from engine.source import Path, Span
+from engine.source import Span
+from engine.uses import NOTHING, Made, Origin, Paths, Uses, VariableOrigin, VariablePath, minimal
 from engine.values import TYPE_NAMES
 
 _SPANS: Final = "__spans__"
 _INDENT: Final = " "
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_REPLY = re.compile(r"\bp\b|\bx\.reply_body\b")
-
-#: The end of a path whose value is only asked for its truth: nothing inside of it is read.
-SHELL: Final = 0
 
 #: Lines in one function; templates that use each other could otherwise grow without bound.
 MAX_LINES: Final = 20_000
@@ -44,19 +40,31 @@ class Atom:
     Attributes:
         source: the name or literal.
         kind: its JSON type where that is certain, else "any".
-        origin: its path in the client's body, `*` standing for any item, or None.
+        origin: the variables whose values it holds; None where none of them is left to record as read.
         is_constant: whether `constant` is its value.
+        elements: the items of a list that is made of constants; None where it is something else.
     """
 
     source: str
     kind: str = "any"
-    origin: Path | None = None
+    origin: Origin | None = None
     is_constant: bool = False
     constant: Any = None
+    elements: tuple[Any, ...] | None = None
 
-    def child(self, source: str, key: str | int) -> Atom:
-        """The atom of something inside this one."""
-        return Atom(source, origin=None if self.origin is None else (*self.origin, key))
+    def inside(self, step: str | int) -> Origin | None:
+        """The origin of a field, or of an item or a pair (`ITEM`)."""
+        return None if self.origin is None else self.origin.child(step)
+
+    @property
+    def item(self) -> Origin | None:
+        """The origin of an item, where the value is a list."""
+        return None if self.origin is None else self.origin.item()
+
+    @property
+    def variable(self) -> VariablePath | None:
+        """The variable that it is; None where it is something else."""
+        return self.origin.path if isinstance(self.origin, VariableOrigin) else None
 
 
 NULL: Final = Atom("None", "null", is_constant=True)
@@ -64,13 +72,11 @@ NULL: Final = Atom("None", "null", is_constant=True)
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A generated function `(payload, context) → value`, its source, and which fields of the client's body
-    it reads. `reads_reply`: it may read the upstream's body."""
+    """A generated function `(payload, context) → value`, its source, and what it reads."""
 
     function: Callable[[Any, Any], Any]
     source: str
-    reads: frozenset[Path]
-    reads_reply: bool = False
+    uses: Uses = NOTHING
 
 
 class Writer:
@@ -78,7 +84,7 @@ class Writer:
 
     def __init__(self, names: dict[str, Any]) -> None:
         self.names = dict(names)
-        self.reads: set[Path] = set()
+        self.is_pure = True
         self.loops = 0
         self._lines: list[str] = []
         self._spans: list[Span | None] = [None]
@@ -86,6 +92,9 @@ class Writer:
         self._depth = 1
         self._fresh = 0
         self._span: Span | None = None
+        self._reads = Paths()
+        self._references = Paths()
+        self._named: set[str] = set()
 
     def line(self, text: str) -> None:
         if len(self._lines) >= MAX_LINES:
@@ -116,12 +125,11 @@ class Writer:
 
     @contextmanager
     def counted_loop(self, index: str, item: str, items: str) -> Iterator[None]:
-        """A loop over `items`, a Python expression; it counts only where its lines use `index`."""
+        """A loop over `items`, a Python expression; it counts only where what is inside refers to `index`."""
         header = len(self._lines)
         with self.loop(f"for {index}, {item} in enumerate({items})"):
             yield
-        uses = re.compile(rf"\b{index}\b")
-        if not any(uses.search(line) for line in self._lines[header + 1 :]):
+        if index not in self._named:
             indent = self._lines[header][: -len(self._lines[header].lstrip())]
             self._lines[header] = f"{indent}for {item} in {items}:"
 
@@ -146,27 +154,25 @@ class Writer:
         self._fresh += 1
         return f"{prefix}{self._fresh}"
 
-    def let(self, source: str, kind: str = "any") -> Atom:
+    def let(self, source: str, kind: str = "any", origin: Origin | None = None) -> Atom:
         """Bind an expression of Python to a fresh name."""
         name = self.fresh()
         self.line(f"{name} = {source}")
-        return Atom(name, kind)
+        return Atom(name, kind, origin)
 
-    def once(self, source: str) -> Atom:
+    def once(self, source: str, origin: Origin | None) -> Atom:
         """As `let`, for a path into values, which gives the same each time: written once in its block."""
         for known in self._known:
             if source in known:
                 return known[source]
-        self._known[-1][source] = atom = self.let(source)
+        self._known[-1][source] = atom = self.let(source, origin=origin)
         return atom
 
-    def forget(self, name: str) -> None:
-        """What `name` holds has changed: paths that were read from it are read anew."""
-        stale = {name}
+    def forget(self, variable: VariablePath) -> None:
+        """A variable has changed, or may have: paths into it are read again."""
         for known in self._known:
             for source, atom in list(known.items()):
-                if stale & set(_WORD.findall(source)):
-                    stale.add(atom.source)
+                if (atom.variable or ())[: len(variable)] == variable:
                     del known[source]
 
     def constant(self, value: Any) -> Atom:
@@ -182,15 +188,33 @@ class Writer:
         self.names[name] = value
         return name
 
-    def use(self, atom: Atom) -> None:
-        """The value is used as a whole; so the client's field behind it is read."""
+    # What the function reads
+
+    def refer(self, atom: Atom) -> None:
+        """The code evaluates this value."""
+        self._named.add(atom.source)
         if atom.origin is not None:
-            self.reads.add(atom.origin)
+            self._references.whole(atom.origin)
+
+    def use(self, atom: Atom) -> None:
+        """The value is used as a whole."""
+        if atom.origin is not None:
+            self._reads.whole(atom.origin)
 
     def ask(self, atom: Atom) -> None:
-        """Only the value's truth is used; so of the client's field behind it nothing inside is read."""
-        if atom.origin:
-            self.reads.add((*atom.origin, SHELL))
+        """Only the value's truth is used; nothing inside it is read."""
+        if atom.origin is not None:
+            self._reads.shell(atom.origin)
+
+    def find(self, atom: Atom) -> None:
+        """Only the value's presence is used; one that the code makes is there in any case."""
+        if not isinstance(atom.origin, Made):
+            self.ask(atom)
+
+    def check(self, atom: Atom) -> None:
+        """The value's truth decides whether the exchange goes on; that alone is not reading it."""
+        if atom.origin is not None:
+            self._references.shell(atom.origin)
 
     def finish(self, label: str) -> Compiled:
         """Compile what was written.
@@ -209,8 +233,11 @@ class Writer:
         namespace = {**self.names, _SPANS: self._spans}
         exec(code, namespace)
         _remember_lines(filename, source, namespace["template"])
-        reads_reply = any(_REPLY.search(line) for line in self._lines)
-        return Compiled(namespace["template"], source, frozenset(self.reads), reads_reply)
+        return Compiled(namespace["template"], source, self._uses())
+
+    def _uses(self) -> Uses:
+        reads = minimal(self._reads.found)
+        return Uses(reads, reads | self._references.found, self.is_pure)
 
 
 def _remember_lines(filename: str, source: str, function: Callable[[Any, Any], Any]) -> None:

@@ -19,10 +19,10 @@ from engine.routing import Leaf, Match, RouteTree
 from engine.schema import BodySchema
 from engine.spec import MappingSpec, RouteSpec
 
-#: Which fields of the client's body a route reads: name → the same below it, `*` for any item of a list;
-#: True where all of it is read.
+#: Which fields of the client's body a route reads: name → the same below it, `ITEM` for any item of a list;
+#: True where all of it is read. Under `OTHERS` are the names of fields beside which all others are read.
 ReadTree = bool | dict[str | int, Any]
-
+OTHERS: Final = 2
 
 DEFAULT_CONNECTIONS: Final = 200
 

@@ -22,6 +22,7 @@ ROOMS = (
     "engine.functions",
     "engine.auth",
     "engine.streams",
+    "engine.uses",
     "engine.codegen",
     "engine.expressions",
     "engine.templates",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import loader
-from engine.codegen import Atom, place
+from engine.codegen import Atom, Compiled, place
 from engine.compile.sources import declared
 from engine.errors import EvaluationError, ExchangeError, Findings
 from engine.expressions import Record, Scope, Variable, Withheld
@@ -17,6 +17,7 @@ from engine.resources import distribution_version
 from engine.source import Node, Span
 from engine.spec import EnvSpec, MappingSpec
 from engine.templates import TemplateCompiler, is_static
+from engine.uses import VariableOrigin
 from engine.values import ABSENT, TYPE_NAMES
 
 _VERSION = distribution_version()
@@ -50,7 +51,8 @@ class Environment:
         for name in self.env:
             spec = self.specs.get(name)
             hidden = spec is not None and spec.secret and not secrets
-            fields[name] = _SECRET if hidden else Atom(f"env_{name}" if spec is not None else "None")
+            source = f"env_{name}" if spec is not None else "None"
+            fields[name] = _SECRET if hidden else Atom(source, origin=VariableOrigin(("env", name)))
         variables = {name: self._var(name, value) for name, value in self.vars.items()}
         return {
             "env": Record(fields),
@@ -77,8 +79,10 @@ class Environment:
         reports = self.findings.reports
         variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
         compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables, self.told()), label)
-        if self.findings.reports > reports:
-            return ABSENT
+        return ABSENT if self.findings.reports > reports else self.value(compiled, node)
+
+    def value(self, compiled: Compiled, node: Node) -> Any:
+        """The value of a function that reads no request, or `ABSENT`; what fails is a finding."""
         try:
             return compiled.function(None, _NoExchange())
         except (EvaluationError, ExchangeError) as error:

@@ -14,11 +14,14 @@ from engine.expressions import Record, Scope, Variable, truth
 from engine.source import Node
 from engine.spec import RuleSpec
 from engine.templates import TemplateCompiler, TemplateWriter
+from engine.uses import VariableOrigin
 
 
 def state_variable(names: Iterable[str], source: str) -> Record:
     """`$state` as a variable: each name in the mapping that `source` gives."""
-    return Record({name: Atom(f"{source}[{name!r}]") for name in names})
+    return Record(
+        {name: Atom(f"{source}[{name!r}]", origin=VariableOrigin(("state", name))) for name in names}
+    )
 
 
 def compile_rules(
@@ -41,7 +44,7 @@ def compile_rules(
     names = tuple(state)
     variables: Mapping[str, Variable] = {
         "state": state_variable(names, "s"),
-        "emitted": Atom("(x.sent + len(out))", "number"),
+        "emitted": Atom("(x.sent + len(out))", "number", VariableOrigin(("emitted",))),
     }
 
     def write(writer: Writer) -> None:
@@ -101,7 +104,7 @@ class _RulesWriter(TemplateWriter):
             self.writer.line(f"s[{name!r}] = {atom.source}")
 
         self.emit(node, assign)
-        self.writer.forget("s")
+        self.writer.forget(("state", name))
 
     def _emit(self, node: Node) -> None:
         for event in node.elements() if isinstance(node.value, list) else (node,):

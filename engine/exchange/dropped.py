@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.messages import Exchange
-from engine.plan import ReadTree, RoutePlan
+from engine.plan import OTHERS, ReadTree, RoutePlan
+from engine.uses import ITEM
 
 _MAX_NAMED: Final = 20
 _MAX_NAME: Final = 64
@@ -54,16 +55,16 @@ def unread(value: Any, tree: ReadTree) -> list[str]:
 def _find_unread(value: Any, tree: dict[str | int, Any], path: str, found: list[str]) -> None:
     """Look below `path`, whose branches `tree` has."""
     if type(value) is dict:
-        if "*" in tree:
+        if ITEM in tree:
             return  # its pairs are gone through, keys and all
         for key, item in value.items():
             below = tree.get(key, _UNREAD)
             if below is _UNREAD:
-                if item is not None:
+                if item is not None and key in tree.get(OTHERS, value):
                     found.append(f"{path}.{key}" if path else key)
             elif below is not True and (type(item) is dict or type(item) is list):
                 _find_unread(item, below or {}, f"{path}.{key}" if path else key, found)
-    elif type(value) is list and (below := tree.get("*", True)) is not True:
+    elif type(value) is list and (below := tree.get(ITEM, True)) is not True:
         for item in value:
             _find_unread(item, below or {}, f"{path}[]", found)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from engine.explain.entries import Entry, duration, shown, size
-from engine.plan import AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
+from engine.plan import OTHERS, AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
 from engine.spec import (
     AttemptSpec,
     CallSpec,
@@ -20,6 +20,7 @@ from engine.spec import (
     RuleSpec,
     StreamSpec,
 )
+from engine.uses import ITEM
 
 _BUILTIN: Final = {
     "health": "how the upstreams are, each asked by its `health`",
@@ -102,7 +103,10 @@ def _paths(tree: ReadTree, path: str = "") -> Iterator[str]:
     if tree is True:
         yield path
     for key, branch in tree.items() if isinstance(tree, dict) else ():
-        step = "[]" if key == "*" else f"[{key}]" if isinstance(key, int) else f".{key}" if path else str(key)
+        if key == OTHERS:
+            yield f"{path or 'all of it'} without {', '.join(sorted(branch))}"
+            continue
+        step = "[]" if key == ITEM else f".{key}" if path else str(key)
         yield from _paths(branch, path + step) if branch not in ({}, False) else (path + step,)
 
 

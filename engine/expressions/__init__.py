@@ -6,6 +6,7 @@ arity and constant arguments of a wrong type are findings. Results equal those o
 Must not know HTTP or mappings.
 
     parser        text → syntax tree; the only importer of jmespath
+    results       the texts that an expression can give, whatever it reads
     scope         what an expression can see: payload and variables
     conditions    Python source of conditions on atoms
     support       what generated code calls while a request runs
@@ -32,10 +33,12 @@ from engine.expressions.parser import (
     Tree,
     parse,
 )
-from engine.expressions.scope import Record, Scope, Variable, Withheld
+from engine.expressions.results import literal_results
+from engine.expressions.scope import CLIENT_BODY, Record, Scope, Variable, Withheld
 from engine.expressions.support import SUPPORT
 
 __all__ = [
+    "CLIENT_BODY",
     "MAX_DEPTH",
     "MAX_LENGTH",
     "QUOTED",
@@ -47,6 +50,7 @@ __all__ = [
     "Tree",
     "Variable",
     "Withheld",
+    "literal_results",
     "parse",
     "truth",
 ]

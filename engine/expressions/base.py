@@ -42,6 +42,12 @@ class BaseEmitter(ABC):
     def emit(self, tree: Tree) -> Atom:
         """Write the code of `tree`; the atom returned holds its value."""
 
+    @property
+    def payload(self) -> Atom:
+        """The payload, which the code that is being written evaluates."""
+        self.writer.refer(self.scope.payload)
+        return self.scope.payload
+
     def used(self, tree: Tree) -> Atom:
         """The value of `tree`, used as a whole."""
         atom = self.emit(tree)
@@ -65,7 +71,9 @@ class BaseEmitter(ABC):
         """The name of a nested function of the payload."""
         name, parameter = self.writer.fresh("e"), self.writer.fresh("v")
         with self.writer.function(name, parameter):
-            self.writer.line(f"return {self.under(Atom(parameter), tree).source}")
+            result = self.under(Atom(parameter), tree)
+            self.writer.use(result)
+            self.writer.line(f"return {result.source}")
         return name
 
     def own(self, atom: Atom, tree: Tree) -> str:
@@ -76,12 +84,13 @@ class BaseEmitter(ABC):
     def unless(self, tree: Tree, other: Tree, header: str) -> Atom | None:
         """The value of `tree`, which `other` ends the exchange in the place of where `header` holds of it.
 
-        So it is the value of `tree` wherever it goes on, and keeps its origin. None where `other` may give
-        a value; then nothing is written.
+        So it is the value of `tree` wherever it goes on, and keeps its origin; the check alone does not count
+        as reading it. None where `other` may give a value; then nothing is written.
         """
         if other["type"] != "function_expression" or other["value"] != "fail":
             return None
         atom = self.emit(tree)
+        self.writer.check(atom)
         with self.writer.block(header.format(name=atom.source, truth=truth(atom))):
             self.emit(other)
         return replace(atom, source=self.writer.let(atom.source).source, is_constant=False)

@@ -8,12 +8,14 @@ Must not know paths, projections or calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from engine.codegen import Atom
 from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.conditions import equality, truth
 from engine.expressions.parser import Tree
+from engine.uses import Made, either
 
 
 def _literal(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -21,50 +23,70 @@ def _literal(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _multi_select_list(emitter: BaseEmitter, tree: Tree) -> Atom:
-    def items() -> str:
-        return "[" + ", ".join(emitter.used(child).source for child in tree["children"]) + "]"
+    items: list[Atom] = []
+    made = Made()
 
-    return _unless_null(emitter, items, "array")
+    def build() -> str:
+        items.extend(map(emitter.emit, tree["children"]))
+        for item in items:
+            made.add_item(item.origin)
+        return "[" + ", ".join(item.source for item in items) + "]"
+
+    atom = _unless_null(emitter, build, "array", made)
+    is_constant = all(item.is_constant for item in items)
+    return replace(atom, elements=tuple(item.constant for item in items) if is_constant else None)
 
 
 def _multi_select_dict(emitter: BaseEmitter, tree: Tree) -> Atom:
-    def pairs() -> str:
-        children = [(child["value"], emitter.used(child["children"][0])) for child in tree["children"]]
-        return "{" + ", ".join(f"{key!r}: {value.source}" for key, value in children) + "}"
+    made = Made()
 
-    return _unless_null(emitter, pairs, "object")
+    def build() -> str:
+        fields = [(child["value"], emitter.emit(child["children"][0])) for child in tree["children"]]
+        for key, value in fields:
+            made.add_field(key, value.origin)
+        return "{" + ", ".join(f"{key!r}: {value.source}" for key, value in fields) + "}"
+
+    return _unless_null(emitter, build, "object", made)
 
 
-def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str) -> Atom:
+def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str, made: Made) -> Atom:
     """A container built from the payload; null where the payload is null."""
-    payload, writer = emitter.scope.payload, emitter.writer
+    payload, writer = emitter.payload, emitter.writer
     if payload.kind not in ("any", "null"):
-        return writer.let(build(), kind)
+        return writer.let(build(), kind, made)
+    writer.find(payload)
     result = writer.fresh()
     writer.line(f"{result} = None")
     with writer.block(f"if {payload.source} is not None"):
         writer.line(f"{result} = {build()}")
-    return Atom(result)
+    return Atom(result, origin=made)
 
 
 def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
     left, right = tree["children"]
     checked = emitter.unless(left, right, "if not ({truth})")
-    return checked or _either(emitter, tree, "if not ({})", emitter.used(left))
+    if checked is not None:
+        return checked
+    first = emitter.asked(left)
+    result, second = _chosen(emitter, tree, "if not ({})", first)
+    return replace(result, origin=either(first.origin, second.origin))
 
 
 def _and_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
-    return _either(emitter, tree, "if {}", emitter.asked(tree["children"][0]))
+    first = emitter.asked(tree["children"][0])
+    result, second = _chosen(emitter, tree, "if {}", first)
+    # The left value is the result only where it is false, and then it holds nothing.
+    return replace(result, origin=either(None, second.origin))
 
 
-def _either(emitter: BaseEmitter, tree: Tree, header: str, first: Atom) -> Atom:
-    """The left value, `first`; the right one, where `header` holds of the left one's truth."""
+def _chosen(emitter: BaseEmitter, tree: Tree, header: str, first: Atom) -> tuple[Atom, Atom]:
+    """The left value, `first`, or the right one where `header` holds of the left's truth; and the right."""
     left, right = tree["children"]
     result = emitter.own(first, left)
     with emitter.writer.block(header.format(truth(first))):
-        second = emitter.used(right)
+        second = emitter.emit(right)
         emitter.writer.line(f"{result} = {second.source}")
-    return Atom(result, first.kind if first.kind == second.kind else "any")
+    return Atom(result, first.kind if first.kind == second.kind else "any"), second
 
 
 def _not_expression(emitter: BaseEmitter, tree: Tree) -> Atom:

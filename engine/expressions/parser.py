@@ -136,6 +136,9 @@ class _Parser(parser.Parser):  # type: ignore[misc]
     def _token_nud_variable(self, token: dict[str, Any]) -> Tree:
         return {"type": "variable", "children": [], "value": token["value"], "start": token["start"]}
 
+    def _token_nud_literal(self, token: dict[str, Any]) -> Tree:
+        return {**super()._token_nud_literal(token), "start": token["start"]}
+
     def _token_nud_unquoted_identifier(self, token: dict[str, Any]) -> Tree:
         return {**super()._token_nud_unquoted_identifier(token), "start": token["start"]}
 

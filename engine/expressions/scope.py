@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from engine.codegen import Atom
+from engine.uses import VariablePath
+
+#: The variable whose fields can be given up by `drop()`.
+CLIENT_BODY: Final[VariablePath] = ("request", "body")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class Function:
 
     `lazy`: the compiler emits it itself, so that an unused argument is never evaluated.
     `context`: the implementation takes the exchange (a `Context`) before the arguments.
+    `pure`: it has no effect, and gives the same result for the same arguments.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Function:
     examples: tuple[Example, ...]
     lazy: bool = False
     context: bool = False
+    pure: bool = True
 
     @property
     def minimum(self) -> int:
@@ -101,7 +103,7 @@ class Function:
 
 
 def function(
-    signature: str, *, lazy: bool = False, context: bool = False
+    signature: str, *, lazy: bool = False, context: bool = False, pure: bool = True
 ) -> Callable[[Callable[..., Any]], Function]:
     """Make a `Function` of the decorated implementation; its module's name is the group."""
     name, parameters, returns = parse_signature(signature)
@@ -109,7 +111,9 @@ def function(
     def decorate(implementation: Callable[..., Any]) -> Function:
         group = implementation.__module__.rpartition(".")[2]
         told = parse_documentation(inspect.getdoc(implementation) or "")
-        return Function(name, signature, parameters, returns, implementation, group, *told, lazy, context)
+        return Function(
+            name, signature, parameters, returns, implementation, group, *told, lazy, context, pure
+        )
 
     return decorate
 

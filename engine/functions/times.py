@@ -29,7 +29,7 @@ _TIME_TEXT = re.compile(
 _LONGEST_TIME_TEXT = 64
 
 
-@function("now() -> number")
+@function("now() -> number", pure=False)
 def now() -> int:
     """The time, in whole seconds since 1970.
 
@@ -40,7 +40,7 @@ def now() -> int:
     return int(time.time())
 
 
-@function("now_iso() -> string")
+@function("now_iso() -> string", pure=False)
 def now_iso() -> str:
     """The time as RFC 3339 in UTC, to the microsecond: `2024-01-02T10:20:30.000042Z`.
 
@@ -58,7 +58,7 @@ def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
-@function("elapsed_ns() -> number", context=True)
+@function("elapsed_ns() -> number", context=True, pure=False)
 def elapsed_ns(context: Context) -> int:
     """Nanoseconds since the exchange began, at least 1: clients divide by it.
 

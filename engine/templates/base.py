@@ -18,6 +18,7 @@ from engine.errors import Findings
 from engine.expressions import Scope
 from engine.source import Node
 from engine.templates.coverage import Coverage
+from engine.uses import Origin
 
 Sink = Callable[[Atom], None]
 
@@ -75,14 +76,15 @@ class BaseTemplateWriter(ABC):
         yield
         self.scope = outer
 
-    def into(self, before: str, after: str = "") -> Sink:
-        """A sink that uses the value as a whole, in a line with `before` and `after` around it."""
+    def into(self, holder: Callable[[Origin | None], None], before: str, after: str = "") -> Sink:
+        """A sink that puts the value into another, by a line with `before` and `after` around it; `holder` is
+        handed its origin, as what is read of it depends on what is read of the other."""
 
-        def use(atom: Atom) -> None:
-            self.writer.use(atom)
+        def put(atom: Atom) -> None:
+            holder(atom.origin)
             self.writer.line(f"{before}{atom.source}{after}")
 
-        return use
+        return put
 
     def hit(self, node: Node, label: str) -> None:
         """Write the line that counts a branch, where coverage is asked for."""

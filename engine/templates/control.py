@@ -13,8 +13,9 @@ from engine.codegen import Atom
 from engine.expressions import Variable, truth
 from engine.source import Node
 from engine.templates.base import BaseTemplateWriter, Sink
-from engine.templates.contents import write_content
+from engine.templates.contents import collecting, write_content
 from engine.templates.directives import check_directives, misused
+from engine.uses import ITEM
 
 
 def write_mapping(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
@@ -43,10 +44,8 @@ def _each(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 def _collect(template: BaseTemplateWriter, node: Node, source: Atom, sink: Sink) -> None:
     """A list of what the mapping gives for each item."""
-    result = template.writer.let("[]", "array")
-    append = template.into(f"{result.source}.append(", ")")
-    go_through(template, node["$each"], source, lambda: _one(template, node, append))
-    sink(result)
+    with collecting(template, sink) as item:
+        go_through(template, node["$each"], source, lambda: _one(template, node, item))
 
 
 def go_through(template: BaseTemplateWriter, node: Node, source: Atom, act: Callable[[], None]) -> None:
@@ -55,7 +54,8 @@ def go_through(template: BaseTemplateWriter, node: Node, source: Atom, act: Call
     if source.kind != "array":
         with writer.at(node.span):
             items = writer.let(f"{items} if type({items}) is list else each({items})").source
-    index, item = writer.fresh("i"), source.child(writer.fresh("v"), "*")
+    index, item = writer.fresh("i"), Atom(writer.fresh("v"), origin=source.inside(ITEM))
+    writer.find(item)
     scope = template.scope.with_payload(item).with_variables({"index": Atom(index, "number")})
     with writer.counted_loop(index, item.source, items), template.within(scope):
         act()
@@ -83,6 +83,7 @@ def _let(template: BaseTemplateWriter, bindings: Node | None) -> dict[str, Varia
 
 
 def _with(template: BaseTemplateWriter, node: Node, payload: Atom, sink: Sink) -> None:
+    template.writer.find(payload)
     with template.within(template.scope.with_payload(payload)):
         _choice(template, node, sink)
 

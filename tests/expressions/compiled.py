@@ -10,8 +10,9 @@ from typing import Any
 
 from engine.codegen import Atom, Compiled, TooLarge, Writer
 from engine.errors import Diagnostic, Findings
-from engine.expressions import SUPPORT, Emitter, ExpressionSyntaxError, Scope, parse
+from engine.expressions import CLIENT_BODY, SUPPORT, Emitter, ExpressionSyntaxError, Scope, parse
 from engine.source import Document, Node, ScalarText, SourceFile
+from engine.uses import VariableOrigin
 from engine.values import type_name
 
 
@@ -51,7 +52,9 @@ def compiled(text: str, **variables: Any) -> Compiled:
     writer = Writer({**SUPPORT, **{f"vars_{name}": value for name, value in variables.items()}})
     atoms = {name: Atom(f"vars_{name}", type_name(value)) for name, value in variables.items()}
     try:
-        atom = Emitter(Scope(Atom("p", origin=()), atoms), writer, findings, node, 0).emit(parse(text))
+        atom = Emitter(
+            Scope(Atom("p", origin=VariableOrigin(CLIENT_BODY)), atoms), writer, findings, node, 0
+        ).emit(parse(text))
         writer.use(atom)
         writer.line(f"return {atom.source}")
         result = writer.finish("expression")
