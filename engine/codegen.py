@@ -14,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
@@ -159,6 +159,12 @@ class Writer:
         name = self.fresh()
         self.line(f"{name} = {source}")
         return Atom(name, kind, origin)
+
+    def bound(self, atom: Atom) -> Atom:
+        """An atom with the value of this moment: an expression that may give another later gets a name."""
+        if atom.is_constant or atom.source.isidentifier():
+            return atom
+        return replace(atom, source=self.let(atom.source).source)
 
     def once(self, source: str, origin: Origin | None) -> Atom:
         """As `let`, for a path into values, which gives the same each time: written once in its block."""

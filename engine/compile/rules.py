@@ -13,7 +13,7 @@ from engine.errors import suggestion
 from engine.expressions import Record, Scope, Variable, truth
 from engine.source import Node
 from engine.spec import RuleSpec
-from engine.templates import TemplateCompiler, TemplateWriter
+from engine.templates import ItemSink, Sink, TemplateCompiler, TemplateWriter
 from engine.uses import VariableOrigin
 
 
@@ -82,7 +82,12 @@ class _RulesWriter(TemplateWriter):
         if rule.each is None:
             self._act(rule)
         else:
-            self.loop(rule.each, lambda: self._act(rule))
+            self.loop(rule.each, lambda: self._act_again(rule))
+
+    def _act_again(self, rule: RuleSpec) -> None:
+        """In a loop the state may have changed in the round before: what was read outside is read again."""
+        self.writer.forget(("state",))
+        self._act(rule)
 
     def _act(self, rule: RuleSpec) -> None:
         for name, node in rule.set.items() if rule.set is not None else ():
@@ -108,12 +113,31 @@ class _RulesWriter(TemplateWriter):
 
     def _emit(self, node: Node) -> None:
         for event in node.elements() if isinstance(node.value, list) else (node,):
-            self.emit(event, self._send)
+            self.emit(event, _Events(self.writer))
 
-    def _send(self, atom: Atom) -> None:
+
+class _Events(ItemSink):
+    """Sends events as they are made, so that each knows by `$emitted` how many there were before it.
+
+    A list stands for its items, and a list among these for its own: `depth` counts the lists around a value.
+    """
+
+    def __init__(self, writer: Writer, depth: int = 0) -> None:
+        self.writer = writer
+        self.depth = depth
+
+    def __call__(self, atom: Atom) -> None:
         self.writer.use(atom)
-        if atom.kind == "object":
-            self.writer.line(f"out.append({atom.source})")
+        name = atom.source
+        if atom.kind == "object" or self.depth > 1:
+            self.writer.line(f"out.append({name})")
+        elif self.depth:
+            self.writer.line(f"concat_one(out, {name})")
         else:
-            source = atom.source
-            self.writer.line(f"concat(out, {source} if type({source}) is list else [{source}])")
+            self.writer.line(f"concat(out, {name} if type({name}) is list else [{name}])")
+
+    @property
+    def items(self) -> Sink:
+        """The events among the items of a list."""
+        below = _Events(self.writer, self.depth + 1)
+        return below if below.depth < 2 else below.__call__

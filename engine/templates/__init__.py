@@ -22,6 +22,7 @@ A file imports only from files above its own.
 
 from __future__ import annotations
 
+from engine.templates.base import ItemSink, Sink
 from engine.templates.compiler import TemplateCompiler
 from engine.templates.coverage import Coverage
 from engine.templates.strings import Part, is_static, single_expression, split
@@ -29,7 +30,9 @@ from engine.templates.writer import TemplateWriter
 
 __all__ = [
     "Coverage",
+    "ItemSink",
     "Part",
+    "Sink",
     "TemplateCompiler",
     "TemplateWriter",
     "is_static",

@@ -23,6 +23,19 @@ from engine.uses import Origin
 Sink = Callable[[Atom], None]
 
 
+class ItemSink(ABC):
+    """A sink that takes the items of a list one by one, so that each sees what became of those before it."""
+
+    @abstractmethod
+    def __call__(self, atom: Atom) -> None:
+        """Take a whole value."""
+
+    @property
+    @abstractmethod
+    def items(self) -> Sink:
+        """The sink for each item of the list that the value is."""
+
+
 @dataclass(slots=True)
 class TemplateSet:
     """The templates of one mapping.

@@ -16,7 +16,7 @@ from engine.codegen import Atom
 from engine.errors import suggestion
 from engine.expressions import Scope, Variable
 from engine.source import Node
-from engine.templates.base import BaseTemplateWriter, Sink
+from engine.templates.base import BaseTemplateWriter, ItemSink, Sink
 from engine.templates.directives import is_certain, is_output, literal_key
 from engine.uses import Made
 
@@ -30,7 +30,10 @@ def write_list(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 @contextmanager
 def collecting(template: BaseTemplateWriter, sink: Sink) -> Iterator[Sink]:
-    """A sink for each item of a list, which `sink` gets at the end."""
+    """A sink for each item of a list: `sink` gets the list at the end, or each item where it takes these."""
+    if isinstance(sink, ItemSink):
+        yield sink.items
+        return
     made = Made()
     result = template.writer.let("[]", "array", made)
     yield template.into(made.add_item, f"{result.source}.append(", ")")
@@ -98,6 +101,11 @@ def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]], made
 
 
 def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    if isinstance(node.value, list) and isinstance(sink, ItemSink):
+        # A sink takes the items of a list that it is given: the entries need no list of their own.
+        for child in node.elements():
+            template.emit(child, sink)
+        return
     made = Made()
     result = template.writer.let("[]", "array", made)
 

@@ -78,7 +78,7 @@ def _let(template: BaseTemplateWriter, bindings: Node | None) -> dict[str, Varia
     variables: dict[str, Variable] = {}
     for name, value in bindings.items() if bindings and isinstance(bindings.value, dict) else ():
         with template.within(template.scope.with_variables(variables)):
-            variables[name] = template.bind(value)
+            variables[name] = template.writer.bound(template.bind(value))
     return variables
 
 
