@@ -94,11 +94,32 @@ def _not_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
     return emitter.writer.let(f"not ({truth(value)})", "boolean")
 
 
+def misplaced_not(emitter: BaseEmitter, tree: Tree) -> Atom | None:
+    """A finding where a path follows `!`: `!a.b` is `(!a).b`, a field of true or false, and so null.
+
+    Who writes the parentheses knows what they do.
+    """
+    if tree["type"] not in _PATHS:
+        return None
+    first = tree["children"][0]
+    if first["type"] == "flatten":
+        first = first["children"][0]
+    if first["type"] != "not_expression" or first.get("grouped"):
+        return None
+    start, end = tree["start"], tree["end"]
+    path = emitter.node.value[emitter.offset + start + 1 : emitter.offset + end].strip()
+    message = "'!' applies before the rest of the path does, so this is always null"
+    return emitter.error("misplaced-not", message, tree, end - start, f"write '!({path})'")
+
+
 def _comparator(emitter: BaseEmitter, tree: Tree) -> Atom:
     left, right = (emitter.used(child) for child in tree["children"])
     test, kind = _COMPARISONS[tree["value"]]
     return emitter.writer.let(test(left, right), kind)
 
+
+#: Forms whose first child can be a `!` without parentheses around it.
+_PATHS: Final = frozenset(("subexpression", "value_projection", "projection", "filter_projection"))
 
 #: Each comparison as Python source of two atoms, and its type; an order of unlike types is null.
 _COMPARISONS: Final[Mapping[str, tuple[Callable[[Atom, Atom], str], str]]] = {

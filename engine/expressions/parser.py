@@ -139,6 +139,28 @@ class _Parser(parser.Parser):  # type: ignore[misc]
     def _token_nud_literal(self, token: dict[str, Any]) -> Tree:
         return {**super()._token_nud_literal(token), "start": token["start"]}
 
+    def _token_nud_not(self, token: dict[str, Any]) -> Tree:
+        return {**super()._token_nud_not(token), "start": token["start"]}
+
+    def _token_nud_lparen(self, token: dict[str, Any]) -> Tree:
+        return {**super()._token_nud_lparen(token), "grouped": True}
+
+    def _token_led_dot(self, left: Tree) -> Tree:
+        return self._ended(left, super()._token_led_dot(left))
+
+    def _token_led_flatten(self, left: Tree) -> Tree:
+        return self._ended(left, super()._token_led_flatten(left))
+
+    def _token_led_filter(self, left: Tree) -> Tree:
+        return self._ended(left, super()._token_led_filter(left))
+
+    def _ended(self, left: Tree, tree: Tree) -> Tree:
+        """What has been parsed, with the offsets where it begins and ends."""
+        if "start" in left:
+            tree["start"] = left["start"]
+        tree["end"] = self._lookahead_token(-1)["end"]
+        return tree
+
     def _token_nud_unquoted_identifier(self, token: dict[str, Any]) -> Tree:
         return {**super()._token_nud_unquoted_identifier(token), "start": token["start"]}
 
