@@ -14,10 +14,11 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
+from engine.limits import json_size
 from engine.source import Path, Span
 from engine.values import TYPE_NAMES
 
@@ -28,6 +29,12 @@ _REPLY = re.compile(r"\bp\b|\bx\.reply_body\b")
 
 #: The end of a path whose value is only asked for its truth: nothing inside of it is read.
 SHELL: Final = 0
+
+#: Bytes of a value, as JSON, whose type alone is known.
+_SMALL: Final = {"number": 8, "boolean": 5, "null": 4}
+_MOST_WEIGHT: Final = 1 << 30
+#: The number of the loop over the events of a stream, which generated code does not see.
+_EVENTS: Final = -1
 
 #: Lines in one function; templates that use each other could otherwise grow without bound.
 MAX_LINES: Final = 20_000
@@ -46,6 +53,9 @@ class Atom:
         kind: its JSON type where that is certain, else "any".
         origin: its path in the client's body, `*` standing for any item, or None.
         is_constant: whether `constant` is its value.
+        loop: the number of the loop that bounds its size: it is a part of that loop's item, or was made in
+            that loop of such parts and of what has been charged for. Over all items such values are together
+            not much larger than the loop's list. 0 outside of loops, and where nothing is known.
     """
 
     source: str
@@ -53,10 +63,11 @@ class Atom:
     origin: Path | None = None
     is_constant: bool = False
     constant: Any = None
+    loop: int = 0
 
     def child(self, source: str, key: str | int) -> Atom:
         """The atom of something inside this one."""
-        return Atom(source, origin=None if self.origin is None else (*self.origin, key))
+        return Atom(source, origin=None if self.origin is None else (*self.origin, key), loop=self.loop)
 
 
 NULL: Final = Atom("None", "null", is_constant=True)
@@ -65,12 +76,14 @@ NULL: Final = Atom("None", "null", is_constant=True)
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A generated function `(payload, context) → value`, its source, and which fields of the client's body
-    it reads. `reads_reply`: it may read the upstream's body."""
+    it reads. `reads_reply`: it may read the upstream's body. `places`: the result is at most so many times as
+    large as all that its exchange has read, beside what its exchange was charged for."""
 
     function: Callable[[Any, Any], Any]
     source: str
     reads: frozenset[Path]
     reads_reply: bool = False
+    places: int = 1
 
 
 class Writer:
@@ -80,6 +93,11 @@ class Writer:
         self.names = dict(names)
         self.reads: set[Path] = set()
         self.loops = 0
+        self.weight = 0
+        self.places = 0
+        self.weights: dict[str, int] = {}
+        self._loop = 0
+        self._loop_numbers = 0
         self._lines: list[str] = []
         self._spans: list[Span | None] = [None]
         self._known: list[dict[str, Atom]] = [{}]
@@ -107,18 +125,41 @@ class Writer:
         self._depth -= 1
 
     @contextmanager
-    def loop(self, header: str) -> Iterator[None]:
-        """A block that counts against Python's bound on nested loops."""
+    def loop(self, header: str, size: str) -> Iterator[None]:
+        """A block that runs `size` times, which is charged for before it begins; it counts against Python's
+        bound on nested loops."""
+        charge = len(self._lines)
+        self.line("")
+        self.line("")
         self.loops += 1
+        outer = self._begin_items()
         with self.block(header):
             yield
+        weight = self._end_items(outer)
         self.loops -= 1
+        produced, test = (f"; x.bytes -= {weight} * {size}", " or x.bytes < 0") if weight else ("", "")
+        indent = _INDENT * self._depth
+        self._lines[charge] = f"{indent}x.steps -= {size}{produced}"
+        self._lines[charge + 1] = f"{indent}if x.steps < 0{test}: spent(x)"
+
+    def _begin_items(self) -> tuple[int, int]:
+        """What is written from here on runs once for each of many items."""
+        outer = self._loop, self.weight
+        self._loop_numbers += 1
+        self._loop, self.weight = self._loop_numbers, 0
+        return outer
+
+    def _end_items(self, outer: tuple[int, int]) -> int:
+        """The end of that; how many bytes it makes for each item, as far as that is known at load."""
+        weight = self.weight
+        self._loop, self.weight = outer
+        return weight
 
     @contextmanager
     def counted_loop(self, index: str, item: str, items: str) -> Iterator[None]:
         """A loop over `items`, a Python expression; it counts only where its lines use `index`."""
-        header = len(self._lines)
-        with self.loop(f"for {index}, {item} in enumerate({items})"):
+        header = len(self._lines) + 2
+        with self.loop(f"for {index}, {item} in enumerate({items})", f"len({items})"):
             yield
         uses = re.compile(rf"\b{index}\b")
         if not any(uses.search(line) for line in self._lines[header + 1 :]):
@@ -127,12 +168,55 @@ class Writer:
 
     @contextmanager
     def function(self, name: str, parameter: str) -> Iterator[None]:
-        """A nested function of one parameter; its loops count anew, and it knows only what it computes."""
+        """A nested function of one parameter; its loops count anew, and it knows only what it computes. The
+        bytes that one call of it makes are then in `weights`."""
         outer, self.loops = self.loops, 0
         known, self._known = self._known, []
+        items = self._begin_items()
         with self.block(f"def {name}({parameter})"):
             yield
+        self.weights[name] = self._end_items(items)
         self.loops, self._known = outer, known
+
+    @contextmanager
+    def choice(self) -> Iterator[Callable[[], None]]:
+        """Branches of which at most one runs: they weigh as much as the heaviest. What is given is called
+        after each of them."""
+        before = heaviest = self.weight
+
+        def end_branch() -> None:
+            nonlocal heaviest
+            heaviest, self.weight = max(heaviest, self.weight), before
+
+        yield end_branch
+        self.weight = heaviest
+
+    def item(self, atom: Atom, *parts: Atom) -> Atom:
+        """The item of the loop that is being written, or what is made in that loop of parts of it alone."""
+        return replace(atom, loop=self._loop) if all(map(self.is_bounded, parts)) else atom
+
+    def place(self, atom: Atom) -> None:
+        """The value is put into a container. In a loop it costs bytes, unless it is a part of that loop's
+        item; what is known of it at load is charged for with the loop."""
+        if atom.is_constant:
+            self.weight += json_size(atom.constant, _MOST_WEIGHT)
+        elif atom.kind in _SMALL:
+            self.weight += _SMALL[atom.kind]
+        elif self._loop in (0, _EVENTS):
+            self.places += 1
+        elif not self.is_bounded(atom):
+            self.line(f"if type({atom.source}) in LARGE: take_value(x, {atom.source})")
+
+    def is_bounded(self, atom: Atom) -> bool:
+        """Whether a value can be placed once for each item of the loop around it, if any, at no cost: over
+        all items it is no larger than that loop's own list, or its size is known by its type."""
+        is_small = atom.is_constant or atom.kind in _SMALL or atom.kind == "expression"
+        return not self._loop or is_small or atom.loop == self._loop
+
+    def repeat(self) -> None:
+        """The function runs once for each event of a stream, whose data is the only item; what it makes of it
+        is charged for as it is written."""
+        self._loop = _EVENTS
 
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:
@@ -210,7 +294,7 @@ class Writer:
         exec(code, namespace)
         _remember_lines(filename, source, namespace["template"])
         reads_reply = any(_REPLY.search(line) for line in self._lines)
-        return Compiled(namespace["template"], source, frozenset(self.reads), reads_reply)
+        return Compiled(namespace["template"], source, frozenset(self.reads), reads_reply, self.places + 1)
 
 
 def _remember_lines(filename: str, source: str, function: Callable[[Any, Any], Any]) -> None:
@@ -236,6 +320,11 @@ def label_of(compiled: Compiled) -> str:
     """What a generated function is for: the file, and the part of the mapping."""
     filename: str = getattr(compiled.function, "__code__").co_filename  # noqa: B009 - not of every callable
     return filename.removeprefix("<dragoman ").removesuffix(">")
+
+
+def first_place(compiled: Compiled) -> Span | None:
+    """Where in the YAML a generated function begins."""
+    return next((span for _, span in lines_of(compiled) if span is not None), None)
 
 
 def place(traceback: TracebackType | None) -> Span | None:

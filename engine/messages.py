@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from engine.http import first_value
+from engine.limits import DEFAULT_LIMITS, Budget, Limits
 from engine.values import dumps, loads
 
 JSON: Final = "application/json"
@@ -22,21 +23,32 @@ FORM: Final = "application/x-www-form-urlencoded"
 Headers = tuple[tuple[str, str], ...]
 
 _UNKNOWN: Final = object()
+#: More than any body has.
+UNMEASURED: Final = 1 << 62
 
 
 class Content:
     """A body, as bytes or as a JSON value; each is made from the other when first asked for."""
 
-    __slots__ = ("_data", "_value", "media_type")
+    __slots__ = ("_data", "_most", "_value", "media_type")
 
-    def __init__(self, data: bytes | None, media_type: str, value: Any = _UNKNOWN) -> None:
+    def __init__(
+        self, data: bytes | None, media_type: str, value: Any = _UNKNOWN, most: int = UNMEASURED
+    ) -> None:
         self._data = data
         self._value = value
+        self._most = most
         self.media_type = media_type
 
     @classmethod
-    def json(cls, value: Any) -> Content:
-        return cls(None, JSON, value)
+    def json(cls, value: Any, most: int = UNMEASURED) -> Content:
+        """A value that takes at most so many bytes."""
+        return cls(None, JSON, value, most)
+
+    @property
+    def most(self) -> int:
+        """How many bytes it has at most."""
+        return self._most if self._data is None else len(self._data)
 
     @property
     def data(self) -> bytes:
@@ -216,7 +228,7 @@ class Outbound:
         return self.stream is None and self.source is None
 
 
-class Exchange:
+class Exchange(Budget):
     """One request with its reply: what the `$name` variables of expressions read.
 
     Generated code reads the attributes; `warnings` receives what `warn()` says, `dropped` names the fields
@@ -252,7 +264,8 @@ class Exchange:
         "warnings",
     )
 
-    def __init__(self, inbound: Inbound, params: dict[str, str]) -> None:
+    def __init__(self, inbound: Inbound, params: dict[str, str], limits: Limits = DEFAULT_LIMITS) -> None:
+        self.limit(limits)
         self.inbound = inbound
         self.params = params
         self.raw_params: dict[str, str] = {}

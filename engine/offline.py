@@ -88,9 +88,9 @@ def _write_stream(answered: middle.Answered, double: Double) -> None:
     if stream is None:
         return
     writer = middle.EventWriter(stream.plan, answered.exchange)
-    data = writer.write([*stream.first, *stream.script])
+    data = writer.write([*stream.first, *stream.script], stream)
     while not stream.is_over:
-        data += writer.write(stream.feed(double.next()))
+        data += writer.write(stream.feed(double.next()), stream)
     answered.error = stream.error
     data += b"" if stream.error is not None else writer.close()
     outbound.content = Content(data, outbound.content.media_type)

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from engine.auth import BearerKeys, Credentials
 from engine.codegen import Compiled
+from engine.limits import DEFAULT_LIMITS, Limits
 from engine.messages import JSON
 from engine.resources import distribution_version
 from engine.routing import Leaf, Match, RouteTree
@@ -358,6 +359,7 @@ class MappingPlan:
         keys: what clients may present; empty where none is wanted.
         key_rates: how many requests there may be with a key, by its name.
         is_open: the mapping says `auth: none`.
+        limits: what one exchange may take.
         tree: its routes without the prefix, as other mappings in the process reach them.
     """
 
@@ -372,6 +374,7 @@ class MappingPlan:
     upstreams: Mapping[str, UpstreamPlan]
     routes: tuple[RoutePlan, ...]
     tree: PlanTree
+    limits: Limits = DEFAULT_LIMITS
 
 
 #: Routes of mappings as a tree; what a path leads to in it; and one route there.

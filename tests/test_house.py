@@ -17,6 +17,7 @@ ROOMS = (
     "engine.source",
     "engine.errors",
     "engine.values",
+    "engine.limits",
     "engine.http",
     "engine.resources",
     "engine.functions",

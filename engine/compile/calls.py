@@ -10,6 +10,7 @@ from typing import Final
 
 from engine.codegen import Atom, Compiled
 from engine.compile.context import MappingContext
+from engine.compile.environment import NoExchange
 from engine.compile.paths import PLAIN_PATH
 from engine.compile.sources import declared
 from engine.compile.upstreams import NOWHERE
@@ -24,7 +25,7 @@ from engine.templates import is_static, single_expression, split
 
 _FIELDS: Final = ("status", "headers", "body", "error")
 _CALL_READ = re.compile(r"x\.calls\['(\w+)'\]")
-_REQUEST_READ = re.compile(r"\b[px]\b")
+_REQUEST_READ = re.compile(r"\bp\b|\bx\.(?!steps\b|bytes\b)|\bf_\w+\(x\b")
 _SINGLE_ONLY: Final = ("on_error", "each", "parallel", "cache")
 
 
@@ -163,7 +164,7 @@ class CallCompiler:
 
     def _named_at_load(self, template: Compiled, node: Node) -> UpstreamPlan:
         """An upstream whose name no request has a part in, so that it is known and checked here."""
-        name = template.function(None, None)
+        name = template.function(None, NoExchange())
         if isinstance(name, str):
             return self._named(name, node)
         environment = self.context.environment

@@ -13,6 +13,7 @@ from engine.codegen import Atom, place
 from engine.compile.sources import declared
 from engine.errors import EvaluationError, ExchangeError, Findings
 from engine.expressions import Record, Scope, Variable, Withheld
+from engine.limits import Budget
 from engine.resources import distribution_version
 from engine.source import Node, Span
 from engine.spec import EnvSpec, MappingSpec
@@ -80,7 +81,7 @@ class Environment:
         if self.findings.reports > reports:
             return ABSENT
         try:
-            return compiled.function(None, _NoExchange())
+            return compiled.function(None, NoExchange())
         except (EvaluationError, ExchangeError) as error:
             span = place(error.__traceback__) or node.span
             self.findings.error("bad-value", error.message, span)
@@ -102,8 +103,8 @@ def _flag(value: bool) -> Atom:
     return Atom(str(value), "boolean", is_constant=True, constant=value)
 
 
-class _NoExchange:
-    """What functions with effects get at load: nothing to note anything on."""
+class NoExchange(Budget):
+    """What templates get at load: nothing to note anything on, and a budget as that of an exchange."""
 
     started_ns = 0
 

@@ -28,6 +28,7 @@ def compile_rules(
     state: Iterable[str],
     node: Node,
     label: str,
+    is_repeated: bool = False,
 ) -> Compiled | None:
     """Rules → one function; None where there are none.
 
@@ -35,6 +36,7 @@ def compile_rules(
         scope: what the rules see; `$state` and `$emitted` are added to it.
         state: the names of the state.
         node: where they stand, for what concerns all of them.
+        is_repeated: they run for each event, as against once.
     """
     if not rules:
         return None
@@ -46,7 +48,11 @@ def compile_rules(
 
     def write(writer: Writer) -> None:
         writer.line("s, out = x.state, x.out")
-        _RulesWriter(templates, writer, scope.with_variables(variables), names).write(rules)
+        seen = scope.with_variables(variables)
+        if is_repeated:
+            writer.repeat()
+            seen = seen.with_payload(writer.item(seen.payload))
+        _RulesWriter(templates, writer, seen, names).write(rules)
 
     return templates.write(node, label, write)
 

@@ -14,7 +14,7 @@ from engine import loader, schema, spec
 from engine.errors import Findings
 from engine.resources import shipped_mappings
 from engine.source import Document, Node, SourceFile, Span
-from engine.spec import ErrorsSpec, MappingSpec, RouteSpec
+from engine.spec import ErrorsSpec, LimitsSpec, MappingSpec, RouteSpec
 
 #: The version of the mapping language.
 LANGUAGE: Final = 1
@@ -163,6 +163,7 @@ def _with_included(
                 vars={**included.vars, **merged.vars},
                 upstreams={**included.upstreams, **merged.upstreams},
                 auth=merged.auth or included.auth,
+                limits=_merged_limits(included.limits, merged.limits),
                 templates={**included.templates, **merged.templates},
                 errors=_merged_errors(included.errors, merged.errors),
                 routes=_merged_routes(included.routes, merged.routes),
@@ -192,6 +193,12 @@ def _merged_errors(base: ErrorsSpec | None, own: ErrorsSpec | None) -> ErrorsSpe
     if base is None or own is None:
         return own or base
     return ErrorsSpec(own.node, own.status or base.status, own.headers or base.headers, own.body or base.body)
+
+
+def _merged_limits(base: LimitsSpec | None, own: LimitsSpec | None) -> LimitsSpec | None:
+    if base is None or own is None:
+        return own or base
+    return LimitsSpec(own.node, own.steps or base.steps, own.bytes or base.bytes)
 
 
 def declared(mapping: MappingSpec, section: str) -> Mapping[str, object]:

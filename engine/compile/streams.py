@@ -56,7 +56,10 @@ def _translation(
         found: tuple[RuleSpec, ...], payload: Atom, what: str, is_done: Variable = _NOT_OVER
     ) -> Compiled | None:
         below = scope.with_payload(payload).with_variables({"done": is_done})
-        return compile_rules(context.templates, found, below, names, spec.node, f"{label}.{what}")
+        is_repeated = what == "rules"
+        return compile_rules(
+            context.templates, found, below, names, spec.node, f"{label}.{what}", is_repeated
+        )
 
     return TranslationPlan(
         framing=framing,

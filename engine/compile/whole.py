@@ -15,10 +15,11 @@ from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
+from engine.limits import DEFAULT_LIMITS, Limits
 from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
 from engine.routing import RouteTree
 from engine.source import Node
-from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
+from engine.spec import CorsSpec, ErrorsSpec, LimitsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
@@ -110,6 +111,7 @@ def _compile(
         upstreams=upstreams,
         routes=routes,
         tree=RouteTree(),
+        limits=_limits(spec.limits),
     )
     for route in routes:
         plan.tree.add(plan, route, route.method, route.spec.path)
@@ -145,6 +147,13 @@ def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:
         headers=context.template(spec.headers, scope, "errors.headers"),
         body=context.template(spec.body, scope, "errors.body"),
     )
+
+
+def _limits(spec: LimitsSpec | None) -> Limits:
+    """The limits of one exchange; each that is not given has its default."""
+    if spec is None:
+        return DEFAULT_LIMITS
+    return Limits(spec.steps or DEFAULT_LIMITS.steps, spec.bytes or DEFAULT_LIMITS.bytes)
 
 
 def _cors(context: MappingContext, spec: CorsSpec | None) -> CorsPlan | None:

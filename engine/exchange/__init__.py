@@ -5,6 +5,7 @@ client's fault where its body was being translated, the upstream's where its ans
 Must not know any HTTP library, nor how anything is sent.
 
     evaluation   templates → values, and values → text and bytes
+    sizes        what an exchange writes, within its limits
     dropped      the client's fields that a route does not carry over
     headers      header fields: of templates, and the engine's own
     health       whether an upstream is well: the question, and reports

@@ -15,8 +15,9 @@ from urllib.parse import quote, unquote, urlencode
 
 from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
-from engine.exchange.evaluation import evaluate, text_of, write
+from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
+from engine.exchange.sizes import check_size, refused, take_output, text_within
 from engine.http import literal_path
 from engine.messages import EMPTY, FORM, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
@@ -111,27 +112,34 @@ def _headers(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload
 
 def _content(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> Content:
     if call.form is not None:
-        return Content(urlencode(list(_pairs(call.form, exchange, payload))).encode(), FORM)
+        return _form(call.form, exchange, payload)
     if call.body is None:
         return EMPTY
     body = evaluate(call.body, payload, exchange, _KIND)
     if body is ABSENT:
         return EMPTY
-    content = Content.json(body)
+    content = Content.json(body, check_size(exchange, call.body, body, _KIND))
     if upstream.mapping is None:
         write(content, _KIND, "the request")
+        take_output(exchange, call.body, len(content.data), _KIND)
     return content
 
 
-def _pairs(template: Compiled | None, exchange: Exchange, payload: Any) -> Iterator[tuple[str, str]]:
+def _form(template: Compiled, exchange: Exchange, payload: Any) -> Content:
+    pairs = []
+    for name, value in _pairs(template, exchange, payload):
+        take_output(exchange, template, len(name) + len(value) + 2, _KIND)
+        pairs.append((name, value))
+    return Content(urlencode(pairs).encode(), FORM)
+
+
+def _pairs(template: Compiled, exchange: Exchange, payload: Any) -> Iterator[tuple[str, str]]:
     """Fields of a query or form; a list repeats one, null leaves it out."""
-    fields = None if template is None else evaluate(template, payload, exchange, _KIND)
-    if not isinstance(fields, dict):
-        return
-    for name, value in fields.items():
+    fields = evaluate(template, payload, exchange, _KIND)
+    for name, value in fields.items() if isinstance(fields, dict) else ():
         for item in value if type(value) is list else (value,):
             if item is not None:
-                yield name, text_of(item, _KIND)
+                yield name, text_within(exchange, template, item, _KIND)
 
 
 # --- Path and query --------------------------------------------------------------------------------------
@@ -159,7 +167,13 @@ def _query(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: 
     if call.query is None and not credentials:
         return ""
     names = {name for name, _ in credentials}
-    pairs = (pair for pair in _pairs(call.query, exchange, payload) if pair[0] not in names)
+    pairs, left = [], _MAX_TARGET
+    for name, value in () if call.query is None else _pairs(call.query, exchange, payload):
+        left -= len(name) + len(value)
+        if left < 0:
+            raise refused(call.query, "the values of its query are too long", _KIND)
+        if name not in names:
+            pairs.append((name, value))
     return urlencode([*pairs, *credentials])
 
 

@@ -36,7 +36,8 @@ def untranslatable(error: Exception, kind: str) -> ExchangeError:
         what = why = error.message
     else:
         what, why = "it is nested too deeply", type(error).__name__
-    return ExchangeError(kind, f"{_subject(kind)}: {what}", cause=f"{place(error.__traceback__)}: {why}")
+    span = place(error.__traceback__) or getattr(error, "span", None)
+    return ExchangeError(kind, f"{_subject(kind)}: {what}", cause=f"{span}: {why}")
 
 
 def text_of(value: Any, kind: str) -> str:

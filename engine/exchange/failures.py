@@ -13,6 +13,7 @@ from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate
 from engine.exchange.headers import can_stand_in_header, header_fields
 from engine.exchange.outbound import outbound_of, status_of
+from engine.exchange.sizes import check_size
 from engine.messages import Exchange, Outbound, UpstreamReply
 from engine.plan import ErrorsPlan, MappingPlan
 from engine.values import ABSENT, JsonError
@@ -87,6 +88,7 @@ def build_error(mapping: MappingPlan | None, exchange: Exchange, error: Exchange
     """A failure as its client is told of it, in the mapping's dialect or, without one, in a plain form."""
     errors = mapping.errors if mapping is not None else ErrorsPlan()
     payload = _payload(exchange, error)
+    exchange.reserve()
     try:
         return _told(errors, payload, exchange, error)
     except ExchangeError as second:
@@ -101,6 +103,7 @@ def told_in_band(
     if rules is None:
         return [build_error(mapping, exchange, error).content.value]
     out = exchange.out = []
+    exchange.reserve()
     try:
         evaluate(rules, _payload(exchange, error), exchange, "internal")
     except ExchangeError as second:
@@ -127,6 +130,7 @@ def _told(errors: ErrorsPlan, payload: dict[str, Any], exchange: Exchange, error
         body: Any = {"error": {"message": error.message, "type": error.kind, "param": None, "code": None}}
     else:
         body = evaluate(errors.body, payload, exchange, "internal")
+        check_size(exchange, errors.body, body, "internal")
     return outbound_of(status, headers, body, "internal")
 
 

@@ -78,6 +78,7 @@ def _check_encoding(inbound: Inbound) -> None:
 
 
 def _parse(exchange: Exchange) -> None:
+    exchange.received += exchange.inbound.content.most
     try:
         exchange.body = exchange.inbound.content.value
     except JsonError as error:

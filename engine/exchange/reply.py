@@ -15,6 +15,7 @@ from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import failure_of, shown_body, unusable_reply
 from engine.exchange.headers import header_fields
 from engine.exchange.outbound import NO_BODY, outbound_of, status_of
+from engine.exchange.sizes import check_size, take_output
 from engine.exchange.stream import written_out
 from engine.messages import Exchange, Outbound, UpstreamReply
 from engine.plan import AttemptPlan, CallPlan, CasePlan
@@ -36,6 +37,7 @@ def build_reply(attempt: AttemptPlan, call: CallPlan | None, exchange: Exchange)
     if failed and not any(case.for_failures for case in attempt.cases):
         raise failure_of(exchange)
     if failed:
+        exchange.received += reply.content.most
         exchange.reply_body = shown_body(reply)
     else:
         exchange.reply_body = read_reply(call, exchange, reply, attempt.reads_reply)
@@ -59,6 +61,7 @@ def read_reply(call: CallPlan, exchange: Exchange, reply: UpstreamReply, is_read
     has_body = reply.status not in NO_BODY and call.method != "HEAD"
     if call.response_schema is None and not (is_read and has_body):
         return None
+    exchange.received += reply.content.most
     try:
         body = reply.content.value
     except JsonError as error:
@@ -108,8 +111,13 @@ def answer_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Ou
     if case.stream is not None:
         events = ABSENT if case.stream.emit is None else evaluate(case.stream.emit, payload, exchange, kind)
         return written_out(case.stream, status, headers, events)
-    body = ABSENT if case.body is None else evaluate(case.body, payload, exchange, kind)
-    return outbound_of(status, headers, body, kind)
+    if case.body is None:
+        return outbound_of(status, headers, ABSENT, kind)
+    body = evaluate(case.body, payload, exchange, kind)
+    most = check_size(exchange, case.body, body, kind)
+    outbound = outbound_of(status, headers, body, kind, most)
+    take_output(exchange, case.body, outbound.content.most, kind)
+    return outbound
 
 
 def head_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> tuple[int, dict[str, str]]:

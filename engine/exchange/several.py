@@ -161,6 +161,7 @@ class _Making:
             failure = failure_of_reply(self.exchange.upstream, reply)
             if not call.continues:
                 raise failure
+            self.exchange.received += reply.content.most
             result |= {"body": shown_body(reply), "error": _told(failure)}
         return result
 

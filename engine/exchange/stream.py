@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate, text_of
+from engine.exchange.sizes import too_many_bytes
 from engine.exchange.translation import Batch, Translation
 from engine.messages import Content, Exchange, Outbound
 from engine.plan import StreamPlan
@@ -103,7 +104,22 @@ class EventWriter:
             # Where it is the failure itself that has no name, it goes out without one.
             told = stream.fail(error) if stream.error is None else [events[len(written)]]
             written += [self._encoder.encode(dumps(event)) for event in told]
-        return b"".join(written)
+        data = b"".join(written)
+        self._exchange.output -= len(data)
+        return data if self._exchange.output >= 0 else self._too_much(data, stream)
+
+    def _too_much(self, data: bytes, stream: EventStream | None) -> bytes:
+        """What goes out in the place of events that are more than the exchange may write."""
+        translation = self._plan.translation
+        template, kind = self._plan.emit, "invalid_request"
+        if translation is not None:
+            template, kind = translation.rules, "upstream_error"
+        error = too_many_bytes(self._exchange, template, kind)
+        if stream is None:
+            raise error
+        if stream.error is not None:
+            return data  # it tells of a failure, and is the last
+        return b"".join([self._encoder.encode(dumps(event)) for event in stream.fail(error)])
 
     def _written(self, event: Any) -> bytes:
         name = None if self._plan.event is None else self._name(event)

@@ -12,7 +12,7 @@ from typing import Any
 from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import FAILURES, evaluate, untranslatable
-from engine.messages import Exchange
+from engine.messages import UNMEASURED, Exchange
 from engine.plan import TranslationPlan
 from engine.streams import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
 from engine.values import ABSENT, JsonError, loads
@@ -50,6 +50,7 @@ class Translation:
 
     def feed(self, batch: Batch) -> list[Any]:
         """Take a batch; what its events emit, and the end, where it has come."""
+        self._exchange.received += len(batch) if isinstance(batch, bytes) else UNMEASURED
         emitted = [] if batch is None else self._emitted(self._take, batch)
         if self.error is None and (batch is None or self.is_over):
             emitted = [*emitted, *self._emitted(self._end)]

@@ -25,6 +25,7 @@ from engine.exchange.sending import send
 from engine.exchange.several import make_calls
 from engine.exchange.steps import AskHealth, Keep, LetGo, LookUp, ReadBody, ReadContent, Step
 from engine.exchange.streamed import streamed
+from engine.limits import DEFAULT_LIMITS
 from engine.messages import EMPTY, Exchange, Inbound, Outbound
 from engine.plan import (
     AttemptPlan,
@@ -79,6 +80,8 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
     try:
         leaf = match.leaf(inbound.method)
         answered.mapping, answered.route = leaf.owner, leaf.route
+        if leaf.owner.limits is not DEFAULT_LIMITS:
+            exchange.limit(leaf.owner.limits)
         authorize(leaf.owner, leaf.route, inbound)
         admit = admission(leaf.owner, leaf.route, inbound)
         if admit is not None:

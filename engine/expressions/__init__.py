@@ -14,6 +14,7 @@ Must not know HTTP or mappings.
     projections   going through many values
     logic         making a value: literals, lists, objects, and, or, not, comparisons
     arguments     the arguments of a call, checked against their parameters
+    costs         what a call takes of the budget of its exchange
     calls         calls of functions
     emitter       one table of all forms
 
@@ -23,6 +24,7 @@ A file imports only from files above its own.
 from __future__ import annotations
 
 from engine.expressions.conditions import truth
+from engine.expressions.costs import charge_text
 from engine.expressions.emitter import Emitter
 from engine.expressions.parser import (
     MAX_DEPTH,
@@ -47,6 +49,7 @@ __all__ = [
     "Tree",
     "Variable",
     "Withheld",
+    "charge_text",
     "parse",
     "truth",
 ]

@@ -65,7 +65,9 @@ class BaseEmitter(ABC):
         """The name of a nested function of the payload."""
         name, parameter = self.writer.fresh("e"), self.writer.fresh("v")
         with self.writer.function(name, parameter):
-            self.writer.line(f"return {self.under(Atom(parameter), tree).source}")
+            value = self.under(self.writer.item(Atom(parameter)), tree)
+            self.writer.place(value)
+            self.writer.line(f"return {value.source}")
         return name
 
     def own(self, atom: Atom, tree: Tree) -> str:

@@ -15,6 +15,7 @@ from engine.errors import EvaluationError, ExchangeError, suggestion
 from engine.expressions.arguments import argument, check
 from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.conditions import PYTHON_TYPES, truth
+from engine.expressions.costs import charge_arguments, charge_result, makes_anew
 from engine.expressions.parser import Tree
 from engine.functions import FUNCTIONS, Function
 from engine.source import Path
@@ -81,7 +82,10 @@ def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom
     name = "f_" + function.name
     emitter.writer.names[name] = function.implementation
     kind = function.returns if function.returns in PYTHON_TYPES else "any"
-    return emitter.writer.let(f"{name}({', '.join(sources)})", kind)
+    charge_arguments(emitter.writer, function, atoms)
+    result = emitter.writer.let(f"{name}({', '.join(sources)})", kind)
+    charge_result(emitter.writer, function, result, atoms)
+    return emitter.writer.item(result, *(() if makes_anew(function) else atoms))
 
 
 def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom | None:
@@ -120,9 +124,9 @@ def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
         other = emitter.used(arguments[2]) if len(arguments) > 2 else NULL
         emitter.writer.line(f"{result} = {other.source}")
     if other is NULL:
-        return Atom(result, origin=value.origin)
+        return emitter.writer.item(Atom(result, origin=value.origin), value)
     emitter.writer.use(value)
-    return Atom(result)
+    return emitter.writer.item(Atom(result), value, other)
 
 
 def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
@@ -130,11 +134,13 @@ def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
         checked = emitter.unless(arguments[0], arguments[1], "if {name} is None")
         if checked is not None:
             return checked
-    result = emitter.own(emitter.used(arguments[0]), arguments[0])
+    values = [emitter.used(arguments[0])]
+    result = emitter.own(values[0], arguments[0])
     for tree in arguments[1:]:
         with emitter.writer.block(f"if {result} is None"):
-            emitter.writer.line(f"{result} = {emitter.used(tree).source}")
-    return Atom(result)
+            values.append(emitter.used(tree))
+            emitter.writer.line(f"{result} = {values[-1].source}")
+    return emitter.writer.item(Atom(result), *values)
 
 
 def _drop(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:

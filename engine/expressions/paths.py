@@ -54,7 +54,7 @@ def _slice(emitter: BaseEmitter, tree: Tree) -> Atom:
     if base.kind not in ("any", "array"):
         return NULL
     source = f"{base.source}[{start}:{stop}:{step}] if type({base.source}) is list else None"
-    return Atom(emitter.writer.let(source).source, origin=base.origin)
+    return Atom(emitter.writer.let(source).source, origin=base.origin, loop=base.loop)
 
 
 # --- One step after another ------------------------------------------------------------------------------

@@ -41,11 +41,13 @@ def _project(emitter: BaseEmitter, base: Atom, kind: str, right: Tree, condition
     with writer.block(f"if {is_kind(base, kind)}"):
         writer.line(f"{result} = []")
         item = base.child(writer.fresh("v"), "*") if kind == "array" else Atom(writer.fresh("v"))
-        with writer.loop(f"for {item.source} in {_items(base, kind)}"):
+        is_bounded = writer.is_bounded(base)
+        with writer.loop(f"for {item.source} in {_items(base, kind)}", f"len({base.source})"):
+            item = writer.item(item) if is_bounded else item
             if condition is not None:
                 _skip_unless(emitter, item, condition)
             origin = _collect(emitter, item, right, result)
-    return Atom(result, origin=origin)
+    return writer.item(Atom(result, origin=origin))
 
 
 def _skip_unless(emitter: BaseEmitter, item: Atom, condition: Tree) -> None:
@@ -57,6 +59,7 @@ def _skip_unless(emitter: BaseEmitter, item: Atom, condition: Tree) -> None:
 def _collect(emitter: BaseEmitter, item: Atom, right: Tree, result: str) -> Path | None:
     """Append one item's value; the origin of the list where its items are those of a client's list."""
     value = _item_value(emitter, item, right)
+    emitter.writer.place(value)
     test = f"if {value.source} is not None: " if value.kind == "any" else ""
     if value.kind != "null":
         emitter.writer.line(f"{test}{result}.append({value.source})")
@@ -80,10 +83,13 @@ def _flatten(emitter: BaseEmitter, tree: Tree) -> Atom:
     writer.line(f"{result} = None")
     with writer.block(f"if {is_kind(base, 'array')}"):
         writer.line(f"{result} = []")
-        with writer.loop(f"for {item} in {_items(base, 'array')}"):
-            writer.line(f"if type({item}) is list: {result}.extend({item})")
+        with writer.loop(f"for {item} in {_items(base, 'array')}", f"len({base.source})"):
+            with writer.block(f"if type({item}) is list"):
+                writer.line(f"x.steps -= len({item})")
+                writer.line("if x.steps < 0: spent(x)")
+                writer.line(f"{result}.extend({item})")
             writer.line(f"else: {result}.append({item})")
-    return Atom(result, origin=base.origin)
+    return Atom(result, origin=base.origin, loop=base.loop)
 
 
 def _items(atom: Atom, kind: str) -> str:

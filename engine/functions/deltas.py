@@ -10,14 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from engine.functions.bounds import check_length, too_deep
-from engine.functions.registry import function
+from engine.functions.registry import Cost, function
 
 #: Keys whose strings name a thing, so that a later one stands in the place of an earlier one.
 NAMING_KEYS = frozenset({"id", "type", "role", "name", "index", "object", "model", "status"})
 NAMING_ENDINGS = ("_id", "_type", "_reason")
 
 
-@function("merge_deltas(object: object|null, deltas: object|array[object]|null) -> object")
+@function(
+    "merge_deltas(object: object|null, deltas: object|array[object]|null) -> object",
+    cost=Cost(measured=(0, 1)),
+)
 def merge_deltas(
     value: dict[str, Any] | None, deltas: dict[str, Any] | list[dict[str, Any]] | None
 ) -> dict[str, Any]:

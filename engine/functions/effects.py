@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from engine.errors import ExchangeError
-from engine.functions.registry import Context, function
+from engine.functions.registry import NO_COST, Context, function
 
 
 @function("warn(value: any, message: string) -> any", context=True)
@@ -42,7 +42,7 @@ def drop(context: Context, field: Any) -> None:
         context.drop("field")
 
 
-@function("fail(kind: kind, message: string) -> any")
+@function("fail(kind: kind, message: string) -> any", cost=NO_COST)
 def fail(kind: str, message: str) -> NoReturn:
     """End the request with an error of this kind, told to the client in its dialect.
 

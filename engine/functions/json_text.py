@@ -14,7 +14,7 @@ import orjson
 
 from engine.errors import EvaluationError
 from engine.functions.bounds import NOT_GIVEN, bounded, too_deep
-from engine.functions.registry import function
+from engine.functions.registry import Cost, function
 
 
 def compact(name: str, value: Any) -> str:
@@ -51,7 +51,7 @@ def text_of(name: str, value: Any) -> str:
     return "" if value is None else compact(name, value)
 
 
-@function("to_json(value: any) -> string")
+@function("to_json(value: any) -> string", cost=Cost(measured=(0,)))
 def to_json(value: Any) -> str:
     """The value as compact JSON text, with key order and non-ASCII characters kept.
 
@@ -65,7 +65,7 @@ def to_json(value: Any) -> str:
     return compact("to_json", value)
 
 
-@function("from_json(text: string|null, default?: any) -> any")
+@function("from_json(text: string|null, default?: any) -> any", cost=Cost(text_bytes=True))
 def from_json(text: str | None, default: Any = NOT_GIVEN) -> Any:
     """The value of JSON text; null for null.
 
@@ -89,7 +89,7 @@ def from_json(text: str | None, default: Any = NOT_GIVEN) -> Any:
         return default
 
 
-@function("to_string(value: any) -> string")
+@function("to_string(value: any) -> string", cost=Cost(measured=(0,)))
 def to_string(value: Any) -> str:
     """A string as it is, any other value as compact JSON with ASCII escapes (JMESPath specification).
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import EvaluationError
 from engine.functions.json_text import compact
-from engine.functions.registry import function
+from engine.functions.registry import NO_COST, Cost, function
 from engine.values import type_name
 
 
@@ -58,7 +58,7 @@ def merge(*objects: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-@function("items(object: object) -> array")
+@function("items(object: object) -> array", cost=Cost(item_bytes=8))
 def items(value: dict[str, Any]) -> list[list[Any]]:
     """The `[key, value]` pairs of an object, in its order (JMESPath Community, JEP-13).
 
@@ -82,7 +82,7 @@ def from_items(pairs: list[list[Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-@function("lookup(table: object, key: any, default?: any) -> any")
+@function("lookup(table: object, key: any, default?: any) -> any", cost=NO_COST)
 def lookup(table: dict[str, Any], key: Any, default: Any = None) -> Any:
     """The value that `table` has for `key`, else `default` or null.
 
@@ -162,7 +162,7 @@ def index_by(elements: list[Any] | None, key: Callable[[Any], Any]) -> dict[str,
     return table
 
 
-@function("strip_keys(value: any, keys: array[string]) -> any")
+@function("strip_keys(value: any, keys: array[string]) -> any", cost=Cost(measured=(0,)))
 def strip_keys(value: Any, names: list[str]) -> Any:
     """The value without the named keys, at any depth, in objects and in lists.
 

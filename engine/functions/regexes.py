@@ -15,7 +15,7 @@ import re2
 
 from engine.errors import EvaluationError
 from engine.functions.bounds import bounded, check_length
-from engine.functions.registry import function
+from engine.functions.registry import EXPANDS, function
 
 _LONGEST_GLOB = 8192
 
@@ -97,7 +97,9 @@ def regex_match(text: str | None, pattern: Pattern) -> bool:
     return text is not None and _search("regex_match", pattern, text) is not None
 
 
-@function("regex_replace(text: string|null, pattern: regex, replacement: string) -> string|null")
+@function(
+    "regex_replace(text: string|null, pattern: regex, replacement: string) -> string|null", cost=EXPANDS
+)
 def regex_replace(text: str | None, pattern: Pattern, replacement: str) -> str | None:
     r"""The text with every match replaced; null for null.
 

@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import EvaluationError
 from engine.functions.bounds import MAX_TEXT, bounded, check_length, whole
 from engine.functions.json_text import text_of
-from engine.functions.registry import function
+from engine.functions.registry import EXPANDS, Cost, function
 
 
 @function("starts_with(text: string, prefix: string) -> boolean")
@@ -38,7 +38,7 @@ def ends_with(text: str, suffix: str) -> bool:
     return text.endswith(suffix)
 
 
-@function("join(glue: string, list: array[string]) -> string")
+@function("join(glue: string, list: array[string]) -> string", cost=EXPANDS)
 def join(glue: str, texts: list[str]) -> str:
     """The strings as one, with the glue between them (JMESPath specification).
 
@@ -51,7 +51,7 @@ def join(glue: str, texts: list[str]) -> str:
     return glue.join(texts)
 
 
-@function("concat(...values: any) -> string")
+@function("concat(...values: any) -> string", cost=Cost(measured=(0,)))
 def concat(*values: Any) -> str:
     """The values as one text: null as nothing, a string as it is, the rest as compact JSON.
 
@@ -124,7 +124,7 @@ def trim_right(text: str | None, characters: str = "") -> str | None:
     return None if text is None else text.rstrip(characters or None)
 
 
-@function("pad_left(text: string|null, width: number, padding?: string) -> string|null")
+@function("pad_left(text: string|null, width: number, padding?: string) -> string|null", cost=EXPANDS)
 def pad_left(text: str | None, width: float, padding: str = " ") -> str | None:
     """The text, filled up at its beginning to `width` characters, with spaces or another character.
 
@@ -140,7 +140,7 @@ def pad_left(text: str | None, width: float, padding: str = " ") -> str | None:
     return None if text is None else text.rjust(columns, padding)
 
 
-@function("pad_right(text: string|null, width: number, padding?: string) -> string|null")
+@function("pad_right(text: string|null, width: number, padding?: string) -> string|null", cost=EXPANDS)
 def pad_right(text: str | None, width: float, padding: str = " ") -> str | None:
     """As `pad_left`, filled up at the end (JMESPath Community, JEP-14).
 
@@ -158,7 +158,7 @@ def _width(name: str, width: float, padding: str) -> int:
     return whole(name, "width", width, 0, MAX_TEXT)
 
 
-@function("replace(text: string|null, old: string, new: string, count?: number) -> string|null")
+@function("replace(text: string|null, old: string, new: string, count?: number) -> string|null", cost=EXPANDS)
 def replace(text: str | None, old: str, new: str, count: float | None = None) -> str | None:
     """The text with every `old` replaced by `new`, or only the first `count` of them.
 
@@ -179,7 +179,9 @@ def replace(text: str | None, old: str, new: str, count: float | None = None) ->
     return text.replace(old, new, times)
 
 
-@function("split(text: string|null, separator: string, count?: number) -> array|null")
+@function(
+    "split(text: string|null, separator: string, count?: number) -> array|null", cost=Cost(text_bytes=True)
+)
 def split(text: str | None, separator: str, count: float | None = None) -> list[str] | None:
     """The parts between the separators, of which only the first `count` are cut at; '' cuts into characters.
 

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from engine.functions.registry import Context, function
+from engine.functions.registry import NO_COST, Context, function
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -40,7 +40,7 @@ def now() -> int:
     return int(time.time())
 
 
-@function("now_iso() -> string")
+@function("now_iso() -> string", cost=NO_COST)
 def now_iso() -> str:
     """The time as RFC 3339 in UTC, to the microsecond: `2024-01-02T10:20:30.000042Z`.
 
@@ -110,7 +110,7 @@ def _seconds(text: str) -> int | None:
     return days * 86400 + hour * 3600 + minute * 60 + second - offset
 
 
-@function("iso_time(epoch: number|null) -> string|null")
+@function("iso_time(epoch: number|null) -> string|null", cost=NO_COST)
 def iso_time(seconds: float | None) -> str | None:
     """The RFC 3339 time in UTC of seconds since 1970; null for null, and outside the years 1 to 9999.
 

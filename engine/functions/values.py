@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from engine.functions.bounds import in_range
-from engine.functions.registry import function
+from engine.functions.registry import NO_COST, function
 from engine.values import truth, type_name
 
 
@@ -67,7 +67,7 @@ def not_null(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-@function("type(value: any) -> string")
+@function("type(value: any) -> string", cost=NO_COST)
 def type_(value: Any) -> str:
     """The type of the value: string, number, boolean, array, object or null (JMESPath specification).
 

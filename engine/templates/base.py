@@ -80,6 +80,7 @@ class BaseTemplateWriter(ABC):
 
         def use(atom: Atom) -> None:
             self.writer.use(atom)
+            self.writer.place(atom)
             self.writer.line(f"{before}{atom.source}{after}")
 
         return use

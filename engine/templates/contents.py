@@ -21,7 +21,7 @@ from engine.templates.directives import is_certain, is_output, literal_key
 
 def write_list(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     """A list, of the items that give something."""
-    result = template.writer.let("[]", "array")
+    result = template.writer.item(template.writer.let("[]", "array"))
     for element in node.elements():
         template.emit(element, template.into(f"{result.source}.append(", ")"))
     sink(result)
@@ -50,6 +50,7 @@ def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         if key == "$spread":
             _spread(template, child, result)
         else:
+            template.writer.weight += len(key) + 4
             template.emit(child, template.into(f"{result.source}[{literal_key(key)!r}] = "))
     sink(result)
 
@@ -59,6 +60,7 @@ def _spread(template: BaseTemplateWriter, node: Node, result: Atom) -> None:
 
     def put(function: str, atom: Atom) -> None:
         template.writer.use(atom)
+        template.writer.place(atom)
         is_object = atom.kind == "object"
         source = f"{result.source}.update(" if is_object else f"{function}({result.source}, "
         template.writer.line(f"{source}{atom.source})")
@@ -75,17 +77,19 @@ def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]]) -> A
     atoms: dict[str, Atom] = {}
     for key, child in entries:
         template.emit(child, partial(atoms.__setitem__, literal_key(key)))
-    for atom in atoms.values():
+    for key, atom in atoms.items():
         template.writer.use(atom)
+        template.writer.place(atom)
+        template.writer.weight += len(key) + 4
     pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
-    return template.writer.let(f"{{{pairs}}}", "object")
+    return template.writer.item(template.writer.let(f"{{{pairs}}}", "object"))
 
 
 # --- Directives that are content -------------------------------------------------------------------------
 
 
 def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    result = template.writer.let("[]", "array")
+    result = template.writer.item(template.writer.let("[]", "array"))
     if isinstance(node.value, list):
         for child in node.elements():
             template.emit(child, template.into(f"concat_one({result.source}, ", ")"))

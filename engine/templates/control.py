@@ -43,7 +43,7 @@ def _each(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 def _collect(template: BaseTemplateWriter, node: Node, source: Atom, sink: Sink) -> None:
     """A list of what the mapping gives for each item."""
-    result = template.writer.let("[]", "array")
+    result = template.writer.item(template.writer.let("[]", "array"))
     append = template.into(f"{result.source}.append(", ")")
     go_through(template, node["$each"], source, lambda: _one(template, node, append))
     sink(result)
@@ -55,10 +55,16 @@ def go_through(template: BaseTemplateWriter, node: Node, source: Atom, act: Call
     if source.kind != "array":
         with writer.at(node.span):
             items = writer.let(f"{items} if type({items}) is list else each({items})").source
-    index, item = writer.fresh("i"), source.child(writer.fresh("v"), "*")
-    scope = template.scope.with_payload(item).with_variables({"index": Atom(index, "number")})
-    with writer.counted_loop(index, item.source, items), template.within(scope):
-        act()
+    index, item, is_bounded = (
+        writer.fresh("i"),
+        source.child(writer.fresh("v"), "*"),
+        writer.is_bounded(source),
+    )
+    scope = template.scope.with_variables({"index": Atom(index, "number")})
+    with writer.at(node.span), writer.counted_loop(index, item.source, items):
+        payload = writer.item(item) if is_bounded else item
+        with template.within(scope.with_payload(payload)):
+            act()
 
 
 # --- Naming ----------------------------------------------------------------------------------------------
@@ -102,13 +108,16 @@ def _choice(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 def _if(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     condition = template.bind(node["$if"])
     template.writer.ask(condition)
-    with template.writer.block(f"if {truth(condition)}"):
-        template.hit(node["$if"], "then")
-        if "$then" in node.value:
-            template.emit(node["$then"], sink)
-        else:
-            write_content(template, node, sink)
-    _otherwise(template, node["$if"], "else", node.get("$else"), "else", sink)
+    with template.writer.choice() as end_branch:
+        with template.writer.block(f"if {truth(condition)}"):
+            template.hit(node["$if"], "then")
+            if "$then" in node.value:
+                template.emit(node["$then"], sink)
+            else:
+                write_content(template, node, sink)
+        end_branch()
+        _otherwise(template, node["$if"], "else", node.get("$else"), "else", sink)
+        end_branch()
 
 
 def _switch(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
@@ -116,14 +125,17 @@ def _switch(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     template.writer.use(value)
     key = template.writer.let(f"text({value.source})", "string")
     cases, word = node.get("$cases"), "if"
-    for name, case in cases.items() if cases and isinstance(cases.value, dict) else ():
-        with template.writer.block(f"{word} {key.source} == {name!r}"):
-            template.hit(case, f"case {name}")
-            template.emit(case, sink)
-        word = "elif"
-    default = node.get("$default")
-    header = "else" if word == "elif" else "if True"
-    _otherwise(template, default or node["$switch"], "default", default, header, sink)
+    with template.writer.choice() as end_branch:
+        for name, case in cases.items() if cases and isinstance(cases.value, dict) else ():
+            with template.writer.block(f"{word} {key.source} == {name!r}"):
+                template.hit(case, f"case {name}")
+                template.emit(case, sink)
+            word = "elif"
+            end_branch()
+        default = node.get("$default")
+        header = "else" if word == "elif" else "if True"
+        _otherwise(template, default or node["$switch"], "default", default, header, sink)
+        end_branch()
 
 
 def _otherwise(

@@ -8,7 +8,7 @@ Must not know directives.
 from __future__ import annotations
 
 from engine.codegen import NULL, Atom
-from engine.expressions import Emitter, ExpressionSyntaxError, Tree, parse
+from engine.expressions import Emitter, ExpressionSyntaxError, Tree, charge_text, parse
 from engine.source import Node
 from engine.templates.base import BaseTemplateWriter, Sink
 from engine.templates.strings import Part, split
@@ -24,8 +24,11 @@ def write_string(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     if len(parts) == 1 and parts[0].is_expression:
         _expression(template, node, parts[0], sink)
     elif any(part.is_expression for part in parts):
-        pieces = [_piece(template, node, part) for part in parts]
-        sink(template.writer.let(f"''.join(({', '.join(pieces)},))", "string"))
+        atoms = [_piece(template, node, part) for part in parts]
+        pieces = "".join(f"{_text_of(atom)}, " for atom in atoms)
+        joined = template.writer.item(template.writer.let(f"''.join(({pieces}))", "string"))
+        charge_text(template.writer, joined.source, atoms)
+        sink(joined)
     else:
         sink(template.writer.constant("".join(part.text for part in parts)))
 
@@ -57,15 +60,22 @@ def _keeps_null(tree: Tree) -> bool:
     return is_call and tree["value"] == "nullable" and len(tree["children"]) == 1
 
 
-def _piece(template: BaseTemplateWriter, node: Node, part: Part) -> str:
-    """One part of longer text, as Python source of a string."""
+def _piece(template: BaseTemplateWriter, node: Node, part: Part) -> Atom:
+    """One part of longer text."""
     if not part.is_expression:
-        return repr(part.text)
+        return template.writer.constant(part.text)
     tree = _parse(template, node, part)
     if tree is None:
-        return "''"
+        return NULL
     atom = _value(template, node, part, tree)
     template.writer.use(atom)
+    if atom.kind != "string" and not template.writer.is_bounded(atom):
+        template.writer.line(f"if type({atom.source}) in CONTAINERS: check_value(x, {atom.source})")
+    return atom
+
+
+def _text_of(atom: Atom) -> str:
+    """Python source of the string that a part of longer text is."""
     if atom.kind == "string":
         return atom.source
     return f"{atom.source} if type({atom.source}) is str else text({atom.source})"

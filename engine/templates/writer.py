@@ -55,10 +55,10 @@ class TemplateWriter(BaseTemplateWriter):
         self.writer.line(f"{name} = None")
         self.emit(node, assign)
         if len(given) == 1:
-            return Atom(name, origin=given[0].origin)
+            return self.writer.item(Atom(name, origin=given[0].origin), given[0])
         for atom in given:
             self.writer.use(atom)
-        return Atom(name)
+        return self.writer.item(Atom(name), *given)
 
     def loop(self, node: Node, act: Callable[[], None]) -> None:
         """Do something for each item of a list or object, which is the payload then; for null nothing."""

@@ -11,6 +11,7 @@ from typing import Any
 from engine.codegen import Atom, Compiled, TooLarge, Writer
 from engine.errors import Diagnostic, Findings
 from engine.expressions import SUPPORT, Emitter, ExpressionSyntaxError, Scope, parse
+from engine.limits import Budget
 from engine.source import Document, Node, ScalarText, SourceFile
 from engine.values import type_name
 
@@ -23,12 +24,13 @@ class Refused(Exception):
         self.findings = findings
 
 
-class Warnings:
+class Warnings(Budget):
     """The exchange, as far as functions know it: warnings are kept."""
 
     started_ns = 0
 
     def __init__(self) -> None:
+        super().__init__()
         self.warnings: list[str] = []
 
     def warn(self, message: str) -> None:

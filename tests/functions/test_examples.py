@@ -16,6 +16,7 @@ from engine.codegen import Atom, Compiled, place
 from engine.errors import EvaluationError, ExchangeError, Findings
 from engine.expressions import QUOTED, Scope
 from engine.functions import FUNCTIONS, Example
+from engine.limits import Budget
 from engine.source import Document, SourceFile
 from engine.templates import TemplateCompiler
 from engine.values import ABSENT, type_name
@@ -27,7 +28,7 @@ EXAMPLES = [
 ]
 
 
-class Exchange:
+class Exchange(Budget):
     """What functions see of the exchange."""
 
     started_ns = 0

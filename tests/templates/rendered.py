@@ -12,6 +12,7 @@ from engine import loader
 from engine.codegen import Atom, Compiled
 from engine.errors import Findings
 from engine.expressions import Record, Scope
+from engine.limits import Budget
 from engine.source import Node
 from engine.templates import TemplateCompiler
 from engine.values import ABSENT, type_name
@@ -21,12 +22,15 @@ NOTHING = "(nothing)"
 
 
 @dataclass
-class Exchange:
+class Exchange(Budget):
     """The exchange, as far as these templates know it."""
 
     body: Any = None
     started_ns: int = 0
     warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
