@@ -56,6 +56,8 @@ class Atom:
         loop: the number of the loop that bounds its size: it is a part of that loop's item, or was made in
             that loop of such parts and of what has been charged for. Over all items such values are together
             not much larger than the loop's list. 0 outside of loops, and where nothing is known.
+        release: a line that comes before each use of it, as it may be changed in place until then.
+        keeps_parts: what is in it is never changed, so that its parts need no such line.
     """
 
     source: str
@@ -64,6 +66,8 @@ class Atom:
     is_constant: bool = False
     constant: Any = None
     loop: int = 0
+    release: str = ""
+    keeps_parts: bool = False
 
     def child(self, source: str, key: str | int) -> Atom:
         """The atom of something inside this one."""
@@ -95,6 +99,7 @@ class Writer:
         self.loops = 0
         self.weight = 0
         self.places = 0
+        self.is_loose = False
         self.weights: dict[str, int] = {}
         self._loop = 0
         self._loop_numbers = 0
@@ -204,6 +209,7 @@ class Writer:
             self.weight += _SMALL[atom.kind]
         elif self._loop in (0, _EVENTS):
             self.places += 1
+            self.is_loose = self.is_loose or not self.is_bounded(atom)
         elif not self.is_bounded(atom):
             self.line(f"if type({atom.source}) in LARGE: take_value(x, {atom.source})")
 
@@ -215,7 +221,8 @@ class Writer:
 
     def repeat(self) -> None:
         """The function runs once for each event of a stream, whose data is the only item; what it makes of it
-        is charged for as it is written."""
+        is charged for as it is written. `is_loose` tells whether a value was placed since it was last set to
+        False that is no part of the event's."""
         self._loop = _EVENTS
 
     @contextmanager

@@ -55,14 +55,16 @@ class Budget:
     __slots__ = ("bytes", "limits", "output", "received", "steps")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.limit(limits)
-
-    def limit(self, limits: Limits) -> None:
-        """Start again with other limits."""
         self.limits = limits
         self.steps = limits.steps
         self.bytes = self.output = limits.bytes
         self.received = 0
+
+    def limit(self, limits: Limits) -> None:
+        """Start with other limits."""
+        self.limits = limits
+        self.steps = limits.steps
+        self.bytes = self.output = limits.bytes
 
     @property
     def steps_taken(self) -> int:

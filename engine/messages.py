@@ -233,10 +233,11 @@ class Exchange(Budget):
 
     Generated code reads the attributes; `warnings` receives what `warn()` says, `dropped` names the fields
     of the client's body that were not carried over, `case` is the number of the answer that was chosen.
-    In a stream `state` is what its rules remember, `out` takes what they emit, `sent` counts what they
-    have emitted before, and `done` says that the upstream has told its end: by its closing word, or as it
-    is another mapping or gave a whole answer. `calls` has what `$calls` reads, `index` is the position of a
-    call among those made for a list, `tried` names every upstream that was called, and what came of it.
+    In a stream `state` is what its rules remember, `owned` those parts of it that grow in place, `out` takes
+    what they emit, `sent` counts what they have emitted before, and `done` says that the upstream has told
+    its end: by its closing word, or as it is another mapping or gave a whole answer. `calls` has what
+    `$calls` reads, `index` is the position of a call among those made for a list, `tried` names every upstream
+    that was called, and what came of it.
     `raw_params` are `params` as they came, percent-encoded.
     """
 
@@ -252,6 +253,7 @@ class Exchange(Budget):
         "inbound",
         "index",
         "out",
+        "owned",
         "params",
         "raw_params",
         "reply",
@@ -265,7 +267,7 @@ class Exchange(Budget):
     )
 
     def __init__(self, inbound: Inbound, params: dict[str, str], limits: Limits = DEFAULT_LIMITS) -> None:
-        self.limit(limits)
+        super().__init__(limits)
         self.inbound = inbound
         self.params = params
         self.raw_params: dict[str, str] = {}
@@ -288,6 +290,7 @@ class Exchange(Budget):
         self.case: int | None = None
         self.calls: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
+        self.owned: dict[str, Any] = {}
         self.out: list[Any] = []
         self.sent = 0
         self.done = False

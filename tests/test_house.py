@@ -21,6 +21,7 @@ ROOMS = (
     "engine.http",
     "engine.resources",
     "engine.functions",
+    "engine.state",
     "engine.auth",
     "engine.streams",
     "engine.codegen",

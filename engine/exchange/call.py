@@ -19,7 +19,7 @@ from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.sizes import check_size, refused, take_output, text_within
 from engine.http import literal_path
-from engine.messages import EMPTY, FORM, Content, Exchange, UpstreamRequest
+from engine.messages import EMPTY, FORM, JSON, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
 
@@ -118,10 +118,9 @@ def _content(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload
     body = evaluate(call.body, payload, exchange, _KIND)
     if body is ABSENT:
         return EMPTY
-    content = Content.json(body, check_size(exchange, call.body, body, _KIND))
+    content = Content(None, JSON, body, check_size(exchange, call.body, body, _KIND))
     if upstream.mapping is None:
-        write(content, _KIND, "the request")
-        take_output(exchange, call.body, len(content.data), _KIND)
+        take_output(exchange, call.body, len(write(content, _KIND, "the request")), _KIND)
     return content
 
 

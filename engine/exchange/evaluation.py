@@ -52,14 +52,14 @@ def text_of(value: Any, kind: str) -> str:
         raise ExchangeError(kind, f"{_subject(kind)}: a value has no text", cause=str(error)) from None
 
 
-def write(content: Content, kind: str, what: str) -> None:
-    """Write a body as bytes, where a failure still has an answer.
+def write(content: Content, kind: str, what: str) -> bytes:
+    """Write a body as bytes, where a failure still has an answer; they stay with it.
 
     Raises:
         ExchangeError: of `kind`, where `what` the body is of cannot be written.
     """
     try:
-        content.data  # noqa: B018 - it is kept
+        return content.data
     except JsonError as error:
         raise ExchangeError(kind, f"{what} cannot be written as JSON", cause=str(error)) from None
 

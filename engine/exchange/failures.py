@@ -16,6 +16,7 @@ from engine.exchange.outbound import outbound_of, status_of
 from engine.exchange.sizes import check_size
 from engine.messages import Exchange, Outbound, UpstreamReply
 from engine.plan import ErrorsPlan, MappingPlan
+from engine.state import release_all
 from engine.values import ABSENT, JsonError
 
 _MAX_SHOWN: Final = 8192
@@ -100,6 +101,7 @@ def told_in_band(
     mapping: MappingPlan, exchange: Exchange, error: ExchangeError, rules: Compiled | None
 ) -> list[Any]:
     """A failure after the first event, as events: by the stream's own rules, or the body of `errors`."""
+    release_all(exchange)
     if rules is None:
         return [build_error(mapping, exchange, error).content.value]
     out = exchange.out = []

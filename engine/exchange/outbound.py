@@ -9,17 +9,15 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import write
-from engine.messages import EMPTY, JSON, TEXT, UNMEASURED, Content, Outbound
+from engine.messages import EMPTY, JSON, TEXT, Content, Outbound
 from engine.values import ABSENT
 
 #: Statuses whose answers have no body.
 NO_BODY: Final = (204, 205, 304)
 
 
-def outbound_of(
-    status: int, headers: dict[str, str], body: Any, kind: str, most: int = UNMEASURED
-) -> Outbound:
-    """An answer from a template's values: text goes out as it is, all else as JSON of at most `most` bytes.
+def outbound_of(status: int, headers: dict[str, str], body: Any, kind: str) -> Outbound:
+    """An answer from a template's values: text goes out as it is, all else as JSON.
 
     Raises:
         ExchangeError: of `kind`, where the body cannot be written.
@@ -27,15 +25,15 @@ def outbound_of(
     media_type = headers.pop("content-type", None)
     if body is ABSENT or status in NO_BODY:
         return Outbound(status, tuple(headers.items()), EMPTY)
-    content = _content(body, media_type, most)
+    content = _content(body, media_type)
     write(content, kind, "the answer")
     return Outbound(status, tuple(headers.items()), content)
 
 
-def _content(body: Any, media_type: str | None, most: int) -> Content:
+def _content(body: Any, media_type: str | None) -> Content:
     if type(body) is str and (media_type is None or "json" not in media_type):
         return Content(body.encode("utf-8", "replace"), media_type or TEXT)
-    content = Content.json(body, most)
+    content = Content.json(body)
     content.media_type = media_type or JSON
     return content
 

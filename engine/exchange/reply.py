@@ -114,9 +114,9 @@ def answer_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Ou
     if case.body is None:
         return outbound_of(status, headers, ABSENT, kind)
     body = evaluate(case.body, payload, exchange, kind)
-    most = check_size(exchange, case.body, body, kind)
-    outbound = outbound_of(status, headers, body, kind, most)
-    take_output(exchange, case.body, outbound.content.most, kind)
+    check_size(exchange, case.body, body, kind)
+    outbound = outbound_of(status, headers, body, kind)
+    take_output(exchange, case.body, len(outbound.content.data), kind)
     return outbound
 
 

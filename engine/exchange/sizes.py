@@ -25,12 +25,12 @@ def check_size(exchange: Exchange, template: Compiled, value: Any, kind: str) ->
     Raises:
         ExchangeError: of `kind`, where these are more than are left.
     """
-    left = exchange.output
     most = template.places * exchange.received + exchange.limits.bytes - exchange.bytes
-    if most > left and type(value) in CONTAINERS:
-        most = json_size(value, left)
-        if most > left:
-            raise too_many_bytes(exchange, template, kind)
+    if most <= exchange.output or type(value) not in CONTAINERS:
+        return most
+    most = json_size(value, exchange.output)
+    if most > exchange.output:
+        raise too_many_bytes(exchange, template, kind)
     return most
 
 

@@ -105,8 +105,8 @@ class EventWriter:
             told = stream.fail(error) if stream.error is None else [events[len(written)]]
             written += [self._encoder.encode(dumps(event)) for event in told]
         data = b"".join(written)
-        self._exchange.output -= len(data)
-        return data if self._exchange.output >= 0 else self._too_much(data, stream)
+        left = self._exchange.output = self._exchange.output - len(data)
+        return data if left >= 0 else self._too_much(data, stream)
 
     def _too_much(self, data: bytes, stream: EventStream | None) -> bytes:
         """What goes out in the place of events that are more than the exchange may write."""

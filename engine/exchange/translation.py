@@ -14,6 +14,7 @@ from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import FAILURES, evaluate, untranslatable
 from engine.messages import UNMEASURED, Exchange
 from engine.plan import TranslationPlan
+from engine.state import release_all
 from engine.streams import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
 from engine.values import ABSENT, JsonError, loads
 
@@ -45,12 +46,13 @@ class Translation:
         self._decoder: Decoder = FRAMINGS[framing].decoder()
         self._has_event = False
         exchange.done = False
+        # What the state comes to hold can be larger than all that was read together.
+        exchange.received = UNMEASURED
         exchange.state = {name: _first(template, exchange) for name, template in plan.state}
         exchange.sent = 0
 
     def feed(self, batch: Batch) -> list[Any]:
         """Take a batch; what its events emit, and the end, where it has come."""
-        self._exchange.received += len(batch) if isinstance(batch, bytes) else UNMEASURED
         emitted = [] if batch is None else self._emitted(self._take, batch)
         if self.error is None and (batch is None or self.is_over):
             emitted = [*emitted, *self._emitted(self._end)]
@@ -113,6 +115,7 @@ class Translation:
         if not self._has_event:
             raise self._broken("a stream without an event")
         self.is_over = True
+        release_all(self._exchange)
         self._run(self._plan.end, self._exchange.state)
 
     def _run(self, rules: Compiled | None, payload: Any) -> None:

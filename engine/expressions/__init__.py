@@ -23,6 +23,7 @@ A file imports only from files above its own.
 
 from __future__ import annotations
 
+from engine.expressions.calls import write_arguments, write_call
 from engine.expressions.conditions import truth
 from engine.expressions.costs import charge_text
 from engine.expressions.emitter import Emitter
@@ -52,4 +53,6 @@ __all__ = [
     "charge_text",
     "parse",
     "truth",
+    "write_arguments",
+    "write_call",
 ]

@@ -23,7 +23,8 @@ def argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree
         return Atom(_expression(emitter, function, parameter, tree), "expression")
     if parameter.types & {"regex", "kind"}:
         return Atom(_constant(emitter, function, parameter, tree))
-    atom = emitter.used(tree)
+    atom = emitter.used(tree) if function.cost.arguments else emitter.look_at(tree)
+    emitter.writer.use(atom)
     check(emitter, function, position, atom, tree)
     return atom
 

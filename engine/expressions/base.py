@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from engine.codegen import Atom, Writer
 from engine.errors import Findings
@@ -18,6 +18,11 @@ from engine.expressions.conditions import truth
 from engine.expressions.parser import Tree
 from engine.expressions.scope import Scope
 from engine.source import Node, Span
+
+#: Forms that take parts of a value, and never give the value itself.
+_INSIDE: Final = frozenset(
+    ("field", "index", "index_expression", "projection", "filter_projection", "value_projection")
+)
 
 
 class BaseEmitter(ABC):
@@ -37,6 +42,7 @@ class BaseEmitter(ABC):
         self.findings = findings
         self.node = node
         self.offset = offset
+        self._looks_at: tuple[Tree, bool] | None = None
 
     @abstractmethod
     def emit(self, tree: Tree) -> Atom:
@@ -50,9 +56,24 @@ class BaseEmitter(ABC):
 
     def asked(self, tree: Tree) -> Atom:
         """The value of `tree`, used for its truth alone."""
-        atom = self.emit(tree)
+        atom = self.look_at(tree, only_truth=True)
         self.writer.ask(atom)
         return atom
+
+    def look_at(self, tree: Tree, only_truth: bool = False) -> Atom:
+        """The value of `tree`, which is not held on to: only its size and parts, or its truth is used."""
+        self._looks_at = tree, only_truth
+        return self.emit(tree)
+
+    def release(self, atom: Atom, tree: Tree, rest: list[Tree]) -> None:
+        """Write what comes before the use of a variable, whose path `tree` is, with `rest` left to do."""
+        looks_at, self._looks_at = self._looks_at, None
+        is_only_seen = looks_at is not None and looks_at[0] is tree
+        goes_inside = bool(rest) and rest[0]["type"] in _INSIDE
+        if not atom.release or (atom.keeps_parts and (goes_inside or (is_only_seen and not rest))):
+            return
+        if rest or not (is_only_seen and looks_at is not None and looks_at[1]):
+            self.writer.line(atom.release)
 
     def under(self, payload: Atom, tree: Tree) -> Atom:
         """The value of `tree` with another payload."""

@@ -68,6 +68,19 @@ def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> At
     return (_folded(emitter, function, atoms) if is_sound else None) or _called(emitter, function, atoms)
 
 
+def write_arguments(emitter: BaseEmitter, function: Function, first: Atom, trees: list[Tree]) -> list[Atom]:
+    """The arguments of a call whose first one is there already; it is checked as the others."""
+    others = [_argument(emitter, function, position, tree) for position, tree in enumerate(trees, 1)]
+    if trees:
+        check(emitter, function, 0, first, trees[0])
+    return [first, *others]
+
+
+def write_call(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
+    """A call of a function with arguments that have been checked."""
+    return _called(emitter, function, atoms)
+
+
 def _argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
     """An argument; the text of a failure or a warning, the last one, is read by people."""
     outer, is_told = emitter.scope, function.group == "effects" and position == 1

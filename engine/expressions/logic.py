@@ -62,7 +62,9 @@ def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _and_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
-    return _either(emitter, tree, "if {}", emitter.asked(tree["children"][0]))
+    left = emitter.emit(tree["children"][0])
+    emitter.writer.ask(left)
+    return _either(emitter, tree, "if {}", left)
 
 
 def _either(emitter: BaseEmitter, tree: Tree, header: str, first: Atom) -> Atom:

@@ -63,7 +63,9 @@ def _slice(emitter: BaseEmitter, tree: Tree) -> Atom:
 def _subexpression(emitter: BaseEmitter, tree: Tree) -> Atom:
     first, *rest = tree["children"]
     if first["type"] == "variable":
-        return _steps(emitter, *_variable_path(emitter, first, rest))
+        atom, rest = _variable_path(emitter, first, rest)
+        emitter.release(atom, tree, rest)
+        return _steps(emitter, atom, rest)
     return _steps(emitter, emitter.emit(first), rest)
 
 

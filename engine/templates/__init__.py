@@ -25,6 +25,7 @@ from __future__ import annotations
 from engine.templates.compiler import TemplateCompiler
 from engine.templates.coverage import Coverage
 from engine.templates.strings import Part, is_static, single_expression, split
+from engine.templates.texts import joined_text
 from engine.templates.writer import TemplateWriter
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "TemplateCompiler",
     "TemplateWriter",
     "is_static",
+    "joined_text",
     "single_expression",
     "split",
 ]

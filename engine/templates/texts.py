@@ -7,6 +7,8 @@ Must not know directives.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.codegen import NULL, Atom
 from engine.expressions import Emitter, ExpressionSyntaxError, Tree, charge_text, parse
 from engine.source import Node
@@ -24,13 +26,18 @@ def write_string(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     if len(parts) == 1 and parts[0].is_expression:
         _expression(template, node, parts[0], sink)
     elif any(part.is_expression for part in parts):
-        atoms = [_piece(template, node, part) for part in parts]
-        pieces = "".join(f"{_text_of(atom)}, " for atom in atoms)
-        joined = template.writer.item(template.writer.let(f"''.join(({pieces}))", "string"))
-        charge_text(template.writer, joined.source, atoms)
-        sink(joined)
+        sink(joined_text(template, node, parts))
     else:
         sink(template.writer.constant("".join(part.text for part in parts)))
+
+
+def joined_text(template: BaseTemplateWriter, node: Node, parts: Iterable[Part]) -> Atom:
+    """Literal text and expressions as one string."""
+    atoms = [_piece(template, node, part) for part in parts]
+    pieces = "".join(f"{_text_of(atom)}, " for atom in atoms)
+    joined = template.writer.item(template.writer.let(f"''.join(({pieces}))", "string"))
+    charge_text(template.writer, joined.source, atoms)
+    return joined
 
 
 def bind_expression(template: BaseTemplateWriter, node: Node) -> Atom:
