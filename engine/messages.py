@@ -51,6 +51,11 @@ class Content:
         return self._most if self._data is None else len(self._data)
 
     @property
+    def has_data(self) -> bool:
+        """Whether the bytes are there."""
+        return self._data is not None
+
+    @property
     def data(self) -> bytes:
         """The bytes; raises `JsonError` where the value cannot be written."""
         if self._data is None:
@@ -236,8 +241,8 @@ class Exchange(Budget):
     In a stream `state` is what its rules remember, `owned` those parts of it that grow in place, `out` takes
     what they emit, `sent` counts what they have emitted before, and `done` says that the upstream has told
     its end: by its closing word, or as it is another mapping or gave a whole answer. `calls` has what
-    `$calls` reads, `index` is the position of a call among those made for a list, `tried` names every upstream
-    that was called, and what came of it.
+    `$calls` reads, `index` is the position of a call among those made for a list, `tried` names every
+    upstream that was called, and what came of it.
     `raw_params` are `params` as they came, percent-encoded.
     """
 

@@ -38,6 +38,8 @@ from engine.runtime.relay import Relay
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 #: Seconds until a set of plans that was replaced is looked for in memory.
 _SETTLING: Final = 0.2
+#: Bytes of a body that are given to the transport at a time.
+_PIECE_BYTES: Final = 256 * 1024
 #: Where a request is refused before its path is known.
 _NOWHERE: Final[PlanMatch] = Match(None, {}, ())
 
@@ -441,11 +443,16 @@ async def _send(answered: Answered, method: str, send: Send, cycle: Cycle) -> No
     has_length = outbound.status not in (204, 304)
     if has_length and method != "HEAD":
         answered.sent(data)
-    if send == cycle.send and cycle.can_answer:
+    if send == cycle.send and cycle.can_answer and len(data) <= _PIECE_BYTES:
         fields = [*outbound.headers, ("content-type", media_type)] if media_type else [*outbound.headers]
         if has_length:
             fields.append(("content-length", str(len(data))))
         cycle.answer(outbound.status, fields, data)
         return
     await send(_start(outbound, [(b"content-length", b"%d" % len(data))] if has_length else []))
-    await send({"type": "http.response.body", "body": data, "more_body": False})
+    sent = 0
+    while len(data) - sent > _PIECE_BYTES:
+        await send(_piece(data[sent : sent + _PIECE_BYTES]))
+        await asyncio.sleep(0)
+        sent += _PIECE_BYTES
+    await send({"type": "http.response.body", "body": data[sent:], "more_body": False})

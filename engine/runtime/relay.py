@@ -25,6 +25,7 @@ from engine.runtime.flow import Flow
 from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
 from engine.runtime.limits import RateLimits
+from engine.runtime.threads import in_thread, is_long
 from engine.runtime.upstreams import Source, Upstream
 from engine.runtime.upstreams.mapping import Events, MappingUpstream, PassedBytes, WrittenEvents
 from engine.runtime.upstreams.opening import open_upstream
@@ -85,6 +86,21 @@ class _Going:
     inbound: Inbound
     sources: list[Source] = field(default_factory=list)
     place: _Place | None = None
+
+
+@dataclass(slots=True)
+class _Result:
+    """What an exchange came to."""
+
+    value: Any
+
+
+def _go_on(steps: Generator[middle.Step, Any, Any], given: Any) -> middle.Step | _Result:
+    """The next step of an exchange, or its end: no `StopIteration` can leave a thread."""
+    try:
+        return steps.send(given)
+    except StopIteration as end:
+        return _Result(end.value)
 
 
 @dataclass(slots=True)
@@ -156,7 +172,13 @@ class Relay:
                 except Exception as error:
                     step = steps.throw(error)
                 else:
-                    step = steps.send(given)
+                    if not is_long(given):
+                        step = steps.send(given)
+                        continue
+                    found = await in_thread(_go_on, steps, given)
+                    if isinstance(found, _Result):
+                        return found.value
+                    step = found
         except StopIteration as end:
             return end.value
 
