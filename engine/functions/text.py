@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from engine.errors import EvaluationError
-from engine.functions.bounds import MAX_TEXT, bounded, check_length, whole
+from engine.functions.bounds import MAX_TEXT, bounded, check_length, check_parts, whole
 from engine.functions.json_text import text_of
 from engine.functions.registry import EXPANDS, Cost, function
+
+#: As many characters are looked through for each character of a text.
+_FEW_CHARACTERS = 32
 
 
 @function("starts_with(text: string, prefix: string) -> boolean")
@@ -99,7 +102,7 @@ def trim(text: str | None, characters: str = "") -> str | None:
         trim(' text', '') => "text"
         trim(`null`) => null
     """
-    return None if text is None else text.strip(characters or None)
+    return None if text is None else _stripped(text, characters, left=True, right=True)
 
 
 @function("trim_left(text: string|null, characters?: string) -> string|null")
@@ -110,7 +113,7 @@ def trim_left(text: str | None, characters: str = "") -> str | None:
         trim_left('  text ') => "text "
         trim_left('/v1/', '/') => "v1/"
     """
-    return None if text is None else text.lstrip(characters or None)
+    return None if text is None else _stripped(text, characters, left=True, right=False)
 
 
 @function("trim_right(text: string|null, characters?: string) -> string|null")
@@ -121,7 +124,25 @@ def trim_right(text: str | None, characters: str = "") -> str | None:
         trim_right(' text  ') => " text"
         trim_right('/v1/', '/') => "/v1"
     """
-    return None if text is None else text.rstrip(characters or None)
+    return None if text is None else _stripped(text, characters, left=False, right=True)
+
+
+def _stripped(text: str, characters: str, left: bool, right: bool) -> str:
+    """A text without characters of a set at its ends; white space for an empty set.
+
+    Python's own methods look through all of the set for each character of the text.
+    """
+    if len(characters) <= _FEW_CHARACTERS:
+        given = characters or None
+        text = text.lstrip(given) if left else text
+        return text.rstrip(given) if right else text
+    those = frozenset(characters)
+    start, end = 0, len(text)
+    while left and start < end and text[start] in those:
+        start += 1
+    while right and start < end and text[end - 1] in those:
+        end -= 1
+    return text[start:end]
 
 
 @function("pad_left(text: string|null, width: number, padding?: string) -> string|null", cost=EXPANDS)
@@ -198,6 +219,7 @@ def split(text: str | None, separator: str, count: float | None = None) -> list[
     if text is None:
         return None
     cuts = len(text) if most is None else min(most, len(text))
+    check_parts("split", 1 + min(cuts, text.count(separator)))
     if separator:
         return text.split(separator, cuts)
     return [*text[:cuts], text[cuts:]] if cuts < len(text) else list(text)

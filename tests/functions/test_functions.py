@@ -338,7 +338,7 @@ REFUSED: dict[str, list[tuple[Any, ...]]] = {
         ("a", "a", "b", 0.5),
         (None, "a", "b", -1),
     ],
-    "split": [("a", "", 0.5), (None, "a", -1)],
+    "split": [("a", "", 0.5), (None, "a", -1), ("," * 1_000_000, ","), ("a" * 1_000_001, "")],
     "find_first": [("a", "a", 0.5)],
     "find_last": [("a", "a", 0, 0.5)],
     "join": [("x" * 5000, ["a"] * 5000), ("", [BIG, BIG])],
@@ -651,3 +651,26 @@ def test_integers_beyond_64_bits_become_floats(a: float, b: float) -> None:
         except EvaluationError:
             continue
         assert isinstance(result, float) or -(2**63) <= result < 2**64
+
+
+class Watched(str):
+    """A text that does not let Python's own methods look through a set for each of its characters."""
+
+    def strip(self, characters: str | None = None) -> str:
+        raise AssertionError
+
+    lstrip = rstrip = strip
+
+
+@pytest.mark.parametrize("name", ["trim", "trim_left", "trim_right"])
+def test_trimming_by_many_characters_looks_at_each_once(name: str) -> None:
+    many = "".join(map(chr, range(0x100, 0x1100)))
+    own = {"trim": str.strip, "trim_left": str.lstrip, "trim_right": str.rstrip}[name]
+    for text in ("", many, f"a{many}", f"{many}a", f"{many}a{many}b{many}", "ab", "\u0100", " "):
+        assert call(name, Watched(text), many) == own(text, many)
+        assert call(name, text, many[:32]) == own(text, many[:32])
+
+
+def test_a_list_of_a_million_parts_can_be_made() -> None:
+    assert len(call("split", "," * 999_999, ",")) == 1_000_000
+    assert call("split", "," * 2_000_000, ",", 1) == ["", "," * 1_999_999]
