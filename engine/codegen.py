@@ -197,8 +197,11 @@ class Writer:
         self.weight = heaviest
 
     def item(self, atom: Atom, *parts: Atom) -> Atom:
-        """The item of the loop that is being written, or what is made in that loop of parts of it alone."""
-        return replace(atom, loop=self._loop) if all(map(self.is_bounded, parts)) else atom
+        """The item of the loop that is being written, or what is made in that loop: of these parts, or of
+        what was placed before. In the loop over events placing is free, so all of it must be the event's."""
+        is_charged = bool(parts) or self._loop != _EVENTS or not self.is_loose
+        is_bounded = is_charged and all(map(self.is_bounded, parts))
+        return replace(atom, loop=self._loop if is_bounded else 0)
 
     def place(self, atom: Atom) -> None:
         """The value is put into a container. In a loop it costs bytes, unless it is a part of that loop's

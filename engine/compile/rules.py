@@ -96,6 +96,7 @@ class _RulesWriter(TemplateWriter):
                 self._rule(rule)
 
     def _rule(self, rule: RuleSpec) -> None:
+        self.writer.is_loose = False
         if rule.when is None:
             self._fire(rule)
             return
@@ -185,6 +186,7 @@ class _RulesWriter(TemplateWriter):
         self.writer.line(f"{function}(x, {name!r}, ({parts}))")
 
     def _emit(self, node: Node) -> None:
+        self.writer.is_loose = False
         for event in node.elements() if isinstance(node.value, list) else (node,):
             self.emit(event, self._send)
 

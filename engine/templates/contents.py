@@ -21,10 +21,10 @@ from engine.templates.directives import is_certain, is_output, literal_key
 
 def write_list(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     """A list, of the items that give something."""
-    result = template.writer.item(template.writer.let("[]", "array"))
+    result = template.writer.let("[]", "array")
     for element in node.elements():
         template.emit(element, template.into(f"{result.source}.append(", ")"))
-    sink(result)
+    sink(template.writer.item(result))
 
 
 def write_content(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
@@ -52,7 +52,7 @@ def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         else:
             template.writer.weight += len(key) + 4
             template.emit(child, template.into(f"{result.source}[{literal_key(key)!r}] = "))
-    sink(result)
+    sink(template.writer.item(result))
 
 
 def _spread(template: BaseTemplateWriter, node: Node, result: Atom) -> None:
@@ -82,20 +82,20 @@ def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]]) -> A
         template.writer.place(atom)
         template.writer.weight += len(key) + 4
     pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
-    return template.writer.item(template.writer.let(f"{{{pairs}}}", "object"))
+    return template.writer.let(f"{{{pairs}}}", "object")
 
 
 # --- Directives that are content -------------------------------------------------------------------------
 
 
 def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    result = template.writer.item(template.writer.let("[]", "array"))
+    result = template.writer.let("[]", "array")
     if isinstance(node.value, list):
         for child in node.elements():
             template.emit(child, template.into(f"concat_one({result.source}, ", ")"))
     else:
         template.emit(node, template.into(f"concat({result.source}, ", ")"))
-    sink(result)
+    sink(template.writer.item(result))
 
 
 def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:

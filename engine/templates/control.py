@@ -43,10 +43,10 @@ def _each(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 def _collect(template: BaseTemplateWriter, node: Node, source: Atom, sink: Sink) -> None:
     """A list of what the mapping gives for each item."""
-    result = template.writer.item(template.writer.let("[]", "array"))
+    result = template.writer.let("[]", "array")
     append = template.into(f"{result.source}.append(", ")")
     go_through(template, node["$each"], source, lambda: _one(template, node, append))
-    sink(result)
+    sink(template.writer.item(result))
 
 
 def go_through(template: BaseTemplateWriter, node: Node, source: Atom, act: Callable[[], None]) -> None:

@@ -155,6 +155,31 @@ def test_too_many_steps_in_a_stream_are_told_in_the_stream(tmp_path: Path) -> No
     assert place_of(answered) == "22:19"
 
 
+def test_what_every_event_does_with_the_request_is_counted(tmp_path: Path) -> None:
+    """A loop over events is one that no template writes."""
+    for expression in (
+        "contains($request.body.a, v)",
+        "to_json([$request.body.a])",
+        "sort($request.body.a)[0]",
+    ):
+        text = f"""\
+limits: {{ steps: 2000 }}
+upstreams: {{ up: {{ url: "http://up.example" }} }}
+routes:
+  POST /x:
+    call: POST up /x
+    respond:
+      stream: {{ to: ndjson, rules: [ {{ emit: {{ v: "${{ length(to_string({expression})) }}" }} }} ] }}
+"""
+        plans = compiled(text, tmp_path)
+        body = {"a": [1] * 500}
+        assert posted(plans, "/x", body, sse([{"v": 1}])).error is None
+        answered = posted(plans, "/x", body, sse([{"v": 1}] * 200))
+        assert answered.error is not None, expression
+        assert answered.error.message.endswith("it takes more than 2000 loop steps (limits.steps)")
+        assert place_of(answered).startswith("8:")
+
+
 def test_errors_have_a_reserve_for_their_own_loops(tmp_path: Path) -> None:
     text = """\
 limits: { steps: 3 }
