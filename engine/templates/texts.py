@@ -34,8 +34,8 @@ def write_string(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 def joined_text(template: BaseTemplateWriter, node: Node, parts: Iterable[Part]) -> Atom:
     """Literal text and expressions as one string."""
     atoms = [_piece(template, node, part) for part in parts]
-    pieces = "".join(f"{_text_of(atom)}, " for atom in atoms)
-    joined = template.writer.item(template.writer.let(f"''.join(({pieces}))", "string"))
+    pieces = ", ".join(map(_text_of, atoms))
+    joined = template.writer.item(template.writer.let(f"''.join(({pieces},))", "string"))
     charge_text(template.writer, joined.source, atoms)
     return joined
 

@@ -22,7 +22,7 @@ from engine.runtime.flow import Flow
 from engine.runtime.relay import Relay, WholeBody
 from engine.runtime.threads import LONG_BODY, MANY_EVENTS, in_thread
 from engine.runtime.upstreams import Stepwise
-from tests.limits.exchanges import compiled
+from tests.bounds.exchanges import compiled
 
 T = TypeVar("T")
 MIB = 1 << 20
