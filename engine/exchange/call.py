@@ -17,7 +17,7 @@ from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
-from engine.exchange.sizes import check_size, refused, take_output, text_within
+from engine.exchange.sizes import check_size, refused, take_output, text_within, too_many_bytes
 from engine.http import literal_path
 from engine.messages import EMPTY, FORM, JSON, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
@@ -120,7 +120,9 @@ def _content(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload
         return EMPTY
     content = Content(None, JSON, body, check_size(exchange, call.body, body, _KIND))
     if upstream.mapping is None:
-        take_output(exchange, call.body, len(write(content, _KIND, "the request")), _KIND)
+        exchange.output -= len(write(content, _KIND, "the request"))
+        if exchange.output < 0:
+            raise too_many_bytes(exchange, call.body, _KIND)
     return content
 
 

@@ -94,6 +94,17 @@ class EventWriter:
         Raises:
             ExchangeError: an event cannot be written, and there is no stream to tell that in.
         """
+        try:
+            written = [self._written(event) for event in events]
+        except ExchangeError:
+            written = self._written_until_failure(events, stream)
+        data = written[0] if len(written) == 1 else b"".join(written)
+        exchange = self._exchange
+        exchange.output = left = exchange.output - len(data)
+        return data if left >= 0 else self._too_much(data, stream)
+
+    def _written_until_failure(self, events: list[Any], stream: EventStream | None) -> list[bytes]:
+        """Events of which one cannot be written: those before it, and the failure that this is."""
         written: list[bytes] = []
         try:
             for event in events:
@@ -104,9 +115,7 @@ class EventWriter:
             # Where it is the failure itself that has no name, it goes out without one.
             told = stream.fail(error) if stream.error is None else [events[len(written)]]
             written += [self._encoder.encode(dumps(event)) for event in told]
-        data = b"".join(written)
-        left = self._exchange.output = self._exchange.output - len(data)
-        return data if left >= 0 else self._too_much(data, stream)
+        return written
 
     def _too_much(self, data: bytes, stream: EventStream | None) -> bytes:
         """What goes out in the place of events that are more than the exchange may write."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 from engine.errors import ExchangeError, call_failed
 from engine.exchange import Answered, Batch, EventStream
 from engine.plan import Timeouts
-from engine.runtime.threads import LONG_BATCH, LONG_BODY, MANY_EVENTS, in_thread
+from engine.runtime.threads import LONG_BATCH, LONG_BODY, MANY_EVENTS, in_thread, is_long
 
 #: So many bytes without an event may be one that is long.
 _LONG_EVENT: Final = 8 * LONG_BATCH
@@ -78,7 +78,7 @@ class Flow:
             return False
 
         def feed(batch: bytes | list[Any]) -> bool:
-            if len(batch) > LONG_BATCH or self._quiet > _LONG_EVENT:
+            if (len(batch) > LONG_BATCH or self._quiet) and self._is_long(batch):
                 self._late = batch
                 return False
             events = self._fed(batch)
@@ -119,7 +119,7 @@ class Flow:
         """Whether it takes long to translate a batch; the end is as long as all of the stream."""
         if batch is None:
             return self._size > LONG_BODY
-        return len(batch) > LONG_BATCH or self._quiet > _LONG_EVENT
+        return self._quiet > _LONG_EVENT or is_long(batch)
 
     async def _fed_in_turn(self, batch: Batch) -> list[Any]:
         """The events that a batch leads to; others are served meanwhile where that takes long."""

@@ -21,10 +21,11 @@ T = TypeVar("T")
 LONG_BODY: Final = 256 * 1024
 #: A value that another mapping hands over has no size yet, but one that it cannot exceed, by far.
 _LONG_VALUE: Final = 64 * LONG_BODY
-#: Pieces of a stream with more bytes, in which there can be many events.
+#: Pieces of a stream with more bytes can hold many events, which are lines, and so many take long.
 LONG_BATCH: Final = 16 * 1024
+_MANY_LINES: Final = 1024
 #: Events that are written at a time.
-MANY_EVENTS: Final = 256
+MANY_EVENTS: Final = 1024
 
 _THREADS: Final = 2
 
@@ -37,7 +38,7 @@ def is_long(given: Any) -> bool:
     if kind is UpstreamReply:
         given = given.content
     elif kind is bytes:
-        return len(given) > LONG_BATCH
+        return len(given) > LONG_BATCH and given.count(b"\n") > _MANY_LINES
     elif kind is not Content:
         return False
     content: Content = given
