@@ -133,6 +133,9 @@ class ExchangeError(DragomanError):
         upstream: `{name, status, body}` of the upstream that failed, or None.
         cause: what the log says beside it; for operators, never for the client.
         how: how a call failed, a key of `CALL_FAILURES`; None where it is no failure of a call.
+
+    Attributes:
+        is_in_band: the client has received this error as events of its stream, which can then end regularly.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class ExchangeError(DragomanError):
         self.upstream = upstream
         self.cause = cause
         self.how = how
+        self.is_in_band = False
 
     @property
     def is_upstreams(self) -> bool:

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from engine.codegen import Compiled
 from engine.errors import ExchangeError
-from engine.exchange.evaluation import evaluate
+from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import can_stand_in_header, header_fields
 from engine.exchange.outbound import outbound_of, status_of
-from engine.messages import Exchange, Outbound, UpstreamReply
+from engine.messages import Content, Exchange, Outbound, UpstreamReply
 from engine.plan import ErrorsPlan, MappingPlan
 from engine.values import ABSENT, JsonError
 
@@ -97,15 +97,24 @@ def build_error(mapping: MappingPlan | None, exchange: Exchange, error: Exchange
 def told_in_band(
     mapping: MappingPlan, exchange: Exchange, error: ExchangeError, rules: Compiled | None
 ) -> list[Any]:
-    """A failure after the first event, as events: by the stream's own rules, or the body of `errors`."""
-    if rules is None:
-        return [build_error(mapping, exchange, error).content.value]
-    out = exchange.out = []
+    """An error after the first event, as events that can be written: by the stream's own rules, or the body of
+    `errors` where there are none, or they fail."""
+    if rules is not None:
+        exchange.out = []
+        try:
+            evaluate(rules, _payload(exchange, error), exchange, "internal")
+            for event in exchange.out:
+                write(Content.json(event), "internal", "an event")
+            return exchange.out
+        except ExchangeError as second:
+            exchange.warn(f"the rules for an error failed: {second.cause or second.message}")
+    content = build_error(mapping, exchange, error).content
+    if content.is_empty:
+        return []
     try:
-        evaluate(rules, _payload(exchange, error), exchange, "internal")
-    except ExchangeError as second:
-        exchange.warn(f"the rules for an error failed: {second.cause or second.message}")
-    return out
+        return [content.value]
+    except JsonError:
+        return [content.data.decode("utf-8", "replace")]
 
 
 def _payload(exchange: Exchange, error: ExchangeError) -> dict[str, Any]:

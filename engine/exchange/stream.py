@@ -1,7 +1,7 @@
 """The answer that is a stream: what goes to the client, event by event, and how it is written.
 
 Contract: pure. `EventStream` is fed what the upstream sends and gives events; `EventWriter` makes bytes of
-them. After a failure comes what tells of it in the client's dialect and nothing more: never a closing word.
+them. After a failure comes the error in the client's error format and nothing more: never an end marker.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ class EventStream:
         script: events that are known beforehand, to be sent one by one.
         is_over: no event will come from the upstream any more.
         error: why it failed, or None.
+        error_events: the events that report it; empty where there is no way to report it in band.
     """
 
-    __slots__ = ("_tell", "_translation", "error", "first", "is_over", "plan", "script")
+    __slots__ = ("_tell", "_translation", "error", "error_events", "first", "is_over", "plan", "script")
 
     def __init__(self, plan: StreamPlan, translation: Translation | None, tell: Tell) -> None:
         self.plan = plan
@@ -40,6 +41,7 @@ class EventStream:
         self.script: list[Any] = []
         self.is_over = translation is None
         self.error: ExchangeError | None = None
+        self.error_events: list[Any] = []
         self._translation = translation
         self._tell = tell
 
@@ -56,7 +58,9 @@ class EventStream:
     def fail(self, error: ExchangeError) -> list[Any]:
         """The upstream broke off: the events that tell of it, the last ones."""
         self.error, self.is_over = error, True
-        return self._tell(error)
+        self.error_events = self._tell(error)
+        error.is_in_band = bool(self.error_events)
+        return self.error_events
 
 
 def outbound_stream(stream: EventStream, status: int, headers: dict[str, str]) -> Outbound:
@@ -100,9 +104,12 @@ class EventWriter:
         except ExchangeError as error:
             if stream is None:
                 raise
-            # Where it is the failure itself that has no name, it goes out without one.
-            told = stream.fail(error) if stream.error is None else [events[len(written)]]
-            written += [self._encoder.encode(dumps(event)) for event in told]
+            # Error events can be written (`told_in_band`), only their name may fail: they go out without one.
+            if stream.error is None:
+                unwritten = stream.fail(error)
+            else:
+                unwritten = stream.error_events[len(written) - len(events) :]
+            written += [self._encoder.encode(dumps(event)) for event in unwritten]
         return b"".join(written)
 
     def _written(self, event: Any) -> bytes:

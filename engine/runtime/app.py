@@ -215,7 +215,7 @@ class Front:
         return self._relay.refuse(match, inbound, fault, started)
 
     async def _pass(self, answered: Answered, send: Send, cycle: Cycle) -> None:
-        """Send an upstream's bytes on; where they break off, so does the answer."""
+        """Send an upstream's bytes on; where they are truncated, so is the response."""
         outbound = answered.outbound
         try:
             await send(_start(outbound, []))
@@ -226,7 +226,10 @@ class Front:
             await send({"type": "http.response.body"})
         except ExchangeError as error:
             answered.error = error
-            cycle.cut()
+            if error.is_in_band:
+                await send({"type": "http.response.body"})
+            else:
+                cycle.cut()
         except asyncio.CancelledError:
             answered.error = cycle.interruption()
             cycle.cut()
@@ -243,10 +246,12 @@ class Front:
             if method != "HEAD":
                 await self._send_events(answered, writer, send, cycle)
             answered.error = answered.error or stream.error
-            if stream.error is not None:
+            if stream.error is not None and not stream.error.is_in_band:
                 cycle.cut()
                 return
-            last = b"" if method == "HEAD" else answered.sent(writer.close())
+            # After an error event the body ends regularly, but without the end marker of a success.
+            has_marker = method != "HEAD" and stream.error is None
+            last = answered.sent(writer.close()) if has_marker else b""
             await send({"type": "http.response.body", "body": last})
         finally:
             cycle.settle()

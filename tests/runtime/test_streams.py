@@ -349,7 +349,7 @@ def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, ups
         raw(STARTED + event({"n": 1}) + chunk(b"data: <html>\n\n"), "hang"),
     ):
         upstream.on("/up/it", behaviour)
-        first, last = said(server.get("/sse/it", is_cut=True))
+        first, last = said(server.get("/sse/it"))
         assert first == {"n": 1}
         assert last["error"]["type"] == "upstream_error"
     assert upstream.eventually(lambda up: len(up.open) <= 1)
@@ -357,7 +357,7 @@ def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, ups
 
 def test_silence_in_the_middle_is_told(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
-    reply = server.get("/short/it", is_cut=True)
+    reply = server.get("/short/it")
     first, last = [json.loads(line) for line in reply.text.splitlines()]
     assert first["n"] == 1
     assert "error" in last
@@ -372,7 +372,7 @@ def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Up
             await channel.send(b'data: {"n": 1}\n\n')
 
     upstream.on("/up/lively", lively)
-    reply = server.get("/short/lively", headers={"x-request-id": "lively"}, is_cut=True)
+    reply = server.get("/short/lively", headers={"x-request-id": "lively"})
     events = [json.loads(line) for line in reply.text.splitlines()]
     assert events[0] == {"n": 1}
     assert "error" in events[-1]
@@ -384,7 +384,7 @@ def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Up
 
 def test_an_event_that_cannot_be_written_ends_the_stream(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"text": "good"}, {"text": "bad"}, {"text": "good"}))
-    reply = server.get("/named/it", is_cut=True)
+    reply = server.get("/named/it")
     assert reply.text.count("event: part") == 1
     assert "error" in said(reply)[-1]
 

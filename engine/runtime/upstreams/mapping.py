@@ -57,13 +57,13 @@ class WrittenEvents(Stepwise):
         Raises:
             ExchangeError: the stream has failed; what tells of it has been given before.
         """
-        if self._stream.error is not None:
-            raise self._stream.error
         if self._is_over:
             return None
         events = await self._events.next()
         if events is not None:
             return self._writer.write(events, self._stream)
+        if self._stream.error is not None:
+            raise self._stream.error
         self._is_over = True
         return self._writer.close() or None
 
