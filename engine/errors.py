@@ -181,12 +181,18 @@ CALL_FAILURES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def call_failed(upstream: str, how: str, cause: str) -> ExchangeError:
-    """A call that ended without an answer; `how` is a key of `CALL_FAILURES`."""
-    kind, what = CALL_FAILURES[how]
+def call_failed(upstream: str, how: str, cause: str, what: str | None = None) -> ExchangeError:
+    """A call that ended without a usable response.
+
+    Args:
+        how: a key of `CALL_FAILURES`.
+        cause: for the log.
+        what: what the upstream did, for the client; by default what `how` says.
+    """
+    kind, usual = CALL_FAILURES[how]
     failed = {"name": upstream, "status": None, "body": None}
     headers = _SOON if how == "busy" else ()
-    message = f"the upstream '{upstream}' {what}"
+    message = f"the upstream '{upstream}' {what or usual}"
     return ExchangeError(kind, message, headers=headers, upstream=failed, cause=cause, how=how)
 
 

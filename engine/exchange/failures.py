@@ -97,8 +97,8 @@ def build_error(mapping: MappingPlan | None, exchange: Exchange, error: Exchange
 def told_in_band(
     mapping: MappingPlan, exchange: Exchange, error: ExchangeError, rules: Compiled | None
 ) -> list[Any]:
-    """An error after the first event, as events that can be written: by the stream's own rules, or the body of
-    `errors` where there are none, or they fail."""
+    """An error after the first event, as events that can be written: by the stream's own rules, or the body
+    of `errors` where there are none, or they fail."""
     if rules is not None:
         exchange.out = []
         try:

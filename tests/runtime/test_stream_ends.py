@@ -1,7 +1,7 @@
 """The last bytes of streams on the wire: how a stream ends that has failed, and one that has not.
 
-After an error event the body ends regularly, so that no client drops the event; the connection is closed without
-the last chunk only where nothing could be written.
+After an error event the body ends regularly, so that no client drops the event; the connection is closed
+without the last chunk only where nothing could be written.
 """
 
 from __future__ import annotations

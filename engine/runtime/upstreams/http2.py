@@ -15,9 +15,10 @@ import httpx2
 
 from engine.errors import ExchangeError, call_failed
 from engine.http import BODY_METHODS
-from engine.messages import EMPTY, BodySource, Content, UpstreamReply, UpstreamRequest
+from engine.messages import EMPTY, BodySource, Content, Headers, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.runtime.upstreams import Stepwise
+from engine.runtime.upstreams.http1.codings import BadCoding, coding_of
 from engine.runtime.upstreams.limits import IDLE_SECONDS, MAX_REPLY_BYTES
 from engine.runtime.upstreams.tls import context_of, system_context
 
@@ -56,8 +57,10 @@ class Http2Upstream:
         with self.failures():
             async with asyncio.timeout(request.timeout):
                 response = await self._open(request)
-                source = _Http2Source(self, response, request.raw)
                 headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
+                if not request.raw:
+                    await self._check_coding(response, headers)
+                source = _Http2Source(self, response, request.raw)
                 if streams:
                     return UpstreamReply(response.status_code, headers, EMPTY, source)
                 return UpstreamReply(response.status_code, headers, await source.content())
@@ -82,6 +85,14 @@ class Http2Upstream:
             raise self.failure("broken", f"status {response.status_code}")
         return response
 
+    async def _check_coding(self, response: httpx2.Response, headers: Headers) -> None:
+        """Refuse a content coding that is not supported: httpx2 would give its bytes as they are."""
+        try:
+            coding_of(headers)
+        except BadCoding as error:
+            await response.aclose()
+            raise self.failure("broken", str(error), error.what) from None
+
     @contextlib.contextmanager
     def failures(self) -> Iterator[None]:
         """What httpx2 raises inside, told as ours."""
@@ -95,11 +106,14 @@ class Http2Upstream:
             raise self.failure("timeout", type(error).__name__) from None
         except (httpx2.ConnectError, httpx2.ProxyError) as error:
             raise self.failure("connect", type(error).__name__) from None
+        except httpx2.DecodingError as error:
+            what = "sent a body that is not in its content coding"
+            raise self.failure("broken", type(error).__name__, what) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise self.failure("broken", type(error).__name__) from None
 
-    def failure(self, how: str, cause: str) -> ExchangeError:
-        return call_failed(self._plan.name, how, cause)
+    def failure(self, how: str, cause: str, what: str | None = None) -> ExchangeError:
+        return call_failed(self._plan.name, how, cause, what)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

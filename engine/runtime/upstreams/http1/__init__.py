@@ -114,7 +114,7 @@ class Http1Upstream:
             except BadCoding as error:
                 connection.abort()
                 self._pool.release(connection)
-                raise self._failure(CallFailed("broken", str(error))) from None
+                raise self._failure(CallFailed("broken", str(error), what=error.what)) from None
         if decoder is not None:
             headers = decoded_headers(headers)
         source = Http1Source(connection, self._pool, self._failure, total, headers, decoder)
@@ -124,7 +124,7 @@ class Http1Upstream:
         return UpstreamReply(status, headers, EMPTY, source)
 
     def _failure(self, failure: CallFailed) -> ExchangeError:
-        return call_failed(self._name, failure.how, failure.cause)
+        return call_failed(self._name, failure.how, failure.cause, failure.what)
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -79,7 +79,7 @@ class Http1Source(Stepwise):
         try:
             return await self._decoded(inflater)
         except BadCoding as error:
-            self._fail(CallFailed("broken", str(error)))
+            self._fail(CallFailed("broken", str(error), what=error.what))
 
     async def content(self) -> Content:
         """The whole body, at most `MAX_REPLY_BYTES`."""
