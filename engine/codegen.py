@@ -238,6 +238,11 @@ def label_of(compiled: Compiled) -> str:
     return filename.removeprefix("<dragoman ").removesuffix(">")
 
 
+def root_place(compiled: Compiled) -> Span | None:
+    """Where in the YAML a template begins."""
+    return next((span for _, span in lines_of(compiled) if span is not None), None)
+
+
 def place(traceback: TracebackType | None) -> Span | None:
     """Where in the YAML the innermost generated line of a traceback was written."""
     found = None

@@ -5,6 +5,7 @@ Contract: constants, and functions of plain text. Must not know requests, mappin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
@@ -23,6 +24,17 @@ FRAMING_FIELDS: Final = frozenset(
     )
 )
 
+_CHARSET = re.compile(r";\s*charset=\"?([A-Za-z0-9_-]+)", re.IGNORECASE)
+#: Subtypes of `text` that are no text for a mapping. HTML where an API is called is an error page.
+_NO_TEXT: Final = ("text/json", "text/event-stream", "text/html")
+#: Charsets other than UTF-8, as they are declared (WHATWG Encoding), and Python's names of them.
+_CHARSETS: Final = {
+    "iso-8859-1": "cp1252",
+    "latin1": "cp1252",
+    "windows-1252": "cp1252",
+    "iso-8859-15": "iso8859-15",
+}
+
 
 def first_value(fields: Iterable[tuple[str, str]], name: str) -> str | None:
     """The first value of a header field; names in lower case."""
@@ -30,6 +42,26 @@ def first_value(fields: Iterable[tuple[str, str]], name: str) -> str | None:
         if key == name:
             return value
     return None
+
+
+def is_json(media_type: str) -> bool:
+    """Whether a Content-Type says that a body is one JSON text (RFC 8259; `+json` of RFC 6839)."""
+    kind = media_type.partition(";")[0].strip().lower()
+    return kind in ("application/json", "text/json") or kind.endswith("+json")
+
+
+def is_text(media_type: str) -> bool:
+    """Whether a Content-Type says that a body is text: not JSON, events or a page for people."""
+    if media_type[:5].lower() != "text/":
+        return False
+    return media_type.partition(";")[0].strip().lower() not in _NO_TEXT
+
+
+def decoded_text(data: bytes, media_type: str) -> str:
+    """The text of a body: in UTF-8 unless a single-byte charset is declared; what is no text is replaced."""
+    declared = _CHARSET.search(media_type)
+    charset = _CHARSETS.get(declared[1].lower(), "utf-8") if declared else "utf-8"
+    return data.decode(charset, "replace")
 
 
 def literal_path(path: str) -> str:

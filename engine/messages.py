@@ -142,9 +142,20 @@ class UpstreamRequest:
         body: a `BodySource` that is read piece by piece, or None.
         timeout: seconds for the whole answer; for its head alone where it is read as it comes.
         raw: the answer's bytes are wanted as they come, with their content coding.
+        has_credentials: it carries credentials of ours.
     """
 
-    __slots__ = ("body", "content", "headers", "method", "raw", "target", "timeout", "upstream")
+    __slots__ = (
+        "body",
+        "content",
+        "has_credentials",
+        "headers",
+        "method",
+        "raw",
+        "target",
+        "timeout",
+        "upstream",
+    )
 
     def __init__(
         self,
@@ -156,8 +167,10 @@ class UpstreamRequest:
         timeout: float | None = None,
         body: Any = None,
         raw: bool = False,
+        has_credentials: bool = True,
     ) -> None:
         self.upstream = upstream
+        self.has_credentials = has_credentials
         self.method = method
         self.target = target
         self.headers = headers
@@ -171,12 +184,14 @@ class UpstreamReply:
     """An upstream's answer. Header names are in lower case.
 
     `source` is where the adapter reads the body from as it comes, for who gives batches of it; without one
-    `content` is the whole body.
+    `content` is the whole body. `is_about_us`: its request carried credentials of ours, so that a 401 or 403
+    speaks of these.
     """
 
-    __slots__ = ("content", "headers", "source", "status")
+    __slots__ = ("content", "headers", "is_about_us", "source", "status")
 
     def __init__(self, status: int, headers: Headers, content: Content, source: Any = None) -> None:
+        self.is_about_us = True
         self.status = status
         self.headers = headers
         self.content = content

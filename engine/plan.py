@@ -86,6 +86,7 @@ class UpstreamPlan:
         http2: HTTP/2 is spoken, and nothing else.
         proxy: the URL of a proxy that calls go through, or None; it may hold credentials.
         fields: the header fields that every call has, credentials among them.
+        has_credentials: calls carry credentials of ours, so that a 401 or 403 is about these.
     """
 
     name: str
@@ -103,6 +104,7 @@ class UpstreamPlan:
     http2: bool = False
     proxy: str | None = field(default=None, repr=False)
     others: tuple[str, ...] = ()
+    has_credentials: bool = False
     fields: Mapping[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -112,10 +114,11 @@ class UpstreamPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class UpstreamChoice:
-    """An upstream that each request chooses among those declared."""
+    """An upstream that each request chooses among those declared. `kind` is the error where it names none."""
 
     template: Compiled
     among: Mapping[str, UpstreamPlan]
+    kind: str = "invalid_request"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -123,11 +126,13 @@ class PathPart:
     """A piece of a call's path: literal text, or a template whose value is percent-encoded.
 
     `parameter` is the name of a `{name:path}` parameter, which may span segments, and goes on as it came.
+    `kind` is the error where the value cannot stand in a path: `upstream_error` for one of an earlier call.
     """
 
     text: str
     template: Compiled | None = None
     parameter: str = ""
+    kind: str = "invalid_request"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -142,6 +147,10 @@ class CallPlan:
         continues: a failure is kept in `$calls`, and the answer is made all the same.
         each: the list for whose items the call is made, at most `parallel` at a time.
         cache: for how many seconds its answer is taken again for the same request; None for not at all.
+        from_calls: the parts (`headers`, `body` …) that read what other calls returned, and nothing of the
+            client's request: what fails there is an upstream's fault.
+        mixed: the parts that read both.
+        has_credentials: it sends credentials of ours, beside those of its upstream.
     """
 
     when: Compiled | None
@@ -162,6 +171,13 @@ class CallPlan:
     each: Compiled | None = None
     parallel: int = 1
     cache: float | None = None
+    from_calls: frozenset[str] = frozenset()
+    mixed: frozenset[str] = frozenset()
+    has_credentials: bool = False
+
+    def kind(self, part: str) -> str:
+        """The error that a failure of a part is."""
+        return "upstream_error" if part in self.from_calls else "invalid_request"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

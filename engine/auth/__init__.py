@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from engine.auth import basic, bearer, header, query
 from engine.auth.bearer import BearerKeys, ClientKey
-from engine.auth.credentials import Credentials
+from engine.auth.credentials import CREDENTIAL_NAMES, Credentials
 
-__all__ = ["OUTBOUND", "BearerKeys", "ClientKey", "Credentials"]
+__all__ = ["CREDENTIAL_NAMES", "OUTBOUND", "BearerKeys", "ClientKey", "Credentials"]
 
 #: Scheme → what it sends, made from its options (evaluated values of the mapping's `auth`).
 OUTBOUND: Final[Mapping[str, Callable[[Any], Credentials]]] = {

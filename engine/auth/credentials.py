@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+#: Names of header fields and parameters whose values are credentials, whoever sets them.
+CREDENTIAL_NAMES = re.compile(
+    r"(^|[-_.])(api-?key|key|token|secret|passw(or)?d|auth|authorization|cookie|credentials?|signature)$",
+    re.IGNORECASE,
+)
 _FIELD_VALUE = re.compile(r"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?\Z")
 
 

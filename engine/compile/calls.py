@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from engine.auth import CREDENTIAL_NAMES
 from engine.codegen import Atom, Compiled
 from engine.compile.context import MappingContext
 from engine.compile.paths import PLAIN_PATH
@@ -25,6 +26,9 @@ from engine.templates import is_static, single_expression, split
 _FIELDS: Final = ("status", "headers", "body", "error")
 _CALL_READ = re.compile(r"x\.calls\['(\w+)'\]")
 _REQUEST_READ = re.compile(r"\b[px]\b")
+_CLIENT_READ = re.compile(r"\bx\.(?:body|params|query|headers|inbound)\b")
+_PAYLOAD_READ = re.compile(r"\bp\b")
+_ENV_READ = re.compile(r"\benv_([A-Za-z0-9_]+)\b")
 _SINGLE_ONLY: Final = ("on_error", "each", "parallel", "cache")
 
 
@@ -107,8 +111,12 @@ class CallCompiler:
         form = self._template(spec.form, scope, f"{label}.form")
         when = self._template(spec.when, outer, f"{label}.when")
         each = self._template(spec.each, outer, f"{label}.each")
-        upstream = self.upstream(spec.upstream, scope, label)
-        path = self._path(spec.path, scope, label)
+        is_item = each is not None and _reads_calls(each)
+        upstream = self.upstream(spec.upstream, scope, label, is_item)
+        path = self._path(spec.path, scope, label, is_item)
+        parts = {"headers": headers, "query": query, "body": body, "form": form}
+        sources = {part: _sources(template, is_item) for part, template in parts.items()}
+        sources |= {"when": _sources(when), "each": _sources(each)}
         needed = [when, each, query, headers, body, form, *(part.template for part in path)]
         if isinstance(upstream, UpstreamChoice):
             needed.append(upstream.template)
@@ -129,7 +137,27 @@ class CallCompiler:
             each=each,
             parallel=spec.parallel,
             cache=self.context.seconds(spec.cache, None),
+            from_calls=frozenset(part for part, found in sources.items() if found == {"calls"}),
+            mixed=frozenset(part for part, found in sources.items() if len(found) == 2),
+            has_credentials=self._has_credentials(spec, parts.values(), path),
         )
+
+    def _has_credentials(
+        self, spec: CallSpec, parts: Iterable[Compiled | None], path: Iterable[PathPart]
+    ) -> bool:
+        """Whether a call sends a secret, or a header field for credentials that is not its client's own."""
+        environment = self.context.environment
+        secrets = {
+            name for name, env in environment.specs.items() if env.secret and environment.env.get(name)
+        }
+        templates = (*parts, *(part.template for part in path))
+        sources = [template.source for template in templates if template is not None]
+        if any(secrets.intersection(_ENV_READ.findall(source)) for source in sources):
+            return True
+        if spec.headers is None or not isinstance(spec.headers.value, dict):
+            return False
+        own = [str(node.value) for name, node in spec.headers.items() if CREDENTIAL_NAMES.search(name)]
+        return any("$request." not in value or "$calls." in value for value in own)
 
     def forward(self, spec: ForwardSpec) -> ForwardPlan:
         """A request that goes through; templates read the client's body."""
@@ -144,7 +172,9 @@ class CallCompiler:
 
     # The upstream
 
-    def upstream(self, node: Node, scope: Scope, label: str) -> UpstreamPlan | UpstreamChoice:
+    def upstream(
+        self, node: Node, scope: Scope, label: str, is_item: bool = False
+    ) -> UpstreamPlan | UpstreamChoice:
         """The upstream of a call: by its name, or by an expression that gives a name."""
         if is_static(node.value):
             return self._named(str(node.value), node)
@@ -158,7 +188,7 @@ class CallCompiler:
         if self.context.findings.reports > reports:
             return NOWHERE
         if _REQUEST_READ.search(template.source.partition("\n")[2]):
-            return UpstreamChoice(template, self.upstreams)
+            return UpstreamChoice(template, self.upstreams, _kind(template, is_item))
         return self._named_at_load(template, node)
 
     def _named_at_load(self, template: Compiled, node: Node) -> UpstreamPlan:
@@ -185,7 +215,7 @@ class CallCompiler:
 
     # The path
 
-    def _path(self, node: Node, scope: Scope, label: str) -> tuple[PathPart, ...]:
+    def _path(self, node: Node, scope: Scope, label: str, is_item: bool = False) -> tuple[PathPart, ...]:
         try:
             parts = split(node.value)
         except ExpressionSyntaxError as error:
@@ -196,15 +226,17 @@ class CallCompiler:
             message = "a call's path has no '?', '#', white space or dot segment; parameters go under query"
             self.context.findings.error("bad-path", message, node.span)
         return tuple(
-            self._path_value(node.part(part.offset - 2, "${" + part.text + "}"), part.text, scope, label)
+            self._path_value(
+                node.part(part.offset - 2, "${" + part.text + "}"), part.text, scope, label, is_item
+            )
             if part.is_expression
             else PathPart(literal_path(part.text))
             for part in parts
         )
 
-    def _path_value(self, node: Node, text: str, scope: Scope, label: str) -> PathPart:
+    def _path_value(self, node: Node, text: str, scope: Scope, label: str, is_item: bool) -> PathPart:
         template = self._template(node, scope, f"{label}.path")
-        return PathPart("", template, self._path_parameter(text))
+        return PathPart("", template, self._path_parameter(text), _kind(template, is_item))
 
     def _path_parameter(self, text: str) -> str:
         """The name of a `{name:path}` parameter, where an expression is that and nothing more."""
@@ -238,6 +270,33 @@ def _needs(templates: Iterable[Compiled | None]) -> frozenset[str]:
         if template is not None:
             found.update(_CALL_READ.findall(template.source))
     return frozenset(found)
+
+
+def _reads_calls(template: Compiled) -> bool:
+    return _CALL_READ.search(template.source) is not None
+
+
+def _sources(template: Compiled | None, is_item: bool = False) -> set[str]:
+    """Whose values a template reads: of other `calls`, of the `client`.
+
+    Args:
+        is_item: its payload is an item that a call returned.
+    """
+    found: set[str] = set()
+    if template is not None:
+        _, _, lines = template.source.partition("\n")
+        if _reads_calls(template):
+            found.add("calls")
+        if _CLIENT_READ.search(lines):
+            found.add("client")
+        if _PAYLOAD_READ.search(lines):
+            found.add("calls" if is_item else "client")
+    return found
+
+
+def _kind(template: Compiled | None, is_item: bool) -> str:
+    """The error where a template's value cannot be used: an upstream's, where it reads other calls."""
+    return "upstream_error" if "calls" in _sources(template, is_item) else "invalid_request"
 
 
 def _way_back(needs: Mapping[str, frozenset[str]], start: str) -> list[str] | None:

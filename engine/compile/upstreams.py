@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from engine.auth import OUTBOUND, Credentials
+from engine.auth import CREDENTIAL_NAMES, OUTBOUND, Credentials
 from engine.compile.context import MappingContext
 from engine.compile.tls import compile_tls
 from engine.http import literal_path
@@ -54,6 +54,7 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
         retry=_retry(context, spec.retry),
         health=_health(context, spec.health),
         breaker=_breaker(context, spec.breaker),
+        has_credentials=_has_credentials(context, credentials, headers),
     )
     if not urls:
         return replace(NOWHERE, name=name)
@@ -71,12 +72,14 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     parts = servers[0]
     if parts.scheme == "http":
         _warn_of_no_effect(context, spec, ("tls",))
+    credentials = _url_credentials(context, spec.url, parts) or credentials
     return replace(
         made,
         origin=_origin(parts),
         others=tuple(_origin(other) for other in servers[1:]),
         base_path=literal_path(parts.path.rstrip("/")),
-        credentials=_url_credentials(context, spec.url, parts) or credentials,
+        credentials=credentials,
+        has_credentials=_has_credentials(context, credentials, headers) or _has_certificate(spec.tls),
         connections=spec.connections or DEFAULT_CONNECTIONS,
         tls=tls,
         http2=spec.http2,
@@ -204,6 +207,19 @@ def _credentials(context: MappingContext, node: Node | None, name: str) -> Crede
     if value is ABSENT or value == "" or _is_empty(scheme, value):
         return Credentials()
     return _make(context, option, scheme, value) or Credentials()
+
+
+def _has_credentials(
+    context: MappingContext, credentials: Credentials, headers: tuple[tuple[str, str], ...]
+) -> bool:
+    """Whether calls carry credentials of ours: by `auth`, or in a header field."""
+    named = any(value and CREDENTIAL_NAMES.search(name) for name, value in headers)
+    secret = any(not context.environment.may_tell(value) for _, value in headers)
+    return bool(credentials.headers or credentials.query) or named or secret
+
+
+def _has_certificate(tls: Node | None) -> bool:
+    return tls is not None and tls.get("certificate") is not None
 
 
 def _is_empty(scheme: str, value: Any) -> bool:

@@ -13,7 +13,7 @@ from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import can_stand_in_header, header_fields
 from engine.exchange.outbound import outbound_of, status_of
-from engine.messages import Content, Exchange, Outbound, UpstreamReply
+from engine.messages import Content, Exchange, Outbound, UpstreamReply, joined
 from engine.plan import ErrorsPlan, MappingPlan
 from engine.values import ABSENT, JsonError
 
@@ -22,11 +22,21 @@ _MAX_SHOWN: Final = 8192
 #: An upstream's refusals that are the client's to hear of, and their kinds (all others are ours: 502).
 _PASSED_ON: Final = {
     400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     413: "payload_too_large",
     422: "unprocessable",
     429: "rate_limited",
     503: "upstream_unavailable",
+}
+
+
+#: The header fields that go with these statuses.
+_FIELDS_PASSED_ON: Final = {
+    401: ("www-authenticate",),
+    429: ("retry-after",),
+    503: ("retry-after",),
 }
 
 
@@ -47,16 +57,16 @@ def failure_of(exchange: Exchange) -> ExchangeError:
 def failure_of_reply(upstream: str | None, reply: UpstreamReply) -> ExchangeError:
     """The failure that an upstream's status outside 2xx is.
 
-    401 and 403 are about our credentials, not the client's: they and whatever has no kind of its own are
-    `upstream_error`.
+    Where the call carried credentials of ours, 401 and 403 are about these: they and whatever has no kind of
+    its own are `upstream_error`.
     """
-    kind = _PASSED_ON.get(reply.status, "upstream_error")
-    retry_after = reply.header("retry-after") if reply.status in (429, 503) else None
-    headers = (("retry-after", retry_after),) if retry_after and can_stand_in_header(retry_after) else ()
+    kind = "upstream_error" if _is_about_us(reply) else _PASSED_ON.get(reply.status, "upstream_error")
+    names = _FIELDS_PASSED_ON.get(reply.status, ()) if kind != "upstream_error" else ()
+    fields = (field for field in reply.headers if field[0] in names and can_stand_in_header(field[1]))
     return ExchangeError(
         kind,
         f"the upstream answered with status {reply.status}",
-        headers=headers,
+        headers=tuple(joined(fields).items()),
         upstream={"name": upstream, "status": reply.status, "body": shown_body(reply)},
     )
 
@@ -68,12 +78,16 @@ def unusable_reply(exchange: Exchange, message: str, cause: str) -> ExchangeErro
 
 def shown_body(reply: UpstreamReply) -> Any:
     """What mappings may see of a failed upstream's body: nothing where it speaks of our credentials."""
-    if reply.status in (401, 403) or reply.content.is_empty:
+    if _is_about_us(reply) or reply.content.is_empty:
         return None
     try:
         return reply.content.value
     except JsonError:
         return reply.content.data[:_MAX_SHOWN].decode("utf-8", "replace")
+
+
+def _is_about_us(reply: UpstreamReply) -> bool:
+    return reply.status in (401, 403) and reply.is_about_us
 
 
 def _bodiless(exchange: Exchange) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from engine.codegen import Compiled
+from engine.codegen import Compiled, root_place
 from engine.errors import ExchangeError
 from engine.exchange.dropped import listed
 from engine.exchange.evaluation import evaluate, text_of
@@ -37,8 +37,12 @@ def header_fields(template: Compiled | None, payload: Any, exchange: Exchange, k
     if template is None:
         return {}
     value = evaluate(template, payload, exchange, kind)
-    fields = ((_field_name(name, kind), item) for name, item in _present(value))
-    return {name: _field_value(name, item, kind) for name, item in fields if name not in FRAMING_FIELDS}
+    try:
+        fields = ((_field_name(name, kind), item) for name, item in _present(value))
+        return {name: _field_value(name, item, kind) for name, item in fields if name not in FRAMING_FIELDS}
+    except ExchangeError as error:
+        error.cause = f"{root_place(template)}: {error.message}"
+        raise
 
 
 def extra_headers(exchange: Exchange, route: RoutePlan | None) -> Headers:

@@ -16,7 +16,8 @@ from engine.exchange.failures import failure_of, shown_body, unusable_reply
 from engine.exchange.headers import header_fields
 from engine.exchange.outbound import NO_BODY, outbound_of, status_of
 from engine.exchange.stream import written_out
-from engine.messages import Exchange, Outbound, UpstreamReply
+from engine.http import decoded_text, is_text
+from engine.messages import Content, Exchange, Outbound, UpstreamReply
 from engine.plan import AttemptPlan, CallPlan, CasePlan
 from engine.schema import BodySchema
 from engine.values import ABSENT, JsonError, truth
@@ -54,18 +55,30 @@ def read_reply(call: CallPlan, exchange: Exchange, reply: UpstreamReply, is_read
     """The body of a 2xx answer, parsed and checked where that is wanted; else None.
 
     Raises:
-        ExchangeError: `upstream_error`, where it is no JSON, or has not the shape that it should have.
+        ExchangeError: `upstream_error`, where it is neither JSON nor text, or has not the shape that it should
+            have.
     """
     has_body = reply.status not in NO_BODY and call.method != "HEAD"
     if call.response_schema is None and not (is_read and has_body):
         return None
-    try:
-        body = reply.content.value
-    except JsonError as error:
-        raise unusable_reply(exchange, "the upstream's answer is no JSON", str(error)) from None
+    body = _parsed(exchange, reply.content)
     if call.response_schema is not None:
         _check_schema(call.response_schema, exchange, body)
     return body
+
+
+def _parsed(exchange: Exchange, content: Content) -> Any:
+    """A body as a JSON value. Under a Content-Type of text it is JSON only as an object or a list, as servers
+    do send them so; else the text itself."""
+    media_type = content.media_type
+    try:
+        value = content.value
+        if type(value) in (dict, list) or not is_text(media_type):
+            return value
+    except JsonError as error:
+        if not is_text(media_type):
+            raise unusable_reply(exchange, "the upstream's answer is no JSON", str(error)) from None
+    return decoded_text(content.data, media_type)
 
 
 def _check_schema(schema: BodySchema, exchange: Exchange, body: Any) -> None:

@@ -91,10 +91,11 @@ class _Making:
             is_main = call is self.main
             self.exchange.calls[call.name] = yield from self._one(call, self.exchange.body, 0, is_main)
             return
-        items = evaluate(call.each, self.exchange.body, self.exchange, "invalid_request")
+        kind = call.kind("each")
+        items = evaluate(call.each, self.exchange.body, self.exchange, kind)
         items = items if type(items) is list else []
         if len(items) > MAX_EACH:
-            raise _named(call, ExchangeError("invalid_request", f"more than {MAX_EACH} calls are asked for"))
+            raise _named(call, ExchangeError(kind, f"more than {MAX_EACH} calls are asked for"))
         results: list[Any] = [None] * len(items)
         self.exchange.calls[call.name] = results
         yield Together(tuple(self._items(call, items, results)), call.parallel)

@@ -64,10 +64,8 @@ class Translation:
         except ExchangeError as error:
             self.error, self.is_over = error, True
         except FramingError as error:
-            self.error, self.is_over = (
-                self._unusable(f"sent {error}", f"event {self._count + 1}: {error}"),
-                True,
-            )
+            cause = f"event {self._count + 1}: {error}"
+            self.error, self.is_over = self._unusable(f"sent {error}", cause), True
         exchange.sent += len(out)
         return out
 
@@ -91,8 +89,8 @@ class Translation:
         self._take_events(events)
 
     def _take_events(self, events: Iterable[Event]) -> None:
-        """Run the rules on each; the closing word ends the stream, whatever comes after it. Data that is white
-        space alone is no event."""
+        """Run the rules on each; the closing word ends the stream, whatever comes after it. Data that is
+        white space alone is no event."""
         plan, exchange, count = self._plan, self._exchange, self._count
         done, rules = plan.done, None if plan.rules is None else plan.rules.function
         for data, _ in events:

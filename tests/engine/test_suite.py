@@ -339,7 +339,7 @@ def test_replies_are_read_from_their_bytes(tmp_path: Path) -> None:
     cases:
       - name: no JSON
         request: GET /items
-        upstream: { reply: { text: "<html>" } }
+        upstream: { reply: { headers: { content-type: text/html }, text: "<html>" } }
         expect: { status: 502, body: { problem: upstream_error, text: { $contains: no JSON } } }
       - name: a status and a header
         request: GET /items

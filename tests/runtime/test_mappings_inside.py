@@ -109,6 +109,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
     [
         ("/call/third/y", 200, {"middle": {"inner": "y"}}),
         ("/call/warn", 200, {"x": "x"}),
+        ("/call/text", 200, "text"),
         ("/based", 200, {"path": "/deep/where"}),
         ("/keyed", 200, {"ok": True}),
         ("/shown", 418, {"short": "stout"}),
@@ -119,7 +120,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
 def test_an_answer_of_another_mapping(server: Server, target: str, status: int, body: object) -> None:
     reply = server.get(target)
     assert reply.status == status
-    assert body is None or reply.json == body
+    assert body is None or (reply.text if isinstance(body, str) else reply.json) == body
     assert len(reply.all("x-request-id")) == 1
 
 
@@ -133,7 +134,6 @@ def test_an_answer_of_another_mapping(server: Server, target: str, status: int, 
         ("/call/refused", 502, "upstream_error", {"middle": "upstream_error"}),
         ("/call/hang", 502, "upstream_error", {"middle": "upstream_timeout"}),
         ("/call/busy", 429, "rate_limited", {"middle": "rate_limited"}),
-        ("/call/text", 502, "upstream_error", None),
         ("/keyless", 502, "upstream_error", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""Events of an upstream that are empty, not JSON, too large or undecodable: each has its own message and cause."""
+"""Events of an upstream that are empty, not JSON, too large or undecodable: each has its own message."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def asked(server: Server, upstream: Upstream, path: str, behaviour: Behaviour) -
     [
         (
             SSE,
-            b'data:\n\ndata: {"n":1}\n\ndata\n\ndata: \n\ndata:  \n\ndata\ndata\n\ndata: {"n":2}\n\ndata:\n\n',
+            b'data:\n\ndata: {"n":1}\n\ndata\n\ndata: \n\ndata:  \n\ndata: {"n":2}\n\ndata\ndata\n\n',
         ),
         (SSE, b'event: ping\ndata:\n\ndata: {"n":1}\n\n: c\n\ndata: {"n":2}\n\ndata:\n\ndata: [DONE]\n\n'),
         (NDJSON, b'\n{"n":1}\n\r\n \t\n{"n":2}\n\n'),
