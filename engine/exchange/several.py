@@ -13,7 +13,7 @@ from engine.errors import ExchangeError
 from engine.exchange.call import build_request, chosen_upstream, is_made
 from engine.exchange.dropped import refuse_dropped
 from engine.exchange.evaluation import evaluate
-from engine.exchange.failures import failure_of_reply, shown_body
+from engine.exchange.failures import failure_of_reply
 from engine.exchange.keeping import as_kept, can_be_kept, from_kept, request_key
 from engine.exchange.reply import is_failure, read_reply
 from engine.exchange.sending import send
@@ -162,12 +162,13 @@ class _Making:
             failure = failure_of_reply(self.exchange.upstream, reply)
             if not call.continues:
                 raise failure
-            result |= {"body": shown_body(reply), "error": _told(failure)}
+            result["error"] = _told(failure)
         return result
 
 
 def _told(error: ExchangeError) -> dict[str, Any]:
-    return {"kind": error.kind, "status": error.status, "message": error.message}
+    body = error.upstream["body"] if error.upstream else None
+    return {"kind": error.kind, "status": error.status, "message": error.message, "body": body}
 
 
 def _named(call: CallPlan, error: ExchangeError) -> ExchangeError:
