@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from engine.http import first_value
@@ -73,10 +73,22 @@ class Inbound:
         request_id: of this request, in logs and towards upstreams.
         key: the name of the client's key, once that is known to be valid.
         address: of the client; empty for a call that another mapping makes.
+        is_inside: it is a call that another mapping makes, whose client has been let in.
         trace: the trace context of its span (W3C's `traceparent`), None where it has no span.
     """
 
-    __slots__ = ("address", "content", "headers", "key", "method", "path", "query", "request_id", "trace")
+    __slots__ = (
+        "address",
+        "content",
+        "headers",
+        "is_inside",
+        "key",
+        "method",
+        "path",
+        "query",
+        "request_id",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -94,6 +106,7 @@ class Inbound:
         self.content = content
         self.request_id = request_id
         self.key: str | None = None
+        self.is_inside = False
         self.address = ""
         self.trace: str | None = None
 
@@ -132,6 +145,18 @@ class WholeSource:
         return data or None
 
 
+class Client(NamedTuple):
+    """For whom a mapping calls another one in this process.
+
+    Attributes:
+        key: the name of the client's key, None where it has none.
+        chose_path: a `{name:path}` parameter of the client's path is a part of the call's.
+    """
+
+    key: str | None
+    chose_path: bool
+
+
 class UpstreamRequest:
     """A call as it goes out.
 
@@ -143,10 +168,12 @@ class UpstreamRequest:
         timeout: seconds for the whole answer; for its head alone where it is read as it comes.
         raw: the answer's bytes are wanted as they come, with their content coding.
         has_credentials: it carries credentials of ours.
+        client: for whom it is, where another mapping is called.
     """
 
     __slots__ = (
         "body",
+        "client",
         "content",
         "has_credentials",
         "headers",
@@ -168,7 +195,9 @@ class UpstreamRequest:
         body: Any = None,
         raw: bool = False,
         has_credentials: bool = True,
+        client: Client | None = None,
     ) -> None:
+        self.client = client
         self.upstream = upstream
         self.has_credentials = has_credentials
         self.method = method

@@ -327,6 +327,8 @@ class RoutePlan:
     Attributes:
         pattern: its path with the mapping's prefix.
         attempts: the ways to answer, in their order; a route without `try` has one.
+        keeps_body: the client's body is read before anything is sent, as a `forward` may have to send it
+            after another attempt has.
         builtin: `health` or `metrics`, for an answer of the engine's own.
         barred: names of the keys that are for other routes alone.
         rates: how many requests there may be.
@@ -345,6 +347,7 @@ class RoutePlan:
     timeout: float | None
     cache: CachePlan | None
     attempts: tuple[AttemptPlan, ...]
+    keeps_body: bool = False
     builtin: str | None = None
     barred: frozenset[str] = frozenset()
     rates: tuple[RatePlan, ...] = ()

@@ -60,6 +60,7 @@ class _RouteCompiler:
             timeout=self.context.seconds(route.timeout, None),
             cache=self._cache(attempts),
             attempts=attempts,
+            keeps_body=len(attempts) > 1 and any(attempt.forward for attempt in attempts),
             builtin=route.builtin,
             barred=keys.barred(route),
             rates=(*filter(None, [self._rate(route)]), *rates),

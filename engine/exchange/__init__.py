@@ -30,7 +30,7 @@ Each imports only from those above it.
 
 from engine.exchange.dropped import unread
 from engine.exchange.evaluation import evaluate
-from engine.exchange.failures import too_large
+from engine.exchange.failures import no_route, too_large
 from engine.exchange.health import (
     answered_report,
     failed_report,
@@ -44,6 +44,7 @@ from engine.exchange.steps import (
     AskMetrics,
     Branch,
     Keep,
+    Later,
     LetGo,
     LookUp,
     MayRepeat,
@@ -71,6 +72,7 @@ __all__ = [
     "EventStream",
     "EventWriter",
     "Keep",
+    "Later",
     "LetGo",
     "LookUp",
     "MayRepeat",
@@ -89,6 +91,7 @@ __all__ = [
     "failed_report",
     "health_request",
     "is_well",
+    "no_route",
     "refusal",
     "too_large",
     "unasked_report",

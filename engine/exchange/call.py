@@ -18,7 +18,7 @@ from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, text_of, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.http import is_json, literal_path
-from engine.messages import EMPTY, FORM, JSON, Content, Exchange, UpstreamRequest
+from engine.messages import EMPTY, FORM, JSON, Client, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
 
@@ -94,7 +94,15 @@ def build_request(
         content=content,
         timeout=time_left(route, exchange, call.timeout, upstream),
         has_credentials=upstream.has_credentials or call.has_credentials,
+        client=client_of(upstream, call.path, exchange),
     )
+
+
+def client_of(upstream: UpstreamPlan, path: tuple[PathPart, ...], exchange: Exchange) -> Client | None:
+    """For whom another mapping is called; None for an upstream that is no mapping."""
+    if upstream.mapping is None:
+        return None
+    return Client(exchange.inbound.key, any(part.parameter for part in path))
 
 
 #: Makes a part of a call; the last argument is the kind of error that it raises.

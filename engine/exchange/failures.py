@@ -13,11 +13,12 @@ from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import can_stand_in_header, header_fields
 from engine.exchange.outbound import outbound_of, status_of
-from engine.messages import Content, Exchange, Outbound, UpstreamReply, joined
+from engine.messages import Content, Exchange, Outbound, UpstreamReply, UpstreamRequest, joined
 from engine.plan import ErrorsPlan, MappingPlan
 from engine.values import ABSENT, JsonError
 
 _MAX_SHOWN: Final = 8192
+_MAX_PATH: Final = 256
 
 #: An upstream's refusals that are the client's to hear of, and their kinds (all others are ours: 502).
 _PASSED_ON: Final = {
@@ -63,11 +64,25 @@ def failure_of_reply(upstream: str | None, reply: UpstreamReply) -> ExchangeErro
     kind = "upstream_error" if _is_about_us(reply) else _PASSED_ON.get(reply.status, "upstream_error")
     names = _FIELDS_PASSED_ON.get(reply.status, ()) if kind != "upstream_error" else ()
     fields = (field for field in reply.headers if field[0] in names and can_stand_in_header(field[1]))
+    # That it does not know a path says nothing of the path that its client asked for.
+    named = f"the upstream '{upstream}'" if reply.status == 404 else "the upstream"
     return ExchangeError(
         kind,
-        f"the upstream answered with status {reply.status}",
+        f"{named} answered with status {reply.status}",
         headers=tuple(joined(fields).items()),
         upstream={"name": upstream, "status": reply.status, "body": shown_body(reply)},
+    )
+
+
+def no_route(upstream: str, mapping: str, request: UpstreamRequest, path: str) -> ExchangeError:
+    """The failure of a call to another mapping that serves no such path: a mistake of the calling mapping,
+    unless its client chose the path."""
+    is_clients = request.client is not None and request.client.chose_path
+    return ExchangeError(
+        "not_found" if is_clients else "upstream_error",
+        f"the mapping '{mapping}' serves no {request.method} {path[:_MAX_PATH]}",
+        upstream={"name": upstream, "status": 404, "body": None},
+        cause=f"no route of the mapping '{mapping}'",
     )
 
 

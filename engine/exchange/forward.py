@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from engine.exchange.call import build_target, chosen_upstream, time_left
+from engine.exchange.call import build_target, chosen_upstream, client_of, time_left
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.sending import send
 from engine.exchange.steps import OpenBody, Step
@@ -37,10 +37,16 @@ def forward(
     upstream = chosen_upstream(plan.upstream, exchange.body, exchange)
     exchange.upstream = upstream.name
     request = _request(mapping, route, plan, upstream, exchange)
-    if not route.reads_body:
+    if not (route.reads_body or route.keeps_body):
         request.body = yield OpenBody(route.max_bytes)
     exchange.reply = reply = yield from send(mapping, upstream, request, exchange, True)
     return _outbound(reply)
+
+
+def is_refusal(outbound: Outbound) -> bool:
+    """Whether an upstream's response says that it did not do what it was asked for; a 304 (RFC 9110, 15.4.5)
+    is the response to a condition that the client has made."""
+    return not 200 <= outbound.status < 300 and outbound.status != 304
 
 
 def _request(
@@ -52,9 +58,10 @@ def _request(
         method=inbound.method,
         target=build_target(upstream, plan.path, _query(inbound.query, upstream), exchange, payload),
         headers=tuple(_headers(plan, upstream, exchange, mapping.keys.header).items()),
-        content=Content(inbound.content.data, "") if route.reads_body else EMPTY,
+        content=Content(inbound.content.data, "") if route.reads_body or route.keeps_body else EMPTY,
         timeout=time_left(route, exchange, plan.timeout, upstream),
         raw=True,
+        client=client_of(upstream, plan.path, exchange),
     )
 
 

@@ -15,12 +15,13 @@ from engine.values import JsonError
 
 
 def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
-    """Check the client's key, before its body is read; its name then stands in `inbound.key`.
+    """Check the client's key, before its body is read; its name then stands in `inbound.key`. A call of
+    another mapping needs none: its client has been let in there.
 
     Raises:
         ExchangeError: `unauthorized` (RFC 6750, section 3), `forbidden` for a key that is for other routes.
     """
-    if not route.wants_key:
+    if not route.wants_key or inbound.is_inside:
         return
     inbound.key = mapping.keys.find(inbound.headers)
     if inbound.key is None:
@@ -32,9 +33,10 @@ def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
 
 
 def admission(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> Admit | None:
-    """What lets a request in; None where there is no limit."""
+    """What lets a request in; None where there is no limit. The rate of a key counts once, where its client
+    came in."""
     rates = list(route.rates)
-    own = mapping.key_rates.get(inbound.key or "")
+    own = None if inbound.is_inside else mapping.key_rates.get(inbound.key or "")
     if own is not None:
         rates.insert(0, own)
     if not rates and route.concurrency is None:

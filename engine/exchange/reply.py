@@ -55,8 +55,7 @@ def read_reply(call: CallPlan, exchange: Exchange, reply: UpstreamReply, is_read
     """The body of a 2xx answer, parsed and checked where that is wanted; else None.
 
     Raises:
-        ExchangeError: `upstream_error`, where it is neither JSON nor text, or has not the shape that it should
-            have.
+        ExchangeError: `upstream_error`, where it is neither JSON nor text, or does not match the schema.
     """
     has_body = reply.status not in NO_BODY and call.method != "HEAD"
     if call.response_schema is None and not (is_read and has_body):
@@ -68,8 +67,8 @@ def read_reply(call: CallPlan, exchange: Exchange, reply: UpstreamReply, is_read
 
 
 def _parsed(exchange: Exchange, content: Content) -> Any:
-    """A body as a JSON value. Under a Content-Type of text it is JSON only as an object or a list, as servers
-    do send them so; else the text itself."""
+    """A body as a JSON value. Under a Content-Type of text it is JSON only as an object or a list, which some
+    servers send so; else the text itself."""
     media_type = content.media_type
     try:
         value = content.value

@@ -51,7 +51,16 @@ class SendCall:
 
 @dataclass(slots=True)
 class ReadBatch:
-    """Asks for what the upstream sends next: bytes, a list of events, or None at its end."""
+    """Asks for what the upstream sends next: bytes, a list of events, or None at its end; a `Later` where it
+    does not come within `seconds`."""
+
+    source: Any
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Later:
+    """What is given where a batch has not come in time; `source` takes the place of the one that was read."""
 
     source: Any
 

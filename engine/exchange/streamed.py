@@ -1,6 +1,7 @@
 """An answer made from the upstream's events: streamed on, or gathered.
 
-Contract: the first event is there before the answer is, so that what fails before it has a status of its own.
+Contract: the first event is there before the answer is, so that what fails before it has a status of its own;
+unless the answer has `keep_alive`, and no event came for so long: then the status goes out without one.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import Any
 
 from engine.exchange.failures import told_in_band, unusable_reply
 from engine.exchange.reply import answer_of, head_of
-from engine.exchange.steps import ReadBatch, ReadContent, Step
+from engine.exchange.steps import Later, ReadBatch, ReadContent, Step
 from engine.exchange.stream import EventStream, outbound_stream
 from engine.exchange.translation import Batch, Translation, framing_of
 from engine.messages import Content, Exchange, Outbound, UpstreamReply
 from engine.plan import CasePlan, MappingPlan, TranslationPlan
+from engine.streams import FRAMINGS
 from engine.values import JsonError
 
 
@@ -36,8 +38,14 @@ def streamed(
     assert case.stream is not None
     rules = plan.translation.error
     stream = EventStream(case.stream, translation, lambda e: told_in_band(mapping, exchange, e, rules))
+    patience = case.stream.keep_alive if FRAMINGS[case.stream.framing].has_comments else None
     while not stream.first and not stream.is_over:
-        stream.first = stream.feed((yield from batches.next()))
+        batch = yield from batches.next(patience)
+        if isinstance(batch, Later):
+            # Its read goes on; what closes the reply closes that too.
+            reply.source = batch.source
+            break
+        stream.first = stream.feed(batch)
     if stream.error is not None and not exchange.sent:
         raise stream.error
     status, headers = head_of(case, exchange, None, "upstream_error")
@@ -47,7 +55,9 @@ def streamed(
 def _collect(translation: Translation, batches: _Batches) -> Generator[Step, Any, None]:
     """Read a stream to its end."""
     while not translation.is_over:
-        translation.feed((yield from batches.next()))
+        batch = yield from batches.next()
+        assert not isinstance(batch, Later), "it was waited for without a bound"
+        translation.feed(batch)
     if translation.error is not None:
         raise translation.error
 
@@ -68,9 +78,9 @@ class _Batches:
             message = "the upstream's answer is neither a stream nor JSON"
             raise unusable_reply(exchange, message, str(error)) from None
 
-    def next(self) -> Generator[Step, Any, Batch]:
-        """What comes next; None at the end."""
+    def next(self, seconds: float | None = None) -> Generator[Step, Any, Batch | Later]:
+        """What comes next, None at the end; a `Later` where it does not come within so many seconds."""
         if self.framing is None:
             return self._left.pop(0)
-        batch: Batch = yield ReadBatch(self.source)
+        batch: Batch | Later = yield ReadBatch(self.source, seconds)
         return batch

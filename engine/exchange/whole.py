@@ -16,7 +16,7 @@ from engine.exchange.call import build_request, chosen_call, chosen_upstream
 from engine.exchange.dropped import check_dropped
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import build_error
-from engine.exchange.forward import forward
+from engine.exchange.forward import forward, is_refusal
 from engine.exchange.headers import extra_headers
 from engine.exchange.inbound import admission, authorize, read_body
 from engine.exchange.keeping import can_be_kept, exchange_key
@@ -105,7 +105,7 @@ def refusal(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> Answere
 
 def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbound]:
     mapping, route = leaf.owner, leaf.route
-    if route.reads_body:
+    if route.reads_body or route.keeps_body:
         exchange.inbound.content = yield ReadBody(route.max_bytes)
     read_body(route, exchange)
     if route.cache is None:
@@ -134,8 +134,12 @@ def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generat
 def _first_that_works(
     mapping: MappingPlan, route: RoutePlan, exchange: Exchange
 ) -> Generator[Step, Any, Outbound]:
-    """The answer of the first attempt that holds and works; those whose upstream is down come last."""
+    """The answer of the first attempt that holds and works; those whose upstream is down come last.
+
+    A `forward` whose upstream responds with a failure is given back where no other attempt follows.
+    """
     failure: ExchangeError | None = None
+    passed: Outbound | None = None
     down: list[AttemptPlan] = []
     for attempts in (route.attempts, down):
         for attempt in attempts:
@@ -144,16 +148,29 @@ def _first_that_works(
             if attempts is not down and (yield from _is_down(mapping, attempt)):
                 down.append(attempt)
                 continue
+            if passed is not None:
+                passed = None
+                yield from _leave_attempt(exchange)
             try:
-                return (yield from _attempted(mapping, route, attempt, exchange))
+                outbound = yield from _attempted(mapping, route, attempt, exchange)
             except ExchangeError as error:
                 if not error.is_upstreams:
                     raise
                 failure = error
-            if exchange.reply is not None:
-                yield LetGo(exchange.reply.source)
-            exchange.begin_anew()
+                yield from _leave_attempt(exchange)
+                continue
+            if attempt.forward is None or not is_refusal(outbound):
+                return outbound
+            passed = outbound
+    if passed is not None:
+        return passed
     raise failure or ExchangeError("internal", "no attempt is for this request")
+
+
+def _leave_attempt(exchange: Exchange) -> Generator[Step, Any, None]:
+    if exchange.reply is not None:
+        yield LetGo(exchange.reply.source)
+    exchange.begin_anew()
 
 
 def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:

@@ -158,8 +158,14 @@ class _Walker:
         content = step.request.content
         request = step.request
         inbound = Inbound(request.method, path, query, request.headers, content, _REQUEST_ID)
+        inbound.is_inside = True
+        inbound.key = request.client.key if request.client is not None else None
         walker = _Walker(self.plans, self.mask, self.answers)
-        match = _opened(mapping.tree.find(path, request.method), walker)
+        found = mapping.tree.find(path, request.method)
+        if found.found(request.method) is None:
+            self.steps.append(self._call(step))
+            raise middle.no_route(step.upstream.name, mapping.name, request, path)
+        match = _opened(found, walker)
         answered = None
         try:
             answered = carry_out(middle.answer(match, inbound), content, walker)

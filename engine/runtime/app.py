@@ -261,6 +261,9 @@ class Front:
         """Send events as they come; one read from the upstream is at most one write to the client."""
         stream = answered.outbound.stream
         try:
+            if not (stream.first or stream.script or stream.is_over):
+                # The status goes out before the first event, as that has kept the client waiting.
+                await send(_piece(answered.sent(writer.comment())))
             with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
 
                 def take(events: list[Any]) -> bool:

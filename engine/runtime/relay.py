@@ -28,6 +28,7 @@ from engine.runtime.limits import RateLimits
 from engine.runtime.upstreams import Source, Upstream
 from engine.runtime.upstreams.mapping import Events, MappingUpstream, PassedBytes, WrittenEvents
 from engine.runtime.upstreams.opening import open_upstream
+from engine.runtime.waiting import within
 
 
 class Body(Protocol):
@@ -168,7 +169,7 @@ class Relay:
             case middle.Admit():
                 return await self._admit(step, going)
             case middle.ReadBatch():
-                return await step.source.next()
+                return await self._read_batch(step)
             case middle.ReadContent():
                 return await step.source.content()
             case middle.LetGo():
@@ -191,6 +192,12 @@ class Relay:
                 return self._kept.put(step.key, step.outbound, step.seconds)
             case _:
                 raise AssertionError(f"an unknown step: {type(step).__name__}")
+
+    async def _read_batch(self, step: middle.ReadBatch) -> Any:
+        if step.seconds is None:
+            return await step.source.next()
+        has_come, found = await within(step.source, step.seconds)
+        return found if has_come else middle.Later(found)
 
     async def _admit(self, step: middle.Admit, going: _Going) -> None:
         """Let a request in, if its route has a place left and its client has not had too many."""
@@ -261,9 +268,13 @@ class Relay:
             return MappingUpstream(plan, self._answer_inside)
         return BalancedUpstream(plan, open_upstream) if plan.others else open_upstream(plan)
 
-    async def _answer_inside(self, name: str, inbound: Inbound, as_bytes: bool) -> tuple[Outbound, Any]:
-        """Answer a call that another mapping makes in this process."""
+    async def _answer_inside(
+        self, name: str, inbound: Inbound, as_bytes: bool
+    ) -> tuple[Outbound | None, Any]:
+        """Answer a call that another mapping makes in this process; None where no route serves it."""
         match = self.plans.mappings[name].tree.find(inbound.path, inbound.method)
+        if match.found(inbound.method) is None:
+            return None, None
         answered = await self.answer(match, inbound, WholeBody(inbound.content))
         logs.inside(answered)
         outbound = answered.outbound

@@ -109,6 +109,16 @@ routes:
 LINES = MAPPING.splitlines()
 CANARY = "value-canary"
 
+_NEEDED = "where text is needed"
+NULL, EMPTY = (f"the call 'b': a value for the path is {what}, {_NEEDED}" for what in ("null", "empty"))
+ARRAY, OBJECT = (f"the call 'b': a value for the path is {what}, {_NEEDED}" for what in ("array", "object"))
+DOTS = "the call 'b': a value in the path is '.', '..' or an empty segment"
+LONG = "the call 'b': the values for the path are too long"
+THEIRS, OWN = (
+    f"the call 'b': the value for the header '{name}' cannot stand in a header"
+    for name in ("x-theirs", "x-own")
+)
+
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
@@ -143,30 +153,30 @@ def asked(
 @pytest.mark.parametrize(
     ("path", "body", "value", "status", "message", "place"),
     [
-        ("/path", {"v": "x"}, {}, 502, "the call 'b': a value for the path is null, where text is needed", "${ $calls.a"),
-        ("/path", {"v": "x"}, {"v": ""}, 502, "the call 'b': a value for the path is empty, where text is needed", "${ $calls.a"),
-        ("/path", {"v": "x"}, {"v": [CANARY]}, 502, "the call 'b': a value for the path is array, where text is needed", "${ $calls.a"),
-        ("/path", {"v": "x"}, {"v": ".."}, 502, "the call 'b': a value in the path is '.', '..' or an empty segment", "${ $calls.a"),
-        ("/path", {"v": "x"}, {"v": CANARY * 900}, 502, "the call 'b': the values for the path are too long", "${ $calls.a"),
-        ("/path", {}, {"v": "x"}, 400, "the call 'b': a value for the path is null, where text is needed", "${ v }"),
-        ("/path", {"v": {"a": CANARY}}, {"v": "x"}, 400, "the call 'b': a value for the path is object, where text is needed", "${ v }"),
-        ("/path", {"v": ".."}, {"v": "x"}, 400, "the call 'b': a value in the path is '.', '..' or an empty segment", "${ v }"),
-        ("/path", {"v": CANARY * 900}, {"v": "x"}, 400, "the call 'b': the values for the path are too long", "${ v }"),
+        ("/path", {"v": "x"}, {}, 502, NULL, "${ $calls.a"),
+        ("/path", {"v": "x"}, {"v": ""}, 502, EMPTY, "${ $calls.a"),
+        ("/path", {"v": "x"}, {"v": [CANARY]}, 502, ARRAY, "${ $calls.a"),
+        ("/path", {"v": "x"}, {"v": ".."}, 502, DOTS, "${ $calls.a"),
+        ("/path", {"v": "x"}, {"v": CANARY * 900}, 502, LONG, "${ $calls.a"),
+        ("/path", {}, {"v": "x"}, 400, NULL, "${ v }"),
+        ("/path", {"v": {"a": CANARY}}, {"v": "x"}, 400, OBJECT, "${ v }"),
+        ("/path", {"v": ".."}, {"v": "x"}, 400, DOTS, "${ v }"),
+        ("/path", {"v": CANARY * 900}, {"v": "x"}, 400, LONG, "${ v }"),
         ("/beside", {}, {}, 502, "a value for the path is null, where text is needed", "${ $calls.a"),
-        ("/header", {"v": "x"}, {"v": CANARY + "\r\nx: y"}, 502, "the call 'b': the value for the header 'x-theirs' cannot stand in a header", "{ x-own"),
-        ("/header", {"v": CANARY + "\n"}, {"v": "x"}, 400, "the call 'b': the value for the header 'x-own' cannot stand in a header", "{ x-own"),
+        ("/header", {"v": "x"}, {"v": CANARY + "\r\nx: y"}, 502, THEIRS, "{ x-own"),
+        ("/header", {"v": CANARY + "\n"}, {"v": "x"}, 400, OWN, "{ x-own"),
         ("/body", {}, {"v": [CANARY]}, 502, None, "${ upper"),
         ("/mixed", {"v": "x"}, {"v": 1}, 502, None, "${ upper"),
         ("/mixed", {"v": 1}, {"v": "x"}, 400, None, "${ lower"),
-        ("/items", {}, {"items": [{"id": 1}, {}]}, 502, "the call 'b': a value for the path is null, where text is needed", "${ id }"),
-        ("/items", {}, {"items": [{"id": 1}] * 1001}, 502, "the call 'b': more than 1000 calls are asked for", None),
-        ("/own-items", {"items": [{}]}, {}, 400, "the call 'b': a value for the path is null, where text is needed", "${ id }"),
+        ("/items", {}, {"items": [{"id": 1}, {}]}, 502, NULL, "${ id }"),
+        ("/items", {}, {"items": [{}] * 1001}, 502, "the call 'b': more than 1000 calls are asked for", None),
+        ("/own-items", {"items": [{}]}, {}, 400, NULL, "${ id }"),
         ("/when", {}, {"v": 1}, 502, None, "${ starts_with"),
         ("/choice", {}, {"v": CANARY}, 502, "the call 'b': no upstream serves this request", "${ $calls.a"),
         ("/refused", {}, {"v": "the author says so"}, 400, "the call 'b': the author says so", None),
     ],
 )  # fmt: skip
-def test_a_value_that_cannot_be_sent(  # noqa: PLR0913
+def test_a_value_that_cannot_be_sent(
     server: Server,
     upstream: Upstream,
     path: str,
@@ -251,7 +261,10 @@ routes:
   GET /object:
     call: { upstream: up, path: /read, response_schema: { type: object } }
     respond: { body: { got: "${ @ }" } }
-  GET /calls: { calls: { a: GET up /read }, call: GET up /echo, respond: { body: { got: "${ $calls.a.body }" } } }
+  GET /calls:
+    calls: { a: GET up /read }
+    call: GET up /echo
+    respond: { body: { got: "${ $calls.a.body }" } }
 """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from engine.errors import call_failed
-from engine.exchange import EventStream, EventWriter
+from engine.exchange import EventStream, EventWriter, no_route
 from engine.http import first_value
 from engine.messages import BodySource, Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
@@ -93,7 +93,8 @@ async def _all_of(source: BodySource | WrittenEvents) -> bytes:
 
 #: Answers a request with the routes of the mapping named; an answer that is not whole comes with its source,
 #: which gives bytes where these are wanted, and else events.
-Answer = Callable[[str, Inbound, bool], Awaitable[tuple[Outbound, Any]]]
+#: None is what comes of a request that no route of the mapping serves.
+Answer = Callable[[str, Inbound, bool], Awaitable[tuple[Outbound | None, Any]]]
 
 
 class MappingUpstream:
@@ -106,16 +107,24 @@ class MappingUpstream:
         self._answer = answer
 
     async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
-        """Answer the request from the other mapping, keys and all, as over HTTP."""
+        """Answer the request from the other mapping, as over HTTP, but for its client's key.
+
+        Raises:
+            ExchangeError: as `Upstream.send`; `not_found`, where the client chose a path that is not served.
+        """
         path, _, query = request.target.partition("?")
         request_id = first_value(request.headers, "x-request-id") or ""
         try:
             async with asyncio.timeout(request.timeout):
                 content = await _content(request)
                 inbound = Inbound(request.method, path, query, request.headers, content, request_id)
+                inbound.is_inside = True
+                inbound.key = request.client.key if request.client is not None else None
                 outbound, source = await self._answer(self._mapping, inbound, request.raw)
         except TimeoutError:
             raise call_failed(self._name, "timeout", "total") from None
+        if outbound is None:
+            raise no_route(self._name, self._mapping, request, path)
         headers, media_type = outbound.headers, outbound.content.media_type
         if media_type:
             headers = (*headers, ("content-type", media_type))
