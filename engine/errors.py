@@ -130,7 +130,7 @@ class ExchangeError(DragomanError):
         status: the HTTP status, where it is not the kind's own.
         details: JSON value with particulars (which field, which rule), or None.
         headers: response headers that go with the failure (`Allow`, `Retry-After`, …).
-        upstream: `{name, status, body}` of the upstream that failed, or None.
+        upstream: `{name, status, body, message}` of the upstream that failed, or None.
         cause: what the log says beside it; for operators, never for the client.
         how: how a call failed, a key of `CALL_FAILURES`; None where it is no failure of a call.
 
@@ -190,7 +190,7 @@ def call_failed(upstream: str, how: str, cause: str, what: str | None = None) ->
         what: what the upstream did, for the client; by default what `how` says.
     """
     kind, usual = CALL_FAILURES[how]
-    failed = {"name": upstream, "status": None, "body": None}
+    failed = {"name": upstream, "status": None, "body": None, "message": None}
     headers = _SOON if how == "busy" else ()
     message = f"the upstream '{upstream}' {what or usual}"
     return ExchangeError(kind, message, headers=headers, upstream=failed, cause=cause, how=how)

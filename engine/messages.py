@@ -214,13 +214,14 @@ class UpstreamReply:
 
     `source` is where the adapter reads the body from as it comes, for who gives batches of it; without one
     `content` is the whole body. `is_about_us`: its request carried credentials of ours, so that a 401 or 403
-    speaks of these.
+    speaks of these. `secrets` are texts that nobody is shown of the body of a failure.
     """
 
-    __slots__ = ("content", "headers", "is_about_us", "source", "status")
+    __slots__ = ("content", "headers", "is_about_us", "secrets", "source", "status")
 
     def __init__(self, status: int, headers: Headers, content: Content, source: Any = None) -> None:
         self.is_about_us = True
+        self.secrets: tuple[bytes, ...] = ()
         self.status = status
         self.headers = headers
         self.content = content

@@ -378,6 +378,8 @@ class MappingPlan:
         key_rates: how many requests there may be with a key, by its name.
         is_open: the mapping says `auth: none`.
         tree: its routes without the prefix, as other mappings in the process reach them.
+        secrets: what no one is shown, should an upstream repeat it: secret variables and credentials, the
+            longest first.
     """
 
     spec: MappingSpec
@@ -391,6 +393,7 @@ class MappingPlan:
     upstreams: Mapping[str, UpstreamPlan]
     routes: tuple[RoutePlan, ...]
     tree: PlanTree
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 #: Routes of mappings as a tree; what a path leads to in it; and one route there.

@@ -15,12 +15,14 @@ from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
-from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
+from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan, UpstreamPlan
 from engine.routing import RouteTree
 from engine.source import Node
 from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
 
+#: Below this a text is no secret, and masking it would leave nothing to read.
+_SHORTEST_SECRET = 4
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
 
 
@@ -110,12 +112,22 @@ def _compile(
         upstreams=upstreams,
         routes=routes,
         tree=RouteTree(),
+        secrets=_secrets(environment, upstreams.values()),
     )
     for route in routes:
         plan.tree.add(plan, route, route.method, route.spec.path)
     check_key_routes(context, keys)
     _check_unused_templates(context)
     return plan
+
+
+def _secrets(environment: load_time.Environment, upstreams: Iterable[UpstreamPlan]) -> tuple[bytes, ...]:
+    """The values of secret variables, and what upstreams are sent as credentials; the longest first."""
+    found = {environment.env.get(name) or "" for name, spec in environment.specs.items() if spec.secret}
+    for upstream in upstreams:
+        found.update(upstream.credentials.texts())
+    secrets = (secret.encode() for secret in found if len(secret) >= _SHORTEST_SECRET)
+    return tuple(sorted(secrets, key=len, reverse=True))
 
 
 def _named(spec: MappingSpec) -> Mapping[str, Node]:

@@ -12,6 +12,7 @@ Must not know any HTTP library, nor how anything is sent.
     steps        what an exchange asks for on its way
     inbound      the client's request: its key, its rate, its body
     call         the client's request → the call
+    error_text   what an upstream says of its own failure
     failures     what failed → an `ExchangeError` → the client's dialect
     translation  the upstream's events → those of the client
     stream       an answer that is a stream of events

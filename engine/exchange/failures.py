@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from engine.codegen import Compiled
 from engine.errors import ExchangeError
+from engine.exchange.error_text import error_text, log_text
 from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import can_stand_in_header, header_fields
 from engine.exchange.outbound import outbound_of, status_of
@@ -19,6 +20,7 @@ from engine.values import ABSENT, JsonError
 
 _MAX_SHOWN: Final = 8192
 _MAX_PATH: Final = 256
+_MASK: Final = b"***"
 
 #: An upstream's refusals that are the client's to hear of, and their kinds (all others are ours: 502).
 _PASSED_ON: Final = {
@@ -66,11 +68,13 @@ def failure_of_reply(upstream: str | None, reply: UpstreamReply) -> ExchangeErro
     fields = (field for field in reply.headers if field[0] in names and can_stand_in_header(field[1]))
     # That it does not know a path says nothing of the path that its client asked for.
     named = f"the upstream '{upstream}'" if reply.status == 404 else "the upstream"
+    body = shown_body(reply)
     return ExchangeError(
         kind,
         f"{named} answered with status {reply.status}",
         headers=tuple(joined(fields).items()),
-        upstream={"name": upstream, "status": reply.status, "body": shown_body(reply)},
+        upstream=_upstream(upstream, reply.status, body, error_text(reply.status, body)),
+        cause=log_text(body) if reply.status >= 500 else None,
     )
 
 
@@ -81,7 +85,7 @@ def no_route(upstream: str, mapping: str, request: UpstreamRequest, path: str) -
     return ExchangeError(
         "not_found" if is_clients else "upstream_error",
         f"the mapping '{mapping}' serves no {request.method} {path[:_MAX_PATH]}",
-        upstream={"name": upstream, "status": 404, "body": None},
+        upstream=_upstream(upstream, 404),
         cause=f"no route of the mapping '{mapping}'",
     )
 
@@ -92,13 +96,23 @@ def unusable_reply(exchange: Exchange, message: str, cause: str) -> ExchangeErro
 
 
 def shown_body(reply: UpstreamReply) -> Any:
-    """What mappings may see of a failed upstream's body: nothing where it speaks of our credentials."""
+    """What mappings may see of a failed upstream's body: nothing where it speaks of our credentials, and no
+    secret."""
     if _is_about_us(reply) or reply.content.is_empty:
         return None
+    content = _masked(reply)
     try:
-        return reply.content.value
+        return content.value
     except JsonError:
-        return reply.content.data[:_MAX_SHOWN].decode("utf-8", "replace")
+        return content.data[:_MAX_SHOWN].decode("utf-8", "replace")
+
+
+def _masked(reply: UpstreamReply) -> Content:
+    content = reply.content
+    for secret in reply.secrets:
+        if secret in content.data:
+            content = Content(content.data.replace(secret, _MASK), content.media_type)
+    return content
 
 
 def _is_about_us(reply: UpstreamReply) -> bool:
@@ -106,7 +120,14 @@ def _is_about_us(reply: UpstreamReply) -> bool:
 
 
 def _bodiless(exchange: Exchange) -> dict[str, Any]:
-    return {"name": exchange.upstream, "status": exchange.status, "body": None}
+    return _upstream(exchange.upstream, exchange.status)
+
+
+def _upstream(
+    name: str | None, status: int | None, body: Any = None, message: str | None = None
+) -> dict[str, Any]:
+    """What the errors of a mapping see of the upstream."""
+    return {"name": name, "status": status, "body": body, "message": message}
 
 
 # --- How it is told --------------------------------------------------------------------------------------
