@@ -2,6 +2,7 @@
 #              routes of ollama-over-openai, and is served on its own
 # make test    run all tests
 # make test-latest run them with the newest versions of all dependencies
+# make test-clients run the npm clients of Ollama and OpenAI against the shipped mappings; needs node and npm
 # make torture run those of the serving path, and those of properties, in their heavy form
 # Both set up what they need in $(VENV), with no more than Python 3.11 and a package registry.
 
@@ -16,7 +17,7 @@ DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
     LMSTUDIO_BASE_URL=mapping:demo/v1 OLLAMA_BASE_URL=mapping:demo LLAMACPP_BASE_URL=mapping:demo \
     GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1
 
-.PHONY: serve test test-latest torture lint format types check bench bench-quick bench-document docs lock install clean
+.PHONY: serve test test-latest test-clients torture lint format types check bench bench-quick bench-document docs lock install clean
 
 serve: $(VENV)/.serve
 	$(DEMO) exec $(BIN)/dragoman serve $(SERVED) --port $(PORT)
@@ -30,6 +31,14 @@ test: $(VENV)/.dev
 # `check`: what a release of somebody else breaks is to be known, not to stop a change of ours.
 test-latest: $(VENV)-latest/.dev
 	$(VENV)-latest/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+# The npm clients are installed into tests/npm/node_modules, as its lock has them.
+test-clients: $(VENV)/.dev
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	    (cd tests/npm && npm ci --ignore-scripts) && $(BIN)/python -m pytest tests/npm; \
+	else \
+	    echo 'test-clients: skipped, as node or npm is not installed'; \
+	fi
 
 PROPERTIES = $(addprefix tests/,engine expressions functions streams templates translation)
 
