@@ -1,7 +1,7 @@
 """The npm clients of Ollama and OpenAI show the message of an error inside a stream, in every run.
 
-They stand on undici, which drops events that it has not given on when a body is aborted: so this holds only as
-failed streams end regularly. `make test-clients` installs the clients; without them these tests are skipped.
+They use undici, which drops the queued events of a body that is aborted: so this holds only where failed
+streams end regularly. `make test-clients` installs the clients; without them these tests are skipped.
 """
 
 from __future__ import annotations
