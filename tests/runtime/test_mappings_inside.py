@@ -182,7 +182,7 @@ def test_a_path_that_another_mapping_does_not_serve(
     assert reply.status == status
     assert reply.json["outer"] == ("not_found" if status == 404 else "upstream_error")
     assert reply.json["message"] == f"the mapping 'middle' serves no {what}"
-    assert reply.json["upstream"] == {"name": "middle", "status": 404, "body": None}
+    assert reply.json["upstream"] == {"name": "middle", "status": 404, "body": None, "message": None}
     line = server.logged(reply.header("x-request-id") or "")
     assert line["cause"] == "no route of the mapping 'middle'"
 

@@ -31,6 +31,8 @@ from tests.support.upstream import eventually
 _ROOT = Path(__file__).parents[2]
 _COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
 _READY = re.compile(r"Dragoman serves .* at (http://\S+)")
+#: What lies behind a failure, as the console has it.
+_CAUSE = re.compile(r"""\bcause=('[^']*'|"[^"]*")""")
 #: What only a defect of ours would write.
 _DEFECTS = ("unforeseen", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
 
@@ -205,9 +207,8 @@ def dragoman_server(
 def _own(line: str) -> str:
     """A line without what an upstream has said in it."""
     if not line.startswith("{"):
-        return line
-    fields = json.loads(line)
-    return "" if fields["event"] == "exchange" and fields.get("kind", "") != "internal" else line
+        return _CAUSE.sub("", line)
+    return json.dumps({name: value for name, value in json.loads(line).items() if name != "cause"})
 
 
 def failed_start(
