@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "engine.source",
     "engine.errors",
+    "engine.json_fallback",
     "engine.values",
     "engine.http",
     "engine.resources",
@@ -46,8 +47,9 @@ ROOMS = (
 #: Libraries that shape the project, and the one place that imports each.
 LIBRARIES = {
     "yaml": ("engine.loader.composer",),
-    "jsonschema": ("engine.schema.misfits", "engine.schema.checked"),
-    "referencing": ("engine.schema.misfits", "engine.schema.checked"),
+    "jsonschema": ("engine.schema.misfits",),
+    "jsonschema_rs": ("engine.schema.checked",),
+    "referencing": ("engine.schema.misfits",),
     "jmespath": ("engine.expressions.parser",),
     "re2": ("engine.functions.regexes",),
     "httpx2": ("engine.runtime.upstreams.http2",),

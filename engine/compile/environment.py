@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from engine.resources import distribution_version
 from engine.source import Node, Span
 from engine.spec import EnvSpec, MappingSpec
 from engine.templates import TemplateCompiler, is_static
-from engine.values import ABSENT, TYPE_NAMES
+from engine.values import ABSENT, TYPE_NAMES, JsonError, loads
 
 _VERSION = distribution_version()
 _DRAGOMAN = Record({"version": Atom(repr(_VERSION), "string", is_constant=True, constant=_VERSION)})
@@ -210,9 +209,9 @@ def _yaml(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
 
 def _json(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        findings.error("bad-value", f"'{file}' is no JSON", span)
+        return loads(content)
+    except JsonError as error:
+        findings.error("bad-value", f"'{file}' {error.predicate}", span)
         return None
 
 

@@ -111,7 +111,7 @@ def _headers(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload
 
 def _content(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> Content:
     if call.form is not None:
-        return Content(urlencode(list(_pairs(call.form, exchange, payload))).encode(), FORM)
+        return Content(_urlencoded(list(_pairs(call.form, exchange, payload)), "form").encode(), FORM)
     if call.body is None:
         return EMPTY
     body = evaluate(call.body, payload, exchange, _KIND)
@@ -160,7 +160,14 @@ def _query(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: 
         return ""
     names = {name for name, _ in credentials}
     pairs = (pair for pair in _pairs(call.query, exchange, payload) if pair[0] not in names)
-    return urlencode([*pairs, *credentials])
+    return _urlencoded([*pairs, *credentials], "query")
+
+
+def _urlencoded(pairs: list[tuple[str, str]], what: str) -> str:
+    try:
+        return urlencode(pairs)
+    except UnicodeEncodeError:
+        raise ExchangeError(_KIND, f"a value for the {what} has a lone surrogate") from None
 
 
 def _path_part(part: PathPart, exchange: Exchange, payload: Any) -> str:

@@ -48,7 +48,8 @@ def text_of(value: Any, kind: str) -> str:
     try:
         return text(value)
     except JsonError as error:
-        raise ExchangeError(kind, f"{_subject(kind)}: a value has no text", cause=str(error)) from None
+        message = f"{_subject(kind)}: a value in text {error.problem}"
+        raise ExchangeError(kind, message, cause=str(error)) from None
 
 
 def write(content: Content, kind: str, what: str) -> None:
@@ -60,7 +61,7 @@ def write(content: Content, kind: str, what: str) -> None:
     try:
         content.data  # noqa: B018 - it is kept
     except JsonError as error:
-        raise ExchangeError(kind, f"{what} cannot be written as JSON", cause=str(error)) from None
+        raise ExchangeError(kind, f"{what} {error.problem}", cause=str(error)) from None
 
 
 def _subject(kind: str) -> str:

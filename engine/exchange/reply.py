@@ -62,21 +62,18 @@ def read_reply(call: CallPlan, exchange: Exchange, reply: UpstreamReply, is_read
     try:
         body = reply.content.value
     except JsonError as error:
-        raise unusable_reply(exchange, "the upstream's answer is no JSON", str(error)) from None
+        message = f"the upstream's answer {error.problem}"
+        raise unusable_reply(exchange, message, str(error)) from None
     if call.response_schema is not None:
         _check_schema(call.response_schema, exchange, body)
     return body
 
 
 def _check_schema(schema: BodySchema, exchange: Exchange, body: Any) -> None:
-    message = "the upstream's answer has an unexpected shape"
-    try:
-        misfit = schema.check(body)
-    except RecursionError:
-        raise unusable_reply(exchange, message, "it is nested too deeply") from None
+    misfit = schema.check(body)
     if misfit is not None:
         cause = f"{misfit['path'] or 'the body'}: {misfit['message']}"
-        raise unusable_reply(exchange, message, cause)
+        raise unusable_reply(exchange, "the upstream's answer has an unexpected shape", cause)
 
 
 # --- What the client is answered -------------------------------------------------------------------------

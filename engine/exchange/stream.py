@@ -110,7 +110,7 @@ class EventWriter:
         try:
             return self._encoder.encode(dumps(event), name)
         except JsonError as error:
-            message = "an event cannot be written as JSON"
+            message = f"an event {error.problem}"
             raise ExchangeError("upstream_error", message, cause=str(error)) from None
 
     def _name(self, event: Any) -> str | None:

@@ -7,9 +7,10 @@ The only importer of jmespath. Must not know what a tree means.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -111,7 +112,26 @@ def _plain_tokens(text: str, shift: int) -> Iterator[dict[str, Any]]:
         error.lexer_position += shift
         raise
     for token in tokens[:-1]:
+        if token["type"] == "literal" and not _is_json(token["value"]):
+            message = "this literal is no JSON: it has NaN, Infinity or a number beyond the range of a double"
+            raise ExpressionSyntaxError(message, token["start"] + shift)
         yield {**token, "start": token["start"] + shift, "end": token["end"] + shift}
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a literal has only finite numbers; Python's parser knows others."""
+    level = [value]
+    while level:
+        if any(isinstance(item, float) and not math.isfinite(item) for item in level):
+            return False
+        level = [inner for item in level for inner in _inner(item)]
+    return True
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 class _Parser(parser.Parser):  # type: ignore[misc]

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from engine.functions.bounds import in_range
 from engine.functions.registry import Context, function
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,15 +81,15 @@ def epoch(iso: Any, default: Any = None) -> Any:
         epoch('2024-01-02T10:20:30.999999999+02:00') => 1704183630
         epoch('1970-01-02') => 86400
         epoch(`1704190830.7`) => 1704190830
+        epoch(`1e300`) => 1e300
         epoch('yesterday', `0`) => 0
         epoch(`null`) => null
     """
-    if type(iso) is str:
-        seconds = _seconds(iso) if len(iso) <= _LONGEST_TIME_TEXT else None
-    elif type(iso) is int:
+    if type(iso) is int:
         return iso
-    else:
-        seconds = math.floor(iso) if type(iso) is float and math.isfinite(iso) else None
+    if type(iso) is float:
+        return in_range(math.floor(iso)) if math.isfinite(iso) else default
+    seconds = _seconds(iso) if type(iso) is str and len(iso) <= _LONGEST_TIME_TEXT else None
     return default if seconds is None else seconds
 
 

@@ -6,6 +6,7 @@ what is logged.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -20,6 +21,14 @@ _NAMES: Final = {
     logging.ERROR: "error",
     logging.CRITICAL: "critical",
 }
+
+
+def _written(fields: dict[str, Any]) -> str:
+    """The fields as JSON; what a client sent may have lone surrogates, which orjson does not write."""
+    try:
+        return orjson.dumps(fields, default=repr).decode()
+    except TypeError:
+        return json.dumps(fields, default=repr)
 
 
 class JsonLines:
@@ -54,5 +63,5 @@ class JsonLines:
         fields["level"] = _NAMES.get(level, str(level))
         fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         stream = self._stream or sys.stderr
-        stream.write(orjson.dumps(fields, default=repr).decode() + "\n")
+        stream.write(_written(fields) + "\n")
         stream.flush()
