@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from engine.http import first_value
+from engine.source import Path
 from engine.values import dumps, loads
 
 JSON: Final = "application/json"
@@ -225,7 +226,8 @@ class Exchange:
     have emitted before, and `done` says that the upstream has told its end: by its closing word, or as it
     is another mapping or gave a whole answer. `calls` has what `$calls` reads, `index` is the position of a
     call among those made for a list, `tried` names every upstream that was called, and what came of it.
-    `raw_params` are `params` as they came, percent-encoded.
+    `raw_params` are `params` as they came, percent-encoded. `nulls` are the fields that `drop_null` has
+    looked for.
     """
 
     __slots__ = (
@@ -239,6 +241,7 @@ class Exchange:
         "dropped",
         "inbound",
         "index",
+        "nulls",
         "out",
         "params",
         "raw_params",
@@ -272,6 +275,7 @@ class Exchange:
         self.reply_body: Any = None
         self._reply_headers: dict[str, str] | None = None
         self.dropped: list[str] = []
+        self.nulls: set[str] | None = None
         self.case: int | None = None
         self.calls: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
@@ -286,6 +290,18 @@ class Exchange:
     def drop(self, field: str) -> None:
         """Note that a field of the client's body, told by its path, is not carried over."""
         self.dropped.append(field)
+
+    def drop_null(self, field: str, path: Path) -> None:
+        """Note that a field of the client's body is not carried over, where it came and is null.
+
+        Looked for once in an exchange, for all items of a list together.
+        """
+        if self.nulls is None:
+            self.nulls = set()
+        if field not in self.nulls:
+            self.nulls.add(field)
+            if _has_null(self.body, path):
+                self.dropped.append(field)
 
     @property
     def query(self) -> dict[str, Any]:
@@ -323,6 +339,25 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, value in headers:
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return fields
+
+
+def _has_null(body: Any, path: Path) -> bool:
+    """Whether a field is there and null, in one of the items where the path goes through lists."""
+    values = [body]
+    for step in path:
+        values = [inner for value in values for inner in _at(value, step)]
+    return any(value is None for value in values)
+
+
+def _at(value: Any, step: str | int) -> Iterable[Any]:
+    """What a step of a path leads to."""
+    if type(value) is list:
+        if step == "*":
+            return value
+        return value[step : step + 1 or None] if type(step) is int else ()
+    if type(value) is dict:
+        return value.values() if step == "*" else (value[step],) if step in value else ()
+    return ()
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from typing import Any
 Path = tuple[str | int, ...]
 
 
+def written(path: Path) -> str:
+    """A path in a client's body as people write it: `messages[].name`."""
+    return "".join("[]" if step == "*" else f".{step}" for step in path).removeprefix(".")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceFile:
     """A file's name, as the user gave it, and its text."""

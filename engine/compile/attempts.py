@@ -41,6 +41,7 @@ class AttemptCompiler:
 
     Attributes:
         is_builtin: what answers are written from is made by the engine.
+        notes_nulls: a null of the client's that a call leaves out is noted, as it asks for something.
         reads: the fields of the client's body that all attempts read.
     """
 
@@ -49,6 +50,7 @@ class AttemptCompiler:
     params: Mapping[str, str]
     label: str
     is_builtin: bool = False
+    notes_nulls: bool = False
     cases: int = 0
     reads: set[Path] = field(default_factory=set)
 
@@ -76,7 +78,9 @@ class _OneAttempt:
         self.first_case = owner.cases
         self.is_builtin = owner.is_builtin
         self.has_call = has_way(spec.node, "call") or has_way(spec.node, "calls")
-        self.calls = CallCompiler(owner.context, owner.upstreams, owner.params, owner.label)
+        self.calls = CallCompiler(
+            owner.context, owner.upstreams, owner.params, owner.label, owner.notes_nulls
+        )
         self.reads: set[Path] = set()
 
     def compile(self) -> tuple[AttemptPlan, set[Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from engine.codegen import Atom, Compiled
@@ -42,6 +42,7 @@ class CallCompiler:
     upstreams: Mapping[str, UpstreamPlan]
     params: Mapping[str, str]
     label: str
+    notes_nulls: bool = False
     reads: set[Path] = field(default_factory=set)
 
     # Several calls
@@ -56,7 +57,7 @@ class CallCompiler:
 
     def _scope(self, attempt: AttemptSpec) -> Scope:
         """What calls see: those that have names, where there are any."""
-        scope = self.context.call_scope(self.params)
+        scope = replace(self.context.call_scope(self.params), notes_nulls=self.notes_nulls)
         if not attempt.calls:
             return scope
         return scope.with_variables({"calls": Record(call_variables(attempt.calls))})
@@ -105,7 +106,7 @@ class CallCompiler:
         headers = self._template(spec.headers, scope, f"{label}.headers")
         body = self._template(spec.body, scope, f"{label}.body")
         form = self._template(spec.form, scope, f"{label}.form")
-        when = self._template(spec.when, outer, f"{label}.when")
+        when = self._template(spec.when, replace(outer, notes_nulls=False), f"{label}.when")
         each = self._template(spec.each, outer, f"{label}.each")
         upstream = self.upstream(spec.upstream, scope, label)
         path = self._path(spec.path, scope, label)

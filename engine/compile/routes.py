@@ -14,7 +14,7 @@ from engine.compile.context import MappingContext
 from engine.compile.keys import KeysPlan
 from engine.compile.paths import parameters, path_problem
 from engine.compile.rates import compile_rate
-from engine.http import BODY_METHODS
+from engine.http import BODY_METHODS, NULLS_MATTER
 from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan
 from engine.spec import RouteSpec
 
@@ -36,7 +36,9 @@ class _RouteCompiler:
         label = f"{route.method} {route.path}"
         params, is_builtin = parameters(route.path), route.builtin is not None
         self.label, self.params = label, params
-        self.attempts = AttemptCompiler(context, upstreams, params, label, is_builtin)
+        self.attempts = AttemptCompiler(
+            context, upstreams, params, label, is_builtin, notes_nulls=route.method == NULLS_MATTER
+        )
 
     def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:
         """The route's plan; None where its key is no path."""

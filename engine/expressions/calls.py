@@ -17,7 +17,7 @@ from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.conditions import PYTHON_TYPES, truth
 from engine.expressions.parser import Tree
 from engine.functions import FUNCTIONS, Function
-from engine.source import Path
+from engine.source import written
 
 #: Groups of functions that do not always give the same.
 _CHANGING: Final = frozenset(("times", "ids", "effects"))
@@ -143,13 +143,11 @@ def _drop(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
     if not field.origin:
         return emitter.error("wrong-argument", "drop() takes a field of the client's body", arguments[0])
     with emitter.writer.block(f"if {field.source} is not None"):
-        emitter.writer.line(f"x.drop({_written(field.origin)!r})")
+        emitter.writer.line(f"x.drop({written(field.origin)!r})")
+    if emitter.scope.notes_nulls:
+        with emitter.writer.block("else"):
+            emitter.writer.line(f"x.drop_null({written(field.origin)!r}, {field.origin!r})")
     return NULL
-
-
-def _written(path: Path) -> str:
-    """A path in the client's body as people write it: `messages[].name`."""
-    return "".join("[]" if step == "*" else f".{step}" for step in path).removeprefix(".")
 
 
 _LAZY: Final[Mapping[str, Callable[[BaseEmitter, list[Tree]], Atom]]] = {

@@ -40,12 +40,14 @@ Variable: TypeAlias = Atom | Record | Withheld
 class Scope:
     """What an expression can see: its payload and its variables.
 
-    `told` are those that are otherwise where a text is told to people, in a failure or the log.
+    `told` are those that are otherwise where a text is told to people, in a failure or the log. Where
+    `notes_nulls`, a null of the client's that leads to nothing is noted while a request runs.
     """
 
     payload: Atom
     variables: Mapping[str, Variable]
     told: Mapping[str, Variable] = field(default_factory=dict)
+    notes_nulls: bool = False
 
     def with_payload(self, payload: Atom) -> Scope:
         return replace(self, payload=payload)

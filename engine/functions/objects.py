@@ -125,6 +125,20 @@ def omit(value: dict[str, Any] | None, names: list[str]) -> dict[str, Any] | Non
     return {key: item for key, item in value.items() if key not in left_out}
 
 
+@function("omit_nulls(object: object|null) -> object|null")
+def omit_nulls(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The object without the keys whose value is null; null for null.
+
+    For an object that is copied, such as `options`: nulls within it are sent as they came.
+
+    Examples:
+        omit_nulls(`{"a": null, "b": false, "c": ""}`) => {"b": false, "c": ""}
+        omit_nulls(`{"a": {"b": null}}`) => {"a": {"b": null}}
+        omit_nulls(`null`) => null
+    """
+    return None if value is None else {key: item for key, item in value.items() if item is not None}
+
+
 @function("rename(object: object|null, names: object) -> object|null")
 def rename(value: dict[str, Any] | None, names: dict[str, Any]) -> dict[str, Any] | None:
     """The object with keys renamed by a table of `old: new`, in its order; null for null.

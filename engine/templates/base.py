@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.codegen import Atom, Writer
+from engine.codegen import SHELL, Atom, Writer
 from engine.errors import Findings
 from engine.expressions import Scope
-from engine.source import Node
+from engine.source import Node, Path, written
 from engine.templates.coverage import Coverage
 
 Sink = Callable[[Atom], None]
@@ -67,6 +67,24 @@ class BaseTemplateWriter(ABC):
     @abstractmethod
     def bind(self, node: Node) -> Atom:
         """A template's value under a name, null where it gives nothing."""
+
+    @contextmanager
+    def noting_nulls(self) -> Iterator[set[Path]]:
+        """The fields of the client's body that code written inside reads."""
+        outer, self.writer.reads = self.writer.reads, set()
+        yield (inner := self.writer.reads)
+        self.writer.reads = outer | inner
+
+    def note_null(self, atom: Atom, read: set[Path]) -> None:
+        """Write what notes a null of the client's where `atom`, for which the fields are read, is null."""
+        if not self.scope.notes_nulls or atom.is_constant:
+            return
+        paths = [path[:-1] if path[-1:] == (SHELL,) else path for path in (*read, atom.origin or ())]
+        fields = {path[:end] for path in paths for end in range(1, len(path) + 1)}
+        if fields:
+            with self.writer.block(f"if {atom.source} is None"):
+                for path in sorted(fields, key=repr):
+                    self.writer.line(f"x.drop_null({written(path)!r}, {path!r})")
 
     @contextmanager
     def within(self, scope: Scope) -> Iterator[None]:

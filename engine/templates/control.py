@@ -30,8 +30,10 @@ def write_mapping(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _each(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    source = template.bind(node["$each"])
+    with template.noting_nulls() as read:
+        source = template.bind(node["$each"])
     if source.kind == "any":
+        template.note_null(source, read)
         with template.writer.block(f"if {source.source} is not None"):
             _collect(template, node, source, sink)
     elif source.kind in ("array", "object"):
@@ -100,8 +102,11 @@ def _choice(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _if(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    condition = template.bind(node["$if"])
+    with template.noting_nulls() as read:
+        condition = template.bind(node["$if"])
     template.writer.ask(condition)
+    if "$else" not in node.value:
+        template.note_null(condition, read)
     with template.writer.block(f"if {truth(condition)}"):
         template.hit(node["$if"], "then")
         if "$then" in node.value:

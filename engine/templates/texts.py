@@ -44,8 +44,10 @@ def _expression(template: BaseTemplateWriter, node: Node, part: Part, sink: Sink
     if _keeps_null(tree):
         sink(_value(template, node, part, tree["children"][0]))
         return
-    atom = _value(template, node, part, tree)
+    with template.noting_nulls() as read:
+        atom = _value(template, node, part, tree)
     if atom.kind == "any":
+        template.note_null(atom, read)
         with template.writer.block(f"if {atom.source} is not None"):
             sink(atom)
     elif atom.kind != "null":
