@@ -9,6 +9,7 @@ Must not know expressions, mappings or HTTP.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 import orjson
@@ -17,6 +18,8 @@ from engine import json_fallback
 from engine.json_fallback import MAX_DEPTH as MAX_DEPTH
 from engine.json_fallback import MAX_DIGITS as MAX_DIGITS
 from engine.json_fallback import JsonError as JsonError
+
+_ESCAPED_SURROGATE: Final = re.compile("\\\\[\ud800-\udfff]")
 
 TYPE_NAMES: Final[dict[type, str]] = {
     str: "string",
@@ -101,6 +104,20 @@ def loads(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         return json_fallback.read(data, error)
+
+
+def loads_text(text: str) -> Any:
+    """As `loads`, of a string, which may have lone surrogates.
+
+    Raises:
+        JsonError: as `loads`.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # An escaped lone surrogate means the same, unless a backslash before it would take the escape.
+        errors = "surrogatepass" if _ESCAPED_SURROGATE.search(text) else "backslashreplace"
+        return loads(text.encode("utf-8", errors))
 
 
 def dumps(value: Any) -> bytes:

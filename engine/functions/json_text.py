@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import EvaluationError
 from engine.functions.bounds import NOT_GIVEN, bounded
 from engine.functions.registry import function
-from engine.values import JsonError, dumps, dumps_ascii, loads
+from engine.values import JsonError, dumps, dumps_ascii, loads_text
 
 
 def compact(name: str, value: Any) -> str:
@@ -62,7 +62,7 @@ def from_json(text: str | None, default: Any = NOT_GIVEN) -> Any:
     if text is None:
         return None
     try:
-        return loads(text.encode("utf-8", "backslashreplace"))
+        return loads_text(text)
     except JsonError as error:
         if default is NOT_GIVEN:
             raise EvaluationError(f"from_json() got text that {error.problem}") from None

@@ -85,11 +85,12 @@ def epoch(iso: Any, default: Any = None) -> Any:
         epoch('yesterday', `0`) => 0
         epoch(`null`) => null
     """
-    if type(iso) is int:
+    if type(iso) is str:
+        seconds = _seconds(iso) if len(iso) <= _LONGEST_TIME_TEXT else None
+    elif type(iso) is int:
         return iso
-    if type(iso) is float:
-        return in_range(math.floor(iso)) if math.isfinite(iso) else default
-    seconds = _seconds(iso) if type(iso) is str and len(iso) <= _LONGEST_TIME_TEXT else None
+    else:
+        seconds = in_range(math.floor(iso)) if type(iso) is float and math.isfinite(iso) else None
     return default if seconds is None else seconds
 
 

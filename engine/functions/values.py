@@ -18,6 +18,8 @@ from engine.values import MAX_DIGITS, truth, type_name
 #: RFC 8259, section 6; the group is what makes it a float.
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)")
 _LONGEST_NUMBER = MAX_DIGITS
+#: Fewer digits than these are those of an integer of 64 bits.
+_FEW_DIGITS = 19
 
 
 @function("default(value: any, fallback: any) -> any", lazy=True)
@@ -125,6 +127,8 @@ def _number(value: Any) -> int | float | None:
 
 def _numeric(text: str) -> int | float | None:
     """The number of a text that is one by JSON's grammar (RFC 8259, section 6), within a double's range."""
+    if len(text) < _FEW_DIGITS and text.isdigit() and text.isascii() and (text[0] != "0" or text == "0"):
+        return int(text)
     match = _NUMBER.fullmatch(text)
     if match is None or len(text) > _LONGEST_NUMBER:
         return None
