@@ -13,7 +13,15 @@ from cli import options, render
 from cli.loading import report
 from engine import Findings, PlanSet
 from engine.runtime import logs
-from engine.runtime.serve import Limits, Origin, Service, address, check_clients
+from engine.runtime.serve import (
+    Limits,
+    Origin,
+    Service,
+    address,
+    check_clients,
+    openness,
+    warn_of_unset_keys,
+)
 from engine.runtime.serve import run as serve
 from engine.runtime.workers import run as serve_by_workers
 
@@ -187,8 +195,8 @@ def run(
     if loaded.plans is None or not loaded.plans.mappings:
         render.line("there is no route to serve in these files", stderr=True)
         return 1
-    names = _announcement(loaded.plans)
-    ready = partial(_announce, names)
+    warn_of_unset_keys(loaded.plans)
+    ready = partial(_announce, _announcement(loaded.plans), openness(loaded.plans, origin.host))
     service = Service(origin, loaded, origin.host, port, limits, ready, watch, admin)
     served = serve(service) if workers == 1 else serve_by_workers(service, workers)
     return 0 if served else 1
@@ -206,5 +214,6 @@ def _announcement(plans: PlanSet) -> str:
     return f"{render.count(routes, 'route')} of {', '.join(plans.mappings)}"
 
 
-def _announce(names: str, url: str) -> None:
-    render.line(f"Dragoman serves {names} at {url}", stderr=True, style="green")
+def _announce(names: str, open_to: str, url: str) -> None:
+    note = f" ({open_to})" if open_to else ""
+    render.line(f"Dragoman serves {names} at {url}{note}", stderr=True, style="green")

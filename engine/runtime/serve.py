@@ -21,18 +21,30 @@ from typing import Any, Final, NoReturn
 import uvicorn
 
 from engine.errors import ExchangeError
+from engine.plan import PlanSet
 from engine.runtime import logs, metrics, traces
 from engine.runtime.admin import Admin, address, bind, url_of
 from engine.runtime.app import Application
 from engine.runtime.browser_guard import BrowserGuard, host_names
 from engine.runtime.clients import Addresses, networks
 from engine.runtime.collector import settle
-from engine.runtime.exposure import is_loopback
+from engine.runtime.exposure import is_loopback, unset_keys, without_keys
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import Connection, Limits
 from engine.runtime.reload import Loaded, Origin, Reloads
 
-__all__ = ["Limits", "Loaded", "Origin", "Server", "Service", "address", "check_clients", "run"]
+__all__ = [
+    "Limits",
+    "Loaded",
+    "Origin",
+    "Server",
+    "Service",
+    "address",
+    "check_clients",
+    "openness",
+    "run",
+    "warn_of_unset_keys",
+]
 
 #: Asks for the mappings to be loaded anew; not everywhere.
 _RELOAD: Final = getattr(signal, "SIGHUP", None)
@@ -82,6 +94,21 @@ def check_clients(storage: str, trusted_proxies: str, allowed_hosts: str = "") -
     RateLimits(storage)
     networks(trusted_proxies)
     host_names(allowed_hosts)
+
+
+def openness(plans: PlanSet, host: str) -> str:
+    """Who can call without a key, in words for the start line; empty where every mapping has keys."""
+    names = without_keys(plans)
+    if not names:
+        return ""
+    whose = "" if len(names) == len(plans.mappings) else f" for {', '.join(names)}"
+    return f"no keys{whose}: open to {'local processes' if is_loopback(host) else 'everyone'}"
+
+
+def warn_of_unset_keys(plans: PlanSet) -> None:
+    """Log the mappings whose keys are not set."""
+    for name in unset_keys(plans):
+        logs.caution("no_keys", mapping=name, message="'auth.bearer' gives no key")
 
 
 def guard_of(host: str, limits: Limits) -> BrowserGuard | None:
