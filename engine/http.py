@@ -5,9 +5,10 @@ Contract: constants, and functions of plain text. Must not know requests, mappin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 #: Methods whose requests have a body, be it an empty one (RFC 9110, 8.6).
 BODY_METHODS: Final = frozenset(("POST", "PUT", "PATCH"))
@@ -22,6 +23,32 @@ FRAMING_FIELDS: Final = frozenset(
         *("te", "trailer", "transfer-encoding", "upgrade"),
     )
 )
+
+
+#: Fields in which proxies tell of the client, in lower case; so do all that begin with `X-Forwarded-`.
+_CLIENT_FIELDS: Final = frozenset(("forwarded", "x-real-ip"))
+
+#: Names of header fields and parameters whose values are credentials, whoever sets them.
+CREDENTIAL_NAME: Final = re.compile(
+    r"(^|[-_.])(api-?key|key|token|secret|passw(or)?d|auth|authorization|cookie|credentials?|signature)$",
+    re.IGNORECASE,
+)
+
+
+def tells_of_client(name: str) -> bool:
+    """Whether proxies put the client's address, host or scheme into a header field."""
+    return name in _CLIENT_FIELDS or name.startswith("x-forwarded-")
+
+
+def hyphenated(name: str) -> str:
+    """A field's name as servers see it that take `_` for `-` (CGI, RFC 3875, 4.1.18); names in lower case."""
+    return name.replace("_", "-")
+
+
+def parameter_name(raw: str) -> str:
+    """A parameter's name as the most lenient server reads it: decoded, in lower case, and without the white
+    space and NUL around it that some cut off."""
+    return unquote_plus(raw).strip(" \t\r\n\0").casefold()
 
 
 def first_value(fields: Iterable[tuple[str, str]], name: str) -> str | None:

@@ -73,10 +73,22 @@ class Inbound:
         request_id: of this request, in logs and towards upstreams.
         key: the name of the client's key, once that is known to be valid.
         address: of the client; empty for a call that another mapping makes.
+        is_proxied: it came by a trusted proxy, whose word on the client is taken.
         trace: the trace context of its span (W3C's `traceparent`), None where it has no span.
     """
 
-    __slots__ = ("address", "content", "headers", "key", "method", "path", "query", "request_id", "trace")
+    __slots__ = (
+        "address",
+        "content",
+        "headers",
+        "is_proxied",
+        "key",
+        "method",
+        "path",
+        "query",
+        "request_id",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -95,6 +107,7 @@ class Inbound:
         self.request_id = request_id
         self.key: str | None = None
         self.address = ""
+        self.is_proxied = False
         self.trace: str | None = None
 
     def header(self, name: str) -> str | None:

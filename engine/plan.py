@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from engine.auth import BearerKeys, Credentials
 from engine.codegen import Compiled
+from engine.http import CREDENTIAL_NAME
 from engine.messages import JSON
 from engine.origins import Origins
 from engine.resources import distribution_version
@@ -109,6 +110,12 @@ class UpstreamPlan:
     def __post_init__(self) -> None:
         own = {"user-agent": USER_AGENT, "accept": JSON, "accept-encoding": "identity"}
         object.__setattr__(self, "fields", {**own, **dict(self.headers), **dict(self.credentials.headers)})
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether calls carry credentials of ours, so that its 401 and 403 are about these."""
+        named = any(CREDENTIAL_NAME.search(name) for name, _ in self.headers)
+        return named or bool(self.credentials.headers or self.credentials.query)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

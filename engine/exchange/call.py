@@ -17,7 +17,7 @@ from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, text_of, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
-from engine.http import literal_path
+from engine.http import literal_path, parameter_name
 from engine.messages import EMPTY, FORM, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
@@ -158,8 +158,10 @@ def _query(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: 
     credentials = upstream.credentials.query
     if call.query is None and not credentials:
         return ""
-    names = {name for name, _ in credentials}
-    pairs = (pair for pair in _pairs(call.query, exchange, payload) if pair[0] not in names)
+    pairs = list(_pairs(call.query, exchange, payload))
+    if credentials:
+        names = {parameter_name(name) for name, _ in credentials}
+        pairs = [pair for pair in pairs if parameter_name(pair[0]) not in names]
     return urlencode([*pairs, *credentials])
 
 

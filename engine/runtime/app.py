@@ -197,7 +197,9 @@ class Front:
         cycle: Cycle = scope["extensions"][EXTENSION]
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
-        inbound.address = self._addresses.of((scope["client"] or ("",))[0], inbound.headers)
+        peer = (scope["client"] or ("",))[0]
+        inbound.address = self._addresses.of(peer, inbound.headers)
+        inbound.is_proxied = self._addresses.is_proxy(peer)
         answered: Answered | None = None
         span = traces.begin(inbound)
         try:

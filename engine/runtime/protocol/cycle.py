@@ -354,7 +354,9 @@ class Cycle:
         if not self.keep_alive:
             framing += b"connection: close\r\n"
         first = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-        self._head = b"".join((first, self._wire.fields, lines, framing, b"\r\n"))
+        has_date = b"\ndate:" in lines or lines.startswith(b"date:")
+        fields = b"" if has_date else self._wire.fields
+        self._head = b"".join((first, fields, lines, framing, b"\r\n"))
 
     def _frame(self) -> bytes:
         """A body of unknown length: in chunks, or to the end of the connection (RFC 9112, section 6.3)."""

@@ -113,6 +113,7 @@ class MappingUpstream:
             async with asyncio.timeout(request.timeout):
                 content = await _content(request)
                 inbound = Inbound(request.method, path, query, request.headers, content, request_id)
+                inbound.is_proxied = True  # the outer mapping has decided what it sends
                 outbound, source = await self._answer(self._mapping, inbound, request.raw)
         except TimeoutError:
             raise call_failed(self._name, "timeout", "total") from None

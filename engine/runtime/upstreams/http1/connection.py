@@ -173,6 +173,9 @@ class Connection(asyncio.Protocol):
         assert response is not None
         while not response.status:
             await self._wait()
+        if self._error is not None and not response.chunks:
+            # What follows the head is wrong, and nothing of the body has been given on.
+            raise self._error
         return response
 
     async def next(self) -> bytes | None:
