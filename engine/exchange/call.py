@@ -11,13 +11,13 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 from engine.codegen import Compiled
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, text_of, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
-from engine.http import literal_path, parameter_name
+from engine.http import literal_path, parameter_name, readings
 from engine.messages import EMPTY, FORM, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
@@ -25,7 +25,6 @@ from engine.values import ABSENT, text, truth, type_name
 _KIND: Final = "invalid_request"
 _MAX_TARGET: Final = 8192
 _NO_ENCODING = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\x21-\x7e]")
-_SLASH = re.compile(r"[/\\]")
 
 
 def chosen_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
@@ -189,15 +188,12 @@ def _as_it_came(raw: str, decoded: str) -> str:
 
 
 def _leads_elsewhere(path: str) -> bool:
-    """Whether an upstream could take a part of the path for '.' or '..', or its beginning for a host: after
-    decoding it up to twice, with '\\' for a slash, or with the parameters that Java's servers cut off."""
+    """Whether an upstream could read a part of the path as '.' or '..', or its beginning as a host."""
     if "." not in path and "%" not in path and "//" not in path:
         return False
-    for _ in range(3):
-        segments = _SLASH.split(path)
+    for segments in readings(path):
         if segments[1:2] == [""] and len(segments) > 2:
             return True
-        if any(segment.partition(";")[0] in (".", "..") for segment in segments):
+        if "." in segments or ".." in segments:
             return True
-        path = unquote(path)
     return False

@@ -6,10 +6,13 @@ schema, and stands at `exchange.body`. All that fails here is the client's fault
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.errors import ExchangeError
 from engine.exchange.steps import Admit
 from engine.messages import Exchange, Inbound
-from engine.plan import MappingPlan, RatePlan, RoutePlan
+from engine.plan import MappingPlan, PlanLeaf, RatePlan, RoutePlan
+from engine.routing import segments
 from engine.schema import BodySchema
 from engine.values import JsonError
 
@@ -29,6 +32,35 @@ def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
         raise ExchangeError("unauthorized", message, headers=challenge)
     if inbound.key in route.barred:
         raise ExchangeError("forbidden", "this key is not for this route")
+
+
+def check_readings(leaf: PlanLeaf, others: Iterable[PlanLeaf]) -> None:
+    """Refuse a path that an upstream could read as that of another route, where this one is less guarded.
+
+    Raises:
+        ExchangeError: `invalid_request`.
+    """
+    for other in others:
+        if _is_stricter(other, leaf) or (_calls(leaf.route) and _literals(other) > _literals(leaf)):
+            raise ExchangeError("invalid_request", "the path can be read in two ways")
+
+
+def _is_stricter(other: PlanLeaf, leaf: PlanLeaf) -> bool:
+    """Whether a route lets in fewer clients, or others."""
+    if not other.route.wants_key:
+        return False
+    return (
+        not leaf.route.wants_key or other.owner is not leaf.owner or other.route.barred != leaf.route.barred
+    )
+
+
+def _calls(route: RoutePlan) -> bool:
+    return any(attempt.forward or attempt.calls or attempt.before for attempt in route.attempts)
+
+
+def _literals(leaf: PlanLeaf) -> int:
+    """How much of its path a route names."""
+    return [kind for kind, _ in segments(leaf.route.pattern)].count("literal")
 
 
 def admission(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> Admit | None:

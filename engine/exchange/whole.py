@@ -18,7 +18,7 @@ from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import build_error
 from engine.exchange.forward import forward
 from engine.exchange.headers import extra_headers
-from engine.exchange.inbound import admission, authorize, read_body
+from engine.exchange.inbound import admission, authorize, check_readings, read_body
 from engine.exchange.keeping import can_be_kept, exchange_key
 from engine.exchange.reply import build_reply, streaming_case
 from engine.exchange.sending import send
@@ -79,6 +79,8 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
     try:
         leaf = match.leaf(inbound.method)
         answered.mapping, answered.route = leaf.owner, leaf.route
+        if match.others:
+            check_readings(leaf, match.others)
         authorize(leaf.owner, leaf.route, inbound)
         admit = admission(leaf.owner, leaf.route, inbound)
         if admit is not None:

@@ -236,7 +236,7 @@ def _opened(match: PlanMatch, walker: _Walker) -> PlanMatch:
         method: Leaf(leaf.owner, watched(leaf.route, walker.note), leaf.names)
         for method, leaf in match.leaves.items()
     }
-    return Match(match.owner, leaves, match.values)
+    return Match(match.owner, leaves, match.values, match.others)
 
 
 def _sniffed(data: bytes) -> str:
