@@ -9,7 +9,7 @@ from functools import partial
 
 import click
 
-from cli import options, render
+from cli import options, output, render
 from cli.loading import report
 from engine import Findings, PlanSet
 from engine.runtime import logs
@@ -188,6 +188,7 @@ def run(
     files = origin.env_files()
     if files:
         logs.event("environment", files=list(files))
+    output.outlive_standard_output()
     findings = Findings()
     loaded = origin.load(findings)
     if report(findings, "text"):

@@ -26,6 +26,9 @@ FRAMING_FIELDS: Final = frozenset(
 )
 
 
+#: A field's name (RFC 9110, 5.1), of a length that servers take.
+FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}\Z")
+
 #: Fields in which proxies tell of the client, in lower case; so do all that begin with `X-Forwarded-`.
 _CLIENT_FIELDS: Final = frozenset(("forwarded", "x-real-ip"))
 

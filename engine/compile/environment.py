@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,7 +200,7 @@ def read_file(node: Node, environment: Environment) -> Any:
 def _place_of(node: Node, path: str) -> Path:
     """A path that is written lies beside its mapping; one from the environment is tried as it is first."""
     beside = Path(node.document.file.name).parent / path
-    is_found = not is_static(node.value) and Path(path).is_file()
+    is_found = not is_static(node.value) and os.path.isfile(path)
     return Path(path) if is_found else beside
 
 

@@ -47,9 +47,9 @@ def source_files(paths: Iterable[str], findings: Findings, tests: bool = False) 
 
 def _files(path: str, tests: bool) -> Iterator[Path]:
     given = Path(path)
-    if given.is_dir():
+    if os.path.isdir(given):
         yield from _in_directory(given, tests)
-    elif given.exists():
+    elif os.path.exists(given):
         yield from _beside(given) if tests and not given.name.endswith(TEST_SUFFIXES) else (given,)
     elif glob.has_magic(path):
         for match in sorted(glob.glob(path, recursive=True)):
@@ -74,7 +74,7 @@ def _beside(mapping: Path) -> Iterator[Path]:
     """The test file of a mapping."""
     for suffix in TEST_SUFFIXES:
         file = mapping.with_name(mapping.stem + suffix)
-        if file.exists():
+        if os.path.exists(file):
             yield file
 
 
@@ -83,7 +83,7 @@ def _is_ours(file: Path) -> bool:
 
     What cannot be read counts as ours: reading it then says why.
     """
-    if not file.is_file():
+    if not os.path.isfile(file):
         return True
     try:
         with file.open("rb") as stream:
@@ -177,12 +177,13 @@ def _merged_routes(base: tuple[RouteSpec, ...], own: tuple[RouteSpec, ...]) -> t
 
 def _include(node: Node, file: Path, findings: Findings, chain: tuple[Path, ...]) -> MappingSpec | None:
     target = file.parent / str(node.value)
+    # Of os.path, as those of pathlib raise for a name that is too long, or leads in a circle.
+    if not os.path.isfile(target):
+        findings.error("file-unreadable", f"'{node.value}' is no file here", node.span)
+        return None
     if target.resolve() in chain:
         names = " → ".join(path.name for path in (*chain, target.resolve()))
         findings.error("include-cycle", f"files include each other: {names}", node.span)
-        return None
-    if not target.is_file():
-        findings.error("file-unreadable", f"'{node.value}' is no file here", node.span)
         return None
     included = _read(target, findings, os.path.normpath(target))
     return None if included is None else _with_included(included, target, findings, chain)
