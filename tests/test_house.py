@@ -143,6 +143,26 @@ def test_public_names_are_documented(file: Path) -> None:
             assert documented, f"{node.name} has no docstring"
 
 
+#: What may ask for the time of day: functions of mappings, logs, spans, counters that machines share.
+CLOCKS = {
+    "engine.functions.times",
+    "engine.runtime.lines",
+    "engine.runtime.shared_windows",
+    "engine.runtime.traces",
+}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_durations_are_measured_by_a_clock_that_is_never_set(file: Path) -> None:
+    names = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    wall = names & {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow"}
+    assert not wall or name_of(file) in CLOCKS, f"{name_of(file)} uses {wall}"
+
+
 def test_no_provider_is_named_in_the_code() -> None:
     names = re.compile(r"openai|ollama|anthropic|gemini|mistral|cohere|vllm|openrouter", re.IGNORECASE)
     for file in MODULES:
