@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -28,9 +29,10 @@ from engine.runtime.app import Application
 from engine.runtime.browser_guard import BrowserGuard, host_names
 from engine.runtime.clients import Addresses, networks
 from engine.runtime.collector import settle
+from engine.runtime.descriptors import DESCRIPTORS, EXHAUSTED
 from engine.runtime.exposure import is_loopback, unset_keys, without_keys
 from engine.runtime.limits import RateLimits
-from engine.runtime.protocol import Connection, Limits
+from engine.runtime.protocol import Connection, Limits, Room
 from engine.runtime.reload import Loaded, Origin, Reloads
 
 __all__ = [
@@ -57,7 +59,8 @@ _TICK: Final = 0.05
 #: Descriptors for all that is no connection, and the share of the rest that clients may have.
 _OWN_FILES: Final = 32
 _CLIENTS_SHARE: Final = 0.6
-_MOST_FILES: Final = 65_536
+#: Seconds between two lines of the log about connections that were closed to make room.
+_TOLD_EVERY: Final = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -171,17 +174,8 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 def _most_connections() -> int | None:
     """How many clients there may be, so that descriptors are left for their upstreams; the process takes all
     that it may have. None where the system has no such bound."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    files = _MOST_FILES if soft == resource.RLIM_INFINITY else soft
-    return max(1, int((files - _OWN_FILES) * _CLIENTS_SHARE))
+    files = DESCRIPTORS.take_all()
+    return None if files is None else max(1, int((files - _OWN_FILES) * _CLIENTS_SHARE))
 
 
 class Server(uvicorn.Server):
@@ -196,8 +190,11 @@ class Server(uvicorn.Server):
         signals: Iterable[int] = (),
     ) -> None:
         limits = service.limits
-        most = _most_connections() if limits.connections is None else limits.connections
-        bounded = _with_connections(limits, most)
+        self._room = Room(_most_connections() if limits.connections is None else limits.connections)
+        self._told_closed, self._told_at = 0, 0.0
+        # Before the pools of upstreams, so that their idle connections are let go of before those of clients.
+        DESCRIPTORS.register(self._room.release)
+        connection = {"limits": limits, "room": self._room}
         self.application = Application(
             service.loaded.take(),
             limits.in_flight,
@@ -210,7 +207,7 @@ class Server(uvicorn.Server):
                 self.application,
                 host=service.host,
                 port=service.port,
-                http=type("Connection", (Connection,), {"limits": bounded}),
+                http=type("Connection", (Connection,), connection),
                 loop="auto",
                 ws="none",
                 lifespan="on",
@@ -234,6 +231,7 @@ class Server(uvicorn.Server):
         """Listen."""
         # Another protocol would have no deadlines, and understand some requests otherwise.
         assert issubclass(self.config.http_protocol_class, Connection), "not served by our own protocol"
+        asyncio.get_running_loop().set_exception_handler(self._note_exception)
         await super().startup(sockets)
         if self._signals:
             # Only now uvicorn takes them: one that came before would end the process in its midst.
@@ -277,8 +275,25 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: deadlines, and whether to go on."""
         self._sweep()
+        DESCRIPTORS.look()
+        self._tell_of_room()
         metrics.tick()
         return await super().on_tick(counter)
+
+    def _tell_of_room(self) -> None:
+        """Log now and then that connections were closed to make room for others."""
+        now, closed = time.monotonic(), self._room.closed
+        if closed > self._told_closed and now >= self._told_at:
+            logs.caution("connections", closed=closed - self._told_closed, most=self._room.most)
+            self._told_closed, self._told_at = closed, now + _TOLD_EVERY
+
+    def _note_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Make room where no descriptor is left for a new connection; all else is logged."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            DESCRIPTORS.release()
+        else:
+            loop.default_exception_handler(context)
 
     def _sweep(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -328,7 +343,3 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_TICK)
             self._sweep()
         return True
-
-
-def _with_connections(limits: Limits, most: int | None) -> Limits:
-    return dataclasses.replace(limits, connections=most)

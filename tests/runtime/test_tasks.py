@@ -40,7 +40,7 @@ class Running:
     """A server in a thread of this process."""
 
     def __init__(self, origin: Origin) -> None:
-        limits = Limits(keep_alive=1, grace=1)
+        limits = Limits(keep_alive=1, grace=1, allowed_hosts="x")
         self.server = Server(Service(origin, origin.load(Findings()), "127.0.0.1", 0, limits, self.ready))
         self.loop: asyncio.AbstractEventLoop | None = None
         self.address = ("", 0)

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from engine.plan import UpstreamPlan
+from engine.runtime.descriptors import DESCRIPTORS, EXHAUSTED
 from engine.runtime.upstreams.http1.connection import Connection
 from engine.runtime.upstreams.http1.failures import CallFailed, connecting_failed
 from engine.runtime.upstreams.http1.request_head import PORTS
@@ -18,6 +19,8 @@ from engine.runtime.upstreams.tls import context_of
 
 #: How long one address may keep silent before the next one is tried beside it (RFC 8305, 5).
 _START_SECONDS: Final = 0.25
+#: How long a transport takes to close after it was aborted.
+_CLOSING_SECONDS: Final = 0.01
 
 
 class Connector:
@@ -89,14 +92,25 @@ class Connector:
         raise failure
 
     async def _dial(self, address: str, on_idle_lost: Callable[[Connection], None]) -> Connection:
+        """A connection to an address; where no descriptor is left, once another one has been closed."""
+        try:
+            return await self._dial_once(address, on_idle_lost)
+        except OSError as error:
+            if error.errno not in EXHAUSTED or not DESCRIPTORS.release():
+                raise
+        await asyncio.sleep(_CLOSING_SECONDS)
+        return await self._dial_once(address, on_idle_lost)
+
+    async def _dial_once(self, address: str, on_idle_lost: Callable[[Connection], None]) -> Connection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
+        transport, connection = await loop.create_connection(
             lambda: Connection(loop, self._read_seconds, on_idle_lost),
             address,
             self._port,
             ssl=self._tls,
             server_hostname=self._host if self._tls else None,
         )
+        DESCRIPTORS.opened(transport.get_extra_info("socket").fileno())
         return connection
 
 
