@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -61,12 +60,6 @@ class Admin:
         """Answer on a socket that is bound."""
         self._server = await asyncio.start_server(self._serve, sock=bound, limit=_HEAD_BYTES)
         logs.event("admin", url=url_of(bound))
-
-    def close_copy(self) -> None:
-        """Close what a forked process has inherited, which is its parent's to answer on."""
-        assert self._server is not None
-        for bound in self._server.sockets:
-            os.close(bound.fileno())
 
     def close(self) -> None:
         """Listen no longer."""
