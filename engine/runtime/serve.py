@@ -146,7 +146,6 @@ def serve_worker(service: Service, bound: socket.socket, life: int, signals: Ite
     server = Server(service, life=life, signals=signals)
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.suppress(SystemExit):
         server.run([bound])
 
@@ -235,15 +234,15 @@ class Server(uvicorn.Server):
         # Another protocol would have no deadlines, and understand some requests otherwise.
         assert issubclass(self.config.http_protocol_class, Connection), "not served by our own protocol"
         await super().startup(sockets)
-        if self._signals:
-            # Only now uvicorn takes them: one that came before would end the process in its midst.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         if not self.started:
             return
         problem = traces.start(os.environ)
         if problem is not None:
             logs.caution("traces", message=problem)
         self._look_after_mappings()
+        if self._signals:
+            # Only now all have handlers: one that came before would end the process in its midst, or be lost.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         if self._admin_socket is not None:
             await self._admin.listen(self._admin_socket)
         if self._life is not None:

@@ -137,3 +137,16 @@ def test_a_worker_inherits_only_the_address_and_the_pipe_of_its_parents_life(fil
         assert [sorted(link.partition(":")[0] for link in shared(server, n)) for n in children(server)] == [
             ["pipe", "socket"]
         ] * 2
+
+
+def test_a_worker_that_starts_during_a_reload_takes_the_new_set(file: Path, tmp_path: Path) -> None:
+    """It was forked with the old set, and cannot yet handle the signal that announces the new one."""
+    forks = watch_forks(tmp_path)
+    with dragoman_server(file, forks.env, ("--workers", "2")) as server:
+        forks.held.touch()
+        kill_one(server)
+        change(server, file, MAPPING % 2, is_watched=False)
+        assert eventually(lambda: outcomes(server) == ["done"] * 2), "the parent and the other worker"
+        forks.held.unlink()
+        assert eventually(lambda: outcomes(server) == ["done"] * 3), server.text()
+        assert versions(server) == {2}
