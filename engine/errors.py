@@ -13,6 +13,7 @@ This module must not know YAML, HTTP libraries or printing.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -189,6 +190,46 @@ def call_failed(upstream: str, how: str, cause: str) -> ExchangeError:
 def overloaded(why: str) -> ExchangeError:
     """A request that is refused as there is too much to do; `why` begins a sentence."""
     return ExchangeError("overloaded", f"{why}; try again", headers=_SOON)
+
+
+def release_frames(error: BaseException) -> None:
+    """Drop the traceback of an exception, and of each exception that it was raised from or during.
+
+    An exception that outlives its handler must have none: its frames hold whatever was being read or
+    translated, and mostly the exception itself too, in a cycle that only the garbage collector frees.
+    """
+    pending: list[BaseException | None] = [error]
+    while pending:
+        found = pending.pop()
+        if found is not None:
+            pending += (found.__cause__, found.__context__)
+            found.__traceback__ = found.__cause__ = found.__context__ = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """An exception that the engine did not expect, as the log reports it: without its text, which may contain
+    payload, and without its frames.
+
+    Attributes:
+        error: its type.
+        trace: `file:line function` for each frame, the innermost last.
+    """
+
+    error: str
+    trace: tuple[str, ...]
+
+    @classmethod
+    def of(cls, error: BaseException) -> Defect:
+        """The description of an exception."""
+        frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
+        trace = tuple(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+        return cls(type(error).__name__, trace)
+
+    @property
+    def function(self) -> str:
+        """The name of the function that raised it."""
+        return self.trace[-1].rpartition(" ")[2]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.errors import ExchangeError
+from engine.errors import ExchangeError, release_frames
 from engine.exchange.evaluation import evaluate, text_of
 from engine.exchange.translation import Batch, Translation
 from engine.messages import Content, Exchange, Outbound
@@ -55,6 +55,7 @@ class EventStream:
 
     def fail(self, error: ExchangeError) -> list[Any]:
         """The upstream broke off: the events that tell of it, the last ones."""
+        release_frames(error)
         self.error, self.is_over = error, True
         return self._tell(error)
 

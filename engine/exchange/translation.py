@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.codegen import Compiled
-from engine.errors import ExchangeError, call_failed
+from engine.errors import ExchangeError, call_failed, release_frames
 from engine.exchange.evaluation import FAILURES, evaluate, untranslatable
 from engine.messages import Exchange
 from engine.plan import TranslationPlan
@@ -62,6 +62,7 @@ class Translation:
         try:
             step(*arguments)
         except ExchangeError as error:
+            release_frames(error)
             self.error, self.is_over = error, True
         except FramingError as error:
             self.error, self.is_over = self._broken(str(error)), True

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from engine.errors import ExchangeError
+from engine.errors import Defect, ExchangeError, release_frames
 from engine.exchange.builtin import builtin_answer
 from engine.exchange.call import build_request, chosen_call, chosen_upstream
 from engine.exchange.dropped import check_dropped
@@ -41,7 +41,7 @@ from engine.values import truth
 class Answered:
     """What an exchange came to: the answer, and what the log says of it.
 
-    `defect` is an exception that the engine did not foresee; its client was told of an `internal` error.
+    `defect` is an exception that the engine did not expect; its client received an `internal` error.
     `place` is what the exchange holds of its route's `concurrency`, given back by whoever carries it out.
     `bytes_sent` counts those of the body, `events` those of a stream, the first of which was sent at
     `first_event_ns` on the clock of `time.monotonic_ns`.
@@ -52,7 +52,7 @@ class Answered:
     mapping: MappingPlan | None = None
     route: RoutePlan | None = None
     error: ExchangeError | None = None
-    defect: Exception | None = None
+    defect: Defect | None = None
     place: Any = None
     bytes_sent: int = 0
     events: int = 0
@@ -89,7 +89,8 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
     except ExchangeError as error:
         _fail(answered, error)
     except Exception as error:
-        answered.defect = error
+        answered.defect = Defect.of(error)
+        release_frames(error)
         _fail(answered, ExchangeError("internal", "something went wrong here"))
     _add_extra_headers(answered)
     return answered
@@ -149,6 +150,7 @@ def _first_that_works(
             except ExchangeError as error:
                 if not error.is_upstreams:
                     raise
+                release_frames(error)
                 failure = error
             if exchange.reply is not None:
                 yield LetGo(exchange.reply.source)
@@ -216,11 +218,13 @@ def _called(
 
 def _fail(answered: Answered, error: ExchangeError) -> None:
     """Answer with a failure; with a plain one, where telling it in the mapping's dialect is a defect too."""
+    release_frames(error)
     answered.error = error
     try:
         answered.outbound = build_error(answered.mapping, answered.exchange, error)
     except Exception as defect:
-        answered.defect = defect
+        answered.defect = Defect.of(defect)
+        release_frames(defect)
         answered.outbound = build_error(None, answered.exchange, error)
 
 

@@ -177,7 +177,7 @@ class _Walker:
     def finish(self, answered: middle.Answered) -> Walk:
         failure = failure_of(answered)
         if answered.defect is not None:
-            failure = f"a defect of the engine: {type(answered.defect).__name__}"
+            failure = f"a defect of the engine: {answered.defect.error}"
         if failure is not None:
             self.steps.append(Entry("failure", self.mask.text(failure)))
         self._remarks(answered.exchange)

@@ -22,14 +22,14 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.errors import ExchangeError, overloaded
+from engine.errors import ExchangeError, overloaded, release_frames
 from engine.exchange import Answered, EventWriter, too_large, usage_of
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.routing import Match
 from engine.runtime import logs, metrics, traces
 from engine.runtime.clients import Addresses
-from engine.runtime.collector import resettle
+from engine.runtime.collector import note_body, resettle
 from engine.runtime.flow import Flow
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import EXTENSION, Cycle
@@ -225,6 +225,7 @@ class Front:
                 await send(_piece(answered.sent(data)))
             await send({"type": "http.response.body"})
         except ExchangeError as error:
+            release_frames(error)
             answered.error = error
             cycle.cut()
         except asyncio.CancelledError:
@@ -402,8 +403,11 @@ class Body:
     async def read(self, limit: int) -> Content:
         """The whole body; raises as `next`."""
         pieces = []
-        while (piece := await self.next(limit)) is not None:
-            pieces.append(piece)
+        try:
+            while (piece := await self.next(limit)) is not None:
+                pieces.append(piece)
+        finally:
+            note_body(self._size)
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return Content(data, self._inbound.header("content-type") or "")
 

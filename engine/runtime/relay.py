@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine import exchange as middle
-from engine.errors import ExchangeError, overloaded
+from engine.errors import ExchangeError, overloaded, release_frames
 from engine.exchange import Answered
 from engine.messages import Content, Inbound, Outbound, WholeSource
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
@@ -251,10 +251,12 @@ class Relay:
             tasks[branch.name] = asyncio.ensure_future(carry_out(branch))
         try:
             await asyncio.gather(*tasks.values())
+        except BaseException as first:
+            await _end(tasks.values(), first)
+            raise
         finally:
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            # A task holds the exception that it ended with, and the exception the frames that hold the task.
+            tasks.clear()
 
     def _open(self, plan: UpstreamPlan) -> Upstream:
         if plan.mapping is not None:
@@ -280,3 +282,12 @@ class Relay:
         for opened in self._opened.values():
             await opened.upstream.aclose()
         self._opened.clear()
+
+
+async def _end(tasks: Collection[asyncio.Task[None]], first: BaseException) -> None:
+    """Cancel tasks, wait until they have ended, and drop what they ended with, save the `first` exception."""
+    for task in tasks:
+        task.cancel()
+    for error in await asyncio.gather(*tasks, return_exceptions=True):
+        if error is not None and error is not first:
+            release_frames(error)

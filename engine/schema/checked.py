@@ -7,13 +7,13 @@ schema, never of the value, which is payload. Imported where a mapping has such 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import referencing
 import referencing.exceptions
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import SchemaError, best_match, relevance
 
 from engine.schema.bodies import BodySchemaError, Misfit
 from engine.schema.simple import MESSAGES, written
@@ -47,14 +47,35 @@ class Checked:
 
     def misfit(self, body: Any) -> Misfit | None:
         """The most telling misfit of a body; None where it fits."""
-        error: _Error = best_match(self._validator.iter_errors(body))
-        if error is None:
+        most_relevant = _most_relevant(self._validator.iter_errors(body))
+        if most_relevant is None:
             return None
-        return {
+        error: _Error = best_match([most_relevant])
+        found = {
             "path": written(tuple(error.absolute_path)),
             "rule": str(error.validator),
             "message": _told(error),
         }
+        _release(most_relevant)
+        return found
+
+
+def _most_relevant(errors: Iterable[_Error]) -> _Error | None:
+    """The error that `best_match` begins with; all others are released."""
+    best: _Error | None = None
+    for error in errors:
+        winner = error if best is None else max(best, error, key=relevance)
+        if best is not None:
+            _release(error if winner is best else best)
+        best = winner
+    return best
+
+
+def _release(error: _Error) -> None:
+    """Break the cycles between an error and those below it: each holds a part of the body."""
+    error.parent = None
+    for each in error.context:
+        _release(each)
 
 
 def _references(schema: Any, path: Path) -> Iterator[tuple[Path, str]]:

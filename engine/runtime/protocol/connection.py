@@ -69,17 +69,22 @@ class Connection(HttpToolsProtocol):
         self._leave()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]
+        self._parsed = None
 
     def eof_received(self) -> None:
         """The client sends nothing more; the transport closes after this."""
         self._leave()
 
     def _leave(self) -> None:
-        self.waiting.clear()
+        self._forget_waiting()
         running, self.running = self.running, None
         self._is_deaf = True
         if running is not None:
             running.leave()
+
+    def _forget_waiting(self) -> None:
+        while self.waiting:
+            self.waiting.pop().release()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
@@ -317,7 +322,7 @@ class Connection(HttpToolsProtocol):
             not self._is_deaf and not self.waiting and self._parsed is not None and self._parsed.is_whole
         )
         self._is_deaf = True
-        self.waiting.clear()
+        self._forget_waiting()
         self._seconds = 0.0
         if is_quiet or not self.transport.can_write_eof():
             self.transport.close()

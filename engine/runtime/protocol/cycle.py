@@ -155,6 +155,7 @@ class Cycle:
             self._wire.ended(self)
             if not self.is_complete and not self.is_gone:
                 self._give_up()
+            self.release()
 
     def _give_up(self) -> None:
         if self.is_started:
@@ -164,6 +165,11 @@ class Cycle:
         fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_DEFECT))]
         self._start(500, fields)
         self._send_body(_DEFECT, more=False)
+
+    def release(self) -> None:
+        """Drop what only the application needs: its scope holds this cycle, which holds the scope."""
+        self.scope["extensions"].clear()
+        self._body.clear()
 
     def leave(self) -> None:
         """The client has left."""

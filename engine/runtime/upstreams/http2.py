@@ -17,6 +17,7 @@ from engine.errors import ExchangeError, call_failed
 from engine.http import BODY_METHODS
 from engine.messages import EMPTY, BodySource, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
+from engine.runtime.collector import note_body
 from engine.runtime.upstreams import Stepwise
 from engine.runtime.upstreams.limits import IDLE_SECONDS, MAX_REPLY_BYTES
 from engine.runtime.upstreams.tls import context_of, system_context
@@ -131,6 +132,7 @@ class _Http2Source(Stepwise):
                     raise self._upstream.failure("too_large", f"over {MAX_REPLY_BYTES}")
                 chunks.append(chunk)
         finally:
+            note_body(size)
             await self.aclose()
         return Content(b"".join(chunks), self._response.headers.get("content-type", ""))
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine.errors import ExchangeError, call_failed
+from engine.errors import ExchangeError, call_failed, release_frames
 from engine.http import IDEMPOTENT_METHODS, first_value
 from engine.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
@@ -124,6 +124,8 @@ class Http1Upstream:
         return UpstreamReply(status, headers, EMPTY, source)
 
     def _failure(self, failure: CallFailed) -> ExchangeError:
+        # Its connection keeps it.
+        release_frames(failure)
         return call_failed(self._name, failure.how, failure.cause)
 
     async def aclose(self) -> None:

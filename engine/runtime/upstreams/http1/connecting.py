@@ -90,13 +90,19 @@ class Connector:
 
     async def _dial(self, address: str, on_idle_lost: Callable[[Connection], None]) -> Connection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: Connection(loop, self._read_seconds, on_idle_lost),
-            address,
-            self._port,
-            ssl=self._tls,
-            server_hostname=self._host if self._tls else None,
-        )
+        connection = Connection(loop, self._read_seconds, on_idle_lost)
+        try:
+            await loop.create_connection(
+                lambda: connection,
+                address,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._host if self._tls else None,
+            )
+        except BaseException:
+            # Cancelled after it came up, it is not told that it is closed.
+            connection.abort()
+            raise
         return connection
 
 

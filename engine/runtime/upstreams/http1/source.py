@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 from engine.errors import ExchangeError
 from engine.http import first_value
 from engine.messages import Content, Headers
+from engine.runtime.collector import note_body
 from engine.runtime.upstreams import Feed, Stepwise
 from engine.runtime.upstreams.http1.codings import BadCoding, Inflater
 from engine.runtime.upstreams.http1.connection import Connection
@@ -50,7 +51,7 @@ class Http1Source(Stepwise):
         self._total = total
         self._headers = headers
         self._inflater = inflater
-        self._failure: ExchangeError | None = None
+        self._failure: CallFailed | None = None
         self._since_turn = 0
 
     def next(self) -> Coroutine[Any, Any, bytes | None]:
@@ -89,11 +90,14 @@ class Http1Source(Stepwise):
             if response is not None and response.length > MAX_REPLY_BYTES:
                 self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
         chunks, size = [], 0
-        while (chunk := await self.next()) is not None:
-            size += len(chunk)
-            if size > MAX_REPLY_BYTES or self._is_bomb(size):
-                self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
-            chunks.append(chunk)
+        try:
+            while (chunk := await self.next()) is not None:
+                size += len(chunk)
+                if size > MAX_REPLY_BYTES or self._is_bomb(size):
+                    self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
+                chunks.append(chunk)
+        finally:
+            note_body(size)
         return Content(b"".join(chunks), first_value(self._headers, "content-type") or "")
 
     async def aclose(self) -> None:
@@ -106,7 +110,7 @@ class Http1Source(Stepwise):
         connection = self._connection
         if connection is None:
             if self._failure is not None:
-                raise self._failure
+                raise self._tell(self._failure)
             return None
         try:
             data = await connection.next()
@@ -151,5 +155,5 @@ class Http1Source(Stepwise):
         if connection is not None:
             connection.abort()
             self._pool.release(connection)
-        self._failure = self._tell(failure)
-        return self._failure
+        self._failure = failure
+        return self._tell(failure)
