@@ -14,7 +14,7 @@ from engine.exchange.call import build_request, chosen_upstream, is_made
 from engine.exchange.dropped import refuse_dropped
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import failure_of_reply, shown_body
-from engine.exchange.keeping import as_kept, can_be_kept, from_kept, request_key
+from engine.exchange.keeping import as_kept, from_kept, reply_can_be_kept, request_key
 from engine.exchange.reply import is_failure, read_reply
 from engine.exchange.sending import send
 from engine.exchange.steps import Branch, Keep, LookUp, ReadContent, Step, Together
@@ -123,7 +123,7 @@ class _Making:
             if reply.source is not None and self.exchange.reply is not reply:
                 reply.content = yield ReadContent(reply.source)
             result = self._result(call, reply, is_main)
-            if key is not None and kept is None and can_be_kept(reply):
+            if key is not None and kept is None and reply_can_be_kept(reply):
                 yield Keep(key, as_kept(reply), call.cache or 0.0)
             return result
         except ExchangeError as error:

@@ -19,7 +19,7 @@ from engine.exchange.failures import build_error
 from engine.exchange.forward import forward
 from engine.exchange.headers import extra_headers
 from engine.exchange.inbound import admission, authorize, read_body
-from engine.exchange.keeping import can_be_kept, exchange_key
+from engine.exchange.keeping import can_be_kept, exchange_key, kept_answer
 from engine.exchange.reply import build_reply, streaming_case
 from engine.exchange.sending import send
 from engine.exchange.several import make_calls
@@ -117,7 +117,7 @@ def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbou
         return kept
     outbound = yield from _made(mapping, route, exchange)
     if can_be_kept(outbound):
-        yield Keep(key, outbound, route.cache.seconds)
+        yield Keep(key, kept_answer(exchange, outbound), route.cache.seconds)
     return outbound
 
 
