@@ -174,16 +174,19 @@ CALL_FAILURES: Mapping[str, tuple[str, str]] = {
     "busy": ("upstream_unavailable", "has no free connection"),
     "open": ("upstream_unavailable", "is not called for a while, as its last calls have failed"),
     "broken": ("upstream_error", "broke off, or does not speak HTTP"),
-    "too_large": ("upstream_error", "gave too large an answer"),
+    "too_large": ("upstream_error", "sent too large a response"),
 }
 
 
 def call_failed(upstream: str, how: str, cause: str) -> ExchangeError:
-    """A call that ended without an answer; `how` is a key of `CALL_FAILURES`."""
+    """A call that ended without an answer; `how` is a key of `CALL_FAILURES`. Of a response that is too large
+    the client receives the `cause` too, which names the bound."""
     kind, what = CALL_FAILURES[how]
     failed = {"name": upstream, "status": None, "body": None}
     headers = _SOON if how == "busy" else ()
     message = f"the upstream '{upstream}' {what}"
+    if how == "too_large":
+        message = f"{message}: {cause}"
     return ExchangeError(kind, message, headers=headers, upstream=failed, cause=cause, how=how)
 
 

@@ -19,6 +19,9 @@ JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 FORM: Final = "application/x-www-form-urlencoded"
 
+#: Bytes of a body that is translated, unless a mapping says otherwise.
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+
 Headers = tuple[tuple[str, str], ...]
 
 _UNKNOWN: Final = object()
@@ -56,6 +59,11 @@ class Content:
     @property
     def is_empty(self) -> bool:
         return self._value is _UNKNOWN and not self._data
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the bytes are there."""
+        return self._data is not None
 
 
 EMPTY: Final = Content(b"", "")
@@ -142,9 +150,10 @@ class UpstreamRequest:
         body: a `BodySource` that is read piece by piece, or None.
         timeout: seconds for the whole answer; for its head alone where it is read as it comes.
         raw: the answer's bytes are wanted as they come, with their content coding.
+        max_bytes: of a response that is read as a whole.
     """
 
-    __slots__ = ("body", "content", "headers", "method", "raw", "target", "timeout", "upstream")
+    __slots__ = ("body", "content", "headers", "max_bytes", "method", "raw", "target", "timeout", "upstream")
 
     def __init__(
         self,
@@ -156,6 +165,7 @@ class UpstreamRequest:
         timeout: float | None = None,
         body: Any = None,
         raw: bool = False,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.upstream = upstream
         self.method = method
@@ -165,6 +175,7 @@ class UpstreamRequest:
         self.timeout = timeout
         self.body = body
         self.raw = raw
+        self.max_bytes = max_bytes
 
 
 class UpstreamReply:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from engine.auth import BearerKeys, Credentials
 from engine.codegen import Compiled
-from engine.messages import JSON
+from engine.messages import JSON, MAX_BODY_BYTES
 from engine.resources import distribution_version
 from engine.routing import Leaf, Match, RouteTree
 from engine.schema import BodySchema
@@ -142,6 +142,7 @@ class CallPlan:
         continues: a failure is kept in `$calls`, and the answer is made all the same.
         each: the list for whose items the call is made, at most `parallel` at a time.
         cache: for how many seconds its answer is taken again for the same request; None for not at all.
+        max_bytes: of its response, where that is translated as a whole, or collected.
     """
 
     when: Compiled | None
@@ -162,6 +163,7 @@ class CallPlan:
     each: Compiled | None = None
     parallel: int = 1
     cache: float | None = None
+    max_bytes: int = MAX_BODY_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -310,6 +312,8 @@ class RoutePlan:
 
     Attributes:
         pattern: its path with the mapping's prefix.
+        max_bytes: of a client's body that is read as a whole.
+        max_forwarded: of one that is forwarded as it comes; None for no bound.
         attempts: the ways to answer, in their order; a route without `try` has one.
         builtin: `health` or `metrics`, for an answer of the engine's own.
         barred: names of the keys that are for other routes alone.
@@ -323,6 +327,7 @@ class RoutePlan:
     pattern: str
     wants_key: bool
     max_bytes: int
+    max_forwarded: int | None
     schema: BodySchema | None
     reads_body: bool
     rejects_dropped: bool

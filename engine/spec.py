@@ -128,6 +128,7 @@ class CallSpec:
     each: Node | None = None
     parallel: int = DEFAULT_PARALLEL
     cache: Node | None = None
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -463,6 +464,7 @@ def _call(node: Node) -> CallSpec:
         each=node.get("each"),
         parallel=_value(node, "parallel", DEFAULT_PARALLEL),
         cache=node.get("cache"),
+        max_bytes=_value(node, "max_bytes"),
     )
 
 

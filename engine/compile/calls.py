@@ -16,6 +16,7 @@ from engine.compile.upstreams import NOWHERE
 from engine.errors import suggestion
 from engine.expressions import ExpressionSyntaxError, Record, Scope, Variable
 from engine.http import literal_path
+from engine.messages import MAX_BODY_BYTES
 from engine.plan import CallPlan, ForwardPlan, PathPart, UpstreamChoice, UpstreamPlan
 from engine.schema import BodySchema, BodySchemaError, body_schema
 from engine.source import Node, Path
@@ -129,6 +130,7 @@ class CallCompiler:
             each=each,
             parallel=spec.parallel,
             cache=self.context.seconds(spec.cache, None),
+            max_bytes=MAX_BODY_BYTES if spec.max_bytes is None else spec.max_bytes,
         )
 
     def forward(self, spec: ForwardSpec) -> ForwardPlan:

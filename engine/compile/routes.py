@@ -15,10 +15,10 @@ from engine.compile.keys import KeysPlan
 from engine.compile.paths import parameters, path_problem
 from engine.compile.rates import compile_rate
 from engine.http import BODY_METHODS
+from engine.messages import MAX_BODY_BYTES
 from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan
 from engine.spec import RouteSpec
 
-DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024
 _OWN_WAYS: Final = ("call", "calls", "forward", "respond")
 _KEY_READ = re.compile(r"\bx\.inbound\.key\b")
 _HEADERS_READ = re.compile(r"\bx\.headers\b(?:\.get\('([^']*)'\))?")
@@ -48,12 +48,14 @@ class _RouteCompiler:
         if usage is not None and usage.reads_reply:
             attempts = tuple(replace(a, reads_reply=a.reads_reply or bool(a.calls)) for a in attempts)
         schema = compile_body_schema(self.context, request.schema if request else None)
+        max_bytes = request.max_bytes if request else None
         plan = RoutePlan(
             spec=route,
             method=route.method,
             pattern=prefix + route.path,
             wants_key=bool(keys.bearer) and route.auth != "none",
-            max_bytes=DEFAULT_MAX_BYTES if not request or request.max_bytes is None else request.max_bytes,
+            max_bytes=MAX_BODY_BYTES if max_bytes is None else max_bytes,
+            max_forwarded=max_bytes,
             schema=schema,
             reads_body=self._reads_body(attempts, usage) or schema is not None,
             rejects_dropped=route.dropped == "reject",

@@ -79,6 +79,7 @@ def build_request(
         headers=tuple(headers.items()),
         content=content,
         timeout=time_left(route, exchange, call.timeout, upstream),
+        max_bytes=call.max_bytes,
     )
 
 

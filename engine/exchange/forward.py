@@ -38,7 +38,7 @@ def forward(
     exchange.upstream = upstream.name
     request = _request(mapping, route, plan, upstream, exchange)
     if not route.reads_body:
-        request.body = yield OpenBody(route.max_bytes)
+        request.body = yield OpenBody(route.max_forwarded)
     exchange.reply = reply = yield from send(mapping, upstream, request, exchange, True)
     return _outbound(reply)
 

@@ -121,7 +121,7 @@ class _Making:
                 reply = yield from send(self.mapping, upstream, request, self.exchange, streams)
             self._note(call, upstream, reply, is_main)
             if reply.source is not None and self.exchange.reply is not reply:
-                reply.content = yield ReadContent(reply.source)
+                reply.content = yield ReadContent(reply.source, call.max_bytes)
             result = self._result(call, reply, is_main)
             if key is not None and kept is None and reply_can_be_kept(reply):
                 yield Keep(key, as_kept(reply), call.cache or 0.0)

@@ -33,10 +33,10 @@ class ReadBody:
 
 @dataclass(slots=True)
 class OpenBody:
-    """Asks for the client's body as it comes: what `UpstreamRequest.body` takes, of at most `limit` bytes;
-    None where there is none."""
+    """Asks for the client's body as it comes: what `UpstreamRequest.body` takes, of at most `limit` bytes, or
+    of any number; None where there is none."""
 
-    limit: int
+    limit: int | None
 
 
 @dataclass(slots=True)
@@ -58,9 +58,10 @@ class ReadBatch:
 
 @dataclass(slots=True)
 class ReadContent:
-    """Asks for all that the upstream still sends: a `Content`."""
+    """Asks for all that the upstream still sends: a `Content` of at most `limit` bytes."""
 
     source: Any
+    limit: int
 
 
 @dataclass(slots=True)

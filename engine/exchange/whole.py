@@ -188,9 +188,9 @@ def _attempted(
     assert reply is not None
     case = streaming_case(attempt, exchange)
     if case is not None:
-        return (yield from streamed(mapping, case, exchange, reply))
+        return (yield from streamed(mapping, case, exchange, reply, call.max_bytes))
     if reply.source is not None:
-        reply.content = yield ReadContent(reply.source)
+        reply.content = yield ReadContent(reply.source, call.max_bytes)
     return build_reply(attempt, call, exchange)
 
 

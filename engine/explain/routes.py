@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from engine.explain.entries import Entry, duration, shown, size
+from engine.messages import MAX_BODY_BYTES
 from engine.plan import AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
 from engine.spec import (
     AttemptSpec,
@@ -181,6 +182,8 @@ def _call_facts(spec: CallSpec, plan: CallPlan) -> Iterator[Entry]:
         yield Entry("timeout", duration(plan.timeout))
     if plan.cache is not None:
         yield Entry("cache", f"its answer is taken again for {duration(plan.cache)}")
+    if plan.max_bytes != MAX_BODY_BYTES:
+        yield Entry("response", f"at most {size(plan.max_bytes)}")
     if plan.response_schema is not None:
         yield Entry("response", "checked by a schema")
     if plan.continues:

@@ -365,11 +365,11 @@ class Body:
         announced = self._inbound.header("content-length")
         return None if announced is None else int(announced)
 
-    async def next(self, limit: int) -> bytes | None:
+    async def next(self, limit: int | None) -> bytes | None:
         """The next piece, None after the last; no more is taken from the client until it is asked for.
 
         Args:
-            limit: bytes that the whole body may have.
+            limit: bytes that the whole body may have, None for no bound.
 
         Raises:
             ExchangeError: `payload_too_large`, at once where the length is announced; or the body is not
@@ -386,16 +386,16 @@ class Body:
         data: bytes = message["body"]
         self._is_read = not message["more_body"]
         self._size += len(data)
-        if self._size > limit:
+        if limit is not None and self._size > limit:
             raise too_large(limit)
         return data if data or not self._is_read else None
 
-    def _check_length(self, limit: int) -> None:
+    def _check_length(self, limit: int | None) -> None:
         length = self.length
-        if length is not None and length > limit:
+        if limit is not None and length is not None and length > limit:
             raise too_large(limit)
 
-    def open(self, limit: int) -> PassingBody | None:
+    def open(self, limit: int | None) -> PassingBody | None:
         """The body as it comes, for an upstream; raises as `next`, where the length is announced."""
         self._check_length(limit)
         return None if self._is_read else PassingBody(self, limit)
@@ -415,7 +415,7 @@ class Body:
 class PassingBody:
     """A client's body on its way to an upstream. `length` in bytes, or None."""
 
-    def __init__(self, body: Body, limit: int) -> None:
+    def __init__(self, body: Body, limit: int | None) -> None:
         self.length = body.length
         self._body = body
         self._limit = limit

@@ -10,15 +10,16 @@ import asyncio
 import time
 from collections.abc import Collection, Generator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from engine import exchange as middle
 from engine.errors import ExchangeError, overloaded, release_frames
 from engine.exchange import Answered
-from engine.messages import Content, Inbound, Outbound, WholeSource
+from engine.messages import Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
 from engine.runtime import logs, metrics, traces
 from engine.runtime.balancing import BalancedUpstream
+from engine.runtime.bodies import Body
 from engine.runtime.breaker import Breaker
 from engine.runtime.budget import Budget
 from engine.runtime.flow import Flow
@@ -28,31 +29,6 @@ from engine.runtime.limits import RateLimits
 from engine.runtime.upstreams import Source, Upstream
 from engine.runtime.upstreams.mapping import Events, MappingUpstream, PassedBytes, WrittenEvents
 from engine.runtime.upstreams.opening import open_upstream
-
-
-class Body(Protocol):
-    """A client's body that has not been read yet."""
-
-    async def read(self, limit: int) -> Content:
-        """All of it, at most so many bytes; raises `payload_too_large`."""
-        ...
-
-    def open(self, limit: int) -> Any:
-        """What `UpstreamRequest.body` takes, or None where there is no body; raises as `read`."""
-        ...
-
-
-@dataclass(slots=True)
-class WholeBody:
-    """A body that is here already."""
-
-    content: Content
-
-    async def read(self, limit: int) -> Content:
-        return self.content
-
-    def open(self, limit: int) -> WholeSource | None:
-        return None if self.content.is_empty else WholeSource(self.content.data)
 
 
 @dataclass(slots=True)
@@ -170,7 +146,7 @@ class Relay:
             case middle.ReadBatch():
                 return await step.source.next()
             case middle.ReadContent():
-                return await step.source.content()
+                return await step.source.content(step.limit)
             case middle.LetGo():
                 return None if step.source is None else await step.source.aclose()
             case middle.Pause():
@@ -263,17 +239,19 @@ class Relay:
             return MappingUpstream(plan, self._answer_inside)
         return BalancedUpstream(plan, open_upstream) if plan.others else open_upstream(plan)
 
-    async def _answer_inside(self, name: str, inbound: Inbound, as_bytes: bool) -> tuple[Outbound, Any]:
+    async def _answer_inside(
+        self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool
+    ) -> tuple[Outbound, Any]:
         """Answer a call that another mapping makes in this process."""
-        match = self.plans.mappings[name].tree.find(inbound.path, inbound.method)
-        answered = await self.answer(match, inbound, WholeBody(inbound.content))
+        match = self.plans.mappings[plan.mapping or ""].tree.find(inbound.path, inbound.method)
+        answered = await self.answer(match, inbound, body)
         logs.inside(answered)
         outbound = answered.outbound
         if outbound.stream is None:
             if outbound.source is None:
                 return outbound, None
             return outbound, PassedBytes(outbound.source, lambda: self.release(answered))
-        events = Events(Flow(answered), lambda: self.release(answered))
+        events = Events(Flow(answered), lambda: self.release(answered), plan.name)
         return outbound, WrittenEvents(events, outbound.stream, answered.exchange) if as_bytes else events
 
     async def aclose(self) -> None:

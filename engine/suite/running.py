@@ -130,7 +130,9 @@ class _FakeUpstreams:
             raise _UnexpectedCall
         canned = self.canned[len(self.received) - 1]
         if canned.failure is not None:
-            raise call_failed(step.request.upstream, canned.failure, f"fail: {canned.failure}")
+            is_large = canned.failure == "too_large"
+            cause = f"over {step.request.max_bytes} bytes" if is_large else f"fail: {canned.failure}"
+            raise call_failed(step.request.upstream, canned.failure, cause)
         reply = canned.reply
         if not step.streams:
             return reply

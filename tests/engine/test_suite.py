@@ -312,6 +312,8 @@ def test_a_call_that_was_not_made_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", CALL_FAILURES)
 def test_a_call_fails_as_the_http_adapter_tells_it(tmp_path: Path, how: str) -> None:
     kind, what = CALL_FAILURES[how]
+    if how == "too_large":
+        what += ": over 16777216 bytes"
     status = {"upstream_error": 502, "upstream_unavailable": 503, "upstream_timeout": 504}[kind]
     suite = f"""
     cases:

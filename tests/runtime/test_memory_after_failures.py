@@ -152,7 +152,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "cut-events": raw(head(200, [_EVENTS, _CHUNKED]) + chunk(_EVENT) + chunk(b"data: " + _TEXT), "close"),
     "no-event": answer(200, b"", "text/event-stream"),
     "endless": drip(head(200, [_EVENTS, _CHUNKED]) + chunk(_EVENT), chunk(_EVENT), 0.01),
-    "early": raw(head(413, [_JSON, _length(2)]) + b"{}", "close"),
+    "refuses": answer(413, b"{}"),
 }
 
 #: What is requested → the status. Of those that begin with a 200 the response is cut off.
@@ -256,7 +256,7 @@ BODIES: dict[str, tuple[str, bytes, int]] = {
     "no JSON": ("/call/json", _TEXT, 400),
     "another shape": ("/call/json", b'{"n":"' + _TEXT + b'"}', 422),
     "untranslatable": ("/call/json", b'{"text":"' + _TEXT + b'"}', 400),
-    "refused early": ("/call/early", b'{"n":1,"text":"' + _TEXT * 3 + b'"}', 413),
+    "refused by the upstream": ("/call/refuses", b'{"n":1,"text":"' + _TEXT * 3 + b'"}', 413),
     "upstream closes": ("/call/closed", b'{"n":1,"text":"' + _TEXT + b'"}', 502),
     "not served": ("/nothing/here", _TEXT, 404),
     "forwarded to a closed connection": ("/forward/closed", _TEXT, 502),
@@ -364,7 +364,7 @@ def _assert_no_garbage(server: Server) -> None:
 # --- The memory of the process ----------------------------------------------------------------------------
 
 #: How often each failure is repeated, and the size of its bodies.
-_TIMES, _SIZE = (20, 30 * MIB) if TORTURE else (3, 12 * MIB)
+_TIMES, _SIZE = (20, 15 * MIB) if TORTURE else (3, 12 * MIB)
 _ALLOWED = 10 * MIB
 
 _CHATS = {
@@ -454,9 +454,9 @@ def _refuse(server: Server, up: Upstream, mapping: str, name: str) -> None:
 def _leave(server: Server, up: Upstream, mapping: str) -> None:
     """Leave while the response is on its way, and while the body is."""
     path, _, called = _CHATS[mapping]
-    up.on(called, raw(head(200, [_JSON, _length(2 * _SIZE)]) + b" " * _SIZE, "hang"))
+    up.on(called, raw(head(200, [_JSON, _length(_SIZE + MIB)]) + b" " * _SIZE, "hang"))
     body = json.dumps(_QUESTION).encode()
-    for data, length in ((body, len(body)), (b"x" * _SIZE, 2 * _SIZE)):
+    for data, length in ((body, len(body)), (b"x" * _SIZE, _SIZE + MIB)):
         done = _abandoned(server)
         with server.connect() as client:
             client.sendall(

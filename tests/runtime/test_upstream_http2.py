@@ -91,6 +91,9 @@ def test_http2(secured: bool) -> None:
         stream = await upstream.send(call("/"), streams=True)
         assert b"".join([piece async for piece in _pieces(stream)]).endswith(b"!")
         await stream.source.aclose()
+        with pytest.raises(ExchangeError) as caught:
+            await upstream.send(call("/", max_bytes=4))
+        assert caught.value.message == "the upstream 'up' sent too large a response: over 4 bytes"
         await upstream.aclose()
 
     with serving(speak_h2, tls) as port:

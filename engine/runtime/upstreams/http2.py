@@ -19,7 +19,7 @@ from engine.messages import EMPTY, BodySource, Content, UpstreamReply, UpstreamR
 from engine.plan import UpstreamPlan
 from engine.runtime.collector import note_body
 from engine.runtime.upstreams import Stepwise
-from engine.runtime.upstreams.limits import IDLE_SECONDS, MAX_REPLY_BYTES
+from engine.runtime.upstreams.limits import IDLE_SECONDS
 from engine.runtime.upstreams.tls import context_of, system_context
 
 
@@ -61,7 +61,7 @@ class Http2Upstream:
                 headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
                 if streams:
                     return UpstreamReply(response.status_code, headers, EMPTY, source)
-                return UpstreamReply(response.status_code, headers, await source.content())
+                return UpstreamReply(response.status_code, headers, await source.content(request.max_bytes))
 
     async def _open(self, request: UpstreamRequest) -> httpx2.Response:
         """The head of the answer."""
@@ -122,14 +122,14 @@ class _Http2Source(Stepwise):
                     return chunk
         return None
 
-    async def content(self) -> Content:
-        """The whole body, at most `MAX_REPLY_BYTES`; the connection is given back."""
+    async def content(self, limit: int) -> Content:
+        """The whole body, at most `limit` bytes; the connection is given back."""
         chunks, size = [], 0
         try:
             while (chunk := await self.next()) is not None:
                 size += len(chunk)
-                if size > MAX_REPLY_BYTES:
-                    raise self._upstream.failure("too_large", f"over {MAX_REPLY_BYTES}")
+                if size > limit:
+                    raise self._upstream.failure("too_large", f"over {limit} bytes")
                 chunks.append(chunk)
         finally:
             note_body(size)

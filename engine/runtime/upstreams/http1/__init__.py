@@ -67,7 +67,8 @@ class Http1Upstream:
         assert response is not None
         media_type = first_value(response.headers, "content-type") or ""
         is_wanted_whole = not streams or media_type.startswith(JSON)
-        if not (is_wanted_whole and response.is_plain and response.is_complete):
+        is_here = response.is_plain and response.is_complete and response.size <= request.max_bytes
+        if not (is_wanted_whole and is_here):
             return await self._reply(connection, response, request, total, streams)
         content = Content(response.take(response.size), media_type)
         self._pool.release(connection)
@@ -119,7 +120,7 @@ class Http1Upstream:
             headers = decoded_headers(headers)
         source = Http1Source(connection, self._pool, self._failure, total, headers, decoder)
         if not streams:
-            return UpstreamReply(status, headers, await source.content())
+            return UpstreamReply(status, headers, await source.content(request.max_bytes))
         connection.total = None
         return UpstreamReply(status, headers, EMPTY, source)
 

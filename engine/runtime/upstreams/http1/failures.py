@@ -29,6 +29,11 @@ class CallFailed(Exception):
         self.is_silent = is_silent
 
 
+def too_large(limit: int) -> CallFailed:
+    """A response with a larger body than the call accepts."""
+    return CallFailed("too_large", f"over {limit} bytes")
+
+
 def connecting_failed(error: OSError) -> CallFailed:
     """Why no connection came up: the reason of TLS or of the operating system, without addresses."""
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -16,9 +16,8 @@ from engine.runtime.collector import note_body
 from engine.runtime.upstreams import Feed, Stepwise
 from engine.runtime.upstreams.http1.codings import BadCoding, Inflater
 from engine.runtime.upstreams.http1.connection import Connection
-from engine.runtime.upstreams.http1.failures import CallFailed, Tell
+from engine.runtime.upstreams.http1.failures import CallFailed, Tell, too_large
 from engine.runtime.upstreams.http1.pool import Pool
-from engine.runtime.upstreams.limits import MAX_REPLY_BYTES
 
 #: A whole body that is more than so large, and so many times larger than what was sent for it, is a bomb.
 _BOMB_BYTES: Final = 4 * 1024 * 1024
@@ -82,19 +81,21 @@ class Http1Source(Stepwise):
         except BadCoding as error:
             self._fail(CallFailed("broken", str(error)))
 
-    async def content(self) -> Content:
-        """The whole body, at most `MAX_REPLY_BYTES`."""
+    async def content(self, limit: int) -> Content:
+        """The whole body, at most `limit` bytes."""
         if self._connection is not None:
             self._connection.expect_whole(self._total)
             response = self._connection.response
-            if response is not None and response.length > MAX_REPLY_BYTES:
-                self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
+            if response is not None and response.length > limit:
+                self._fail(too_large(limit))
         chunks, size = [], 0
         try:
             while (chunk := await self.next()) is not None:
                 size += len(chunk)
-                if size > MAX_REPLY_BYTES or self._is_bomb(size):
-                    self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
+                if size > limit:
+                    self._fail(too_large(limit))
+                if self._is_bomb(size):
+                    self._fail(CallFailed("too_large", f"compressed more than {_BOMB_RATIO} times"))
                 chunks.append(chunk)
         finally:
             note_body(size)
