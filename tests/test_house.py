@@ -51,6 +51,7 @@ LIBRARIES = {
     "jmespath": ("engine.expressions.parser",),
     "re2": ("engine.functions.regexes",),
     "httpx2": ("engine.runtime.upstreams.http2",),
+    "httpcore2": ("engine.runtime.upstreams.http2",),
     "starlette": ("engine.runtime.app",),
     "uvicorn": ("engine.runtime.serve", "engine.runtime.protocol.connection"),
     "httptools": ("engine.runtime.protocol.connection", "engine.runtime.upstreams.http1.response"),

@@ -2,15 +2,17 @@
 
 Contract: as `http1`, with HTTP/2 (RFC 9113) and nothing else where it is asked for. Connections of HTTP/1.1
 through a proxy carry one request each: this library would take what follows an answer for the next one.
-The only importer of httpx2.
+The only importer of httpx2, and of httpcore2 below it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
 
+import httpcore2
 import httpx2
 
 from engine.errors import ExchangeError, call_failed
@@ -20,6 +22,8 @@ from engine.plan import UpstreamPlan
 from engine.runtime.collector import note_body
 from engine.runtime.upstreams import Stepwise
 from engine.runtime.upstreams.limits import IDLE_SECONDS
+from engine.runtime.upstreams.racing import first_connected
+from engine.runtime.upstreams.resolving import resolver
 from engine.runtime.upstreams.tls import context_of, system_context
 
 
@@ -39,7 +43,7 @@ class Http2Upstream:
             "pool": timeouts.connect,
         }
         protocol = "h2" if plan.http2 else "http/1.1"
-        self._transport = httpx2.AsyncHTTPTransport(
+        self._transport = _Transport(
             verify=context_of(plan, protocol) if self._base.scheme == "https" else False,
             trust_env=False,
             http1=not plan.http2,
@@ -104,6 +108,56 @@ class Http2Upstream:
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+class _Transport(httpx2.AsyncHTTPTransport):
+    """httpx2's transport, which looks up names as `http1` does."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # httpx2 has no public way to this; the tests notice when it stops to have an effect.
+        self._pool._network_backend = _Network(self._pool._network_backend)
+
+
+class _Network(httpcore2.AsyncNetworkBackend):
+    """The network, with our resolver in front of it."""
+
+    def __init__(self, network: httpcore2.AsyncNetworkBackend) -> None:
+        self._network = network
+        self._discarding: set[asyncio.Task[None]] = set()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the library's own signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect to the first address of a host that responds."""
+
+        async def dial(address: str) -> httpcore2.AsyncNetworkStream:
+            return await self._network.connect_tcp(address, port, None, local_address, socket_options)
+
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await resolver().addresses(host)
+                return await first_connected(addresses, dial, self._discard)
+        except TimeoutError:
+            resolver().forget(host)
+            raise httpcore2.ConnectTimeout from None
+        except (OSError, httpcore2.ConnectError) as error:
+            resolver().forget(host)
+            raise httpcore2.ConnectError(type(error).__name__) from None
+
+    def _discard(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        task = asyncio.ensure_future(stream.aclose())
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
 
 
 class _Http2Source(Stepwise):

@@ -10,7 +10,7 @@ one upstream, so that a slow one cannot starve the others.
     request_head  a request → the bytes of its head
     codings       gzip and deflate
     connection    one connection
-    connecting    how it comes up
+    connecting    how it comes up; names and addresses are in `resolving` and `racing`
     pool          a bounded number of them
     upload        bodies of requests
     source        bodies of responses
