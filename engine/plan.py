@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from engine.auth import BearerKeys, Credentials
 from engine.codegen import Compiled
 from engine.messages import JSON
+from engine.origins import Origins
 from engine.resources import distribution_version
 from engine.routing import Leaf, Match, RouteTree
 from engine.schema import BodySchema
@@ -297,7 +298,7 @@ class ErrorsPlan:
 class CorsPlan:
     """Which pages of other origins may call; `max_age` in seconds."""
 
-    origins: tuple[str, ...]
+    origins: Origins
     headers: tuple[str, ...]
     expose: tuple[str, ...]
     credentials: bool

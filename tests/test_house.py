@@ -18,6 +18,7 @@ ROOMS = (
     "engine.errors",
     "engine.values",
     "engine.http",
+    "engine.origins",
     "engine.resources",
     "engine.functions",
     "engine.auth",

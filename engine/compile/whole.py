@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.compile import environment as load_time
 from engine.compile.context import MappingContext
+from engine.compile.cors import compile_cors
 from engine.compile.keys import check_key_routes, compile_keys
 from engine.compile.rates import compile_rate
 from engine.compile.routes import compile_route
@@ -15,10 +16,10 @@ from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
-from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
+from engine.plan import ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
 from engine.routing import RouteTree
 from engine.source import Node
-from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
+from engine.spec import ErrorsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
@@ -105,7 +106,7 @@ def _compile(
         keys=keys.bearer,
         key_rates=keys.rates,
         is_open=spec.auth is not None and spec.auth.value == "none",
-        cors=_cors(context, spec.cors),
+        cors=compile_cors(context, spec.cors),
         errors=_errors(context, spec.errors),
         upstreams=upstreams,
         routes=routes,
@@ -145,17 +146,6 @@ def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:
         headers=context.template(spec.headers, scope, "errors.headers"),
         body=context.template(spec.body, scope, "errors.body"),
     )
-
-
-def _cors(context: MappingContext, spec: CorsSpec | None) -> CorsPlan | None:
-    if spec is None:
-        return None
-    origins = context.texts(spec.origins, "cors.origins", secrets=False)
-    if "*" in origins and spec.credentials:
-        message = "credentials need origins by name: with '*' any page could act for its visitor"
-        context.findings.error("bad-value", message, spec.origins.span)
-    max_age = int(context.seconds(spec.max_age, 600.0) or 600)
-    return CorsPlan(origins, spec.headers, spec.expose, spec.credentials, max_age)
 
 
 def _check_unused_templates(context: MappingContext) -> None:

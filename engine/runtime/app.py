@@ -321,9 +321,11 @@ class _Beats:
 
 
 def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
+    origins = plan.origins
     return CORSMiddleware(
         app,
-        allow_origins=plan.origins,
+        allow_origins=("*",) if origins.is_any else origins.exact,
+        allow_origin_regex=None if origins.pattern is None else origins.pattern.pattern,
         allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
         allow_headers=plan.headers,
         allow_credentials=plan.credentials,
