@@ -1,7 +1,7 @@
 """Templates → values, and values → text and bytes.
 
 Contract: whatever a template or a value makes impossible is an `ExchangeError` of the kind that the caller
-names, which says whose fault it is; its message tells what could not be translated, its cause where.
+names, which says whose fault it is; its message says what cannot be translated, its cause why and where.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ def evaluate(template: Compiled, payload: Any, exchange: Exchange, kind: str) ->
 
 
 def untranslatable(error: Exception, kind: str) -> ExchangeError:
-    """The failure that one of `FAILURES` is."""
+    """The failure that one of `FAILURES` is.
+
+    What the expression says of its functions and their types is for the mapping's author: it is in the cause,
+    which goes to the log with the location, and not in the message.
+    """
     if isinstance(error, EvaluationError):
-        what = why = error.message
+        what, why = "", error.message
     else:
-        what, why = "it is nested too deeply", type(error).__name__
-    return ExchangeError(kind, f"{_subject(kind)}: {what}", cause=f"{place(error.__traceback__)}: {why}")
+        what, why = ": it is nested too deeply", type(error).__name__
+    return ExchangeError(kind, f"{_subject(kind)}{what}", cause=f"{place(error.__traceback__)}: {why}")
 
 
 def text_of(value: Any, kind: str) -> str:
