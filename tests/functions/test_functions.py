@@ -6,6 +6,7 @@ The plain cases are the examples in their docstrings.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 import time
@@ -25,7 +26,7 @@ from engine.functions.bounds import MAX_TEXT
 from engine.values import truth
 from tests.support.properties import tried
 
-from .generated import BY_TYPE, KEYS, NUMBERS, TEXTS, VALUES, arguments, deep, type_fits
+from .generated import BY_TYPE, KEYS, NUMBERS, TEXTS, VALUES, arguments, deep, deep_object, type_fits
 
 
 def call(name: str, *arguments: Any) -> Any:
@@ -314,6 +315,55 @@ RESULTS: dict[str, list[tuple[tuple[Any, ...], Any]]] = {
             {"c": [{"index": 0, "a": 2}, {"a": 1}, {"index": True}]},
         ),
     ],
+    "join_fragments": [
+        (([],), []),
+        (([{}],), [{}]),
+        (([{"a": None}, {"a": "x"}, {"a": None}],), [{"a": "x"}]),
+        (([{"a": True, "n": 1}, {"a": False, "n": 2.5}],), [{"a": False, "n": 2.5}]),
+        (
+            ([{"a": [1]}, {"a": [2]}, {"b": {"c": "x"}}, {"b": {"c": "y"}}],),
+            [{"a": [1, 2], "b": {"c": "xy"}}],
+        ),
+        (([{"a": "x"}, {"a": {"b": 1}}, {"a": [2]}, {"a": "y"}],), [{"a": "y"}]),
+        (([{"id": "", "type": "t"}, {"id": "a", "type": "u"}, {"id": "b"}],), [{"id": "a", "type": "t"}]),
+        (
+            ([{"index": 1, "a": "1"}, {"index": 0, "a": "0"}, {"index": 1, "a": "+"}],),
+            [{"index": 1, "a": "1+"}, {"index": 0, "a": "0"}],
+        ),
+        (
+            ([{"index": True, "a": "x"}, {"index": "0", "a": "y"}, {"index": 0.0, "a": "z"}],),
+            [{"index": "0", "a": "xy"}, {"index": 0.0, "a": "z"}],
+        ),
+        (
+            ([{"index": 0, "id": "a", "f": {"name": "n"}}, {"index": 0, "id": "b", "f": {"x": 1}}],),
+            [{"index": 0, "id": "a", "f": {"name": "n", "x": 1}}],
+        ),
+        (
+            (
+                [
+                    {"index": 0, "id": "a", "f": {"name": "n"}},
+                    {"index": 0, "id": "b", "f": {"name": "n"}},
+                    {"index": 0, "x": 1},
+                ],
+            ),
+            [
+                {"index": 0, "id": "a", "f": {"name": "n"}},
+                {"index": 0, "id": "b", "f": {"name": "n"}, "x": 1},
+            ],
+        ),
+        (
+            ([{"index": 0, "id": "a", "name": "n"}, {"index": 0, "id": "a", "name": "n"}],),
+            [{"index": 0, "id": "a", "name": "n"}],
+        ),
+        (
+            ([{"index": 0, "name": "n"}, {"index": 0, "id": "a", "name": "m"}],),
+            [{"index": 0, "name": "n", "id": "a"}],
+        ),
+        (
+            ([{"id": "a", "name": "n"}, {"id": "a", "name": "n"}, {"name": "m"}],),
+            [{"id": "a", "name": "n"}, {"name": "m"}],
+        ),
+    ],
 }
 
 #: name → arguments that it refuses
@@ -325,6 +375,7 @@ REFUSED: dict[str, list[tuple[Any, ...]]] = {
     "contains": [("a", None), ([deep(200_000)], deep(200_000))],
     "group_adjacent": [([deep(200_000), deep(200_000)], lambda e: e)],
     "merge_deltas": [({}, {"a": deep(200_000)}), ({"a": BIG}, {"a": BIG})],
+    "join_fragments": [([deep_object(200_000)],), ([{"a": BIG}, {"a": BIG}],)],
     "from_items": [([["a"]],), ([[1, 2]],), ([[]],)],
     "rename": [({}, {"a": None})],
     "sort_by": [([{"a": 1}, {"a": "x"}], field("a")), ([{"a": True}], field("a"))],
@@ -455,6 +506,16 @@ def test_folding_the_tool_calls_of_a_stream() -> None:
     for delta in deltas:
         one_by_one = call("merge_deltas", one_by_one, delta)
     assert one_by_one == whole
+
+
+def test_joining_fragments_keeps_what_was_given() -> None:
+    fragments: list[dict[str, Any]] = [
+        {"index": 0, "f": {"a": "x", "l": [1]}},
+        {"index": 0, "f": {"a": "y", "l": [2]}},
+    ]
+    before = copy.deepcopy(fragments)
+    assert call("join_fragments", fragments) == [{"index": 0, "f": {"a": "xy", "l": [1, 2]}}]
+    assert fragments == before
 
 
 def test_strip_keys_reaches_any_depth() -> None:
