@@ -12,14 +12,15 @@ from typing import Any, Final
 from engine.source import Path
 from engine.values import type_name
 
-_TYPES: Final[dict[str, Callable[[Any], bool]]] = {
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "string": lambda value: isinstance(value, str),
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "integer": lambda value: type(value) is int or (isinstance(value, float) and value.is_integer()),
-    "boolean": lambda value: isinstance(value, bool),
-    "null": lambda value: value is None,
+#: The types of JSON as those of Python; a float without a fraction is an integer too.
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "null": (type(None),),
 }
 
 #: What is wrong: the way to it, the rule, the schema that holds the rule, and the value.
@@ -66,14 +67,18 @@ def predicate(schema: Any) -> _Predicate:
     parts = [_PREDICATES[keyword](wanted) for keyword, wanted in schema.items()]
     if len(parts) == 1:
         return parts[0]
+    if len(parts) == 2:
+        first, second = parts
+        return lambda value: first(value) and second(value)
     return lambda value: all(part(value) for part in parts)
 
 
 def _has_type(wanted: Any) -> _Predicate:
-    if isinstance(wanted, str):
-        return _TYPES[wanted]
-    tests = [_TYPES[name] for name in wanted]
-    return lambda value: any(test(value) for test in tests)
+    names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    accepted = frozenset(each for name in names for each in _TYPES[name])
+    if "integer" in names and "number" not in names:
+        return lambda value: type(value) in accepted or (type(value) is float and value.is_integer())
+    return lambda value: type(value) in accepted
 
 
 def _has_required(wanted: Any) -> _Predicate:
@@ -82,19 +87,30 @@ def _has_required(wanted: Any) -> _Predicate:
 
 
 def _has_properties(wanted: Any) -> _Predicate:
-    parts = [(name, predicate(schema)) for name, schema in wanted.items()]
+    part_of = {name: predicate(schema) for name, schema in wanted.items()}.get
 
     def fits(value: Any) -> bool:
-        if not isinstance(value, dict):
-            return True
-        return all(part(value[name]) for name, part in parts if name in value)
+        if type(value) is dict:
+            for name, item in value.items():
+                part = part_of(name)
+                if part is not None and not part(item):
+                    return False
+        return True
 
     return fits
 
 
 def _has_items(wanted: Any) -> _Predicate:
     part = predicate(wanted)
-    return lambda value: not isinstance(value, list) or all(part(item) for item in value)
+
+    def fits(value: Any) -> bool:
+        if type(value) is list:
+            for item in value:
+                if not part(item):
+                    return False
+        return True
+
+    return fits
 
 
 _PREDICATES: Final[dict[str, Callable[[Any], _Predicate]]] = {
