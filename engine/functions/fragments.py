@@ -21,7 +21,7 @@ class _Text(list[str]):
 
 @function("join_fragments(fragments: array[object]|null) -> array")
 def join_fragments(fragments: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """The objects that were sent in fragments, in the order in which they began.
+    """The objects that were sent in fragments, in the order of their `index` or else in which they began.
 
     A fragment continues the last object with its `index` or, where it has no number as `index`, the last
     object of all. It begins a new object where there is none to continue. One with a `name`, at its top level
@@ -49,15 +49,17 @@ def join_fragments(fragments: list[dict[str, Any]] | None) -> list[dict[str, Any
             if index is not None:
                 open_objects[index] = current
             _merge_into(current, fragment)
-        return [_finished_object(each) for each in objects]
+        finished = [_finished_object(each) for each in objects]
     except RecursionError:
         raise too_deep(_NAME) from None
+    return sorted(finished, key=_index) if all(_index(each) is not None for each in finished) else finished
 
 
 # --- Which object a fragment belongs to ------------------------------------------------------------------
 
 
-def _index(fragment: dict[str, Any]) -> float | None:
+def _index(fragment: dict[str, Any]) -> Any:
+    """The number that a fragment has as its `index`, or None."""
     index = fragment.get("index")
     return index if type(index) in (int, float) else None
 

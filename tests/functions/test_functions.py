@@ -328,7 +328,7 @@ RESULTS: dict[str, list[tuple[tuple[Any, ...], Any]]] = {
         (([{"id": "", "type": "t"}, {"id": "a", "type": "u"}, {"id": "b"}],), [{"id": "a", "type": "t"}]),
         (
             ([{"index": 1, "a": "1"}, {"index": 0, "a": "0"}, {"index": 1, "a": "+"}],),
-            [{"index": 1, "a": "1+"}, {"index": 0, "a": "0"}],
+            [{"index": 0, "a": "0"}, {"index": 1, "a": "1+"}],
         ),
         (
             ([{"index": True, "a": "x"}, {"index": "0", "a": "y"}, {"index": 0.0, "a": "z"}],),
