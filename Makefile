@@ -14,7 +14,8 @@ BIN = $(VENV)/bin
 SERVED = openai-over-ollama ollama-over-openai llm-providers local-models demo
 DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
     LMSTUDIO_BASE_URL=mapping:demo/v1 OLLAMA_BASE_URL=mapping:demo LLAMACPP_BASE_URL=mapping:demo \
-    GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1
+    GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1 \
+    LOCAL_MODELS_PREFIX=/local
 
 .PHONY: serve test test-latest torture lint format types check bench bench-quick bench-document docs lock install clean
 
