@@ -113,12 +113,17 @@ class EvaluationError(DragomanError):
     """An expression met a value it cannot work with, such as `starts_with(5, 'a')`.
 
     `message` names types and functions, never values: values are payload.
+
+    Args:
+        for_client: whether the message says something to the client, too; one that names functions and their
+            types is for the mapping's author.
     """
 
-    def __init__(self, message: str, span: Span | None = None) -> None:
+    def __init__(self, message: str, span: Span | None = None, *, for_client: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.span = span
+        self.for_client = for_client
 
 
 class ExchangeError(DragomanError):

@@ -33,14 +33,14 @@ def evaluate(template: Compiled, payload: Any, exchange: Exchange, kind: str) ->
 def untranslatable(error: Exception, kind: str) -> ExchangeError:
     """The failure that one of `FAILURES` is.
 
-    What the expression says of its functions and their types is for the mapping's author: it is in the cause,
+    What an expression says of its functions and their types is for the mapping's author: it is in the cause,
     which goes to the log with the location, and not in the message.
     """
     if isinstance(error, EvaluationError):
-        what, why = "", error.message
+        shown, why = f": {error.message}" if error.for_client else "", error.message
     else:
-        what, why = ": it is nested too deeply", type(error).__name__
-    return ExchangeError(kind, f"{_subject(kind)}{what}", cause=f"{place(error.__traceback__)}: {why}")
+        shown, why = ": it is nested too deeply", type(error).__name__
+    return ExchangeError(kind, f"{_subject(kind)}{shown}", cause=f"{place(error.__traceback__)}: {why}")
 
 
 def text_of(value: Any, kind: str) -> str:
