@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from engine.source import Path
-from engine.values import type_name
+from engine.values import ABSENT, type_name
 
 _TYPES: Final[dict[str, Callable[[Any], bool]]] = {
     "object": lambda value: isinstance(value, dict),
@@ -60,49 +60,73 @@ _SOUND: Final[dict[str, Callable[[Any], bool]]] = {
 
 _Predicate = Callable[[Any], bool]
 
+#: The Python class of each JSON type, as parsing gives it.
+_CLASSES: Final[dict[str, tuple[type, ...]]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
 
 def predicate(schema: Any) -> _Predicate:
-    """What tells whether a body fits, and no more; made at load, so that a body that fits costs little."""
-    parts = [_PREDICATES[keyword](wanted) for keyword, wanted in schema.items()]
-    if len(parts) == 1:
-        return parts[0]
-    return lambda value: all(part(value) for part in parts)
+    """What tells whether a body fits, and no more; made at load, so that a body that fits costs little.
 
+    One function for all keywords of a schema, as each call counts here.
+    """
+    classes, tests = _classes_of(schema), [_TYPES[name] for name in _names(schema)]
+    required = frozenset(schema.get("required", ()))
+    properties = schema.get("properties", {}).items()
+    parts = {name: (_sufficient(part), predicate(part)) for name, part in properties}
+    listed = tuple(parts.items())
+    items = predicate(schema["items"]) if "items" in schema else None
+    any_value = (frozenset(), lambda value: True)
 
-def _has_type(wanted: Any) -> _Predicate:
-    if isinstance(wanted, str):
-        return _TYPES[wanted]
-    tests = [_TYPES[name] for name in wanted]
-    return lambda value: any(test(value) for test in tests)
-
-
-def _has_required(wanted: Any) -> _Predicate:
-    names = frozenset(wanted)
-    return lambda value: not isinstance(value, dict) or names <= value.keys()
-
-
-def _has_properties(wanted: Any) -> _Predicate:
-    parts = [(name, predicate(schema)) for name, schema in wanted.items()]
+    def all_fit(value: dict[str, Any]) -> bool:
+        for name, item in value.items():
+            enough, part = parts.get(name, any_value)
+            if type(item) not in enough and not part(item):
+                return False
+        return True
 
     def fits(value: Any) -> bool:
-        if not isinstance(value, dict):
-            return True
-        return all(part(value[name]) for name, part in parts if name in value)
+        # The class alone decides for nearly all values; the tests decide for 1.0 as an integer.
+        if type(value) not in classes and not any(test(value) for test in tests):
+            return False
+        if isinstance(value, dict):
+            if not required <= value.keys():
+                return False
+            if len(parts) > len(value):  # the names of whichever has fewer
+                return all_fit(value)
+            for name, (enough, part) in listed:
+                item = value.get(name, ABSENT)
+                if type(item) not in enough and not part(item):
+                    return False
+        elif items is not None and isinstance(value, list):
+            for item in value:
+                if not items(item):
+                    return False
+        return True
 
     return fits
 
 
-def _has_items(wanted: Any) -> _Predicate:
-    part = predicate(wanted)
-    return lambda value: not isinstance(value, list) or all(part(item) for item in value)
+def _names(schema: Any) -> list[str]:
+    wanted = schema.get("type", [*_TYPES])
+    return [wanted] if isinstance(wanted, str) else wanted
 
 
-_PREDICATES: Final[dict[str, Callable[[Any], _Predicate]]] = {
-    "type": _has_type,
-    "required": _has_required,
-    "properties": _has_properties,
-    "items": _has_items,
-}
+def _classes_of(schema: Any) -> frozenset[type]:
+    """Python's classes whose values surely have a type of the schema."""
+    return frozenset(found for name in _names(schema) for found in _CLASSES[name])
+
+
+def _sufficient(schema: Any) -> frozenset[type]:
+    """The classes whose values fit a schema, whatever else there is in them; that of what is absent too."""
+    return frozenset([type(ABSENT), *(_classes_of(schema) if not schema.keys() - {"type"} else ())])
 
 
 # --- What does not fit -----------------------------------------------------------------------------------
@@ -136,12 +160,12 @@ _Rule = Callable[[Any, Any, Path, Any], Iterator[_Misfit]]
 
 
 def _of_type(wanted: Any, value: Any, path: Path, schema: Any) -> Iterator[_Misfit]:
-    if not _has_type(wanted)(value):
+    if not any(_TYPES[name](value) for name in _names(schema)):
         yield path, "type", schema, value
 
 
 def _of_required(wanted: Any, value: Any, path: Path, schema: Any) -> Iterator[_Misfit]:
-    if not _has_required(wanted)(value):
+    if isinstance(value, dict) and not value.keys() >= {*wanted}:
         yield path, "required", schema, value
 
 
