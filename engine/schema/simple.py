@@ -83,14 +83,6 @@ def predicate(schema: Any) -> _Predicate:
     parts = {name: (_sufficient(part), predicate(part)) for name, part in properties}
     listed = tuple(parts.items())
     items = predicate(schema["items"]) if "items" in schema else None
-    any_value = (frozenset(), lambda value: True)
-
-    def all_fit(value: dict[str, Any]) -> bool:
-        for name, item in value.items():
-            enough, part = parts.get(name, any_value)
-            if type(item) not in enough and not part(item):
-                return False
-        return True
 
     def fits(value: Any) -> bool:
         # The class alone decides for nearly all values; the tests decide for 1.0 as an integer.
@@ -100,7 +92,7 @@ def predicate(schema: Any) -> _Predicate:
             if not required <= value.keys():
                 return False
             if len(parts) > len(value):  # the names of whichever has fewer
-                return all_fit(value)
+                return _fit_parts(value, parts)
             for name, (enough, part) in listed:
                 item = value.get(name, ABSENT)
                 if type(item) not in enough and not part(item):
@@ -112,6 +104,14 @@ def predicate(schema: Any) -> _Predicate:
         return True
 
     return fits
+
+
+def _fit_parts(value: dict[str, Any], parts: dict[str, tuple[frozenset[type], _Predicate]]) -> bool:
+    for name, item in value.items():
+        known = parts.get(name)
+        if known is not None and type(item) not in known[0] and not known[1](item):
+            return False
+    return True
 
 
 def _names(schema: Any) -> list[str]:

@@ -31,9 +31,9 @@ upstreams:
   slow: { url: "${ $env.UP }", timeout: { read: 3s } }
   up: { url: "${ $env.UP }", retry: { attempts: 3, on: [connect, 503, broken], wait: 20ms } }
   watched: { url: "${ $env.UP }", health: { path: /up, keep: 100ms }, timeout: { read: 200ms } }
-  plain: { url: "${ $env.UP }", health: GET /plain-up }
-  other: { url: "${ $env.UP }", health: GET /other-up }
-  gone: { url: "${ $env.DEAD }", health: GET /up }
+  plain: { url: "${ $env.UP }", health: { path: /plain-up, timeout: 30s } }
+  other: { url: "${ $env.UP }", health: { path: /other-up, timeout: 30s } }
+  gone: { url: "${ $env.DEAD }", health: { path: /up, timeout: 30s } }
 errors: { body: { kind: "${ kind }", message: "${ message }" } }
 routes:
   GET /first/{name}:

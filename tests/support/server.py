@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine import shipped_mappings
 from tests.support.times import PATIENCE, SOON, START
 from tests.support.upstream import eventually
 
@@ -152,6 +153,21 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(seconds)
+
+
+def unhurried(name: str, keep: Sequence[str] = ()) -> str:
+    """The text of a shipped mapping with deadlines that a slow machine meets too, for tests of what succeeds.
+
+    Args:
+        name: a shipped mapping.
+        keep: the deadlines that stay, by their keys in the mapping, such as `timeout` for those of calls.
+    """
+    file = shipped_mappings()[name]
+    text = file.read_text(encoding="utf-8")
+    for key in {"connect", "timeout"} - {*keep}:
+        text = re.sub(rf"\b{key}: \d+m?s\b", f"{key}: {PATIENCE:.0f}s", text)
+    text = re.sub(r"\bhealth: GET (\S+)", rf"health: {{ path: \1, timeout: {PATIENCE:.0f}s }}", text)
+    return re.sub(r"^(include: \[|  - )(?=\S+\.yaml)", rf"\1{file.parent}/", text, flags=re.MULTILINE)
 
 
 @contextlib.contextmanager
