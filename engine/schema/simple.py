@@ -89,7 +89,7 @@ def predicate(schema: Any) -> _Predicate:
         if type(value) not in classes and not any(test(value) for test in tests):
             return False
         if isinstance(value, dict):
-            if not required <= value.keys():
+            if required and not required <= value.keys():
                 return False
             if len(parts) > len(value):  # the names of whichever has fewer
                 return _fit_parts(value, parts)
