@@ -1,8 +1,11 @@
-# make serve   serve the shipped mappings on the built-in demo upstream (PORT=8080); ollama-over-openrouter has the
-#              routes of ollama-over-openai, and is served on its own
-# make test    run all tests
-# make test-latest run them with the newest versions of all dependencies
-# make torture run those of the serving path, and those of properties, in their heavy form
+# make serve         serve the shipped mappings on the built-in demo upstream (PORT=8080); ollama-over-openrouter has
+#                    the routes of ollama-over-openai, and is served on its own
+# make test          run all tests: about five minutes on two idle cores
+# make test-fast     run those of the language and the command line: under a minute
+# make test-clients  run the npm clients of Ollama and OpenAI against the shipped mappings; needs node and npm
+# make test-browser  run those that need Chromium
+# make test-soak     run those of the serving path, and those of properties, in their heavy form: hours of traffic
+# make test-latest   run all with the newest versions of all dependencies
 # Both set up what they need in $(VENV), with no more than Python 3.11 and a package registry.
 
 PYTHON ?= python3
@@ -14,26 +17,47 @@ BIN = $(VENV)/bin
 SERVED = openai-over-ollama ollama-over-openai llm-providers local-models demo
 DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
     LMSTUDIO_BASE_URL=mapping:demo/v1 OLLAMA_BASE_URL=mapping:demo LLAMACPP_BASE_URL=mapping:demo \
-    GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1
+    GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1 \
+    LOCAL_MODELS_PREFIX=/local
 
-.PHONY: serve test test-latest torture lint format types check bench bench-quick bench-document docs lock install clean
+.PHONY: serve test test-fast test-clients test-browser test-soak test-latest lint format types check bench bench-quick bench-document docs lock install clean
 
 serve: $(VENV)/.serve
 	$(DEMO) exec $(BIN)/dragoman serve $(SERVED) --port $(PORT)
 
 test: $(VENV)/.dev
+	@echo "all tests: about five minutes on two idle cores; make test-fast takes under a minute"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/dragoman validate mappings examples
 	$(BIN)/dragoman test mappings examples
+
+# Without sockets but for those of the command line, and without the properties that take long.
+FAST = $(addprefix tests/,engine expressions functions templates streams cli) \
+    $(addprefix tests/test_,findings.py house.py reference.py)
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore-glob '*properties*' --ignore-glob '*against*' $(FAST)
+	$(BIN)/dragoman test mappings
+
+test-browser: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/browser
 
 # The same tests with the newest versions that pyproject.toml allows, in an environment of their own. Not part of
 # `check`: what a release of somebody else breaks is to be known, not to stop a change of ours.
 test-latest: $(VENV)-latest/.dev
 	$(VENV)-latest/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
+# The npm clients are installed into tests/npm/node_modules, as its lock has them.
+test-clients: $(VENV)/.dev
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	    (cd tests/npm && npm ci --ignore-scripts) && $(BIN)/python -m pytest tests/npm; \
+	else \
+	    echo 'test-clients: skipped, as node or npm is not installed'; \
+	fi
+
 PROPERTIES = $(addprefix tests/,engine expressions functions streams templates translation)
 
-torture: $(VENV)/.dev
+test-soak: $(VENV)/.dev
 	DRAGOMAN_TORTURE=1 $(BIN)/python -m pytest tests/runtime
 	DRAGOMAN_TORTURE=1 $(BIN)/python -m pytest -n auto $(PROPERTIES)
 
@@ -50,9 +74,16 @@ types: $(VENV)/.dev
 
 check: lint types test
 
+# With AGAINST=path only the CPU time of this checkout, compared with that of another one.
 bench: $(VENV)/.dev
+ifdef AGAINST
+	$(BIN)/python -m benchmarks --against $(AGAINST) --rounds 8
+	$(BIN)/python -m benchmarks.callbacks --against $(AGAINST)
+else
 	$(BIN)/python -m benchmarks.transform --check
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.callbacks
+endif
 
 bench-quick: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.transform --check --rounds 20

@@ -1,6 +1,8 @@
 """The command of the benchmark of the request path.
 
-python -m benchmarks [--quick] [--only NAME]... [--measure NAME]... [--json FILE] [--install]
+python -m benchmarks [--quick] [--only NAME]... [--measure NAME]... [--against PATH] [--json FILE] [--install]
+
+With --against this checkout is compared with another one, by the CPU time that each takes.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks import report
-from benchmarks.contenders import CONTENDERS, litellm
-from benchmarks.measures import MEASURES
+from benchmarks.contenders import CONTENDERS, DRAGOMAN, Contender, litellm
+from benchmarks.contenders.dragoman import checkout
+from benchmarks.measures import MEASURES, Measure
 from benchmarks.path import QUICK, Extent, run
 
 _VERSIONS = ("uvicorn", "uvloop", "starlette", "httpx", "httptools", "orjson")
@@ -33,17 +36,38 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a short run, less exact")
     parser.add_argument("--only", action="append", choices=names, help="this contender; several times")
     parser.add_argument("--measure", action="append", choices=measures, help="this measure; several times")
-    parser.add_argument("--rounds", type=int)
+    parser.add_argument(
+        "--against", type=Path, metavar="PATH", help="another checkout of this project to compare with"
+    )
+    parser.add_argument("--rounds", type=int, help="each with processes of its own")
     parser.add_argument("--seconds", type=float, help="of one slice")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures to FILE")
     parser.add_argument("--install", action="store_true", help="install LiteLLM in the user's cache first")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    try:
+        arguments.against = arguments.against and checkout(arguments.against)
+    except ValueError as error:
+        parser.error(str(error))
+    return arguments
 
 
 def _extent(arguments: argparse.Namespace) -> Extent:
     given = {name: getattr(arguments, name) for name in ("rounds", "seconds")}
     extent = QUICK if arguments.quick else Extent()
     return dataclasses.replace(extent, **{name: value for name, value in given.items() if value})
+
+
+def _contenders(arguments: argparse.Namespace) -> list[Contender]:
+    if arguments.against is None:
+        return _chosen(CONTENDERS, arguments.only)
+    return [*_chosen(CONTENDERS, [DRAGOMAN.name, *(arguments.only or ())]), arguments.against]
+
+
+def _measures(arguments: argparse.Namespace) -> list[Measure]:
+    """The chosen ones; comparing two checkouts, those of CPU time where none was chosen."""
+    if arguments.against is None or arguments.measure:
+        return _chosen(MEASURES, arguments.measure)
+    return [each for each in MEASURES if each.name.endswith("-cpu")]
 
 
 def _chosen(table: Iterable[T], names: Sequence[str] | None) -> list[T]:
@@ -71,7 +95,7 @@ def main() -> int:
         litellm.install()
     extent = _extent(arguments)
     about = _about(extent)
-    figures = run(extent, _chosen(CONTENDERS, arguments.only), _chosen(MEASURES, arguments.measure))
+    figures = run(extent, _contenders(arguments), _measures(arguments))
     figures.about = about
     print(report.text(figures))
     if arguments.json:

@@ -89,3 +89,15 @@ GOALS = (
     Goal("1,000 routes: times the time of 10", 1.05, _median("routes")),
     Goal("memory of a silent stream, kB", 30, _median("held")),
 )
+
+#: The goals of a run that has another checkout among its contenders.
+AGAINST_GOALS = (
+    Goal("models: times the CPU of the other checkout", 1.05, _ratio("models-cpu", "against")),
+    Goal("chat: times the CPU of the other checkout", 1.05, _ratio("chat-cpu", "against")),
+    Goal("chunk: times the CPU of the other checkout", 1.05, _ratio("chunk-cpu", "against")),
+)
+
+
+def goals_of(figures: Figures) -> tuple[Goal, ...]:
+    """The goals that a run is judged by."""
+    return AGAINST_GOALS if "against" in figures.contenders else GOALS

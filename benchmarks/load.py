@@ -203,15 +203,30 @@ async def _settle(opened: list[Asking]) -> None:
         future.result()
 
 
-async def _rates(port: int, ask: Ask, expected: Expected, seconds: float) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Responses and stream events: how many in `seconds`, and in all, those completed afterwards included."""
+
+    seconds: float
+    responses: int
+    events: float
+    all_responses: int
+    all_events: float
+
+
+async def _counts(port: int, ask: Ask, expected: Expected, seconds: float) -> Counts:
     started = time.perf_counter()
     async with asking(port, CONNECTIONS, ask, expected, started + seconds) as opened:
         await asyncio.sleep(started + seconds - time.perf_counter())
         await _anything(opened)
         taken = time.perf_counter() - started
-        answers, lines = sum(each.answers for each in opened), sum(each.lines for each in opened)
+        within = _counted(opened, ask)
         await _settle(opened)
-    return answers / taken, lines / ask.lines / taken
+        return Counts(taken, *within, *_counted(opened, ask))
+
+
+def _counted(opened: list[Asking], ask: Ask) -> tuple[int, float]:
+    return sum(each.answers for each in opened), sum(each.lines for each in opened) / ask.lines
 
 
 async def _first_event(port: int, ask: Ask, expected: Expected, seconds: float) -> float:
@@ -249,9 +264,9 @@ async def _idle(port: int, ask: Ask, streams: int, weigh: Any) -> tuple[float, i
         return weigh() - before, len(held)
 
 
-def rates(port: int, ask: Ask, expected: Expected, seconds: float) -> tuple[float, float]:
-    """Answers and events a second, over `CONNECTIONS` connections."""
-    return _run(_rates(port, ask, expected, seconds))
+def counts(port: int, ask: Ask, expected: Expected, seconds: float) -> Counts:
+    """Responses and stream events over `CONNECTIONS` connections, each sending its next request at once."""
+    return _run(_counts(port, ask, expected, seconds))
 
 
 def first_event(port: int, ask: Ask, expected: Expected, seconds: float) -> float:

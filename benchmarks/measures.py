@@ -25,12 +25,43 @@ class Slice:
     seconds: float
 
 
-def _answers(ask: str) -> Callable[[Slice], float]:
-    return lambda s: load.rates(s.server.port, s.asks[ask], s.expected[ask], s.seconds)[0]
+def _counts(s: Slice, ask: str) -> load.Counts:
+    return load.counts(s.server.port, s.asks[ask], s.expected[ask], s.seconds)
+
+
+def _responses(ask: str) -> Callable[[Slice], float]:
+    def take(s: Slice) -> float:
+        found = _counts(s, ask)
+        return found.responses / found.seconds
+
+    return take
 
 
 def _events(ask: str) -> Callable[[Slice], float]:
-    return lambda s: load.rates(s.server.port, s.asks[ask], s.expected[ask], s.seconds)[1]
+    def take(s: Slice) -> float:
+        found = _counts(s, ask)
+        return found.events / found.seconds
+
+    return take
+
+
+def _cpu(ask: str, of: Callable[[load.Counts], float]) -> Callable[[Slice], float]:
+    """Microseconds of the server's CPU time for each of what `of` counts."""
+
+    def take(s: Slice) -> float:
+        before = s.server.cpu_seconds
+        found = _counts(s, ask)
+        return (s.server.cpu_seconds - before) / of(found) * 1e6
+
+    return take
+
+
+def _all_responses(found: load.Counts) -> float:
+    return found.all_responses
+
+
+def _all_events(found: load.Counts) -> float:
+    return found.all_events
 
 
 def _first_event(s: Slice) -> float:
@@ -61,8 +92,11 @@ class Measure:
 
 
 MEASURES = (
-    Measure("models", "list of 10 models, remapped", "requests/s", "models", _answers("models")),
-    Measure("chat", "chat, whole answer", "requests/s", "chat", _answers("chat")),
+    Measure("models-cpu", "list of 10 models: CPU", "µs", "models", _cpu("models", _all_responses), False),
+    Measure("chat-cpu", "complete chat: CPU", "µs", "chat", _cpu("chat", _all_responses), False),
+    Measure("chunk-cpu", "chunk of a stream: CPU", "µs", "burst", _cpu("burst", _all_events), False),
+    Measure("models", "list of 10 models, remapped", "requests/s", "models", _responses("models")),
+    Measure("chat", "chat, whole answer", "requests/s", "chat", _responses("chat")),
     Measure("chunks", "stream as fast as it comes", "chunks/s", "burst", _events("burst")),
     Measure("first", "time to the first event", "ms", "first", _first_event, False, 0.5),
     Measure("latency", "a chunk's way, 100 paced streams", "ms", "paced", _paced, False, 1.5),

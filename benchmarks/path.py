@@ -1,4 +1,4 @@
-"""A run of the benchmark: servers up, slices in turn round after round, then what needs servers of its own.
+"""A run of the benchmark: in each round new servers and slices in turn, then what needs servers of its own.
 
 Contract: whatever happens, every server is stopped. A contender that is not installed is skipped with the
 reason; one that fails or answers wrongly takes no further part and is told as broken.
@@ -44,17 +44,16 @@ _FAULTS = (Failed, WrongAnswer, OSError, TimeoutError)
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much is done: rounds, seconds of a slice, starts of each server, silent streams, and pairs of
-    servers with few and with many routes."""
+    """How much is done: rounds, seconds of a slice, silent streams, and pairs of servers with few and with
+    many routes."""
 
     rounds: int = 5
     seconds: float = 1.0
-    starts: int = 3
     streams: int = load.IDLE_STREAMS
     pairs: int = 11
 
 
-QUICK = Extent(rounds=2, seconds=0.2, starts=1, streams=100, pairs=2)
+QUICK = Extent(rounds=2, seconds=0.2, streams=100, pairs=2)
 
 
 @dataclass(slots=True)
@@ -85,22 +84,21 @@ class Run:
     tell: Callable[[str], None]
     figures: Figures = field(default_factory=Figures)
     upstream: str = ""
+    failed: set[str] = field(default_factory=set)
 
     def measure_all(self, contenders: Sequence[Contender]) -> None:
         """Take every figure of these contenders."""
         port = free_port()
-        with contextlib.ExitStack() as upstreams, contextlib.ExitStack() as stack:
+        able = [each for each in contenders if self._can_start(each)]
+        with contextlib.ExitStack() as upstreams:
             self._upstream(port, upstreams)
-            running = [each for each in (self._up(one, stack) for one in contenders) if each]
             for number in range(self.extent.rounds):
                 self.tell(f"round {number + 1} of {self.extent.rounds}")
-                first = number % max(1, len(running))
-                self._round(running[first:] + running[:first])
-            left = [each for each in running if each.server.is_running]
-            self._weigh(left)
-            stack.close()
-            for each in left:
-                self._alone(each.contender)
+                first = number % max(1, len(able))
+                self._round([each for each in able[first:] + able[:first] if each.name not in self.failed])
+            for each in able:
+                if each.name not in self.failed:
+                    self._alone(each)
 
     def _upstream(self, port: int, stack: contextlib.ExitStack) -> None:
         command = module("benchmarks.upstream", str(port))
@@ -111,12 +109,14 @@ class Run:
 
     # --- Servers ------------------------------------------------------------------------------------------
 
+    def _can_start(self, contender: Contender) -> bool:
+        reason = contender.missing()
+        if reason:
+            self.figures.skipped[contender.name] = reason
+        return not reason
+
     def _up(self, contender: Contender, stack: contextlib.ExitStack) -> Running | None:
         """Start a contender, check its answers and let it rest."""
-        if reason := contender.missing():
-            self.figures.skipped[contender.name] = reason
-            return None
-        self.tell(f"start {contender.name}")
         with self._faults(contender), contextlib.ExitStack() as own:
             running = Running(contender, own.enter_context(self._served(contender)))
             self._add("start", contender, running.server.seconds)
@@ -160,19 +160,27 @@ class Run:
         try:
             yield
         except _FAULTS as error:
+            self.failed.add(contender.name)
             self.figures.broken.append(f"{contender.name}: {type(error).__name__}: {error}")
             self.tell(self.figures.broken[-1])
 
     # --- Rounds -------------------------------------------------------------------------------------------
 
-    def _round(self, running: Sequence[Running]) -> None:
-        """One slice of each measure, of each contender in turn."""
-        for measure in self.measures:
-            for each in running:
-                if measure.take and measure.ask in each.contender.asks and each.server.is_running:
-                    self._slice(measure, each)
-        if all(self.figures.rounds("latency", name) for name in (DRAGOMAN.name, DIRECT.name)):
-            self._added(running)
+    def _round(self, contenders: Sequence[Contender]) -> None:
+        """Start each contender and take one slice of each measure of each in turn.
+
+        Two processes with the same code differ by several percent for all of their lives: so each round has
+        processes of its own, and what is compared are several pairs of processes.
+        """
+        with contextlib.ExitStack() as stack:
+            running = [each for each in (self._up(one, stack) for one in contenders) if each]
+            for measure in self.measures:
+                for each in running:
+                    if measure.take and measure.ask in each.contender.asks and each.server.is_running:
+                        self._slice(measure, each)
+            if all(self.figures.rounds("latency", name) for name in (DRAGOMAN.name, DIRECT.name)):
+                self._added(running)
+            self._weigh([each for each in running if each.server.is_running])
 
     def _slice(self, measure: Measure, running: Running) -> None:
         assert measure.take is not None
@@ -203,12 +211,8 @@ class Run:
     # --- Servers of their own -----------------------------------------------------------------------------
 
     def _alone(self, contender: Contender) -> None:
-        """Further starts, silent streams, and for this project many routes."""
+        """Silent streams, and for this project many routes."""
         with self._faults(contender):
-            if self._wants("start"):
-                for _ in range(self.extent.starts - 1):
-                    with self._served(contender) as server:
-                        self._add("start", contender, server.seconds)
             if self._wants("held") and "idle" in contender.asks and contender is not DIRECT:
                 self._held(contender)
             if self._wants("routes") and contender is DRAGOMAN:
@@ -258,10 +262,10 @@ class Run:
         """Answers a second to its one question."""
         port, ask, expected = running.server.port, running.contender.asks["models"], running.expected
         running.server.wake()
-        load.rates(port, ask, expected["models"], _WARM_UP_SECONDS / 3)
-        found, _ = load.rates(port, ask, expected["models"], self.extent.seconds / 2)
+        load.counts(port, ask, expected["models"], _WARM_UP_SECONDS / 3)
+        found = load.counts(port, ask, expected["models"], self.extent.seconds / 2)
         running.server.rest()
-        return found
+        return found.responses / found.seconds
 
     def _add(self, measure: str, contender: Contender, value: float) -> None:
         if self._wants(measure):

@@ -11,11 +11,15 @@ from typing import Any
 #: Content chunks of a stream that comes as fast as it goes, and of one that is short.
 BURST_CHUNKS = 200
 SHORT_CHUNKS = 3
+#: Chunks of a stream that takes an event loop for long.
+FLOOD_CHUNKS = 50_000
 #: Seconds between two chunks of a paced stream.
 PACE_SECONDS = 0.01
 
 CREATED = 1_704_190_830
 ANSWER = "The quick brown fox jumps over the lazy dog. " * 14
+#: 15 MB of text.
+LARGE_ANSWER = "sky " * 3_750_000
 MESSAGES = [
     {"role": "system", "content": "You are a helpful assistant."},
     {"role": "user", "content": "Why is the sky blue? Answer in one paragraph."},
@@ -76,8 +80,8 @@ def usage(count: int) -> dict[str, int]:
 # --- OpenAI's dialect -------------------------------------------------------------------------------------
 
 
-def openai_answer() -> dict[str, Any]:
-    message = {"role": "assistant", "content": ANSWER, "refusal": None}
+def openai_answer(content: str = ANSWER) -> dict[str, Any]:
+    message = {"role": "assistant", "content": content, "refusal": None}
     return {
         "id": "chatcmpl-8f1b3c2e",
         "object": "chat.completion",

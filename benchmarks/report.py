@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.figures import GOALS, Figures, Goal
+from benchmarks.figures import Figures, Goal, goals_of
 from benchmarks.measures import MEASURES, Measure
 
 _OWN = "dragoman"
@@ -60,7 +60,7 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterable[str]:
 
 def text(figures: Figures) -> str:
     """The whole report."""
-    goals = table([("goal", "wanted", "found", "met"), *(_goal(goal, figures) for goal in GOALS)])
+    goals = table([("goal", "wanted", "found", "met"), *(_goal(goal, figures) for goal in goals_of(figures))])
     parts = [table(_rows(figures)), goals]
     remarks = [f"{name} was skipped: {reason}" for name, reason in figures.skipped.items()]
     remarks += figures.notes + [f"broken: {fault}" for fault in figures.broken]

@@ -128,6 +128,11 @@ class Server:
         return self._process.poll() is None
 
     @property
+    def cpu_seconds(self) -> float:
+        """CPU time of all its threads so far, children included (`/proc/PID/task/*/schedstat`)."""
+        return sum(map(_on_cpu, _family(self._process.pid))) / 1e9
+
+    @property
     def bytes(self) -> int:
         """Resident memory, children included."""
         return sum(map(_resident, _family(self._process.pid)))
@@ -138,6 +143,10 @@ class Server:
 
     def wake(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def report(self) -> None:
+        """Have it write down what it has measured of itself."""
+        self._process.send_signal(signal.SIGUSR2)
 
     def stop(self) -> None:
         """End it, at once if it does not end soon."""
@@ -159,6 +168,11 @@ def _family(pid: int) -> Iterator[int]:
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in children.read_text().split():
             yield from _family(int(child))
+
+
+def _on_cpu(pid: int) -> int:
+    """Nanoseconds on a core, of the threads that a process has now."""
+    return sum(int(each.read_text().split()[0]) for each in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
 def _resident(pid: int) -> int:

@@ -30,6 +30,7 @@ from engine.codegen import Atom, Compiled
 from engine.errors import Findings
 from engine.expressions import Record, Scope
 from engine.functions import FUNCTIONS
+from engine.limits import Budget, Limits
 from engine.templates import TemplateCompiler
 
 LIMIT = 1.5
@@ -45,7 +46,7 @@ now_iso = FUNCTIONS["now_iso"].implementation
 Translation = Callable[[Any, Any], Any]
 
 
-class NoExchange:
+class NoExchange(Budget):
     """Where warnings go: nowhere."""
 
     started_ns = 0
@@ -54,7 +55,7 @@ class NoExchange:
         del message
 
 
-CONTEXT = NoExchange()
+CONTEXT = NoExchange(Limits(1 << 62, 1 << 62))
 
 
 # --- Ollama's list of models → OpenAI's ------------------------------------------------------------------
@@ -190,7 +191,7 @@ def compiled(template: str) -> Compiled:
     document = loader.parse("benchmark.yaml", template.encode(), findings)
     assert document is not None
     compiler = TemplateCompiler(findings, names={"vars_owner": OWNER})
-    variables = {"vars": Record({"owner": Atom("vars_owner", "string")})}
+    variables = {"vars": Record({"owner": Atom("vars_owner", "string", is_constant=True, constant=OWNER)})}
     function = compiler.compile(document.root, Scope(Atom("p"), variables), "body")
     assert not len(findings), list(findings)
     return function

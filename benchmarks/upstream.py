@@ -81,6 +81,8 @@ _CHATS = {
         "plain": whole(payloads.openai_answer()),
         "short": openai_stream(payloads.SHORT_CHUNKS),
         "burst": openai_stream(payloads.BURST_CHUNKS),
+        "flood": openai_stream(payloads.FLOOD_CHUNKS),
+        "large": whole(payloads.openai_answer(payloads.LARGE_ANSWER)),
     },
     OLLAMA_CHAT: {
         "plain": whole(payloads.ollama_last(payloads.ANSWER, 140)),

@@ -6,10 +6,11 @@ A command's module is imported when it is asked for: `serve` is to be up soon, a
 from __future__ import annotations
 
 import importlib
-from typing import Final
+from typing import Any, Final
 
 import click
 
+from cli import output
 from engine import distribution_version
 
 #: Each command and its module.
@@ -28,6 +29,11 @@ _ALIASES: Final = {"check": "validate"}
 
 class _Commands(click.Group):
     """The commands; `check` is another name of `validate`."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run a command, wherever its output goes."""
+        with output.guarded():
+            return super().main(*args, **more)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)

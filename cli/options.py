@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -48,7 +47,7 @@ def env_file(command: F) -> F:
 
 def environment_files(env_files: tuple[str, ...]) -> tuple[str, ...]:
     """The files that environment variables are read from, from the weakest to the strongest."""
-    return (DOTENV, *env_files) if Path(DOTENV).is_file() else env_files
+    return (DOTENV, *env_files) if os.path.isfile(DOTENV) else env_files
 
 
 def environment(env_files: tuple[str, ...]) -> Mapping[str, str]:

@@ -26,8 +26,8 @@ _COLORS = {"error": "bold red", "warning": "bold yellow"}
 #: A piece of a line, and its style.
 _Part = tuple[str, str]
 
-#: Characters that would move what was printed before: the bell, and those that go back or to another line.
-_MOVING: Final = dict.fromkeys((7, 8, 11, 12, 13))
+#: Control characters, which a terminal would act on; tabs and line ends aside.
+_MOVING: Final = dict.fromkeys(code for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n")
 
 
 def _print(*parts: _Part, stderr: bool = False) -> None:

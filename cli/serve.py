@@ -9,11 +9,19 @@ from functools import partial
 
 import click
 
-from cli import options, render
+from cli import options, output, render
 from cli.loading import report
 from engine import Findings, PlanSet
 from engine.runtime import logs
-from engine.runtime.serve import Limits, Origin, Service, address, check_clients
+from engine.runtime.serve import (
+    Limits,
+    Origin,
+    Service,
+    address,
+    check_clients,
+    openness,
+    warn_of_unset_keys,
+)
 from engine.runtime.serve import run as serve
 from engine.runtime.workers import run as serve_by_workers
 
@@ -109,6 +117,13 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
     metavar="CIDR,…",
     help="Networks of proxies in front of this server, whose X-Forwarded-For tells the client's address.",
 )
+@options.setting(
+    "--allowed-hosts",
+    default=_LIMITS.allowed_hosts,
+    metavar="NAME,…",
+    help="Names of this server in Host, such as api.example.com or *.example.com, where it listens on a "
+    "loopback address and needs no key; '*' for any. Default: names and addresses of this machine.",
+)
 @_seconds("--grace", "From the signal that ends the process to its end.")
 @_seconds("--head-timeout", "For a request's head, from its first byte.", "head")
 @_seconds("--body-timeout", "For a request's body, and one more for every 4 KiB that came.", "body")
@@ -127,6 +142,7 @@ def command(
     max_in_flight: int,
     storage: str,
     trusted_proxies: str,
+    allowed_hosts: str,
     **seconds: float,
 ) -> None:
     """Serve the mappings of files, directories, globs, or names of shipped mappings, together.
@@ -139,7 +155,7 @@ def command(
         log_format = "console" if sys.stderr.isatty() else "json"
     logs.configure(log_level, log_format)
     try:
-        check_clients(storage, trusted_proxies)
+        check_clients(storage, trusted_proxies, allowed_hosts)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     limits = replace(
@@ -147,6 +163,7 @@ def command(
         in_flight=max_in_flight,
         storage=storage,
         trusted_proxies=trusted_proxies,
+        allowed_hosts=allowed_hosts,
         **seconds,  # type: ignore[arg-type]
     )
     origin = Origin(
@@ -171,6 +188,7 @@ def run(
     files = origin.env_files()
     if files:
         logs.event("environment", files=list(files))
+    output.outlive_standard_output()
     findings = Findings()
     loaded = origin.load(findings)
     if report(findings, "text"):
@@ -178,8 +196,8 @@ def run(
     if loaded.plans is None or not loaded.plans.mappings:
         render.line("there is no route to serve in these files", stderr=True)
         return 1
-    names = _announcement(loaded.plans)
-    ready = partial(_announce, names)
+    warn_of_unset_keys(loaded.plans)
+    ready = partial(_announce, _announcement(loaded.plans), openness(loaded.plans, origin.host))
     service = Service(origin, loaded, origin.host, port, limits, ready, watch, admin)
     served = serve(service) if workers == 1 else serve_by_workers(service, workers)
     return 0 if served else 1
@@ -197,5 +215,6 @@ def _announcement(plans: PlanSet) -> str:
     return f"{render.count(routes, 'route')} of {', '.join(plans.mappings)}"
 
 
-def _announce(names: str, url: str) -> None:
-    render.line(f"Dragoman serves {names} at {url}", stderr=True, style="green")
+def _announce(names: str, open_to: str, url: str) -> None:
+    note = f" ({open_to})" if open_to else ""
+    render.line(f"Dragoman serves {names} at {url}{note}", stderr=True, style="green")

@@ -44,6 +44,7 @@ _GROUPS: Final = {
     "times": "Times",
     "ids": "Identifiers",
     "deltas": "Streams",
+    "fragments": "Fragments",
     "effects": "Failures and warnings",
 }
 #: Words for the types of JSON, as the findings have them.

@@ -13,6 +13,7 @@ This module must not know YAML, HTTP libraries or printing.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -66,8 +67,8 @@ class Findings:
     """Collects diagnostics, each once, in the order of their places.
 
     Attributes:
-        reports: how many there were, those counted that were there before: whether something is wrong with a
-            part of a mapping, told by whether this grew while it was looked at.
+        reports: how many errors there were, those counted that were there before: whether something is wrong
+            with a part of a mapping, told by whether this grew while it was looked at.
     """
 
     _found: dict[tuple[str, str, str, int, int], Diagnostic] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Findings:
         self.add(Diagnostic(code, message, span, "warning", hint))
 
     def add(self, diagnostic: Diagnostic) -> None:
-        self.reports += 1
+        self.reports += diagnostic.severity == "error"
         span = diagnostic.span
         place = (span.file.name, span.line, span.column)
         self._found.setdefault((diagnostic.code, diagnostic.message, *place), diagnostic)
@@ -113,12 +114,17 @@ class EvaluationError(DragomanError):
     """An expression met a value it cannot work with, such as `starts_with(5, 'a')`.
 
     `message` names types and functions, never values: values are payload.
+
+    Args:
+        for_client: whether the message says something to the client, too; one that names functions and their
+            types is for the mapping's author.
     """
 
-    def __init__(self, message: str, span: Span | None = None) -> None:
+    def __init__(self, message: str, span: Span | None = None, *, for_client: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.span = span
+        self.for_client = for_client
 
 
 class ExchangeError(DragomanError):
@@ -130,9 +136,12 @@ class ExchangeError(DragomanError):
         status: the HTTP status, where it is not the kind's own.
         details: JSON value with particulars (which field, which rule), or None.
         headers: response headers that go with the failure (`Allow`, `Retry-After`, …).
-        upstream: `{name, status, body}` of the upstream that failed, or None.
+        upstream: `{name, status, body, message}` of the upstream that failed, or None.
         cause: what the log says beside it; for operators, never for the client.
         how: how a call failed, a key of `CALL_FAILURES`; None where it is no failure of a call.
+
+    Attributes:
+        is_in_band: the client has received this error as events of its stream, which can then end regularly.
     """
 
     def __init__(
@@ -156,6 +165,7 @@ class ExchangeError(DragomanError):
         self.upstream = upstream
         self.cause = cause
         self.how = how
+        self.is_in_band = False
 
     @property
     def is_upstreams(self) -> bool:
@@ -173,22 +183,71 @@ CALL_FAILURES: Mapping[str, tuple[str, str]] = {
     "busy": ("upstream_unavailable", "has no free connection"),
     "open": ("upstream_unavailable", "is not called for a while, as its last calls have failed"),
     "broken": ("upstream_error", "broke off, or does not speak HTTP"),
-    "too_large": ("upstream_error", "gave too large an answer"),
+    "too_large": ("upstream_error", "sent too large a response"),
 }
 
 
-def call_failed(upstream: str, how: str, cause: str) -> ExchangeError:
-    """A call that ended without an answer; `how` is a key of `CALL_FAILURES`."""
-    kind, what = CALL_FAILURES[how]
-    failed = {"name": upstream, "status": None, "body": None}
+def call_failed(upstream: str, how: str, cause: str, what: str | None = None) -> ExchangeError:
+    """A call that ended without a usable response. If it is too large, the client receives the cause too,
+    which names the bound.
+
+    Args:
+        how: a key of `CALL_FAILURES`.
+        cause: for the log.
+        what: what the upstream did, for the client; by default what `how` says.
+    """
+    kind, usual = CALL_FAILURES[how]
+    failed = {"name": upstream, "status": None, "body": None, "message": None}
     headers = _SOON if how == "busy" else ()
-    message = f"the upstream '{upstream}' {what}"
+    message = f"the upstream '{upstream}' {what or usual}"
+    if how == "too_large":
+        message = f"{message}: {cause}"
     return ExchangeError(kind, message, headers=headers, upstream=failed, cause=cause, how=how)
 
 
 def overloaded(why: str) -> ExchangeError:
     """A request that is refused as there is too much to do; `why` begins a sentence."""
     return ExchangeError("overloaded", f"{why}; try again", headers=_SOON)
+
+
+def release_frames(error: BaseException) -> None:
+    """Drop the traceback of an exception, and of each exception that it was raised from or during.
+
+    An exception that outlives its handler must have none: its frames hold whatever was being read or
+    translated, and mostly the exception itself too, in a cycle that only the garbage collector frees.
+    """
+    pending: list[BaseException | None] = [error]
+    while pending:
+        found = pending.pop()
+        if found is not None:
+            pending += (found.__cause__, found.__context__)
+            found.__traceback__ = found.__cause__ = found.__context__ = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """An exception that the engine did not expect, as the log reports it: without its text, which may contain
+    payload, and without its frames.
+
+    Attributes:
+        error: its type.
+        trace: `file:line function` for each frame, the innermost last.
+    """
+
+    error: str
+    trace: tuple[str, ...]
+
+    @classmethod
+    def of(cls, error: BaseException) -> Defect:
+        """The description of an exception."""
+        frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
+        trace = tuple(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+        return cls(type(error).__name__, trace)
+
+    @property
+    def function(self) -> str:
+        """The name of the function that raised it."""
+        return self.trace[-1].rpartition(" ")[2]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:

@@ -17,6 +17,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from engine.compile.environment import has_file, value_of
 from engine.compile.sources import KEY_LIKE
+from engine.http import CREDENTIAL_NAME
 from engine.plan import MappingPlan, UpstreamPlan
 from engine.spec import MappingSpec
 
@@ -25,11 +26,6 @@ MASK: Final = "***"
 #: Below this a text is no secret, and masking it everywhere would leave nothing to read.
 _SHORTEST: Final = 4
 _URL = re.compile(r"(https?://)")
-#: Names of header fields and parameters whose values are credentials, whoever sets them.
-_NAMES = re.compile(
-    r"(^|[-_.])(api-?key|key|token|secret|passw(or)?d|auth|authorization|cookie|credentials?|signature)$",
-    re.IGNORECASE,
-)
 #: Those of JSON fields, where `key` and `token` are words like others.
 _FIELDS = re.compile(
     r"(api_?key|secret|passw(or)?d|(access|auth|refresh)_token|authorization)$", re.IGNORECASE
@@ -90,7 +86,7 @@ class Mask:
 
     def header(self, name: str, value: str, credentials: Iterable[str] = ()) -> str:
         """A header field's value; all of it is masked under the names of credentials, the scheme aside."""
-        if name in credentials or _NAMES.search(name):
+        if name in credentials or CREDENTIAL_NAME.search(name):
             scheme = _SCHEME.match(value)
             return (scheme[0] if scheme else "") + MASK
         return self.text(value)
@@ -103,7 +99,7 @@ class Mask:
 
     def _pair(self, pair: str, credentials: frozenset[str]) -> str:
         name, mark, value = pair.partition("=")
-        is_secret = unquote(name) in credentials or _NAMES.search(unquote(name))
+        is_secret = unquote(name) in credentials or CREDENTIAL_NAME.search(unquote(name))
         return self.text(name) + mark + (MASK if is_secret and value else self.text(value))
 
 
@@ -122,7 +118,7 @@ def credentials_of(plans: Iterable[MappingPlan]) -> Iterator[str]:
 
 def _of_upstream(upstream: UpstreamPlan) -> Iterator[str]:
     for name, value in (*upstream.credentials.headers, *upstream.headers):
-        if (name, value) in upstream.credentials.headers or _NAMES.search(name):
+        if (name, value) in upstream.credentials.headers or CREDENTIAL_NAME.search(name):
             scheme, _, rest = value.partition(" ")
             yield from (value, rest or scheme)
             yield from _of_basic(scheme, rest)

@@ -8,10 +8,11 @@ Must not know asyncio, sockets, nor where a double has its answers from.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine import exchange as middle
-from engine.errors import ExchangeError
+from engine.errors import ExchangeError, call_failed
 from engine.messages import TEXT, Content, UpstreamReply, WholeSource
 
 
@@ -88,9 +89,9 @@ def _write_stream(answered: middle.Answered, double: Double) -> None:
     if stream is None:
         return
     writer = middle.EventWriter(stream.plan, answered.exchange)
-    data = writer.write([*stream.first, *stream.script])
+    data = writer.write([*stream.first, *stream.script], stream)
     while not stream.is_over:
-        data += writer.write(stream.feed(double.next()))
+        data += writer.write(stream.feed(double.next()), stream)
     answered.error = stream.error
     data += b"" if stream.error is not None else writer.close()
     outbound.content = Content(data, outbound.content.media_type)
@@ -100,15 +101,15 @@ def _take(step: middle.Step, content: Content, double: Double) -> Any:
     """What one step asks for."""
     match step:
         case middle.SendCall():
-            return double.send(step)
+            return _reply(step, double)
         case middle.ReadBatch():
             return double.next()
         case middle.ReadContent():
-            return double.rest()
+            return _checked(double.rest(), step.limit, step.source.upstream)
         case middle.ReadBody():
             return _bounded(content, step.limit)
         case middle.OpenBody():
-            return WholeSource(_bounded(content, step.limit).data)
+            return WholeSource((content if step.limit is None else _bounded(content, step.limit)).data)
         case middle.Together():
             _together(step, content, double)
         case middle.AskHealth():
@@ -144,6 +145,29 @@ def _health(step: middle.AskHealth, name: str, double: Double) -> dict[str, Any]
     except ExchangeError as error:
         return middle.failed_report(error.message)
     return middle.answered_report(reply.status, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a reply is read from as it comes: the double, under the name of the upstream that was called."""
+
+    upstream: str
+
+
+def _reply(step: middle.SendCall, double: Double) -> UpstreamReply:
+    """The reply to a call, unless it is larger than the call accepts."""
+    reply, request = double.send(step), step.request
+    if reply.source is not None:
+        reply.source = _Source(request.upstream)
+    elif not request.raw:
+        _checked(reply.content, request.max_bytes, request.upstream)
+    return reply
+
+
+def _checked(content: Content, limit: int, upstream: str) -> Content:
+    if content.is_written and len(content.data) > limit:
+        raise call_failed(upstream, "too_large", f"over {limit} bytes")
+    return content
 
 
 def _bounded(content: Content, limit: int) -> Content:

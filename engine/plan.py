@@ -13,16 +13,18 @@ from typing import Any, Final, TypeAlias
 
 from engine.auth import BearerKeys, Credentials
 from engine.codegen import Compiled
-from engine.messages import JSON
+from engine.limits import DEFAULT_LIMITS, Limits
+from engine.messages import JSON, MAX_BODY_BYTES
+from engine.origins import Origins
 from engine.resources import distribution_version
 from engine.routing import Leaf, Match, RouteTree
 from engine.schema import BodySchema
 from engine.spec import MappingSpec, RouteSpec
 
-#: Which fields of the client's body a route reads: name → the same below it, `*` for any item of a list;
-#: True where all of it is read.
+#: Which fields of the client's body a route reads: name → the same below it, `ITEM` for any item of a list;
+#: True where all of it is read. Under `OTHERS` are the names of fields beside which all others are read.
 ReadTree = bool | dict[str | int, Any]
-
+OTHERS: Final = 2
 
 DEFAULT_CONNECTIONS: Final = 200
 
@@ -86,6 +88,7 @@ class UpstreamPlan:
         http2: HTTP/2 is spoken, and nothing else.
         proxy: the URL of a proxy that calls go through, or None; it may hold credentials.
         fields: the header fields that every call has, credentials among them.
+        has_credentials: calls carry credentials of ours, so that a 401 or 403 is about these.
     """
 
     name: str
@@ -103,6 +106,7 @@ class UpstreamPlan:
     http2: bool = False
     proxy: str | None = field(default=None, repr=False)
     others: tuple[str, ...] = ()
+    has_credentials: bool = False
     fields: Mapping[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -112,10 +116,11 @@ class UpstreamPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class UpstreamChoice:
-    """An upstream that each request chooses among those declared."""
+    """An upstream that each request chooses among those declared. `kind` is the error where it names none."""
 
     template: Compiled
     among: Mapping[str, UpstreamPlan]
+    kind: str = "invalid_request"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -123,11 +128,13 @@ class PathPart:
     """A piece of a call's path: literal text, or a template whose value is percent-encoded.
 
     `parameter` is the name of a `{name:path}` parameter, which may span segments, and goes on as it came.
+    `kind` is the error where the value cannot stand in a path: `upstream_error` for one of an earlier call.
     """
 
     text: str
     template: Compiled | None = None
     parameter: str = ""
+    kind: str = "invalid_request"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -142,6 +149,11 @@ class CallPlan:
         continues: a failure is kept in `$calls`, and the answer is made all the same.
         each: the list for whose items the call is made, at most `parallel` at a time.
         cache: for how many seconds its answer is taken again for the same request; None for not at all.
+        max_bytes: of its response, where that is translated as a whole, or collected.
+        from_calls: the parts (`headers`, `body` …) that read what other calls returned, and nothing of the
+            client's request: what fails there is an upstream's fault.
+        mixed: the parts that read both.
+        has_credentials: it sends credentials of ours, beside those of its upstream.
     """
 
     when: Compiled | None
@@ -162,18 +174,28 @@ class CallPlan:
     each: Compiled | None = None
     parallel: int = 1
     cache: float | None = None
+    max_bytes: int = MAX_BODY_BYTES
+    from_calls: frozenset[str] = frozenset()
+    mixed: frozenset[str] = frozenset()
+    has_credentials: bool = False
+
+    def kind(self, part: str) -> str:
+        """The error that a failure of a part is."""
+        return "upstream_error" if part in self.from_calls else "invalid_request"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ForwardPlan:
     """A request that goes through as it is. `timeout` in seconds, until the answer begins; `replaced` are the
-    names that `headers` has, whose fields of the client are not sent."""
+    names that `headers` has, whose fields of the client are not sent; `has_credentials` where it sends
+    credentials of ours, beside those of its upstream."""
 
     upstream: UpstreamPlan | UpstreamChoice
     path: tuple[PathPart, ...]
     headers: Compiled | None
     replaced: frozenset[str]
     timeout: float | None
+    has_credentials: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -297,7 +319,7 @@ class ErrorsPlan:
 class CorsPlan:
     """Which pages of other origins may call; `max_age` in seconds."""
 
-    origins: tuple[str, ...]
+    origins: Origins
     headers: tuple[str, ...]
     expose: tuple[str, ...]
     credentials: bool
@@ -310,7 +332,11 @@ class RoutePlan:
 
     Attributes:
         pattern: its path with the mapping's prefix.
+        max_bytes: of a client's body that is read as a whole.
+        max_forwarded: of one that is forwarded as it comes; None for no bound.
         attempts: the ways to answer, in their order; a route without `try` has one.
+        keeps_body: the client's body is read before anything is sent, as a `forward` may have to send it
+            after another attempt has.
         builtin: `health` or `metrics`, for an answer of the engine's own.
         barred: names of the keys that are for other routes alone.
         rates: how many requests there may be.
@@ -323,12 +349,14 @@ class RoutePlan:
     pattern: str
     wants_key: bool
     max_bytes: int
+    max_forwarded: int | None
     schema: BodySchema | None
     reads_body: bool
     rejects_dropped: bool
     timeout: float | None
     cache: CachePlan | None
     attempts: tuple[AttemptPlan, ...]
+    keeps_body: bool = False
     builtin: str | None = None
     barred: frozenset[str] = frozenset()
     rates: tuple[RatePlan, ...] = ()
@@ -358,7 +386,10 @@ class MappingPlan:
         keys: what clients may present; empty where none is wanted.
         key_rates: how many requests there may be with a key, by its name.
         is_open: the mapping says `auth: none`.
+        limits: what one exchange may take.
         tree: its routes without the prefix, as other mappings in the process reach them.
+        secrets: what no one is shown, should an upstream repeat it: secret variables and credentials, the
+            longest first.
     """
 
     spec: MappingSpec
@@ -372,6 +403,8 @@ class MappingPlan:
     upstreams: Mapping[str, UpstreamPlan]
     routes: tuple[RoutePlan, ...]
     tree: PlanTree
+    limits: Limits = DEFAULT_LIMITS
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 #: Routes of mappings as a tree; what a path leads to in it; and one route there.

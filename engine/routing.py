@@ -1,19 +1,22 @@
 """The tree of routes: a path and a method → the route that serves them.
 
 Contract: literal text before a parameter before `{name:path}`, segment by segment, and back where that leads
-nowhere; the time a search takes does not depend on how many routes there are. A path that no route serves is
-an `ExchangeError` once its leaf is asked for. Must not know what a route does: routes and those who own them
-are whatever the tree is filled with.
+nowhere; the time a search takes does not depend on how many routes there are. A path is split first and its
+segments are decoded once, so that an encoded slash is part of a segment. Servers behind this one may read a
+path in another way: a match has the routes of all other readings, so that none of them is passed by. A path
+that no route serves is an `ExchangeError` once its leaf is asked for. Must not know what a route does: routes
+and those who own them are whatever the tree is filled with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from engine.errors import ExchangeError
+from engine.http import is_ambiguous, readings, resolved
 
 Owner = TypeVar("Owner")
 Route = TypeVar("Route")
@@ -44,11 +47,14 @@ class Leaf(Generic[Owner, Route]):
 @dataclass(frozen=True, slots=True)
 class Match(Generic[Owner, Route]):
     """What a path leads to: a leaf for each method, none where the path is unknown, and the raw values of
-    its parameters. `owner` is the one in whose dialect a miss is told."""
+    its parameters. `owner` is the one in whose dialect a miss is told.
+
+    `others` are the leaves for the method that other readings of the path lead to."""
 
     owner: Owner | None
     leaves: Mapping[str, Leaf[Owner, Route]]
     values: tuple[str, ...]
+    others: tuple[Leaf[Owner, Route], ...] = ()
 
     def leaf(self, method: str) -> Leaf[Owner, Route]:
         """The leaf for a method; HEAD is served by GET.
@@ -99,7 +105,7 @@ class _Branch(Generic[Owner, Route]):
     def step(self, kind: str, text: str) -> _Branch[Owner, Route]:
         """The branch that a segment leads to, grown where there is none."""
         if kind == "literal":
-            return self.literals.setdefault(unquote(text), _Branch())
+            return self.literals.setdefault(_once(text), _Branch())
         if kind == "parameter":
             self.parameter = self.parameter or _Branch()
             return self.parameter
@@ -127,9 +133,8 @@ class RouteTree(Generic[Owner, Route]):
         other = branch.leaves.get(method)
         if other is None:
             branch.leaves[method] = Leaf(owner, route, tuple(names))
-            if not names:
-                plain = self._plain.setdefault(unquote(pattern), {})
-                plain[method] = Match(owner, branch.leaves, ())
+            if not names and "%" not in pattern:
+                self._plain.setdefault(pattern, {})[method] = Match(owner, branch.leaves, ())
         return other
 
     def find(self, path: str, method: str | None = None) -> Match[Owner, Route]:
@@ -137,16 +142,32 @@ class RouteTree(Generic[Owner, Route]):
 
         With a method, the most specific route that has it; where none has, the match tells which there are.
         """
-        plain = self._plain.get(path) if "%" not in path else None
+        plain = self._plain.get(path)
         if plain is not None and method is not None and (found := _chosen(plain, method)) is not None:
             return found
         parts = path.removeprefix("/").split("/")
-        search: _Search[Owner, Route] = _Search(parts, method, self._root.owner)
+        literals = [_once(part) if "%" in part else part for part in parts]
+        search: _Search[Owner, Route] = _Search(parts, literals, method, self._root.owner)
         branch = search.walk(self._root, 0)
         leaves = branch.leaves if branch else search.others
-        leaf = _chosen(leaves, method) or next(iter(leaves.values()), None)
-        owner = leaf.owner if leaf else search.owner
-        return Match(owner, leaves, tuple("/".join(parts[a:b]) for a, b in search.spans))
+        leaf = _chosen(leaves, method)
+        first = leaf or next(iter(leaves.values()), None)
+        owner = first.owner if first else search.owner
+        others = () if leaf is None or not is_ambiguous(path) else tuple(self._others(path, method, leaf))
+        return Match(owner, leaves, tuple("/".join(parts[a:b]) for a, b in search.spans), others)
+
+    def _others(
+        self, path: str, method: str | None, leaf: Leaf[Owner, Route]
+    ) -> Iterator[Leaf[Owner, Route]]:
+        """The leaves that other readings of a path lead to."""
+        for read in readings(path):
+            found = resolved(read)
+            for parts in (found, [*found, ""]) if read[-1] == "" else (found,):
+                search: _Search[Owner, Route] = _Search(parts, parts, method, None)
+                branch = search.walk(self._root, 0)
+                other = None if branch is None else _chosen(branch.leaves, method)
+                if other is not None and other is not leaf:
+                    yield other
 
 
 class _Search(Generic[Owner, Route]):
@@ -161,14 +182,16 @@ class _Search(Generic[Owner, Route]):
 
     __slots__ = ("_depth", "_literals", "_method", "others", "owner", "parts", "spans")
 
-    def __init__(self, parts: list[str], method: str | None, owner: Owner | None) -> None:
+    def __init__(
+        self, parts: list[str], literals: list[str], method: str | None, owner: Owner | None
+    ) -> None:
         self.parts = parts
         self.spans: list[tuple[int, int]] = []
         self.owner = owner
         self.others: dict[str, Leaf[Owner, Route]] = {}
         self._method = method
         self._depth = 0
-        self._literals = [unquote(part) if "%" in part else part for part in parts]
+        self._literals = literals
 
     def walk(self, branch: _Branch[Owner, Route], at: int) -> _Branch[Owner, Route] | None:
         """The branch with leaves that the parts from `at` on lead to."""
@@ -209,6 +232,11 @@ class _Search(Generic[Owner, Route]):
 def _chosen(leaves: Mapping[str, Found], method: str | None) -> Found | None:
     """What there is for a method; HEAD is served by GET."""
     return leaves.get(method or "") or (leaves.get("GET") if method == "HEAD" else None)
+
+
+def _once(segment: str) -> str:
+    """A segment decoded once; what is no UTF-8 stays apart from all that is."""
+    return unquote(segment, errors="surrogateescape")
 
 
 def _decoded(value: str) -> str:

@@ -101,6 +101,15 @@ class CorsSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LimitsSpec:
+    """How much one exchange may take; None where the default holds."""
+
+    node: Node
+    steps: int | None
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RequestSpec:
     """What a route accepts of a request."""
 
@@ -128,6 +137,7 @@ class CallSpec:
     each: Node | None = None
     parallel: int = DEFAULT_PARALLEL
     cache: Node | None = None
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,6 +263,7 @@ class MappingSpec:
     upstreams: Mapping[str, UpstreamSpec]
     auth: Node | None
     rate_limit: Node | None
+    limits: LimitsSpec | None
     cors: CorsSpec | None
     errors: ErrorsSpec | None
     templates: Mapping[str, Node]
@@ -272,6 +283,7 @@ DEFINITIONS: Mapping[type, str] = {
     HealthSpec: "health",
     BreakerSpec: "breaker",
     ErrorsSpec: "errors",
+    LimitsSpec: "limits",
     CorsSpec: "cors",
     RouteSpec: "route",
     RequestSpec: "request",
@@ -288,7 +300,7 @@ DEFINITIONS: Mapping[type, str] = {
 def read(document: Document) -> MappingSpec:
     """The spec of a document that fits the mapping schema."""
     root = document.root
-    cors, errors = root.get("cors"), root.get("errors")
+    cors, errors, limits = root.get("cors"), root.get("errors"), root.get("limits")
     return MappingSpec(
         node=root,
         dragoman=_value(root, "dragoman", 1),
@@ -301,6 +313,7 @@ def read(document: Document) -> MappingSpec:
         upstreams={name: _upstream(node) for name, node in _entries(root, "upstreams").items()},
         auth=root.get("auth"),
         rate_limit=root.get("rate_limit"),
+        limits=_limits(limits) if limits else None,
         cors=_cors(cors) if cors else None,
         errors=_errors(errors) if errors else None,
         templates=_entries(root, "templates"),
@@ -380,6 +393,10 @@ def _cors(node: Node) -> CorsSpec:
         credentials=_value(node, "credentials", False),
         max_age=node.get("max_age"),
     )
+
+
+def _limits(node: Node) -> LimitsSpec:
+    return LimitsSpec(node, _value(node, "steps"), _value(node, "bytes"))
 
 
 def _route(key: str, node: Node) -> RouteSpec:
@@ -463,6 +480,7 @@ def _call(node: Node) -> CallSpec:
         each=node.get("each"),
         parallel=_value(node, "parallel", DEFAULT_PARALLEL),
         cache=node.get("cache"),
+        max_bytes=_value(node, "max_bytes"),
     )
 
 

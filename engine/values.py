@@ -1,15 +1,25 @@
 """What JMESPath and the language say of JSON values: types, truth, equality, order, text.
 
-Contract: values are those of orjson: dict, list, str, int, float, bool, None; nothing here changes one.
+Contract: values are dict, list, str, int, float, bool, None; nothing here changes one. A float is finite; an
+integer may have up to `MAX_DIGITS` digits, and a string may have lone surrogates.
 Source: the JMESPath specification (truth, comparison), jmespath.py where the specification is silent.
 Must not know expressions, mappings or HTTP.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, Final
 
 import orjson
+
+from engine import json_fallback
+from engine.json_fallback import MAX_DEPTH as MAX_DEPTH
+from engine.json_fallback import MAX_DIGITS as MAX_DIGITS
+from engine.json_fallback import JsonError as JsonError
+
+_ESCAPED_SURROGATE: Final = re.compile("\\\\[\ud800-\udfff]")
 
 TYPE_NAMES: Final[dict[type, str]] = {
     str: "string",
@@ -83,30 +93,52 @@ def text(value: Any) -> str:
     return dumps(value).decode()
 
 
-class JsonError(ValueError):
-    """Text that is no JSON (RFC 8259), or a value that JSON cannot tell."""
-
-
 def loads(data: bytes) -> Any:
-    """Parse a JSON text.
+    """Parse a JSON text, with or without a byte order mark.
 
     Raises:
-        JsonError: it is no JSON, is nested too deeply, or holds NaN or a lone surrogate. The message
-            gives the place and none of the text, which is payload.
+        JsonError: it is no JSON, is nested more than `MAX_DEPTH` levels deep, or has a number of more than
+            `MAX_DIGITS` digits. The message gives the place and none of the text, which is payload.
     """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise JsonError(f"line {error.lineno} column {error.colno}") from None
+        return json_fallback.read(data, error)
+
+
+def loads_text(text: str) -> Any:
+    """As `loads`, of a string, which may have lone surrogates.
+
+    Raises:
+        JsonError: as `loads`.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # An escaped lone surrogate means the same, unless a backslash before it would take the escape.
+        errors = "surrogatepass" if _ESCAPED_SURROGATE.search(text) else "backslashreplace"
+        return loads(text.encode("utf-8", errors))
 
 
 def dumps(value: Any) -> bytes:
-    """Write compact JSON, non-ASCII characters as UTF-8.
+    """Write compact JSON, non-ASCII characters as UTF-8, lone surrogates as escapes.
 
     Raises:
-        JsonError: the value is nested too deeply, or holds an integer beyond 64 bits.
+        JsonError: the value is nested more than `MAX_DEPTH` levels deep.
     """
     try:
         return orjson.dumps(value)
-    except TypeError as error:
-        raise JsonError(str(error)) from None
+    except TypeError:
+        return json_fallback.write(value)
+
+
+def dumps_ascii(value: Any) -> str:
+    """Write compact JSON in which all characters that are not ASCII are escaped.
+
+    Raises:
+        JsonError: as `dumps`.
+    """
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (RecursionError, TypeError, ValueError):
+        return json_fallback.write_ascii(value)

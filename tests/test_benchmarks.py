@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +23,19 @@ from tests.support.serving import serving
 from tests.support.times import PATIENCE
 
 ROOT = Path(__file__).parent.parent
-MEASURED = ("models", "chat", "chunks", "first", "latency", "idle", "start", "loaded")
+MEASURED = (
+    "models-cpu",
+    "chat-cpu",
+    "chunk-cpu",
+    "models",
+    "chat",
+    "chunks",
+    "first",
+    "latency",
+    "idle",
+    "start",
+    "loaded",
+)
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it needs Linux")
 
@@ -32,14 +45,7 @@ def test_a_quick_run_finds_figures(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     chosen = [word for name in MEASURED for word in ("--measure", name)]
     arguments = ["--quick", "--rounds", "1", "--seconds", "0.1", "--only", "dragoman", "--only", "starlette"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments, *chosen, "--json", str(file)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=10 * PATIENCE,
-        check=False,
-    )
+    done = python("benchmarks", *arguments, *chosen, "--json", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     figures = Figures(**json.loads(file.read_text()))
     assert figures.contenders == ["dragoman", "starlette"]
@@ -59,6 +65,49 @@ def sample() -> Figures:
         for value in rounds:
             figures.add(measure, contender, value)
     return figures
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=10 * PATIENCE,
+        check=False,
+    )
+
+
+def test_another_checkout_is_compared_by_its_cpu_time(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for folder in ("engine", "cli", "mappings", "schema"):
+        shutil.copytree(ROOT / folder, other / folder)
+    file = tmp_path / "results.json"
+    done = python(
+        *("benchmarks", "--against", str(other), "--rounds", "2", "--seconds", "0.1", "--json", str(file))
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = Figures(**json.loads(file.read_text()))
+    assert set(found.values) == {"models-cpu", "chat-cpu", "chunk-cpu"}
+    for by_contender in found.values.values():
+        assert {name: len(rounds) for name, rounds in by_contender.items()} == {"dragoman": 2, "against": 2}
+    assert "chat: times the CPU of the other checkout" in done.stdout
+    assert "nginx" not in done.stdout
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    done = python("benchmarks", "--against", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(f"{tmp_path} is no checkout of this project")
+
+
+def test_the_longest_callback_is_found() -> None:
+    done = python("benchmarks.callbacks", "--workload", "a usual chat")
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = done.stdout.splitlines()[-1].split("|")
+    assert row[1].strip() == "a usual chat"
+    assert float(row[2]) > 0
+    assert row[4].strip() == "200"
 
 
 def test_ratios_are_those_of_each_round() -> None:

@@ -21,7 +21,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -41,6 +41,8 @@ DOCUMENTS = [
     *sorted(ROOT.glob("examples/**/*.md")),
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+#: The variables of a mapping that hold keys.
+SECRETS = re.compile(r"^ +(\w+_KEYS?): \{[^}]*secret: true", re.MULTILINE)
 CALLED = re.compile(r"mapping:([\w-]+)")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 PORTS_IN_TEXT = re.compile(r"\b(8080|8090|11434)\b")
@@ -101,7 +103,8 @@ def write_yaml(block: Block, number: int, folder: Path) -> None:
     if "mistaken" not in file.name and not file.name.endswith(".test.yaml"):
         called = [f"{name}.yaml" for name in CALLED.findall(block.text)]
         beside = [name for name in called if (folder / name).exists()]
-        done = dragoman("validate", "--strict", file.name, *beside, folder=folder)
+        secrets = dict.fromkeys(SECRETS.findall(block.text), "set")
+        done = dragoman("validate", "--strict", file.name, *beside, folder=folder, env=secrets)
         assert done.returncode == 0, done.stdout
 
 
@@ -125,11 +128,13 @@ def steps(text: str) -> Iterator[tuple[str, str]]:
         yield command, expected
 
 
-def dragoman(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def dragoman(
+    *arguments: str, folder: Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
         capture_output=True,
         text=True,
         timeout=START,

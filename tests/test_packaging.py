@@ -67,7 +67,8 @@ def test_its_schema_is_the_checkouts(unpacked: Path) -> None:
 
 def test_its_mappings_are_found_by_name(unpacked: Path) -> None:
     done = dragoman(unpacked, "validate", "ollama-over-openai", "openai-over-ollama", "demo")
-    assert (done.returncode, done.stdout) == (0, "3 files: no findings\n")
+    assert done.returncode == 0
+    assert done.stdout.endswith("\n0 errors, 2 warnings in 3 files\n"), "no keys are set"
     done = dragoman(unpacked, "test", "demo")
     assert done.returncode == 0, done.stdout + done.stderr
 

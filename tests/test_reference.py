@@ -11,7 +11,11 @@ import pytest
 
 from cli.main import COMMANDS
 from docs.generate import PAGE, reference
-from engine import FUNCTIONS, schema_text
+from engine import FUNCTIONS, Findings, schema_text
+from engine.codegen import Atom
+from engine.expressions import Scope
+from engine.source import Document, SourceFile
+from engine.templates import TemplateCompiler
 from tests.support.commands import command
 
 
@@ -97,3 +101,28 @@ def test_links_inside_the_page_lead_somewhere() -> None:
         re.sub(r"[^\w -]", "", heading.lstrip("# ").lower()).replace(" ", "-") for heading in sections(text)
     }
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+
+
+def test_no_example_of_an_expression_is_wrong() -> None:
+    """Variables aside, of which each place has its own."""
+    findings = Findings()
+    templates = TemplateCompiler(findings)
+    texts = [text for name in ("mapping", "suite") for text in expressions(json.loads(schema_text(name)))]
+    for text in texts:
+        document = Document(SourceFile(text, text), text)
+        templates.compile(document.root, Scope(Atom("p"), {}), "example")
+    assert len(texts) > 50
+    told = [(d.span.file.name, d.code) for d in findings if d.code != "unknown-variable"]
+    assert told == []
+
+
+def expressions(value: Any, is_example: bool = False) -> Iterator[str]:
+    """The texts with `${ … }` among the examples of a schema."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from expressions(item, is_example or key == "examples")
+    elif isinstance(value, list):
+        for item in value:
+            yield from expressions(item, is_example)
+    elif is_example and isinstance(value, str) and "${" in value:
+        yield value

@@ -5,6 +5,7 @@ The log level is `warning`: no line for each request, as no other contender writ
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -60,6 +61,20 @@ REVERSE = Contender(
     asks.models("/ollama/v1/models") | {name: _REVERSED[name] for name in ("chat", "burst")},
     _command,
 )
+
+
+def checkout(path: Path) -> Contender:
+    """Another checkout of this project, with the shipped mappings of its own, run by this interpreter."""
+    if not (path / "engine").is_dir() or not (path / "cli").is_dir():
+        raise ValueError(f"{path} is no checkout of this project")
+
+    def command(place: Place) -> Command:
+        ours = _command(place)
+        _, *rest = ours.argv
+        # Without -P the working directory, this checkout, would come first.
+        return Command([sys.executable, "-P", *rest], {**ours.env, "PYTHONPATH": str(path.resolve())})
+
+    return dataclasses.replace(DRAGOMAN, name="against", about=f"{path}", command=command, holding=None)
 
 
 def many_routes(count: int, file: Path) -> Path:

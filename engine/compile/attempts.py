@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from engine.codegen import SHELL, Atom, Compiled
+from engine.codegen import Atom, Compiled
 from engine.compile.calls import CallCompiler, call_variables
 from engine.compile.context import MappingContext
+from engine.compile.reads import RESPONSE_BODY, RESPONSE_STATUS, calls_parsed, client_fields, read_tree
 from engine.compile.rules import state_variable
-from engine.compile.streams import compile_collect, compile_stream, reads_of, stream_templates
+from engine.compile.streams import compile_collect, compile_stream, stream_templates
 from engine.errors import suggestion
 from engine.expressions import Record, Scope
 from engine.plan import (
@@ -19,16 +19,14 @@ from engine.plan import (
     CasePlan,
     CollectPlan,
     ForwardPlan,
-    ReadTree,
     StreamPlan,
     UpstreamPlan,
     upstreams_of,
 )
-from engine.source import Node, Path
+from engine.source import Node
 from engine.spec import AttemptSpec, CaseSpec
+from engine.uses import Uses, VariableOrigin
 
-_STATUS_READ = re.compile(r"\$upstream\s*\.\s*status")
-_CALL_BODY_READ = re.compile(r"x\.calls\['(\w+)'\](?!\['(?:status|headers|error)'\])")
 #: The ways to an answer of which an attempt has one at most.
 _WAYS = ("call", "calls", "forward")
 #: Those that can stand together: calls that have names come before the one that answers.
@@ -41,7 +39,9 @@ class AttemptCompiler:
 
     Attributes:
         is_builtin: what answers are written from is made by the engine.
-        reads: the fields of the client's body that all attempts read.
+        notes_nulls: a null of the client's that a call leaves out is noted, as it asks for something.
+        uses: what the templates of all attempts read.
+        conditions: what the `when` of the attempts read.
     """
 
     context: MappingContext
@@ -49,17 +49,21 @@ class AttemptCompiler:
     params: Mapping[str, str]
     label: str
     is_builtin: bool = False
+    notes_nulls: bool = False
     cases: int = 0
-    reads: set[Path] = field(default_factory=set)
+    uses: list[Uses] = field(default_factory=list)
+    conditions: list[Uses] = field(default_factory=list)
 
     def compile(self, spec: AttemptSpec) -> AttemptPlan:
-        """One attempt; what is read for its `when` is carried over by every call."""
+        """One attempt; what its `when` reads, and those before it, is carried over by every call."""
         check_ways(self.context, spec)
         when = self.context.template(
             spec.when, self.context.call_scope(self.params), f"{self.label} try.when"
         )
-        plan, reads = _OneAttempt(self, spec).compile()
-        self.reads |= reads | (when.reads if when is not None else frozenset())
+        if when is not None:
+            self.conditions.append(when.uses)
+        plan, uses = _OneAttempt(self, spec).compile()
+        self.uses.append(uses)
         self.cases += len(plan.cases)
         return replace(plan, when=when)
 
@@ -76,11 +80,13 @@ class _OneAttempt:
         self.first_case = owner.cases
         self.is_builtin = owner.is_builtin
         self.has_call = has_way(spec.node, "call") or has_way(spec.node, "calls")
-        self.calls = CallCompiler(owner.context, owner.upstreams, owner.params, owner.label)
-        self.reads: set[Path] = set()
+        self.calls = CallCompiler(
+            owner.context, owner.upstreams, owner.params, owner.label, owner.notes_nulls
+        )
+        self.uses = list(owner.conditions)
 
-    def compile(self) -> tuple[AttemptPlan, set[Path]]:
-        """The attempt's plan, and the fields of the client's body that it reads."""
+    def compile(self) -> tuple[AttemptPlan, Uses]:
+        """The attempt's plan, and what its templates read."""
         spec = self.spec
         named, cases_of_call = self.calls.together(spec), self.calls.cases(spec)
         before, calls = (named, cases_of_call) if spec.call else ([], named)
@@ -88,19 +94,23 @@ class _OneAttempt:
         cases = self._cases()
         self._check_order(cases)
         every = [*before, *calls]
-        reads = self.reads.union(forwarded, *(reads for _, reads in every))
-        parsed = _calls_parsed(templates_of([call for call, _ in every], cases))
-        conditions = {path for plan, _ in calls if plan.when is not None for path in plan.when.reads}
-        shared = self.reads.union(conditions, *(reads for _, reads in before))
+        uses = Uses.of_all((*self.uses, forwarded, *(own for _, own in every)))
+        parsed = calls_parsed(uses)
+        conditions = [plan.when.uses for plan, _ in calls if plan.when is not None]
+        shared = Uses.of_all((*self.uses, *conditions, *(own for _, own in before)))
         plan = AttemptPlan(
             when=None,
             before=tuple(replace(call, reads_reply=call.name in parsed) for call, _ in before),
             calls=tuple(
-                replace(call, reads=read_tree(own | shared), reads_reply=call.name in parsed)
+                replace(
+                    call,
+                    reads=read_tree(client_fields(own) | client_fields(shared)),
+                    reads_reply=call.name in parsed,
+                )
                 for call, own in calls
             ),
             together=bool(spec.calls) and not spec.call,
-            reads=read_tree(reads),
+            reads=read_tree(client_fields(uses)),
             forward=forward,
             watched=_watched([call for call, _ in every], forward),
             cases=cases,
@@ -108,14 +118,12 @@ class _OneAttempt:
             streams=bool(calls) and any(case.stream or case.collect for case in cases),
             reads_reply=bool(calls) and self._reads_reply(cases),
         )
-        return plan, reads
+        return plan, uses
 
-    def _forward(self) -> tuple[ForwardPlan | None, set[Path]]:
+    def _forward(self) -> tuple[ForwardPlan | None, Uses]:
         if self.spec.forward is None:
-            return None, set()
-        self.calls.reads = set()
-        plan = self.calls.forward(self.spec.forward)
-        return plan, self.calls.reads
+            return None, Uses()
+        return self.calls.forward(self.spec.forward)
 
     # The answers
 
@@ -124,16 +132,23 @@ class _OneAttempt:
         if self.spec.calls:
             scope = scope.with_variables({"calls": Record(call_variables(self.spec.calls))})
         if self.is_builtin:
-            scope = scope.with_payload(Atom("p", "object"))
+            scope = scope.with_payload(Atom("p", "object", VariableOrigin(("health",))))
         return tuple(self._case(case, scope, number) for number, case in enumerate(self.spec.respond))
+
+    def _condition_scope(self, scope: Scope) -> Scope:
+        """What a condition sees: secrets too, as it shows nothing of what it compares; texts in it do not."""
+        environment = self.context.environment
+        variables = {**scope.variables, "env": environment.variables(secrets=True)["env"]}
+        return replace(scope, variables=variables, told=environment.told())
 
     def _case(self, case: CaseSpec, scope: Scope, number: int) -> CasePlan:
         is_only = len(self.spec.respond) == 1 and not self.first_case
         label = "respond" if is_only else f"respond[{self.first_case + number}]"
         status = case.status
+        when = self._template(case.when, self._condition_scope(scope), f"{label}.when")
         return CasePlan(
-            when=self._template(case.when, scope, f"{label}.when"),
-            for_failures=case.when is not None and _reads_status(case.when.value),
+            when=when,
+            for_failures=when is not None and when.uses.refers_to(RESPONSE_STATUS),
             status=self._status(status, scope, label) if status else 200,
             headers=self._template(case.headers, scope, f"{label}.headers"),
             body=self._body(case, scope, label),
@@ -153,7 +168,7 @@ class _OneAttempt:
     def _stream(self, case: CaseSpec, scope: Scope, label: str) -> StreamPlan:
         assert case.stream is not None
         plan = compile_stream(self.context, case.stream, scope, f"{self.label} {label}.stream", self.has_call)
-        self.reads |= reads_of(plan)
+        self.uses += (template.uses for template in stream_templates(plan))
         return plan
 
     def _collect(self, case: CaseSpec, scope: Scope, label: str) -> CollectPlan:
@@ -162,7 +177,7 @@ class _OneAttempt:
             message = "'collect' reads the upstream's stream; this route calls none"
             self.findings.error("misused-stream", message, case.collect.node.key_span)
         plan = compile_collect(self.context, case.collect, scope, f"{self.label} {label}.collect")
-        self.reads |= reads_of(plan)
+        self.uses += (template.uses for template in stream_templates(plan))
         return plan
 
     def _check_order(self, cases: tuple[CasePlan, ...]) -> None:
@@ -171,26 +186,26 @@ class _OneAttempt:
         if not streaming or not self.has_call:
             return
         for case, written in zip(cases[: streaming[-1] + 1], self.spec.respond, strict=False):
-            if case.when is not None and case.when.reads_reply and written.when is not None:
+            if _reads_response(case.when) and written.when is not None:
                 message = "this is asked before the upstream's body is there: a stream may be the answer"
                 self.findings.error("misused-stream", message, written.when.span)
 
     def _status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
         status = self.context.status(node, scope, f"{self.label} {label}.status")
         if not isinstance(status, int):
-            self.reads |= status.reads
+            self.uses.append(status.uses)
         return status
 
     def _template(self, node: Node | None, scope: Scope, what: str) -> Compiled | None:
         compiled = self.context.template(node, scope, f"{self.label} {what}")
         if compiled is not None:
-            self.reads |= compiled.reads
+            self.uses.append(compiled.uses)
         return compiled
 
     def _reads_reply(self, cases: Iterable[CasePlan]) -> bool:
         """Whether any answer needs the upstream's body parsed."""
         parts = (part for case in cases for part in (case.when, case.status, case.headers, case.body))
-        return any(isinstance(part, Compiled) and part.reads_reply for part in parts)
+        return any(map(_reads_response, parts))
 
 
 def templates_of(calls: Iterable[CallPlan], cases: Iterable[CasePlan]) -> Iterator[Compiled]:
@@ -212,9 +227,8 @@ def _watched(calls: Iterable[CallPlan], forward: ForwardPlan | None) -> tuple[st
     return tuple(u.name for u in upstreams if isinstance(u, UpstreamPlan) and u.health is not None)
 
 
-def _calls_parsed(templates: Iterable[Compiled]) -> set[str]:
-    """The calls whose answers' bodies are read by `$calls`."""
-    return {name for template in templates for name in _CALL_BODY_READ.findall(template.source)}
+def _reads_response(part: object) -> bool:
+    return isinstance(part, Compiled) and part.uses.refers_to(RESPONSE_BODY)
 
 
 def has_way(node: Node, key: str) -> bool:
@@ -248,21 +262,3 @@ def check_ways(context: MappingContext, spec: AttemptSpec) -> None:
         context.findings.error("misused-call", message, spec.node["respond"].key_span)
     elif not responds and "forward" not in ways and not is_misspelt(spec.node, ("respond", *_WAYS)):
         context.findings.error("missing-key", "'respond' is missing here", spec.node.key_span)
-
-
-def _reads_status(value: object) -> bool:
-    return isinstance(value, str) and bool(_STATUS_READ.search(value))
-
-
-def read_tree(paths: Iterable[Path]) -> ReadTree:
-    """The fields read, as a tree; what is read whole covers all below it, what is only asked for nothing."""
-    tree: dict[str | int, ReadTree] = {}
-    for path in sorted(paths, key=len):
-        if not path:
-            return True
-        branch: ReadTree = tree
-        for step in path[:-1]:
-            branch = branch if branch is True else branch.setdefault(step, {})  # type: ignore[union-attr]
-        if isinstance(branch, dict) and path[-1] != SHELL:
-            branch[path[-1]] = True
-    return tree

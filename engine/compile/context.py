@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from engine.codegen import Atom, Compiled
+from engine.codegen import Atom, Compiled, Writer
 from engine.compile.environment import Environment
+from engine.compile.reads import REQUEST_HEADERS, REQUEST_KEY, RESPONSE_BODY, RESPONSE_STATUS
 from engine.errors import Findings
-from engine.expressions import Record, Scope, Variable, Withheld
+from engine.expressions import CLIENT_BODY, Record, Scope, Variable, Withheld
 from engine.source import Node
 from engine.spec import MappingSpec
 from engine.templates import TemplateCompiler, is_static, single_expression
+from engine.uses import VariableOrigin, VariablePath
 from engine.values import ABSENT
 
 _NOT_YET: Final = Withheld("unknown-variable", "the upstream has not answered yet where this is evaluated")
@@ -23,8 +25,9 @@ _NO_CALLS: Final = Withheld("unknown-variable", "this route has no calls by name
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)\Z")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-_CLIENT_BODY: Final = Atom("p", origin=())
-_OTHER_BODY: Final = Atom("p")
+_CLIENT_BODY: Final = Atom("p", origin=VariableOrigin(CLIENT_BODY))
+_RESPONSE_BODY: Final = Atom("p", origin=VariableOrigin(RESPONSE_BODY))
+_ERROR: Final = Atom("p", origin=VariableOrigin(("error",)))
 
 
 @dataclass(slots=True)
@@ -46,17 +49,18 @@ class MappingContext:
         variables = {**self.environment.variables(), "request": _request(params), "calls": _NO_CALLS}
         if not has_call:
             return Scope(_CLIENT_BODY, {**variables, "upstream": _NO_CALL})
-        return Scope(_OTHER_BODY, {**variables, "upstream": _UPSTREAM})
+        return Scope(_RESPONSE_BODY, {**variables, "upstream": _UPSTREAM})
 
     def errors_scope(self) -> Scope:
         """In the dialect of failures: the payload is the failure."""
-        return Scope(_OTHER_BODY, {**self.environment.variables(), "request": _request({})})
+        return Scope(_ERROR, {**self.environment.variables(), "request": _request({})})
 
     def template(self, node: Node | None, scope: Scope, label: str) -> Compiled | None:
         """The node as a function, or None where there is no node. What stands under `when` is a condition."""
         if node is None:
             return None
-        return self.templates.compile(node, scope, label, is_condition=node.path[-1:] == ("when",))
+        is_condition = node.path[-1:] == ("when",)
+        return self.templates.compile(node, scope, label, Writer.ask if is_condition else Writer.use)
 
     def status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
         """A status, or the function that computes it: one expression, as with text around it it is text."""
@@ -108,27 +112,32 @@ class MappingContext:
         return tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
 
 
+def _variable(path: VariablePath, source: str, kind: str = "any") -> Atom:
+    return Atom(source, kind, VariableOrigin(path))
+
+
 def _request(params: Mapping[str, str]) -> Record:
-    path_params: dict[str, Variable] = {name: Atom(f"x.params[{name!r}]", "string") for name in params}
-    return Record(
-        {
-            "id": Atom("x.inbound.request_id", "string"),
-            "method": Atom("x.inbound.method", "string"),
-            "path": Atom("x.inbound.path", "string"),
-            "params": Record(path_params, whole=Atom("x.params", "object")),
-            "query": Atom("x.query", "object"),
-            "headers": Atom("x.headers", "object"),
-            "key": Atom("x.inbound.key"),
-            "body": Atom("x.body", origin=()),
-        }
-    )
+    path_params: dict[str, Variable] = {
+        name: _variable(("request", "params", name), f"x.params[{name!r}]", "string") for name in params
+    }
+    whole_params = _variable(("request", "params"), "x.params", "object")
+    return Record({**_REQUEST, "params": Record(path_params, whole=whole_params)})
 
 
+_REQUEST: Final[Mapping[str, Variable]] = {
+    "id": _variable(("request", "id"), "x.inbound.request_id", "string"),
+    "method": _variable(("request", "method"), "x.inbound.method", "string"),
+    "path": _variable(("request", "path"), "x.inbound.path", "string"),
+    "query": _variable(("request", "query"), "x.query", "object"),
+    "headers": _variable(REQUEST_HEADERS, "x.headers", "object"),
+    "key": _variable(REQUEST_KEY, "x.inbound.key"),
+    "body": _variable(CLIENT_BODY, "x.body"),
+}
 _UPSTREAM: Final = Record(
     {
-        "status": Atom("x.status"),
-        "headers": Atom("x.reply_headers", "object"),
-        "body": Atom("x.reply_body"),
-        "name": Atom("x.upstream"),
+        "status": _variable(RESPONSE_STATUS, "x.status"),
+        "headers": _variable(("upstream", "headers"), "x.reply_headers", "object"),
+        "body": _variable(RESPONSE_BODY, "x.reply_body"),
+        "name": _variable(("upstream", "name"), "x.upstream"),
     }
 )

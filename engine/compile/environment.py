@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine import loader
-from engine.codegen import Atom, place
+from engine.codegen import Atom, Compiled, place
 from engine.compile.sources import declared
 from engine.errors import EvaluationError, ExchangeError, Findings
 from engine.expressions import Record, Scope, Variable, Withheld
+from engine.limits import Budget
 from engine.resources import distribution_version
 from engine.source import Node, Span
 from engine.spec import EnvSpec, MappingSpec
 from engine.templates import TemplateCompiler, is_static
-from engine.values import ABSENT, TYPE_NAMES
+from engine.uses import VariableOrigin
+from engine.values import ABSENT, TYPE_NAMES, JsonError, loads
 
 _VERSION = distribution_version()
 _DRAGOMAN = Record({"version": Atom(repr(_VERSION), "string", is_constant=True, constant=_VERSION)})
@@ -50,7 +52,8 @@ class Environment:
         for name in self.env:
             spec = self.specs.get(name)
             hidden = spec is not None and spec.secret and not secrets
-            fields[name] = _SECRET if hidden else Atom(f"env_{name}" if spec is not None else "None")
+            source = f"env_{name}" if spec is not None else "None"
+            fields[name] = _SECRET if hidden else Atom(source, origin=VariableOrigin(("env", name)))
         variables = {name: self._var(name, value) for name, value in self.vars.items()}
         return {
             "env": Record(fields),
@@ -77,10 +80,12 @@ class Environment:
         reports = self.findings.reports
         variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
         compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables, self.told()), label)
-        if self.findings.reports > reports:
-            return ABSENT
+        return ABSENT if self.findings.reports > reports else self.value(compiled, node)
+
+    def value(self, compiled: Compiled, node: Node) -> Any:
+        """The value of a function that reads no request, or `ABSENT`; what fails is a finding."""
         try:
-            return compiled.function(None, _NoExchange())
+            return compiled.function(None, NoExchange())
         except (EvaluationError, ExchangeError) as error:
             span = place(error.__traceback__) or node.span
             self.findings.error("bad-value", error.message, span)
@@ -102,8 +107,8 @@ def _flag(value: bool) -> Atom:
     return Atom(str(value), "boolean", is_constant=True, constant=value)
 
 
-class _NoExchange:
-    """What functions with effects get at load: nothing to note anything on."""
+class NoExchange(Budget):
+    """What templates get at load: nothing to note anything on, and a budget as that of an exchange."""
 
     started_ns = 0
 
@@ -199,7 +204,7 @@ def read_file(node: Node, environment: Environment) -> Any:
 def _place_of(node: Node, path: str) -> Path:
     """A path that is written lies beside its mapping; one from the environment is tried as it is first."""
     beside = Path(node.document.file.name).parent / path
-    is_found = not is_static(node.value) and Path(path).is_file()
+    is_found = not is_static(node.value) and os.path.isfile(path)
     return Path(path) if is_found else beside
 
 
@@ -210,9 +215,9 @@ def _yaml(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
 
 def _json(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        findings.error("bad-value", f"'{file}' is no JSON", span)
+        return loads(content)
+    except JsonError as error:
+        findings.error("bad-value", f"'{file}' {error.predicate}", span)
         return None
 
 

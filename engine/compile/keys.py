@@ -55,9 +55,8 @@ def compile_keys(context: MappingContext, auth: Node | None) -> KeysPlan:
     reading, reports = _Reading(context), context.findings.reports
     for value, span in _items(context, bearer):
         reading.add(value, span)
-    if not reading.keys and context.findings.reports == reports and _names_file(context, bearer):
-        # Whoever names a file wants keys: without this an empty one would open the mapping.
-        context.findings.error("bad-value", "the file holds no key", bearer.span)
+    if not reading.keys and context.findings.reports == reports:
+        _report_no_key(context, bearer)
     header = auth.get("header")
     name = "" if header is None else str(header.value).lower()
     return KeysPlan(BearerKeys(reading.keys.values(), name), reading.routes, reading.places, reading.rates)
@@ -96,6 +95,17 @@ def _items(context: MappingContext, node: Node) -> Iterator[tuple[Any, Span]]:
         yield from ((item, node.span) for item in items)
     elif items is not None:
         context.findings.error("bad-value", "expected text, or a list of keys", node.span)
+
+
+def _report_no_key(context: MappingContext, bearer: Node) -> None:
+    """Report `auth.bearer` without a key: an error for an empty file, which would open the mapping; a warning
+    for a variable that is not set, as mappings are tried without keys on a loopback address."""
+    if _names_file(context, bearer):
+        context.findings.error("bad-value", "the file holds no key", bearer.span)
+    elif any(route.auth != "none" for route in context.spec.routes):
+        message = f"'auth.bearer' gives no key: '{context.spec.name}' is open to all local processes"
+        hint = "set the variables that it reads; 'auth: none' says that no key is wanted"
+        context.findings.warning("no-key", message, bearer.span, hint)
 
 
 def _names_file(context: MappingContext, node: Node) -> bool:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from engine.codegen import Compiled
-from engine.compile.attempts import AttemptCompiler, has_way, is_misspelt, templates_of
+from engine.compile.attempts import AttemptCompiler, has_way, is_misspelt
 from engine.compile.calls import compile_body_schema
 from engine.compile.context import MappingContext
 from engine.compile.keys import KeysPlan
 from engine.compile.paths import parameters, path_problem
 from engine.compile.rates import compile_rate
-from engine.http import BODY_METHODS
+from engine.compile.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
+from engine.expressions import CLIENT_BODY
+from engine.http import BODY_METHODS, NULLS_MATTER
+from engine.messages import MAX_BODY_BYTES
 from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan
 from engine.spec import RouteSpec
+from engine.uses import Uses
 
-DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024
 _OWN_WAYS: Final = ("call", "calls", "forward", "respond")
-_KEY_READ = re.compile(r"\bx\.inbound\.key\b")
-_HEADERS_READ = re.compile(r"\bx\.headers\b(?:\.get\('([^']*)'\))?")
 
 
 class _RouteCompiler:
@@ -36,7 +36,9 @@ class _RouteCompiler:
         label = f"{route.method} {route.path}"
         params, is_builtin = parameters(route.path), route.builtin is not None
         self.label, self.params = label, params
-        self.attempts = AttemptCompiler(context, upstreams, params, label, is_builtin)
+        self.attempts = AttemptCompiler(
+            context, upstreams, params, label, is_builtin, notes_nulls=route.method == NULLS_MATTER
+        )
 
     def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:
         """The route's plan; None where its key is no path."""
@@ -45,21 +47,24 @@ class _RouteCompiler:
         route, request = self.route, self.route.request
         attempts = tuple(self._attempts())
         usage = self._usage(attempts)
-        if usage is not None and usage.reads_reply:
+        if usage is not None and usage.uses.refers_to(RESPONSE_BODY):
             attempts = tuple(replace(a, reads_reply=a.reads_reply or bool(a.calls)) for a in attempts)
         schema = compile_body_schema(self.context, request.schema if request else None)
+        max_bytes = request.max_bytes if request else None
         plan = RoutePlan(
             spec=route,
             method=route.method,
             pattern=prefix + route.path,
             wants_key=bool(keys.bearer) and route.auth != "none",
-            max_bytes=DEFAULT_MAX_BYTES if not request or request.max_bytes is None else request.max_bytes,
+            max_bytes=MAX_BODY_BYTES if max_bytes is None else max_bytes,
+            max_forwarded=max_bytes,
             schema=schema,
             reads_body=self._reads_body(attempts, usage) or schema is not None,
             rejects_dropped=route.dropped == "reject",
             timeout=self.context.seconds(route.timeout, None),
             cache=self._cache(attempts),
             attempts=attempts,
+            keeps_body=len(attempts) > 1 and any(attempt.forward for attempt in attempts),
             builtin=route.builtin,
             barred=keys.barred(route),
             rates=(*filter(None, [self._rate(route)]), *rates),
@@ -117,8 +122,8 @@ class _RouteCompiler:
                 return
 
     def _reads_body(self, attempts: tuple[AttemptPlan, ...], usage: Compiled | None) -> bool:
-        is_counted = usage is not None and bool(usage.reads)
-        return bool(self.attempts.reads) or is_counted or self._may_drop(attempts)
+        every = [*self.attempts.uses, *(() if usage is None else (usage.uses,))]
+        return any(uses.refers_to(CLIENT_BODY) for uses in every) or self._may_drop(attempts)
 
     def _usage(self, attempts: tuple[AttemptPlan, ...]) -> Compiled | None:
         """What tells how much an exchange has used; it is read from what a call was answered."""
@@ -149,27 +154,9 @@ class _RouteCompiler:
             message = "only answers that are written by 'respond' can be kept"
             self.findings.error("misused-call", message, node.key_span)
         seconds = self.context.seconds(node, None)
-        by_key = any(_KEY_READ.search(template.source) for template in _templates(attempts))
-        return None if seconds is None else CachePlan(seconds, _headers_read(attempts), by_key)
-
-
-def _headers_read(attempts: tuple[AttemptPlan, ...]) -> tuple[str, ...] | None:
-    """The request headers that answers depend on, in lower case; None where that may be any."""
-    names: set[str] = set()
-    for template in _templates(attempts):
-        for name in _HEADERS_READ.findall(template.source):
-            if not name:
-                return None
-            names.add(name)
-    return tuple(sorted(names))
-
-
-def _templates(attempts: tuple[AttemptPlan, ...]) -> Iterator[Compiled]:
-    """All templates that an answer can depend on."""
-    for attempt in attempts:
-        if attempt.when is not None:
-            yield attempt.when
-        yield from templates_of((*attempt.before, *attempt.calls), attempt.cases)
+        uses = Uses.of_all(self.attempts.uses)
+        by_key = uses.refers_to(REQUEST_KEY)
+        return None if seconds is None else CachePlan(seconds, request_headers(uses), by_key)
 
 
 def compile_route(

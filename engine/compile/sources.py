@@ -14,7 +14,7 @@ from engine import loader, schema, spec
 from engine.errors import Findings
 from engine.resources import shipped_mappings
 from engine.source import Document, Node, SourceFile, Span
-from engine.spec import ErrorsSpec, MappingSpec, RouteSpec
+from engine.spec import ErrorsSpec, LimitsSpec, MappingSpec, RouteSpec
 
 #: The version of the mapping language.
 LANGUAGE: Final = 1
@@ -47,9 +47,9 @@ def source_files(paths: Iterable[str], findings: Findings, tests: bool = False) 
 
 def _files(path: str, tests: bool) -> Iterator[Path]:
     given = Path(path)
-    if given.is_dir():
+    if os.path.isdir(given):
         yield from _in_directory(given, tests)
-    elif given.exists():
+    elif os.path.exists(given):
         yield from _beside(given) if tests and not given.name.endswith(TEST_SUFFIXES) else (given,)
     elif glob.has_magic(path):
         for match in sorted(glob.glob(path, recursive=True)):
@@ -74,7 +74,7 @@ def _beside(mapping: Path) -> Iterator[Path]:
     """The test file of a mapping."""
     for suffix in TEST_SUFFIXES:
         file = mapping.with_name(mapping.stem + suffix)
-        if file.exists():
+        if os.path.exists(file):
             yield file
 
 
@@ -83,7 +83,7 @@ def _is_ours(file: Path) -> bool:
 
     What cannot be read counts as ours: reading it then says why.
     """
-    if not file.is_file():
+    if not os.path.isfile(file):
         return True
     try:
         with file.open("rb") as stream:
@@ -163,6 +163,7 @@ def _with_included(
                 vars={**included.vars, **merged.vars},
                 upstreams={**included.upstreams, **merged.upstreams},
                 auth=merged.auth or included.auth,
+                limits=_merged_limits(included.limits, merged.limits),
                 templates={**included.templates, **merged.templates},
                 errors=_merged_errors(included.errors, merged.errors),
                 routes=_merged_routes(included.routes, merged.routes),
@@ -177,12 +178,13 @@ def _merged_routes(base: tuple[RouteSpec, ...], own: tuple[RouteSpec, ...]) -> t
 
 def _include(node: Node, file: Path, findings: Findings, chain: tuple[Path, ...]) -> MappingSpec | None:
     target = file.parent / str(node.value)
+    # Of os.path, as those of pathlib raise for a name that is too long, or leads in a circle.
+    if not os.path.isfile(target):
+        findings.error("file-unreadable", f"'{node.value}' is no file here", node.span)
+        return None
     if target.resolve() in chain:
         names = " → ".join(path.name for path in (*chain, target.resolve()))
         findings.error("include-cycle", f"files include each other: {names}", node.span)
-        return None
-    if not target.is_file():
-        findings.error("file-unreadable", f"'{node.value}' is no file here", node.span)
         return None
     included = _read(target, findings, os.path.normpath(target))
     return None if included is None else _with_included(included, target, findings, chain)
@@ -192,6 +194,12 @@ def _merged_errors(base: ErrorsSpec | None, own: ErrorsSpec | None) -> ErrorsSpe
     if base is None or own is None:
         return own or base
     return ErrorsSpec(own.node, own.status or base.status, own.headers or base.headers, own.body or base.body)
+
+
+def _merged_limits(base: LimitsSpec | None, own: LimitsSpec | None) -> LimitsSpec | None:
+    if base is None or own is None:
+        return own or base
+    return LimitsSpec(own.node, own.steps or base.steps, own.bytes or base.bytes)
 
 
 def declared(mapping: MappingSpec, section: str) -> Mapping[str, object]:

@@ -10,10 +10,14 @@ from engine.compile.context import MappingContext
 from engine.compile.rules import compile_rules
 from engine.expressions import Scope, Variable, Withheld
 from engine.plan import CollectPlan, StreamPlan, TranslationPlan
-from engine.source import Node, Path
+from engine.source import Node
 from engine.spec import CollectSpec, RuleSpec, StreamSpec
+from engine.uses import VariableOrigin
 
 _EVERY: Final = 0.0
+_EVENT: Final = Atom("p", origin=VariableOrigin(("event",)))
+_ERROR: Final = Atom("p", origin=VariableOrigin(("error",)))
+_WHOLE_STATE: Final = Atom("p", "object", VariableOrigin(("state",)))
 _NOT_OVER: Final = Withheld("unknown-variable", "whether the closing word came is known in 'end' only")
 _TRANSLATING: Final = ("from", "state", "rules", "end", "error")
 _WRITING: Final = ("emit", "every")
@@ -25,7 +29,7 @@ def compile_stream(
     """The stream of an answer."""
     framing, options = _framing(spec.to)
     name = options.get("event") if options else None
-    names = scope.with_payload(Atom("p"))
+    names = scope.with_payload(_EVENT)
     done = options.value.get("done") if options else None
     _check_keys(context, spec, has_call)
     return StreamPlan(
@@ -56,15 +60,18 @@ def _translation(
         found: tuple[RuleSpec, ...], payload: Atom, what: str, is_done: Variable = _NOT_OVER
     ) -> Compiled | None:
         below = scope.with_payload(payload).with_variables({"done": is_done})
-        return compile_rules(context.templates, found, below, names, spec.node, f"{label}.{what}")
+        is_repeated = what == "rules"
+        return compile_rules(
+            context.templates, found, below, names, spec.node, f"{label}.{what}", is_repeated
+        )
 
     return TranslationPlan(
         framing=framing,
         done=done.encode() if done else None,
         state=_state(context, names, state, scope, label),
-        rules=rules(spec.rules, Atom("p"), "rules"),
-        end=rules(spec.end, Atom("p", "object"), "end", Atom("x.done", "boolean")),
-        error=rules(spec.error, Atom("p"), "error") if isinstance(spec, StreamSpec) else None,
+        rules=rules(spec.rules, _EVENT, "rules"),
+        end=rules(spec.end, _WHOLE_STATE, "end", Atom("x.done", "boolean", VariableOrigin(("done",)))),
+        error=rules(spec.error, _ERROR, "error") if isinstance(spec, StreamSpec) else None,
     )
 
 
@@ -77,11 +84,6 @@ def _state(
     return tuple(
         (name, context.templates.compile(state[name], empty, f"{label}.state.{name}")) for name in names
     )
-
-
-def reads_of(plan: StreamPlan | CollectPlan) -> frozenset[Path]:
-    """Which fields of the client's body a stream reads."""
-    return frozenset().union(*(template.reads for template in stream_templates(plan)))
 
 
 def stream_templates(plan: StreamPlan | CollectPlan) -> Iterator[Compiled]:

@@ -12,12 +12,12 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from engine.auth import OUTBOUND, Credentials
 from engine.compile.context import MappingContext
 from engine.compile.tls import compile_tls
-from engine.http import literal_path
+from engine.http import CREDENTIAL_NAME, FIELD_NAME, literal_path
 from engine.plan import DEFAULT_CONNECTIONS, BreakerPlan, HealthPlan, RetryPlan, Timeouts, UpstreamPlan
-from engine.source import Node
+from engine.source import Node, Span
 from engine.spec import BreakerSpec, HealthSpec, RetrySpec, UpstreamSpec
 from engine.templates import is_static
-from engine.values import ABSENT, text
+from engine.values import ABSENT, JsonError, text
 
 _SCHEMES: Final = ("http", "https")
 _MAPPING: Final = "mapping:"
@@ -54,6 +54,7 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
         retry=_retry(context, spec.retry),
         health=_health(context, spec.health),
         breaker=_breaker(context, spec.breaker),
+        has_credentials=_has_credentials(context, credentials, headers),
     )
     if not urls:
         return replace(NOWHERE, name=name)
@@ -71,12 +72,14 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     parts = servers[0]
     if parts.scheme == "http":
         _warn_of_no_effect(context, spec, ("tls",))
+    credentials = _url_credentials(context, spec.url, parts) or credentials
     return replace(
         made,
         origin=_origin(parts),
         others=tuple(_origin(other) for other in servers[1:]),
         base_path=literal_path(parts.path.rstrip("/")),
-        credentials=_url_credentials(context, spec.url, parts) or credentials,
+        credentials=credentials,
+        has_credentials=_has_credentials(context, credentials, headers) or _has_certificate(spec.tls),
         connections=spec.connections or DEFAULT_CONNECTIONS,
         tls=tls,
         http2=spec.http2,
@@ -203,7 +206,35 @@ def _credentials(context: MappingContext, node: Node | None, name: str) -> Crede
     value = context.environment.evaluate(option, f"upstreams.{name}.auth")
     if value is ABSENT or value == "" or _is_empty(scheme, value):
         return Credentials()
+    if not _are_texts(scheme, value):
+        message = "the options of 'auth' are texts" if isinstance(value, dict) else "expected text"
+        context.findings.error("bad-value", message, option.span)
+        return Credentials()
     return _make(context, option, scheme, value) or Credentials()
+
+
+def _has_credentials(
+    context: MappingContext, credentials: Credentials, headers: tuple[tuple[str, str], ...]
+) -> bool:
+    """Whether calls carry credentials of ours: by `auth`, or in a header field."""
+    named = any(value and CREDENTIAL_NAME.search(name) for name, value in headers)
+    secret = any(not context.environment.may_tell(value) for _, value in headers)
+    return bool(credentials.headers or credentials.query) or named or secret
+
+
+def _has_certificate(tls: Node | None) -> bool:
+    return tls is not None and tls.get("certificate") is not None
+
+
+def _are_texts(scheme: str, value: Any) -> bool:
+    """Whether a scheme's options can be used: each a text, or a number for one; a parameter's or field's name
+    is there."""
+    if scheme == "bearer":
+        return isinstance(value, str)
+    if not isinstance(value, dict):
+        return False
+    has_name = scheme == "basic" or (isinstance(value.get("name"), str) and value["name"] != "")
+    return has_name and all(type(item) in (str, int, float) for item in value.values())
 
 
 def _is_empty(scheme: str, value: Any) -> bool:
@@ -228,11 +259,30 @@ def _headers(context: MappingContext, node: Node | None, name: str) -> tuple[tup
     value = context.environment.evaluate(node, f"upstreams.{name}.headers")
     found = []
     for key, item in value.items() if isinstance(value, dict) else ():
-        if item is not None and not _FIELD_VALUE.match(text(item)):
-            context.findings.error("bad-value", "a header cannot hold this value", node[key].span)
+        written = "" if item is None else _field_value(item)
+        if not FIELD_NAME.match(key):
+            context.findings.error("bad-value", "a header field cannot have this name", _span_of(node, key))
+        elif written is None:
+            context.findings.error("bad-value", "a header cannot hold this value", _span_of(node, key))
         elif item is not None:
-            found.append((key.lower(), text(item).strip()))
+            found.append((key.lower(), written))
     return tuple(found)
+
+
+def _field_value(value: Any) -> str | None:
+    """A value as a header field has it; None where it can have none."""
+    try:
+        written = text(value)
+    except JsonError:
+        return None
+    return written.strip() if _FIELD_VALUE.match(written) else None
+
+
+def _span_of(node: Node, key: str) -> Span:
+    """The location of the value under a key of a template's result, or of the template where the key is made.
+    A key that begins with '$' is written with two."""
+    written = node.get(key) or node.get(f"${key}")
+    return node.span if written is None else written.span
 
 
 def _timeouts(context: MappingContext, node: Node | None) -> Timeouts:

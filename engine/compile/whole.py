@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.compile import environment as load_time
 from engine.compile.context import MappingContext
+from engine.compile.cors import compile_cors
 from engine.compile.keys import check_key_routes, compile_keys
 from engine.compile.rates import compile_rate
 from engine.compile.routes import compile_route
@@ -15,12 +16,15 @@ from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
-from engine.plan import CorsPlan, ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
+from engine.limits import DEFAULT_LIMITS, Limits
+from engine.plan import ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan, UpstreamPlan
 from engine.routing import RouteTree
 from engine.source import Node
-from engine.spec import CorsSpec, ErrorsSpec, MappingSpec
+from engine.spec import ErrorsSpec, LimitsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
 
+#: Below this a text is no secret, and masking it would leave nothing to read.
+_SHORTEST_SECRET = 4
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
 
 
@@ -105,17 +109,28 @@ def _compile(
         keys=keys.bearer,
         key_rates=keys.rates,
         is_open=spec.auth is not None and spec.auth.value == "none",
-        cors=_cors(context, spec.cors),
+        cors=compile_cors(context, spec.cors),
         errors=_errors(context, spec.errors),
         upstreams=upstreams,
         routes=routes,
         tree=RouteTree(),
+        limits=_limits(spec.limits),
+        secrets=_secrets(environment, upstreams.values()),
     )
     for route in routes:
         plan.tree.add(plan, route, route.method, route.spec.path)
     check_key_routes(context, keys)
     _check_unused_templates(context)
     return plan
+
+
+def _secrets(environment: load_time.Environment, upstreams: Iterable[UpstreamPlan]) -> tuple[bytes, ...]:
+    """The values of secret variables, and what upstreams are sent as credentials; the longest first."""
+    found = {environment.env.get(name) or "" for name, spec in environment.specs.items() if spec.secret}
+    for upstream in upstreams:
+        found.update(upstream.credentials.texts())
+    secrets = (secret.encode() for secret in found if len(secret) >= _SHORTEST_SECRET)
+    return tuple(sorted(secrets, key=len, reverse=True))
 
 
 def _named(spec: MappingSpec) -> Mapping[str, Node]:
@@ -147,15 +162,11 @@ def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:
     )
 
 
-def _cors(context: MappingContext, spec: CorsSpec | None) -> CorsPlan | None:
+def _limits(spec: LimitsSpec | None) -> Limits:
+    """The limits of one exchange; each that is not given has its default."""
     if spec is None:
-        return None
-    origins = context.texts(spec.origins, "cors.origins", secrets=False)
-    if "*" in origins and spec.credentials:
-        message = "credentials need origins by name: with '*' any page could act for its visitor"
-        context.findings.error("bad-value", message, spec.origins.span)
-    max_age = int(context.seconds(spec.max_age, 600.0) or 600)
-    return CorsPlan(origins, spec.headers, spec.expose, spec.credentials, max_age)
+        return DEFAULT_LIMITS
+    return Limits(spec.steps or DEFAULT_LIMITS.steps, spec.bytes or DEFAULT_LIMITS.bytes)
 
 
 def _check_unused_templates(context: MappingContext) -> None:

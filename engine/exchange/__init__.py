@@ -5,6 +5,7 @@ client's fault where its body was being translated, the upstream's where its ans
 Must not know any HTTP library, nor how anything is sent.
 
     evaluation   templates → values, and values → text and bytes
+    sizes        what an exchange writes, within its limits
     dropped      the client's fields that a route does not carry over
     headers      header fields: of templates, and the engine's own
     health       whether an upstream is well: the question, and reports
@@ -12,6 +13,7 @@ Must not know any HTTP library, nor how anything is sent.
     steps        what an exchange asks for on its way
     inbound      the client's request: its key, its rate, its body
     call         the client's request → the call
+    error_text   what an upstream says of its own failure
     failures     what failed → an `ExchangeError` → the client's dialect
     translation  the upstream's events → those of the client
     stream       an answer that is a stream of events
@@ -30,7 +32,7 @@ Each imports only from those above it.
 
 from engine.exchange.dropped import unread
 from engine.exchange.evaluation import evaluate
-from engine.exchange.failures import too_large
+from engine.exchange.failures import no_route, too_large
 from engine.exchange.health import (
     answered_report,
     failed_report,
@@ -44,6 +46,7 @@ from engine.exchange.steps import (
     AskMetrics,
     Branch,
     Keep,
+    Later,
     LetGo,
     LookUp,
     MayRepeat,
@@ -71,6 +74,7 @@ __all__ = [
     "EventStream",
     "EventWriter",
     "Keep",
+    "Later",
     "LetGo",
     "LookUp",
     "MayRepeat",
@@ -89,6 +93,7 @@ __all__ = [
     "failed_report",
     "health_request",
     "is_well",
+    "no_route",
     "refusal",
     "too_large",
     "unasked_report",

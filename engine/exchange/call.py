@@ -2,30 +2,32 @@
 
 Contract: a client's values fill the places that the mapping has for them and lead nowhere else: not out of
 the path, not to another host, not into framing, and never over the upstream's credentials.
-All that fails here is the client's fault.
+What fails here is the client's fault or, where the value is one that an earlier call returned, an upstream's.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from typing import Any, Final
-from urllib.parse import quote, unquote, urlencode
+from collections.abc import Callable, Iterator
+from typing import Any, Final, cast
+from urllib.parse import quote, urlencode
 
-from engine.codegen import Compiled
+from engine.codegen import Compiled, first_place
 from engine.errors import ExchangeError, call_failed
-from engine.exchange.evaluation import evaluate, text_of, write
+from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
-from engine.http import literal_path
-from engine.messages import EMPTY, FORM, Content, Exchange, UpstreamRequest
+from engine.exchange.sizes import check_size, refused, take_output, text_within, too_many_bytes
+from engine.http import is_json, literal_path, parameter_name, readings
+from engine.messages import EMPTY, FORM, JSON, Client, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
 
 _KIND: Final = "invalid_request"
 _MAX_TARGET: Final = 8192
+#: What `$calls` shows of a call where it is asked whose fault a failure is.
+_NOTHING: Final[dict[str, Any]] = dict.fromkeys(("status", "headers", "body", "error"))
 _NO_ENCODING = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\x21-\x7e]")
-_SLASH = re.compile(r"[/\\]")
 
 
 def chosen_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
@@ -38,7 +40,7 @@ def chosen_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
 
 def is_made(call: CallPlan, exchange: Exchange) -> bool:
     """Whether a call's `when` holds."""
-    return call.when is None or truth(evaluate(call.when, exchange.body, exchange, _KIND))
+    return call.when is None or truth(evaluate(call.when, exchange.body, exchange, call.kind("when")))
 
 
 def chosen_upstream(
@@ -47,14 +49,16 @@ def chosen_upstream(
     """The upstream of a call.
 
     Raises:
-        ExchangeError: `invalid_request`, where the request names none that is declared.
+        ExchangeError: `invalid_request`, where the request names none that is declared; `upstream_error`,
+            where what an earlier call returned names it.
     """
     if isinstance(upstream, UpstreamPlan):
         return upstream
-    name = evaluate(upstream.template, payload, exchange, _KIND)
+    name = evaluate(upstream.template, payload, exchange, upstream.kind)
     found = upstream.among.get(name) if isinstance(name, str) else None
     if found is None:
-        raise ExchangeError(_KIND, "no upstream serves this request")
+        cause = f"{first_place(upstream.template)}: this names no upstream"
+        raise ExchangeError(upstream.kind, "no upstream serves this request", cause=cause)
     return found
 
 
@@ -64,14 +68,24 @@ def build_request(
     """A call of a route, from the client's body or, among calls for a list, from an item of that.
 
     Raises:
-        ExchangeError: `invalid_request`, where the client's values cannot be translated.
+        ExchangeError: `invalid_request`, where the client's values cannot be translated; `upstream_error`,
+            where those of an earlier call cannot.
     """
     exchange.upstream = upstream.name
-    headers = _headers(call, upstream, exchange, payload)
-    content = _content(call, upstream, exchange, payload)
-    query = _query(call, upstream, exchange, payload)
-    if content.media_type:
-        headers.setdefault("content-type", content.media_type)
+    part, step = "headers", cast("_Step", _headers)
+    try:
+        headers = _headers(call, upstream, exchange, payload)
+        part, step = "body" if call.form is None else "form", _content
+        content = _content(call, upstream, exchange, payload)
+        part, step = "query", _query
+        query = _query(call, upstream, exchange, payload)
+    except ExchangeError as error:
+        if call.needs and error.cause is not None:  # `fail()` has none
+            _blame_upstream(part, step, error, call, upstream, exchange, payload)
+        raise
+    media_type = content.media_type
+    if media_type and headers.setdefault("content-type", media_type) is not media_type:
+        content = _as_declared(content, headers["content-type"])
     return UpstreamRequest(
         upstream=upstream.name,
         method=call.method,
@@ -79,7 +93,54 @@ def build_request(
         headers=tuple(headers.items()),
         content=content,
         timeout=time_left(route, exchange, call.timeout, upstream),
+        has_credentials=upstream.has_credentials or call.has_credentials,
+        client=client_of(upstream, call.path, exchange),
+        max_bytes=call.max_bytes,
     )
+
+
+def client_of(upstream: UpstreamPlan, path: tuple[PathPart, ...], exchange: Exchange) -> Client | None:
+    """For whom another mapping is called; None for an upstream that is no mapping."""
+    if upstream.mapping is None:
+        return None
+    return Client(exchange.inbound.key, any(part.parameter for part in path))
+
+
+#: Makes a part of a call; the last argument is the kind of error that it raises.
+_Step = Callable[[CallPlan, UpstreamPlan, Exchange, Any, str], Any]
+
+
+def _blame_upstream(
+    part: str,
+    step: _Step,
+    error: ExchangeError,
+    call: CallPlan,
+    upstream: UpstreamPlan,
+    exchange: Exchange,
+    payload: Any,
+) -> None:
+    """Raise the error of a part of a call as an upstream's, where an earlier call returned the value.
+
+    Where a part reads both that and the client's request, it is the client's fault if it fails in the same
+    way without what the calls returned.
+    """
+    warnings = len(exchange.warnings)
+    if part in call.mixed:
+        calls, exchange.calls = exchange.calls, dict.fromkeys(exchange.calls, _NOTHING)
+        try:
+            step(call, upstream, exchange, payload, _KIND)
+        except ExchangeError as again:
+            if (again.cause, again.message) == (error.cause, error.message):
+                return
+        finally:
+            exchange.calls = calls
+            del exchange.warnings[warnings:]
+    elif part not in call.from_calls:
+        return
+    try:
+        step(call, upstream, exchange, payload, "upstream_error")
+    finally:
+        del exchange.warnings[warnings:]
 
 
 def time_left(route: RoutePlan, exchange: Exchange, timeout: float | None, upstream: UpstreamPlan) -> float:
@@ -101,37 +162,56 @@ def time_left(route: RoutePlan, exchange: Exchange, timeout: float | None, upstr
 # --- Header fields and body ------------------------------------------------------------------------------
 
 
-def _headers(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> dict[str, str]:
+def _headers(
+    call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any, kind: str = _KIND
+) -> dict[str, str]:
     headers = {REQUEST_ID_HEADER: exchange.inbound.request_id, **upstream.fields}
     if call.headers is not None:
-        headers |= header_fields(call.headers, payload, exchange, _KIND)
+        headers |= header_fields(call.headers, payload, exchange, kind)
         headers.update(upstream.credentials.headers)
     return headers
 
 
-def _content(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> Content:
+def _content(
+    call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any, kind: str = _KIND
+) -> Content:
     if call.form is not None:
-        return Content(urlencode(list(_pairs(call.form, exchange, payload))).encode(), FORM)
+        return _form(call.form, exchange, payload, kind)
     if call.body is None:
         return EMPTY
-    body = evaluate(call.body, payload, exchange, _KIND)
+    body = evaluate(call.body, payload, exchange, kind)
     if body is ABSENT:
         return EMPTY
-    content = Content.json(body)
+    content = Content(None, JSON, body, check_size(exchange, call.body, body, kind))
     if upstream.mapping is None:
-        write(content, _KIND, "the request")
+        exchange.output -= len(write(content, kind, "the request"))
+        if exchange.output < 0:
+            raise too_many_bytes(exchange, call.body, kind)
     return content
 
 
-def _pairs(template: Compiled | None, exchange: Exchange, payload: Any) -> Iterator[tuple[str, str]]:
+def _as_declared(content: Content, media_type: str) -> Content:
+    """A body under a Content-Type of the mapping's own: text is sent as text, unless that is JSON's."""
+    if content.media_type != JSON or type(content.value) is not str or is_json(media_type):
+        return content
+    return Content(content.value.encode("utf-8", "replace"), media_type)
+
+
+def _form(template: Compiled, exchange: Exchange, payload: Any, kind: str) -> Content:
+    pairs = []
+    for name, value in _pairs(template, exchange, payload, kind):
+        take_output(exchange, template, len(name) + len(value) + 2, kind)
+        pairs.append((name, value))
+    return Content(_urlencoded(pairs, "form", kind).encode(), FORM)
+
+
+def _pairs(template: Compiled, exchange: Exchange, payload: Any, kind: str) -> Iterator[tuple[str, str]]:
     """Fields of a query or form; a list repeats one, null leaves it out."""
-    fields = None if template is None else evaluate(template, payload, exchange, _KIND)
-    if not isinstance(fields, dict):
-        return
-    for name, value in fields.items():
+    fields = evaluate(template, payload, exchange, kind)
+    for name, value in fields.items() if isinstance(fields, dict) else ():
         for item in value if type(value) is list else (value,):
             if item is not None:
-                yield name, text_of(item, _KIND)
+                yield name, text_within(exchange, template, item, kind)
 
 
 # --- Path and query --------------------------------------------------------------------------------------
@@ -143,39 +223,80 @@ def build_target(
     """What stands on the request line: the path with its values percent-encoded, and the query.
 
     Raises:
-        ExchangeError: `invalid_request`, where a value could lead elsewhere, or it is too long.
+        ExchangeError: a value could lead elsewhere, cannot stand in a path, or is too long: `invalid_request`
+            or, where it is one that an earlier call returned, `upstream_error`.
     """
-    written = upstream.base_path + "".join([_path_part(part, exchange, payload) for part in path])
+    pieces = [_path_part(part, exchange, payload) for part in path]
+    written = upstream.base_path + "".join(pieces)
     if len(path) > 1 and _leads_elsewhere(written):
-        raise ExchangeError(_KIND, "a value in the path is '.', '..' or an empty segment")
+        raise _bad_path(
+            "a value in the path is '.', '..' or an empty segment", path, pieces, _leads_elsewhere
+        )
     target = f"{written}?{query}" if query else written
     if len(target) > _MAX_TARGET:
-        raise ExchangeError(_KIND, "the values for the path are too long")
+        room = _MAX_TARGET - len(upstream.base_path) - len(query)
+        raise _bad_path("the values for the path are too long", path, pieces, lambda text: len(text) > room)
     return target
 
 
-def _query(call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any) -> str:
+def _bad_path(
+    message: str, path: tuple[PathPart, ...], pieces: list[str], is_bad: Callable[[str], bool]
+) -> ExchangeError:
+    """The error of a path as a whole; an upstream's, where it is good without what earlier calls returned."""
+    own = ["x" if part.kind != _KIND else piece for part, piece in zip(path, pieces, strict=True)]
+    kind = _KIND if is_bad("".join(own)) else "upstream_error"
+    places = [first_place(part.template) for part in path if part.template is not None and part.kind == kind]
+    return ExchangeError(kind, message, cause=f"{places[0] if places else 'path'}: {message}")
+
+
+def _query(
+    call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any, kind: str = _KIND
+) -> str:
     credentials = upstream.credentials.query
     if call.query is None and not credentials:
         return ""
-    names = {name for name, _ in credentials}
-    pairs = (pair for pair in _pairs(call.query, exchange, payload) if pair[0] not in names)
-    return urlencode([*pairs, *credentials])
+    names = {parameter_name(name) for name, _ in credentials}
+    pairs, left = [], _MAX_TARGET
+    for name, value in () if call.query is None else _pairs(call.query, exchange, payload, kind):
+        left -= len(name) + len(value)
+        if left < 0:
+            raise refused(call.query, "the values of its query are too long", kind)
+        if not names or parameter_name(name) not in names:
+            pairs.append((name, value))
+    return _urlencoded([*pairs, *credentials], "query", kind)
+
+
+def _urlencoded(pairs: list[tuple[str, str]], what: str, kind: str) -> str:
+    try:
+        return urlencode(pairs)
+    except UnicodeEncodeError:
+        raise ExchangeError(kind, f"a value for the {what} has a lone surrogate") from None
 
 
 def _path_part(part: PathPart, exchange: Exchange, payload: Any) -> str:
     if part.template is None:
         return part.text
-    value = evaluate(part.template, payload, exchange, _KIND)
-    if value is ABSENT or value == "" or isinstance(value, dict | list):
-        what = "nothing" if value is ABSENT or value == "" else type_name(value)
-        raise ExchangeError(_KIND, f"a value for the path is {what}, where text is needed")
+    value = evaluate(part.template, payload, exchange, part.kind)
+    if value is ABSENT or value is None or value == "" or isinstance(value, dict | list):
+        raise _bad_value(part, f"is {_described(value)}, where text is needed")
     try:
         if part.parameter:
             return _as_it_came(exchange.raw_params.get(part.parameter, ""), text(value))
         return quote(text(value), safe="")
     except UnicodeEncodeError:
-        raise ExchangeError(_KIND, "a value for the path is no valid text") from None
+        raise _bad_value(part, "is no valid text") from None
+
+
+def _described(value: Any) -> str:
+    if value is ABSENT or value is None:
+        return "null"
+    return "empty" if value == "" else type_name(value)
+
+
+def _bad_value(part: PathPart, why: str) -> ExchangeError:
+    assert part.template is not None
+    message = f"a value for the path {why}"
+    return ExchangeError(part.kind, message, cause=f"{first_place(part.template)}: {message}")
 
 
 def _as_it_came(raw: str, decoded: str) -> str:
@@ -187,15 +308,12 @@ def _as_it_came(raw: str, decoded: str) -> str:
 
 
 def _leads_elsewhere(path: str) -> bool:
-    """Whether an upstream could take a part of the path for '.' or '..', or its beginning for a host: after
-    decoding it up to twice, with '\\' for a slash, or with the parameters that Java's servers cut off."""
+    """Whether an upstream could read a part of the path as '.' or '..', or its beginning as a host."""
     if "." not in path and "%" not in path and "//" not in path:
         return False
-    for _ in range(3):
-        segments = _SLASH.split(path)
+    for segments in readings(path):
         if segments[1:2] == [""] and len(segments) > 2:
             return True
-        if any(segment.partition(";")[0] in (".", "..") for segment in segments):
+        if "." in segments or ".." in segments:
             return True
-        path = unquote(path)
     return False

@@ -10,8 +10,10 @@ import re
 from typing import Any, Final
 
 from engine.errors import ExchangeError
+from engine.http import NULLS_MATTER
 from engine.messages import Exchange
-from engine.plan import ReadTree, RoutePlan
+from engine.plan import OTHERS, ReadTree, RoutePlan
+from engine.uses import ITEM
 
 _MAX_NAMED: Final = 20
 _MAX_NAME: Final = 64
@@ -26,7 +28,7 @@ def check_dropped(route: RoutePlan, reads: ReadTree, exchange: Exchange) -> None
         ExchangeError: as `refuse_dropped`.
     """
     if reads is not True and exchange.body is not None:
-        exchange.dropped += unread(exchange.body, reads)
+        exchange.dropped += unread(exchange.body, reads, route.method == NULLS_MATTER)
     if exchange.dropped:
         refuse_dropped(route, exchange)
 
@@ -43,29 +45,32 @@ def refuse_dropped(route: RoutePlan, exchange: Exchange) -> None:
         raise ExchangeError("invalid_request", message, details={"unsupported": dropped[:_MAX_NAMED]})
 
 
-def unread(value: Any, tree: ReadTree) -> list[str]:
-    """The paths in a body that a route does not read, such as `logit_bias` or `messages[].name`."""
+def unread(value: Any, tree: ReadTree, nulls: bool = False) -> list[str]:
+    """The paths in a body that a route does not read, such as `logit_bias` or `messages[].name`.
+
+    Those of nulls only where `nulls`.
+    """
     found: list[str] = []
     if tree is not True:
-        _find_unread(value, tree or {}, "", found)
+        _find_unread(value, tree or {}, "", found, nulls)
     return found
 
 
-def _find_unread(value: Any, tree: dict[str | int, Any], path: str, found: list[str]) -> None:
+def _find_unread(value: Any, tree: dict[str | int, Any], path: str, found: list[str], nulls: bool) -> None:
     """Look below `path`, whose branches `tree` has."""
     if type(value) is dict:
-        if "*" in tree:
+        if ITEM in tree:
             return  # its pairs are gone through, keys and all
         for key, item in value.items():
             below = tree.get(key, _UNREAD)
             if below is _UNREAD:
-                if item is not None:
+                if (item is not None or nulls) and key in tree.get(OTHERS, value):
                     found.append(f"{path}.{key}" if path else key)
             elif below is not True and (type(item) is dict or type(item) is list):
-                _find_unread(item, below or {}, f"{path}.{key}" if path else key, found)
-    elif type(value) is list and (below := tree.get("*", True)) is not True:
+                _find_unread(item, below or {}, f"{path}.{key}" if path else key, found, nulls)
+    elif type(value) is list and (below := tree.get(ITEM, True)) is not True:
         for item in value:
-            _find_unread(item, below or {}, f"{path}[]", found)
+            _find_unread(item, below or {}, f"{path}[]", found, nulls)
 
 
 def listed(dropped: list[str]) -> str:

@@ -1,7 +1,7 @@
 """Templates → values, and values → text and bytes.
 
 Contract: whatever a template or a value makes impossible is an `ExchangeError` of the kind that the caller
-names, which says whose fault it is; its message tells what could not be translated, its cause where.
+names, which says whose fault it is; its message says what cannot be translated, its cause why and where.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ def evaluate(template: Compiled, payload: Any, exchange: Exchange, kind: str) ->
 
 
 def untranslatable(error: Exception, kind: str) -> ExchangeError:
-    """The failure that one of `FAILURES` is."""
+    """The failure that one of `FAILURES` is.
+
+    What an expression says of its functions and their types is for the mapping's author: it is in the cause,
+    which goes to the log with the location, and not in the message.
+    """
     if isinstance(error, EvaluationError):
-        what = why = error.message
+        shown, why = f": {error.message}" if error.for_client else "", error.message
     else:
-        what, why = "it is nested too deeply", type(error).__name__
-    return ExchangeError(kind, f"{_subject(kind)}: {what}", cause=f"{place(error.__traceback__)}: {why}")
+        shown, why = ": it is nested too deeply", type(error).__name__
+    span = place(error.__traceback__) or getattr(error, "span", None)
+    return ExchangeError(kind, f"{_subject(kind)}{shown}", cause=f"{span}: {why}")
 
 
 def text_of(value: Any, kind: str) -> str:
@@ -48,19 +53,20 @@ def text_of(value: Any, kind: str) -> str:
     try:
         return text(value)
     except JsonError as error:
-        raise ExchangeError(kind, f"{_subject(kind)}: a value has no text", cause=str(error)) from None
+        message = f"{_subject(kind)}: a value in text {error.problem}"
+        raise ExchangeError(kind, message, cause=str(error)) from None
 
 
-def write(content: Content, kind: str, what: str) -> None:
-    """Write a body as bytes, where a failure still has an answer.
+def write(content: Content, kind: str, what: str) -> bytes:
+    """Write a body as bytes, where a failure still has an answer; they stay with it.
 
     Raises:
         ExchangeError: of `kind`, where `what` the body is of cannot be written.
     """
     try:
-        content.data  # noqa: B018 - it is kept
+        return content.data
     except JsonError as error:
-        raise ExchangeError(kind, f"{what} cannot be written as JSON", cause=str(error)) from None
+        raise ExchangeError(kind, f"{what} {error.problem}", cause=str(error)) from None
 
 
 def _subject(kind: str) -> str:

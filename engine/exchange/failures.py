@@ -10,23 +10,38 @@ from typing import Any, Final
 
 from engine.codegen import Compiled
 from engine.errors import ExchangeError
-from engine.exchange.evaluation import evaluate
+from engine.exchange.error_text import error_text, log_text
+from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import can_stand_in_header, header_fields
 from engine.exchange.outbound import outbound_of, status_of
-from engine.messages import Exchange, Outbound, UpstreamReply
+from engine.exchange.sizes import check_size
+from engine.messages import Content, Exchange, Outbound, UpstreamReply, UpstreamRequest, joined
 from engine.plan import ErrorsPlan, MappingPlan
+from engine.state import release_all
 from engine.values import ABSENT, JsonError
 
 _MAX_SHOWN: Final = 8192
+_MAX_PATH: Final = 256
+_MASK: Final = b"***"
 
 #: An upstream's refusals that are the client's to hear of, and their kinds (all others are ours: 502).
 _PASSED_ON: Final = {
     400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     413: "payload_too_large",
     422: "unprocessable",
     429: "rate_limited",
     503: "upstream_unavailable",
+}
+
+
+#: The header fields that go with these statuses.
+_FIELDS_PASSED_ON: Final = {
+    401: ("www-authenticate",),
+    429: ("retry-after",),
+    503: ("retry-after",),
 }
 
 
@@ -47,17 +62,33 @@ def failure_of(exchange: Exchange) -> ExchangeError:
 def failure_of_reply(upstream: str | None, reply: UpstreamReply) -> ExchangeError:
     """The failure that an upstream's status outside 2xx is.
 
-    401 and 403 are about our credentials, not the client's: they and whatever has no kind of its own are
-    `upstream_error`.
+    Where the call carried credentials of ours, 401 and 403 are about these: they and whatever has no kind of
+    its own are `upstream_error`.
     """
-    kind = _PASSED_ON.get(reply.status, "upstream_error")
-    retry_after = reply.header("retry-after") if reply.status in (429, 503) else None
-    headers = (("retry-after", retry_after),) if retry_after and can_stand_in_header(retry_after) else ()
+    kind = "upstream_error" if _is_about_us(reply) else _PASSED_ON.get(reply.status, "upstream_error")
+    names = _FIELDS_PASSED_ON.get(reply.status, ()) if kind != "upstream_error" else ()
+    fields = (field for field in reply.headers if field[0] in names and can_stand_in_header(field[1]))
+    # That it does not know a path says nothing of the path that its client asked for.
+    named = f"the upstream '{upstream}'" if reply.status == 404 else "the upstream"
+    body = shown_body(reply)
     return ExchangeError(
         kind,
-        f"the upstream answered with status {reply.status}",
-        headers=headers,
-        upstream={"name": upstream, "status": reply.status, "body": shown_body(reply)},
+        f"{named} answered with status {reply.status}",
+        headers=tuple(joined(fields).items()),
+        upstream=_upstream(upstream, reply.status, body, error_text(reply.status, body)),
+        cause=log_text(body) if reply.status >= 500 else None,
+    )
+
+
+def no_route(upstream: str, mapping: str, request: UpstreamRequest, path: str) -> ExchangeError:
+    """The failure of a call to another mapping that serves no such path: a mistake of the calling mapping,
+    unless its client chose the path."""
+    is_clients = request.client is not None and request.client.chose_path
+    return ExchangeError(
+        "not_found" if is_clients else "upstream_error",
+        f"the mapping '{mapping}' serves no {request.method} {path[:_MAX_PATH]}",
+        upstream=_upstream(upstream, 404),
+        cause=f"no route of the mapping '{mapping}'",
     )
 
 
@@ -67,17 +98,38 @@ def unusable_reply(exchange: Exchange, message: str, cause: str) -> ExchangeErro
 
 
 def shown_body(reply: UpstreamReply) -> Any:
-    """What mappings may see of a failed upstream's body: nothing where it speaks of our credentials."""
-    if reply.status in (401, 403) or reply.content.is_empty:
+    """What mappings may see of a failed upstream's body: nothing where it speaks of our credentials, and no
+    secret."""
+    if _is_about_us(reply) or reply.content.is_empty:
         return None
+    content = _masked(reply)
     try:
-        return reply.content.value
+        return content.value
     except JsonError:
-        return reply.content.data[:_MAX_SHOWN].decode("utf-8", "replace")
+        return content.data[:_MAX_SHOWN].decode("utf-8", "replace")
+
+
+def _masked(reply: UpstreamReply) -> Content:
+    content = reply.content
+    for secret in reply.secrets:
+        if secret in content.data:
+            content = Content(content.data.replace(secret, _MASK), content.media_type)
+    return content
+
+
+def _is_about_us(reply: UpstreamReply) -> bool:
+    return reply.status in (401, 403) and reply.is_about_us
 
 
 def _bodiless(exchange: Exchange) -> dict[str, Any]:
-    return {"name": exchange.upstream, "status": exchange.status, "body": None}
+    return _upstream(exchange.upstream, exchange.status)
+
+
+def _upstream(
+    name: str | None, status: int | None, body: Any = None, message: str | None = None
+) -> dict[str, Any]:
+    """What the errors of a mapping see of the upstream."""
+    return {"name": name, "status": status, "body": body, "message": message}
 
 
 # --- How it is told --------------------------------------------------------------------------------------
@@ -87,6 +139,7 @@ def build_error(mapping: MappingPlan | None, exchange: Exchange, error: Exchange
     """A failure as its client is told of it, in the mapping's dialect or, without one, in a plain form."""
     errors = mapping.errors if mapping is not None else ErrorsPlan()
     payload = _payload(exchange, error)
+    exchange.reserve()
     try:
         return _told(errors, payload, exchange, error)
     except ExchangeError as second:
@@ -97,15 +150,26 @@ def build_error(mapping: MappingPlan | None, exchange: Exchange, error: Exchange
 def told_in_band(
     mapping: MappingPlan, exchange: Exchange, error: ExchangeError, rules: Compiled | None
 ) -> list[Any]:
-    """A failure after the first event, as events: by the stream's own rules, or the body of `errors`."""
-    if rules is None:
-        return [build_error(mapping, exchange, error).content.value]
-    out = exchange.out = []
+    """An error after the first event, as events that can be written: by the stream's own rules, or the body
+    of `errors` where there are none, or they fail."""
+    release_all(exchange)
+    if rules is not None:
+        exchange.out = []
+        exchange.reserve()
+        try:
+            evaluate(rules, _payload(exchange, error), exchange, "internal")
+            for event in exchange.out:
+                write(Content.json(event), "internal", "an event")
+            return exchange.out
+        except ExchangeError as second:
+            exchange.warn(f"the rules for an error failed: {second.cause or second.message}")
+    content = build_error(mapping, exchange, error).content
+    if content.is_empty:
+        return []
     try:
-        evaluate(rules, _payload(exchange, error), exchange, "internal")
-    except ExchangeError as second:
-        exchange.warn(f"the rules for an error failed: {second.cause or second.message}")
-    return out
+        return [content.value]
+    except JsonError:
+        return [content.data.decode("utf-8", "replace")]
 
 
 def _payload(exchange: Exchange, error: ExchangeError) -> dict[str, Any]:
@@ -127,6 +191,7 @@ def _told(errors: ErrorsPlan, payload: dict[str, Any], exchange: Exchange, error
         body: Any = {"error": {"message": error.message, "type": error.kind, "param": None, "code": None}}
     else:
         body = evaluate(errors.body, payload, exchange, "internal")
+        check_size(exchange, errors.body, body, "internal")
     return outbound_of(status, headers, body, "internal")
 
 

@@ -1,7 +1,8 @@
 """A request that goes through to an upstream as it is, and its answer back.
 
-Contract: bytes are not looked at. Header fields that concern one connection stay on it (RFC 9110, 7.6.1), and
-the client's credentials are not shown to the upstream, which is given its own.
+Contract: bytes are not looked at. Header fields that concern one connection stay on it (RFC 9110, 7.6.1). The
+client's credentials are not sent to the upstream, which receives its own, and what it says about these is
+never shown. Fields that tell of the client (`X-Forwarded-For`) are passed on from trusted proxies alone.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Generator, Iterable
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from engine.exchange.call import build_target, chosen_upstream, time_left
+from engine.exchange.call import build_target, chosen_upstream, client_of, time_left
+from engine.exchange.failures import failure_of_reply
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.sending import send
-from engine.exchange.steps import OpenBody, Step
-from engine.http import FRAMING_FIELDS
+from engine.exchange.steps import LetGo, OpenBody, Step
+from engine.http import FRAMING_FIELDS, hyphenated, parameter_name, tells_of_client
 from engine.messages import EMPTY, Content, Exchange, Headers, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import ForwardPlan, MappingPlan, RoutePlan, UpstreamPlan
 
@@ -24,23 +26,35 @@ _KIND: Final = "invalid_request"
 _HOP_BY_HOP: Final = FRAMING_FIELDS - {"host"} | {"proxy-authenticate", "proxy-authorization"}
 #: What is the client's and this server's own affair.
 _NOT_SENT: Final = frozenset(("host", "authorization", "expect", REQUEST_ID_HEADER))
+#: Statuses that are about the credentials of a request, and response fields that are.
+_ABOUT_CREDENTIALS: Final = (401, 403)
+_OF_CREDENTIALS: Final = ("www-authenticate", "authentication-info")
 
 
 def forward(
     mapping: MappingPlan, route: RoutePlan, plan: ForwardPlan, exchange: Exchange
 ) -> Generator[Step, Any, Outbound]:
-    """Send the client's request on; the answer is given back as it comes, whatever its status.
+    """Send the client's request on; the response is given back as it comes, whatever its status.
 
     Raises:
-        ExchangeError: the upstream does not answer.
+        ExchangeError: the upstream does not respond, or refuses credentials that are not the client's.
     """
     upstream = chosen_upstream(plan.upstream, exchange.body, exchange)
     exchange.upstream = upstream.name
     request = _request(mapping, route, plan, upstream, exchange)
-    if not route.reads_body:
-        request.body = yield OpenBody(route.max_bytes)
+    if not (route.reads_body or route.keeps_body):
+        request.body = yield OpenBody(route.max_forwarded)
     exchange.reply = reply = yield from send(mapping, upstream, request, exchange, True)
-    return _outbound(reply)
+    if reply.status in _ABOUT_CREDENTIALS and request.has_credentials:
+        yield LetGo(reply.source)
+        raise failure_of_reply(upstream.name, reply)
+    return _outbound(reply, request.has_credentials)
+
+
+def is_refusal(outbound: Outbound) -> bool:
+    """Whether an upstream's response says that it did not do what it was asked for; a 304 (RFC 9110, 15.4.5)
+    is the response to a condition that the client has made."""
+    return not 200 <= outbound.status < 300 and outbound.status != 304
 
 
 def _request(
@@ -52,9 +66,11 @@ def _request(
         method=inbound.method,
         target=build_target(upstream, plan.path, _query(inbound.query, upstream), exchange, payload),
         headers=tuple(_headers(plan, upstream, exchange, mapping.keys.header).items()),
-        content=Content(inbound.content.data, "") if route.reads_body else EMPTY,
+        content=Content(inbound.content.data, "") if route.reads_body or route.keeps_body else EMPTY,
         timeout=time_left(route, exchange, plan.timeout, upstream),
         raw=True,
+        client=client_of(upstream, plan.path, exchange),
+        has_credentials=upstream.has_credentials or plan.has_credentials,
     )
 
 
@@ -63,9 +79,15 @@ def _query(query: str, upstream: UpstreamPlan) -> str:
     credentials = upstream.credentials.query
     if not credentials:
         return query
-    names = {urlencode([(name, "")])[:-1] for name, _ in credentials}
-    kept = [pair for pair in query.split("&") if pair and pair.partition("=")[0] not in names]
-    return "&".join([*kept, urlencode(credentials)])
+    names = {parameter_name(name) for name, _ in credentials}
+    kept = (_without(pair, names) for pair in query.split("&"))
+    return "&".join([*filter(None, kept), urlencode(credentials)])
+
+
+def _without(pair: str, names: set[str]) -> str:
+    """A parameter, or several with ';' between them, as some servers read it; less those of `names`."""
+    parts = pair.split(";")
+    return ";".join(part for part in parts if parameter_name(part.partition("=")[0]) not in names)
 
 
 def _headers(
@@ -73,9 +95,11 @@ def _headers(
 ) -> dict[str, str]:
     inbound = exchange.inbound
     headers: dict[str, str] = {}
-    not_sent = {*_NOT_SENT, key_header, *plan.replaced}
+    own = (name for name, _ in (*upstream.headers, *upstream.credentials.headers))
+    not_sent = {*_NOT_SENT, *map(hyphenated, (key_header, *plan.replaced, *own))}
     for name, value in end_to_end(inbound.headers):
-        if name not in not_sent:
+        like = hyphenated(name)
+        if like not in not_sent and (inbound.is_proxied or not tells_of_client(like)):
             separator = "; " if name == "cookie" else ", "
             headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     headers[REQUEST_ID_HEADER] = inbound.request_id
@@ -94,10 +118,14 @@ def end_to_end(headers: Headers) -> Iterable[tuple[str, str]]:
     return ((name, value) for name, value in headers if name not in _HOP_BY_HOP and name not in listed)
 
 
-def _outbound(reply: UpstreamReply) -> Outbound:
-    """The upstream's answer, to be given back as it comes."""
+def _outbound(reply: UpstreamReply, has_credentials: bool) -> Outbound:
+    """The upstream's response, to be given back as it comes, without what it says of credentials of ours."""
     media_type = reply.header("content-type") or ""
-    headers = tuple(field for field in end_to_end(reply.headers) if field[0] != "content-type")
+    left_out = {"content-type", "date", *(_OF_CREDENTIALS if has_credentials else ())}
+    headers = tuple(field for field in end_to_end(reply.headers) if field[0] not in left_out)
+    date = reply.header("date")
+    if date is not None:
+        headers = (*headers, ("date", date))
     length = reply.header("content-length")
     if reply.source is not None and length is not None and length.isdigit():
         headers = (*headers, ("content-length", length))

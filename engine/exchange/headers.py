@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from engine.codegen import Compiled
+from engine.codegen import Compiled, first_place
 from engine.errors import ExchangeError
 from engine.exchange.dropped import listed
-from engine.exchange.evaluation import evaluate, text_of
+from engine.exchange.evaluation import evaluate
+from engine.exchange.sizes import MAX_HEAD, refused, take_output, text_within
 from engine.http import FRAMING_FIELDS
 from engine.messages import Exchange, Headers
 from engine.plan import RoutePlan
@@ -37,8 +38,28 @@ def header_fields(template: Compiled | None, payload: Any, exchange: Exchange, k
     if template is None:
         return {}
     value = evaluate(template, payload, exchange, kind)
-    fields = ((_field_name(name, kind), item) for name, item in _present(value))
-    return {name: _field_value(name, item, kind) for name, item in fields if name not in FRAMING_FIELDS}
+    try:
+        fields = _written_fields(template, value, exchange, kind)
+    except ExchangeError as error:
+        error.cause = error.cause or f"{first_place(template)}: {error.message}"
+        raise
+    if fields:
+        size = sum(len(name) + len(text) for name, text in fields.items())
+        take_output(exchange, template, size, kind)
+    return fields
+
+
+def _written_fields(template: Compiled, value: Any, exchange: Exchange, kind: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    size = 0
+    for key, item in _present(value):
+        name = _field_name(key, kind)
+        if name not in FRAMING_FIELDS:
+            fields[name] = written = _field_value(name, text_within(exchange, template, item, kind), kind)
+            size += len(name) + len(written)
+            if size > MAX_HEAD:
+                raise refused(template, f"its header fields take more than {MAX_HEAD} bytes", kind)
+    return fields
 
 
 def extra_headers(exchange: Exchange, route: RoutePlan | None) -> Headers:
@@ -75,8 +96,7 @@ def _field_name(name: str, kind: str) -> str:
     return name
 
 
-def _field_value(name: str, value: Any, kind: str) -> str:
-    written = text_of(value, kind)
+def _field_value(name: str, written: str, kind: str) -> str:
     if len(written) > _MAX_HEADER or not can_stand_in_header(written):
         raise ExchangeError(kind, f"the value for the header '{name}' cannot stand in a header")
     return written.strip()

@@ -7,6 +7,7 @@ nor what is done with a report.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from engine.messages import EMPTY, UpstreamRequest
 from engine.plan import USER_AGENT, UpstreamPlan
@@ -19,6 +20,8 @@ def health_request(plan: UpstreamPlan) -> UpstreamRequest:
     headers = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
     headers |= {**dict(plan.headers), **dict(plan.credentials.headers)}
     target = plan.base_path + health.path
+    if plan.credentials.query:
+        target += f"?{urlencode(plan.credentials.query)}"
     return UpstreamRequest(plan.name, health.method, target, tuple(headers.items()), EMPTY, health.timeout)
 
 

@@ -6,21 +6,25 @@ schema, and stands at `exchange.body`. All that fails here is the client's fault
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.errors import ExchangeError
 from engine.exchange.steps import Admit
 from engine.messages import Exchange, Inbound
-from engine.plan import MappingPlan, RatePlan, RoutePlan
+from engine.plan import MappingPlan, PlanLeaf, RatePlan, RoutePlan
+from engine.routing import segments
 from engine.schema import BodySchema
 from engine.values import JsonError
 
 
 def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
-    """Check the client's key, before its body is read; its name then stands in `inbound.key`.
+    """Check the client's key, before its body is read; its name then stands in `inbound.key`. A call of
+    another mapping needs none: its client has been let in there.
 
     Raises:
         ExchangeError: `unauthorized` (RFC 6750, section 3), `forbidden` for a key that is for other routes.
     """
-    if not route.wants_key:
+    if not route.wants_key or inbound.is_inside:
         return
     inbound.key = mapping.keys.find(inbound.headers)
     if inbound.key is None:
@@ -31,10 +35,40 @@ def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
         raise ExchangeError("forbidden", "this key is not for this route")
 
 
+def check_readings(leaf: PlanLeaf, others: Iterable[PlanLeaf]) -> None:
+    """Refuse a path that an upstream could read as that of another route, where this one is less guarded.
+
+    Raises:
+        ExchangeError: `invalid_request`.
+    """
+    for other in others:
+        if _is_stricter(other, leaf) or (_calls(leaf.route) and _literals(other) > _literals(leaf)):
+            raise ExchangeError("invalid_request", "the path can be read in two ways")
+
+
+def _is_stricter(other: PlanLeaf, leaf: PlanLeaf) -> bool:
+    """Whether a route lets in fewer clients, or others."""
+    if not other.route.wants_key:
+        return False
+    return (
+        not leaf.route.wants_key or other.owner is not leaf.owner or other.route.barred != leaf.route.barred
+    )
+
+
+def _calls(route: RoutePlan) -> bool:
+    return any(attempt.forward or attempt.calls or attempt.before for attempt in route.attempts)
+
+
+def _literals(leaf: PlanLeaf) -> int:
+    """How much of its path a route names."""
+    return [kind for kind, _ in segments(leaf.route.pattern)].count("literal")
+
+
 def admission(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> Admit | None:
-    """What lets a request in; None where there is no limit."""
+    """What lets a request in; None where there is no limit. The rate of a key counts once, where its client
+    came in."""
     rates = list(route.rates)
-    own = mapping.key_rates.get(inbound.key or "")
+    own = None if inbound.is_inside else mapping.key_rates.get(inbound.key or "")
     if own is not None:
         rates.insert(0, own)
     if not rates and route.concurrency is None:
@@ -78,17 +112,15 @@ def _check_encoding(inbound: Inbound) -> None:
 
 
 def _parse(exchange: Exchange) -> None:
+    exchange.received += exchange.inbound.content.most
     try:
         exchange.body = exchange.inbound.content.value
     except JsonError as error:
-        raise ExchangeError("invalid_request", f"the request's body is no JSON: {error}") from None
+        raise ExchangeError("invalid_request", f"the request's body {error.predicate}") from None
 
 
 def _check_schema(schema: BodySchema, exchange: Exchange) -> None:
-    try:
-        misfit = schema.check(exchange.body)
-    except RecursionError:
-        raise ExchangeError("invalid_request", "the request's body is nested too deeply") from None
+    misfit = schema.check(exchange.body)
     if misfit is not None:
         where = f"'{misfit['path']}'" if misfit["path"] else "the body"
         message = f"{where}: {misfit['message']}"

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import write
+from engine.http import is_json
 from engine.messages import EMPTY, JSON, TEXT, Content, Outbound
 from engine.values import ABSENT
 
@@ -31,7 +32,7 @@ def outbound_of(status: int, headers: dict[str, str], body: Any, kind: str) -> O
 
 
 def _content(body: Any, media_type: str | None) -> Content:
-    if type(body) is str and (media_type is None or "json" not in media_type):
+    if type(body) is str and (media_type is None or not is_json(media_type)):
         return Content(body.encode("utf-8", "replace"), media_type or TEXT)
     content = Content.json(body)
     content.media_type = media_type or JSON

@@ -15,8 +15,10 @@ from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import failure_of, shown_body, unusable_reply
 from engine.exchange.headers import header_fields
 from engine.exchange.outbound import NO_BODY, outbound_of, status_of
+from engine.exchange.sizes import check_size, too_many_bytes
 from engine.exchange.stream import written_out
-from engine.messages import Exchange, Outbound, UpstreamReply
+from engine.http import decoded_text, is_text
+from engine.messages import Content, Exchange, Outbound, UpstreamReply
 from engine.plan import AttemptPlan, CallPlan, CasePlan
 from engine.schema import BodySchema
 from engine.values import ABSENT, JsonError, truth
@@ -36,6 +38,7 @@ def build_reply(attempt: AttemptPlan, call: CallPlan | None, exchange: Exchange)
     if failed and not any(case.for_failures for case in attempt.cases):
         raise failure_of(exchange)
     if failed:
+        exchange.received += reply.content.most
         exchange.reply_body = shown_body(reply)
     else:
         exchange.reply_body = read_reply(call, exchange, reply, attempt.reads_reply)
@@ -54,29 +57,38 @@ def read_reply(call: CallPlan, exchange: Exchange, reply: UpstreamReply, is_read
     """The body of a 2xx answer, parsed and checked where that is wanted; else None.
 
     Raises:
-        ExchangeError: `upstream_error`, where it is no JSON, or has not the shape that it should have.
+        ExchangeError: `upstream_error`, where it is neither JSON nor text, or does not match the schema.
     """
     has_body = reply.status not in NO_BODY and call.method != "HEAD"
     if call.response_schema is None and not (is_read and has_body):
         return None
-    try:
-        body = reply.content.value
-    except JsonError as error:
-        raise unusable_reply(exchange, "the upstream's answer is no JSON", str(error)) from None
+    exchange.received += reply.content.most
+    body = _parsed(exchange, reply.content)
     if call.response_schema is not None:
         _check_schema(call.response_schema, exchange, body)
     return body
 
 
-def _check_schema(schema: BodySchema, exchange: Exchange, body: Any) -> None:
-    message = "the upstream's answer has an unexpected shape"
+def _parsed(exchange: Exchange, content: Content) -> Any:
+    """A body as a JSON value. Under a Content-Type of text it is JSON only as an object or a list, which some
+    servers send so; else the text itself."""
+    media_type = content.media_type
     try:
-        misfit = schema.check(body)
-    except RecursionError:
-        raise unusable_reply(exchange, message, "it is nested too deeply") from None
+        value = content.value
+        if type(value) in (dict, list) or not is_text(media_type):
+            return value
+    except JsonError as error:
+        if not is_text(media_type):
+            message = f"the upstream's answer {error.problem}"
+            raise unusable_reply(exchange, message, str(error)) from None
+    return decoded_text(content.data, media_type)
+
+
+def _check_schema(schema: BodySchema, exchange: Exchange, body: Any) -> None:
+    misfit = schema.check(body)
     if misfit is not None:
         cause = f"{misfit['path'] or 'the body'}: {misfit['message']}"
-        raise unusable_reply(exchange, message, cause)
+        raise unusable_reply(exchange, "the upstream's answer has an unexpected shape", cause)
 
 
 # --- What the client is answered -------------------------------------------------------------------------
@@ -108,8 +120,15 @@ def answer_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Ou
     if case.stream is not None:
         events = ABSENT if case.stream.emit is None else evaluate(case.stream.emit, payload, exchange, kind)
         return written_out(case.stream, status, headers, events)
-    body = ABSENT if case.body is None else evaluate(case.body, payload, exchange, kind)
-    return outbound_of(status, headers, body, kind)
+    if case.body is None:
+        return outbound_of(status, headers, ABSENT, kind)
+    body = evaluate(case.body, payload, exchange, kind)
+    check_size(exchange, case.body, body, kind)
+    outbound = outbound_of(status, headers, body, kind)
+    exchange.output -= len(outbound.content.data)
+    if exchange.output < 0:
+        raise too_many_bytes(exchange, case.body, kind)
+    return outbound
 
 
 def head_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> tuple[int, dict[str, str]]:

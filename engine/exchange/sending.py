@@ -44,6 +44,7 @@ def send(
                 raise
             yield Pause(_wait(upstream.retry, attempt))
             continue
+        reply.is_about_us, reply.secrets = request.has_credentials, mapping.secrets
         exchange.tried.append((upstream.name, reply.status))
         wait = None if is_last else _wait_after(upstream.retry, attempt, reply)
         if wait is None or not (yield MayRepeat(mapping, upstream)):

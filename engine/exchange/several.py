@@ -13,8 +13,8 @@ from engine.errors import ExchangeError
 from engine.exchange.call import build_request, chosen_upstream, is_made
 from engine.exchange.dropped import refuse_dropped
 from engine.exchange.evaluation import evaluate
-from engine.exchange.failures import failure_of_reply, shown_body
-from engine.exchange.keeping import as_kept, can_be_kept, from_kept, request_key
+from engine.exchange.failures import failure_of_reply
+from engine.exchange.keeping import as_kept, from_kept, reply_can_be_kept, request_key
 from engine.exchange.reply import is_failure, read_reply
 from engine.exchange.sending import send
 from engine.exchange.steps import Branch, Keep, LookUp, ReadContent, Step, Together
@@ -91,10 +91,11 @@ class _Making:
             is_main = call is self.main
             self.exchange.calls[call.name] = yield from self._one(call, self.exchange.body, 0, is_main)
             return
-        items = evaluate(call.each, self.exchange.body, self.exchange, "invalid_request")
+        kind = call.kind("each")
+        items = evaluate(call.each, self.exchange.body, self.exchange, kind)
         items = items if type(items) is list else []
         if len(items) > MAX_EACH:
-            raise _named(call, ExchangeError("invalid_request", f"more than {MAX_EACH} calls are asked for"))
+            raise _named(call, ExchangeError(kind, f"more than {MAX_EACH} calls are asked for"))
         results: list[Any] = [None] * len(items)
         self.exchange.calls[call.name] = results
         yield Together(tuple(self._items(call, items, results)), call.parallel)
@@ -121,9 +122,9 @@ class _Making:
                 reply = yield from send(self.mapping, upstream, request, self.exchange, streams)
             self._note(call, upstream, reply, is_main)
             if reply.source is not None and self.exchange.reply is not reply:
-                reply.content = yield ReadContent(reply.source)
+                reply.content = yield ReadContent(reply.source, call.max_bytes)
             result = self._result(call, reply, is_main)
-            if key is not None and kept is None and can_be_kept(reply):
+            if key is not None and kept is None and reply_can_be_kept(reply):
                 yield Keep(key, as_kept(reply), call.cache or 0.0)
             return result
         except ExchangeError as error:
@@ -161,12 +162,14 @@ class _Making:
             failure = failure_of_reply(self.exchange.upstream, reply)
             if not call.continues:
                 raise failure
-            result |= {"body": shown_body(reply), "error": _told(failure)}
+            self.exchange.received += reply.content.most
+            result["error"] = _told(failure)
         return result
 
 
 def _told(error: ExchangeError) -> dict[str, Any]:
-    return {"kind": error.kind, "status": error.status, "message": error.message}
+    body = error.upstream["body"] if error.upstream else None
+    return {"kind": error.kind, "status": error.status, "message": error.message, "body": body}
 
 
 def _named(call: CallPlan, error: ExchangeError) -> ExchangeError:

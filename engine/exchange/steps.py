@@ -33,10 +33,10 @@ class ReadBody:
 
 @dataclass(slots=True)
 class OpenBody:
-    """Asks for the client's body as it comes: what `UpstreamRequest.body` takes, of at most `limit` bytes;
-    None where there is none."""
+    """Asks for the client's body as it comes: what `UpstreamRequest.body` takes, of at most `limit` bytes, or
+    of any number; None where there is none."""
 
-    limit: int
+    limit: int | None
 
 
 @dataclass(slots=True)
@@ -51,16 +51,26 @@ class SendCall:
 
 @dataclass(slots=True)
 class ReadBatch:
-    """Asks for what the upstream sends next: bytes, a list of events, or None at its end."""
+    """Asks for what the upstream sends next: bytes, a list of events, or None at its end; a `Later` where it
+    does not come within `seconds`."""
+
+    source: Any
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Later:
+    """What is given where a batch has not come in time; `source` takes the place of the one that was read."""
 
     source: Any
 
 
 @dataclass(slots=True)
 class ReadContent:
-    """Asks for all that the upstream still sends: a `Content`."""
+    """Asks for all that the upstream still sends: a `Content` of at most `limit` bytes."""
 
     source: Any
+    limit: int
 
 
 @dataclass(slots=True)

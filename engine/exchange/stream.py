@@ -1,7 +1,7 @@
 """The answer that is a stream: what goes to the client, event by event, and how it is written.
 
 Contract: pure. `EventStream` is fed what the upstream sends and gives events; `EventWriter` makes bytes of
-them. After a failure comes what tells of it in the client's dialect and nothing more: never a closing word.
+them. After a failure comes the error in the client's error format and nothing more: never an end marker.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.errors import ExchangeError
+from engine.errors import ExchangeError, release_frames
 from engine.exchange.evaluation import evaluate, text_of
+from engine.exchange.sizes import too_many_bytes
 from engine.exchange.translation import Batch, Translation
 from engine.messages import Content, Exchange, Outbound
 from engine.plan import StreamPlan
@@ -30,9 +31,10 @@ class EventStream:
         script: events that are known beforehand, to be sent one by one.
         is_over: no event will come from the upstream any more.
         error: why it failed, or None.
+        error_events: the events that report it; empty where there is no way to report it in band.
     """
 
-    __slots__ = ("_tell", "_translation", "error", "first", "is_over", "plan", "script")
+    __slots__ = ("_tell", "_translation", "error", "error_events", "first", "is_over", "plan", "script")
 
     def __init__(self, plan: StreamPlan, translation: Translation | None, tell: Tell) -> None:
         self.plan = plan
@@ -40,6 +42,7 @@ class EventStream:
         self.script: list[Any] = []
         self.is_over = translation is None
         self.error: ExchangeError | None = None
+        self.error_events: list[Any] = []
         self._translation = translation
         self._tell = tell
 
@@ -55,8 +58,11 @@ class EventStream:
 
     def fail(self, error: ExchangeError) -> list[Any]:
         """The upstream broke off: the events that tell of it, the last ones."""
+        release_frames(error)
         self.error, self.is_over = error, True
-        return self._tell(error)
+        self.error_events = self._tell(error)
+        error.is_in_band = bool(self.error_events)
+        return self.error_events
 
 
 def outbound_stream(stream: EventStream, status: int, headers: dict[str, str]) -> Outbound:
@@ -93,6 +99,17 @@ class EventWriter:
         Raises:
             ExchangeError: an event cannot be written, and there is no stream to tell that in.
         """
+        try:
+            written = [self._written(event) for event in events]
+        except ExchangeError:
+            written = self._written_until_failure(events, stream)
+        data = written[0] if len(written) == 1 else b"".join(written)
+        exchange = self._exchange
+        exchange.output = left = exchange.output - len(data)
+        return data if left >= 0 else self._too_much(data, stream)
+
+    def _written_until_failure(self, events: list[Any], stream: EventStream | None) -> list[bytes]:
+        """Events of which one cannot be written: those before it, and the failure that this is."""
         written: list[bytes] = []
         try:
             for event in events:
@@ -100,17 +117,33 @@ class EventWriter:
         except ExchangeError as error:
             if stream is None:
                 raise
-            # Where it is the failure itself that has no name, it goes out without one.
-            told = stream.fail(error) if stream.error is None else [events[len(written)]]
-            written += [self._encoder.encode(dumps(event)) for event in told]
-        return b"".join(written)
+            # Error events can be written (`told_in_band`), only their name may fail: they go out without one.
+            if stream.error is None:
+                unwritten = stream.fail(error)
+            else:
+                unwritten = stream.error_events[len(written) - len(events) :]
+            written += [self._encoder.encode(dumps(event)) for event in unwritten]
+        return written
+
+    def _too_much(self, data: bytes, stream: EventStream | None) -> bytes:
+        """What goes out instead of events that are more than the exchange may write."""
+        translation = self._plan.translation
+        template, kind = self._plan.emit, "invalid_request"
+        if translation is not None:
+            template, kind = translation.rules, "upstream_error"
+        error = too_many_bytes(self._exchange, template, kind)
+        if stream is None:
+            raise error
+        if stream.error is not None:
+            return data  # it reports an error, and is the last
+        return b"".join([self._encoder.encode(dumps(event)) for event in stream.fail(error)])
 
     def _written(self, event: Any) -> bytes:
         name = None if self._plan.event is None else self._name(event)
         try:
             return self._encoder.encode(dumps(event), name)
         except JsonError as error:
-            message = "an event cannot be written as JSON"
+            message = f"an event {error.problem}"
             raise ExchangeError("upstream_error", message, cause=str(error)) from None
 
     def _name(self, event: Any) -> str | None:

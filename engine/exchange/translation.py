@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.codegen import Compiled
-from engine.errors import ExchangeError, call_failed
+from engine.errors import ExchangeError, call_failed, release_frames
 from engine.exchange.evaluation import FAILURES, evaluate, untranslatable
-from engine.messages import Exchange
+from engine.messages import UNMEASURED, Exchange
 from engine.plan import TranslationPlan
+from engine.state import release_all
 from engine.streams import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
 from engine.values import ABSENT, JsonError, loads
 
@@ -35,7 +36,7 @@ class Translation:
         is_over: nothing more is to be read: it failed, or its end or closing word has come.
     """
 
-    __slots__ = ("_decoder", "_exchange", "_has_event", "_plan", "error", "is_over")
+    __slots__ = ("_count", "_decoder", "_exchange", "_plan", "error", "is_over")
 
     def __init__(self, plan: TranslationPlan, exchange: Exchange, framing: str) -> None:
         self.error: ExchangeError | None = None
@@ -43,8 +44,10 @@ class Translation:
         self._plan = plan
         self._exchange = exchange
         self._decoder: Decoder = FRAMINGS[framing].decoder()
-        self._has_event = False
+        self._count = 0
         exchange.done = False
+        # What the state comes to hold can be larger than all that was read together.
+        exchange.received = UNMEASURED
         exchange.state = {name: _first(template, exchange) for name, template in plan.state}
         exchange.sent = 0
 
@@ -62,9 +65,11 @@ class Translation:
         try:
             step(*arguments)
         except ExchangeError as error:
+            release_frames(error)
             self.error, self.is_over = error, True
         except FramingError as error:
-            self.error, self.is_over = self._broken(str(error)), True
+            cause = f"event {self._count + 1}: {error}"
+            self.error, self.is_over = self._unusable(f"sent {error}", cause), True
         exchange.sent += len(out)
         return out
 
@@ -74,8 +79,8 @@ class Translation:
             self._take_bytes(batch)
             return
         self._exchange.done = True
+        self._count += len(batch)
         for value in batch:
-            self._has_event = True
             self._run(self._plan.rules, value)
 
     def _take_bytes(self, data: bytes) -> None:
@@ -88,38 +93,45 @@ class Translation:
         self._take_events(events)
 
     def _take_events(self, events: Iterable[Event]) -> None:
-        """Run the rules on each; the closing word ends the stream, whatever comes after it."""
-        plan, exchange = self._plan, self._exchange
+        """Run the rules on each; the closing word ends the stream, whatever comes after it. Data that is
+        white space alone is no event."""
+        plan, exchange, count = self._plan, self._exchange, self._count
         done, rules = plan.done, None if plan.rules is None else plan.rules.function
         for data, _ in events:
             if data == done:
                 self.is_over = exchange.done = True
-                return
+                break
             try:
                 value = loads(data)
             except JsonError as error:
-                raise self._broken(f"an event: {error}") from None
-            self._has_event = True
+                if not data.strip():
+                    continue
+                where = f"event {count + 1}"
+                what = f"sent an event that is not JSON ({where})"
+                raise self._unusable(what, f"{where}: invalid JSON, {error}") from None
+            count += 1
             if rules is not None:
                 try:
                     rules(value, exchange)
                 except FAILURES as error:
                     raise untranslatable(error, "upstream_error") from None
+        self._count = count
 
     def _end(self) -> None:
         if not self.is_over:
             self._take_events(self._decoder.close())
-        if not self._has_event:
-            raise self._broken("a stream without an event")
+        if not self._count:
+            raise self._unusable("sent a stream without an event", "no event")
         self.is_over = True
+        release_all(self._exchange)
         self._run(self._plan.end, self._exchange.state)
 
     def _run(self, rules: Compiled | None, payload: Any) -> None:
         if rules is not None:
             evaluate(rules, payload, self._exchange, "upstream_error")
 
-    def _broken(self, cause: str) -> ExchangeError:
-        return call_failed(self._exchange.upstream or "", "broken", cause)
+    def _unusable(self, what: str, cause: str) -> ExchangeError:
+        return call_failed(self._exchange.upstream or "", "broken", cause, what)
 
 
 def _first(template: Compiled, exchange: Exchange) -> Any:

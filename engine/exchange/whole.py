@@ -10,21 +10,22 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from engine.errors import ExchangeError
+from engine.errors import Defect, ExchangeError, release_frames
 from engine.exchange.builtin import builtin_answer
 from engine.exchange.call import build_request, chosen_call, chosen_upstream
 from engine.exchange.dropped import check_dropped
 from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import build_error
-from engine.exchange.forward import forward
+from engine.exchange.forward import forward, is_refusal
 from engine.exchange.headers import extra_headers
-from engine.exchange.inbound import admission, authorize, read_body
-from engine.exchange.keeping import can_be_kept, exchange_key
+from engine.exchange.inbound import admission, authorize, check_readings, read_body
+from engine.exchange.keeping import can_be_kept, exchange_key, kept_answer
 from engine.exchange.reply import build_reply, streaming_case
 from engine.exchange.sending import send
 from engine.exchange.several import make_calls
 from engine.exchange.steps import AskHealth, Keep, LetGo, LookUp, ReadBody, ReadContent, Step
 from engine.exchange.streamed import streamed
+from engine.limits import DEFAULT_LIMITS
 from engine.messages import EMPTY, Exchange, Inbound, Outbound
 from engine.plan import (
     AttemptPlan,
@@ -41,7 +42,7 @@ from engine.values import truth
 class Answered:
     """What an exchange came to: the answer, and what the log says of it.
 
-    `defect` is an exception that the engine did not foresee; its client was told of an `internal` error.
+    `defect` is an exception that the engine did not expect; its client received an `internal` error.
     `place` is what the exchange holds of its route's `concurrency`, given back by whoever carries it out.
     `bytes_sent` counts those of the body, `events` those of a stream, the first of which was sent at
     `first_event_ns` on the clock of `time.monotonic_ns`.
@@ -52,7 +53,7 @@ class Answered:
     mapping: MappingPlan | None = None
     route: RoutePlan | None = None
     error: ExchangeError | None = None
-    defect: Exception | None = None
+    defect: Defect | None = None
     place: Any = None
     bytes_sent: int = 0
     events: int = 0
@@ -79,6 +80,10 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
     try:
         leaf = match.leaf(inbound.method)
         answered.mapping, answered.route = leaf.owner, leaf.route
+        if leaf.owner.limits is not DEFAULT_LIMITS:
+            exchange.limit(leaf.owner.limits)
+        if match.others:
+            check_readings(leaf, match.others)
         authorize(leaf.owner, leaf.route, inbound)
         admit = admission(leaf.owner, leaf.route, inbound)
         if admit is not None:
@@ -89,7 +94,8 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
     except ExchangeError as error:
         _fail(answered, error)
     except Exception as error:
-        answered.defect = error
+        answered.defect = Defect.of(error)
+        release_frames(error)
         _fail(answered, ExchangeError("internal", "something went wrong here"))
     _add_extra_headers(answered)
     return answered
@@ -105,7 +111,7 @@ def refusal(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> Answere
 
 def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbound]:
     mapping, route = leaf.owner, leaf.route
-    if route.reads_body:
+    if route.reads_body or route.keeps_body:
         exchange.inbound.content = yield ReadBody(route.max_bytes)
     read_body(route, exchange)
     if route.cache is None:
@@ -116,7 +122,7 @@ def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbou
         return kept
     outbound = yield from _made(mapping, route, exchange)
     if can_be_kept(outbound):
-        yield Keep(key, outbound, route.cache.seconds)
+        yield Keep(key, kept_answer(exchange, outbound), route.cache.seconds)
     return outbound
 
 
@@ -134,8 +140,12 @@ def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generat
 def _first_that_works(
     mapping: MappingPlan, route: RoutePlan, exchange: Exchange
 ) -> Generator[Step, Any, Outbound]:
-    """The answer of the first attempt that holds and works; those whose upstream is down come last."""
+    """The answer of the first attempt that holds and works; those whose upstream is down come last.
+
+    A `forward` whose upstream responds with a failure is given back where no other attempt follows.
+    """
     failure: ExchangeError | None = None
+    passed: Outbound | None = None
     down: list[AttemptPlan] = []
     for attempts in (route.attempts, down):
         for attempt in attempts:
@@ -144,16 +154,30 @@ def _first_that_works(
             if attempts is not down and (yield from _is_down(mapping, attempt)):
                 down.append(attempt)
                 continue
+            if passed is not None:
+                passed = None
+                yield from _leave_attempt(exchange)
             try:
-                return (yield from _attempted(mapping, route, attempt, exchange))
+                outbound = yield from _attempted(mapping, route, attempt, exchange)
             except ExchangeError as error:
                 if not error.is_upstreams:
                     raise
+                release_frames(error)
                 failure = error
-            if exchange.reply is not None:
-                yield LetGo(exchange.reply.source)
-            exchange.begin_anew()
+                yield from _leave_attempt(exchange)
+                continue
+            if attempt.forward is None or not is_refusal(outbound):
+                return outbound
+            passed = outbound
+    if passed is not None:
+        return passed
     raise failure or ExchangeError("internal", "no attempt is for this request")
+
+
+def _leave_attempt(exchange: Exchange) -> Generator[Step, Any, None]:
+    if exchange.reply is not None:
+        yield LetGo(exchange.reply.source)
+    exchange.begin_anew()
 
 
 def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:
@@ -186,9 +210,9 @@ def _attempted(
     assert reply is not None
     case = streaming_case(attempt, exchange)
     if case is not None:
-        return (yield from streamed(mapping, case, exchange, reply))
+        return (yield from streamed(mapping, case, exchange, reply, call.max_bytes))
     if reply.source is not None:
-        reply.content = yield ReadContent(reply.source)
+        reply.content = yield ReadContent(reply.source, call.max_bytes)
     return build_reply(attempt, call, exchange)
 
 
@@ -216,11 +240,13 @@ def _called(
 
 def _fail(answered: Answered, error: ExchangeError) -> None:
     """Answer with a failure; with a plain one, where telling it in the mapping's dialect is a defect too."""
+    release_frames(error)
     answered.error = error
     try:
         answered.outbound = build_error(answered.mapping, answered.exchange, error)
     except Exception as defect:
-        answered.defect = defect
+        answered.defect = Defect.of(defect)
+        release_frames(defect)
         answered.outbound = build_error(None, answered.exchange, error)
 
 

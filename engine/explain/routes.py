@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from engine.explain.entries import Entry, duration, shown, size
-from engine.plan import AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
+from engine.messages import MAX_BODY_BYTES
+from engine.plan import OTHERS, AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
 from engine.spec import (
     AttemptSpec,
     CallSpec,
@@ -20,6 +21,7 @@ from engine.spec import (
     RuleSpec,
     StreamSpec,
 )
+from engine.uses import ITEM
 
 _BUILTIN: Final = {
     "health": "how the upstreams are, each asked by its `health`",
@@ -102,7 +104,10 @@ def _paths(tree: ReadTree, path: str = "") -> Iterator[str]:
     if tree is True:
         yield path
     for key, branch in tree.items() if isinstance(tree, dict) else ():
-        step = "[]" if key == "*" else f"[{key}]" if isinstance(key, int) else f".{key}" if path else str(key)
+        if key == OTHERS:
+            yield f"{path or 'all of it'} without {', '.join(sorted(branch))}"
+            continue
+        step = "[]" if key == ITEM else f".{key}" if path else str(key)
         yield from _paths(branch, path + step) if branch not in ({}, False) else (path + step,)
 
 
@@ -181,6 +186,8 @@ def _call_facts(spec: CallSpec, plan: CallPlan) -> Iterator[Entry]:
         yield Entry("timeout", duration(plan.timeout))
     if plan.cache is not None:
         yield Entry("cache", f"its answer is taken again for {duration(plan.cache)}")
+    if plan.max_bytes != MAX_BODY_BYTES:
+        yield Entry("response", f"at most {size(plan.max_bytes)}")
     if plan.response_schema is not None:
         yield Entry("response", "checked by a schema")
     if plan.continues:

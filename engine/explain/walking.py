@@ -158,8 +158,14 @@ class _Walker:
         content = step.request.content
         request = step.request
         inbound = Inbound(request.method, path, query, request.headers, content, _REQUEST_ID)
+        inbound.is_inside = True
+        inbound.key = request.client.key if request.client is not None else None
         walker = _Walker(self.plans, self.mask, self.answers)
-        match = _opened(mapping.tree.find(path, request.method), walker)
+        found = mapping.tree.find(path, request.method)
+        if found.found(request.method) is None:
+            self.steps.append(self._call(step))
+            raise middle.no_route(step.upstream.name, mapping.name, request, path)
+        match = _opened(found, walker)
         answered = None
         try:
             answered = carry_out(middle.answer(match, inbound), content, walker)
@@ -177,7 +183,7 @@ class _Walker:
     def finish(self, answered: middle.Answered) -> Walk:
         failure = failure_of(answered)
         if answered.defect is not None:
-            failure = f"a defect of the engine: {type(answered.defect).__name__}"
+            failure = f"a defect of the engine: {answered.defect.error}"
         if failure is not None:
             self.steps.append(Entry("failure", self.mask.text(failure)))
         self._remarks(answered.exchange)
@@ -236,7 +242,7 @@ def _opened(match: PlanMatch, walker: _Walker) -> PlanMatch:
         method: Leaf(leaf.owner, watched(leaf.route, walker.note), leaf.names)
         for method, leaf in match.leaves.items()
     }
-    return Match(match.owner, leaves, match.values)
+    return Match(match.owner, leaves, match.values, match.others)
 
 
 def _sniffed(data: bytes) -> str:

@@ -92,4 +92,4 @@ class _Watch:
         return UpstreamChoice(replace(template, function=choose), among)
 
 
-_ALWAYS = Compiled(lambda payload, exchange: True, "", frozenset())
+_ALWAYS = Compiled(lambda payload, exchange: True, "")

@@ -6,6 +6,7 @@ arity and constant arguments of a wrong type are findings. Results equal those o
 Must not know HTTP or mappings.
 
     parser        text → syntax tree; the only importer of jmespath
+    results       the texts that an expression can give, whatever it reads
     scope         what an expression can see: payload and variables
     conditions    Python source of conditions on atoms
     support       what generated code calls while a request runs
@@ -14,6 +15,7 @@ Must not know HTTP or mappings.
     projections   going through many values
     logic         making a value: literals, lists, objects, and, or, not, comparisons
     arguments     the arguments of a call, checked against their parameters
+    costs         what a call takes of the budget of its exchange
     calls         calls of functions
     emitter       one table of all forms
 
@@ -22,7 +24,9 @@ A file imports only from files above its own.
 
 from __future__ import annotations
 
+from engine.expressions.calls import write_arguments, write_call
 from engine.expressions.conditions import truth
+from engine.expressions.costs import charge_text
 from engine.expressions.emitter import Emitter
 from engine.expressions.parser import (
     MAX_DEPTH,
@@ -32,10 +36,12 @@ from engine.expressions.parser import (
     Tree,
     parse,
 )
-from engine.expressions.scope import Record, Scope, Variable, Withheld
+from engine.expressions.results import literal_results
+from engine.expressions.scope import CLIENT_BODY, Record, Scope, Variable, Withheld
 from engine.expressions.support import SUPPORT
 
 __all__ = [
+    "CLIENT_BODY",
     "MAX_DEPTH",
     "MAX_LENGTH",
     "QUOTED",
@@ -47,6 +53,10 @@ __all__ = [
     "Tree",
     "Variable",
     "Withheld",
+    "charge_text",
+    "literal_results",
     "parse",
     "truth",
+    "write_arguments",
+    "write_call",
 ]

@@ -16,14 +16,19 @@ from engine.expressions.support import items_fit, parameter_at, wrong_type
 from engine.functions import Function, Parameter, compile_regex
 
 
-def argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
-    """The argument of `function` at `position`."""
+def argument(
+    emitter: BaseEmitter, function: Function, position: int, tree: Tree, is_used: bool = True
+) -> Atom:
+    """The argument of `function` at `position`; unless `is_used`, the caller records what is read of it."""
     parameter = parameter_at(function, position)
     if "expression" in parameter.types:
         return Atom(_expression(emitter, function, parameter, tree), "expression")
     if parameter.types & {"regex", "kind"}:
         return Atom(_constant(emitter, function, parameter, tree))
-    atom = emitter.used(tree)
+    emit = emitter.emit if function.cost.arguments else emitter.look_at
+    atom = emit(tree)
+    if is_used:
+        emitter.writer.use(atom)
     check(emitter, function, position, atom, tree)
     return atom
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from engine.codegen import Atom, Writer
 from engine.errors import Findings
@@ -18,6 +18,11 @@ from engine.expressions.conditions import truth
 from engine.expressions.parser import Tree
 from engine.expressions.scope import Scope
 from engine.source import Node, Span
+
+#: Forms that take parts of a value, and never give the value itself.
+_INSIDE: Final = frozenset(
+    ("field", "index", "index_expression", "projection", "filter_projection", "value_projection")
+)
 
 
 class BaseEmitter(ABC):
@@ -37,10 +42,17 @@ class BaseEmitter(ABC):
         self.findings = findings
         self.node = node
         self.offset = offset
+        self._looks_at: tuple[Tree, bool] | None = None
 
     @abstractmethod
     def emit(self, tree: Tree) -> Atom:
         """Write the code of `tree`; the atom returned holds its value."""
+
+    @property
+    def payload(self) -> Atom:
+        """The payload, which the code that is being written evaluates."""
+        self.writer.refer(self.scope.payload)
+        return self.scope.payload
 
     def used(self, tree: Tree) -> Atom:
         """The value of `tree`, used as a whole."""
@@ -50,9 +62,30 @@ class BaseEmitter(ABC):
 
     def asked(self, tree: Tree) -> Atom:
         """The value of `tree`, used for its truth alone."""
+        atom = self.look_at(tree, only_truth=True)
+        self.writer.ask(atom)
+        return atom
+
+    def tested(self, tree: Tree) -> Atom:
+        """The value of `tree`, of which the truth is used here; it may be the result as well."""
         atom = self.emit(tree)
         self.writer.ask(atom)
         return atom
+
+    def look_at(self, tree: Tree, only_truth: bool = False) -> Atom:
+        """The value of `tree`, which is not held on to: only its size and parts, or its truth is used."""
+        self._looks_at = tree, only_truth
+        return self.emit(tree)
+
+    def release(self, atom: Atom, tree: Tree, rest: list[Tree]) -> None:
+        """Write what comes before the use of a variable, whose path `tree` is, with `rest` left to do."""
+        looks_at, self._looks_at = self._looks_at, None
+        is_only_seen = looks_at is not None and looks_at[0] is tree
+        goes_inside = bool(rest) and rest[0]["type"] in _INSIDE
+        if not atom.release or (atom.keeps_parts and (goes_inside or (is_only_seen and not rest))):
+            return
+        if rest or not (is_only_seen and looks_at is not None and looks_at[1]):
+            self.writer.line(atom.release)
 
     def under(self, payload: Atom, tree: Tree) -> Atom:
         """The value of `tree` with another payload."""
@@ -65,7 +98,10 @@ class BaseEmitter(ABC):
         """The name of a nested function of the payload."""
         name, parameter = self.writer.fresh("e"), self.writer.fresh("v")
         with self.writer.function(name, parameter):
-            self.writer.line(f"return {self.under(Atom(parameter), tree).source}")
+            value = self.under(self.writer.item(Atom(parameter)), tree)
+            self.writer.use(value)
+            self.writer.place(value)
+            self.writer.line(f"return {value.source}")
         return name
 
     def own(self, atom: Atom, tree: Tree) -> str:
@@ -76,12 +112,13 @@ class BaseEmitter(ABC):
     def unless(self, tree: Tree, other: Tree, header: str) -> Atom | None:
         """The value of `tree`, which `other` ends the exchange in the place of where `header` holds of it.
 
-        So it is the value of `tree` wherever it goes on, and keeps its origin. None where `other` may give
-        a value; then nothing is written.
+        So it is the value of `tree` wherever it goes on, and keeps its origin; the check alone does not count
+        as reading it. None where `other` may give a value; then nothing is written.
         """
         if other["type"] != "function_expression" or other["value"] != "fail":
             return None
         atom = self.emit(tree)
+        self.writer.check(atom)
         with self.writer.block(header.format(name=atom.source, truth=truth(atom))):
             self.emit(other)
         return replace(atom, source=self.writer.let(atom.source).source, is_constant=False)

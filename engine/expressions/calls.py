@@ -8,19 +8,18 @@ Must not know the functions, but for the lazy ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
-from engine.codegen import NULL, Atom
+from engine.codegen import NULL, Atom, Writer
 from engine.errors import EvaluationError, ExchangeError, suggestion
 from engine.expressions.arguments import argument, check
 from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.conditions import PYTHON_TYPES, truth
+from engine.expressions.costs import charge_arguments, charge_result, makes_anew
 from engine.expressions.parser import Tree
+from engine.expressions.scope import CLIENT_BODY
 from engine.functions import FUNCTIONS, Function
-from engine.source import Path
-
-#: Groups of functions that do not always give the same.
-_CHANGING: Final = frozenset(("times", "ids", "effects"))
+from engine.uses import Made, Origin, Without, either, written
 
 
 def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -59,35 +58,54 @@ def _expref(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> Atom:
-    if function.name == "pick":
-        return _pick(emitter, function, arguments)
     reports = emitter.findings.reports
     atoms = [_argument(emitter, function, position, tree) for position, tree in enumerate(arguments)]
     is_sound = emitter.findings.reports == reports
-    return (_folded(emitter, function, atoms) if is_sound else None) or _called(emitter, function, atoms)
+    folded = _folded(emitter, function, atoms) if is_sound else None
+    return folded or _called(emitter, function, atoms)
+
+
+def write_arguments(emitter: BaseEmitter, function: Function, first: Atom, trees: list[Tree]) -> list[Atom]:
+    """The arguments of a call whose first one is there already; it is checked as the others."""
+    others = [_argument(emitter, function, position, tree) for position, tree in enumerate(trees, 1)]
+    if trees:
+        check(emitter, function, 0, first, trees[0])
+    return [first, *others]
+
+
+def write_call(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
+    """A call of a function with arguments that have been checked."""
+    return _called(emitter, function, atoms)
 
 
 def _argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
     """An argument; the text of a failure or a warning, the last one, is read by people."""
     outer, is_told = emitter.scope, function.group == "effects" and position == 1
     emitter.scope = outer.telling() if is_told else outer
-    atom = argument(emitter, function, position, tree)
+    atom = argument(emitter, function, position, tree, is_used=function.name not in _PASSING)
     emitter.scope = outer
     return atom
 
 
 def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
+    writer = emitter.writer
     sources = [*(("x",) if function.context else ()), *(atom.source for atom in atoms)]
     name = "f_" + function.name
-    emitter.writer.names[name] = function.implementation
+    writer.names[name] = function.implementation
+    writer.is_pure &= function.pure
     kind = function.returns if function.returns in PYTHON_TYPES else "any"
-    return emitter.writer.let(f"{name}({', '.join(sources)})", kind)
+    charge_arguments(writer, function, atoms)
+    passing = _PASSING.get(function.name)
+    origin = passing(writer, atoms) if passing else None
+    result = writer.let(f"{name}({', '.join(sources)})", kind, origin)
+    charge_result(writer, function, result, atoms)
+    return writer.item(result, *(() if makes_anew(function) else atoms))
 
 
 def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom | None:
     """The result at load, of a function that always gives the same; None where it has to be called."""
     constant = atoms and all(atom.is_constant for atom in atoms)
-    if not constant or function.group in _CHANGING or function.context:
+    if not constant or not function.pure or function.context:
         return None
     try:
         return emitter.writer.constant(function.implementation(*(atom.constant for atom in atoms)))
@@ -95,17 +113,57 @@ def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom
         return None
 
 
-def _pick(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> Atom:
-    """`pick` reads only the keys it names, where they are known at load."""
-    keys = argument(emitter, function, 1, arguments[1])
-    source = emitter.emit(arguments[0])
-    if source.origin is None or not keys.is_constant or type(keys.constant) is not list:
-        source = argument(emitter, function, 0, arguments[0])
-    else:
-        check(emitter, function, 0, source, arguments[0])
-        for key in keys.constant:
-            emitter.writer.reads.add((*source.origin, key))
-    return _called(emitter, function, [source, keys])
+# --- Functions whose result holds parts of their arguments ------------------------------------------------
+
+
+def _picked(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    source, keys = atoms
+    names = _constant_names(writer, keys)
+    if names is None:
+        writer.use(source)
+        return None
+    made = Made()
+    for name in names:
+        made.add_field(name, source.inside(name))
+    return made
+
+
+def _omitted(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    source, keys = atoms
+    names = _constant_names(writer, keys)
+    return source.origin if names is None or source.origin is None else Without(source.origin, names)
+
+
+def _constant_names(writer: Writer, keys: Atom) -> frozenset[str] | None:
+    """The keys that a function names, where they are known at load."""
+    writer.use(keys)
+    known = keys.constant if keys.is_constant else keys.elements
+    return frozenset(filter(_is_text, known)) if isinstance(known, list | tuple) else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _merged(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    made = Made()
+    for atom in atoms:
+        made.add_spread(atom.origin)
+    return made
+
+
+def _warned(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    writer.use(atoms[1])
+    return atoms[0].origin
+
+
+#: What the result of each holds; arguments of which it holds nothing are used here.
+_PASSING: Final[Mapping[str, Callable[[Writer, list[Atom]], Origin | None]]] = {
+    "pick": _picked,
+    "omit": _omitted,
+    "merge": _merged,
+    "warn": _warned,
+}
 
 
 # --- Functions that evaluate only the arguments they need ------------------------------------------------
@@ -117,12 +175,10 @@ def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
         value = emitter.emit(arguments[1])
         emitter.writer.line(f"{result} = {value.source}")
     with emitter.writer.block("else"):
-        other = emitter.used(arguments[2]) if len(arguments) > 2 else NULL
+        other = emitter.emit(arguments[2]) if len(arguments) > 2 else NULL
         emitter.writer.line(f"{result} = {other.source}")
-    if other is NULL:
-        return Atom(result, origin=value.origin)
-    emitter.writer.use(value)
-    return Atom(result)
+    origin = value.origin if other is NULL else either(value.origin, other.origin)
+    return emitter.writer.item(Atom(result, origin=origin), value, other)
 
 
 def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
@@ -130,26 +186,27 @@ def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
         checked = emitter.unless(arguments[0], arguments[1], "if {name} is None")
         if checked is not None:
             return checked
-    result = emitter.own(emitter.used(arguments[0]), arguments[0])
+    values = [emitter.tested(arguments[0])]
+    result = emitter.own(values[0], arguments[0])
     for tree in arguments[1:]:
         with emitter.writer.block(f"if {result} is None"):
-            emitter.writer.line(f"{result} = {emitter.used(tree).source}")
-    return Atom(result)
+            values.append(emitter.tested(tree))
+            emitter.writer.line(f"{result} = {values[-1].source}")
+    return emitter.writer.item(Atom(result, origin=either(*(value.origin for value in values))), *values)
 
 
 def _drop(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
     """Its field is not read by this; which one it is, is known at load."""
     field = emitter.emit(arguments[0])
-    if not field.origin:
+    path, emitter.writer.is_pure = field.variable or (), False
+    if path[:2] != CLIENT_BODY or path == CLIENT_BODY:
         return emitter.error("wrong-argument", "drop() takes a field of the client's body", arguments[0])
     with emitter.writer.block(f"if {field.source} is not None"):
-        emitter.writer.line(f"x.drop({_written(field.origin)!r})")
+        emitter.writer.line(f"x.drop({written(path[2:])!r})")
+    if emitter.scope.notes_nulls:
+        with emitter.writer.block("else"):
+            emitter.writer.line(f"x.drop_null({path[2:]!r})")
     return NULL
-
-
-def _written(path: Path) -> str:
-    """A path in the client's body as people write it: `messages[].name`."""
-    return "".join("[]" if step == "*" else f".{step}" for step in path).removeprefix(".")
 
 
 _LAZY: Final[Mapping[str, Callable[[BaseEmitter, list[Tree]], Atom]]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.codegen import Atom
+from engine.codegen import Atom, Writer
 
 #: The Python types of each JSON type, by their names in generated code.
 PYTHON_TYPES: Final[dict[str, tuple[str, ...]]] = {
@@ -46,12 +46,19 @@ def truth(atom: Atom) -> str:
     return f"{name} or {name} == 0 and {name} is not False"
 
 
-def equality(left: Atom, right: Atom) -> str:
+def equality(writer: Writer, left: Atom, right: Atom) -> str:
     """JMESPath's `==` of two atoms."""
     if left.is_constant and not right.is_constant:
         left, right = right, left
     if right.kind in ("null", "boolean") and right.is_constant and not left.is_constant:
         return f"{left.source} is {right.source}"
-    if "string" in (left.kind, right.kind):
+    if "string" in (left.kind, right.kind) and (left.is_constant or right.is_constant):
         return f"{left.source} == {right.source}"
-    return f"equal({left.source}, {right.source})"
+    return comparison("equal", writer, left, right)
+
+
+def comparison(name: str, writer: Writer, left: Atom, right: Atom) -> str:
+    """A function of two atoms; the one that costs their size, where they can be compared again and again."""
+    if writer.is_bounded(left) and writer.is_bounded(right):
+        return f"{name}({left.source}, {right.source})"
+    return f"{name}_within(x, {left.source}, {right.source})"

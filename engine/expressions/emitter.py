@@ -22,4 +22,4 @@ class Emitter(BaseEmitter):
 
     def emit(self, tree: Tree) -> Atom:
         """Write the code of `tree`; the atom returned holds its value."""
-        return _FORMS[tree["type"]](self, tree)
+        return logic.misplaced_not(self, tree) or _FORMS[tree["type"]](self, tree)

@@ -7,9 +7,10 @@ The only importer of jmespath. Must not know what a tree means.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -111,7 +112,26 @@ def _plain_tokens(text: str, shift: int) -> Iterator[dict[str, Any]]:
         error.lexer_position += shift
         raise
     for token in tokens[:-1]:
+        if token["type"] == "literal" and not _is_json(token["value"]):
+            message = "this literal is no JSON: it has NaN, Infinity or a number beyond the range of a double"
+            raise ExpressionSyntaxError(message, token["start"] + shift)
         yield {**token, "start": token["start"] + shift, "end": token["end"] + shift}
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a literal has only finite numbers; Python's parser knows others."""
+    level = [value]
+    while level:
+        if any(isinstance(item, float) and not math.isfinite(item) for item in level):
+            return False
+        level = [inner for item in level for inner in _inner(item)]
+    return True
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 class _Parser(parser.Parser):  # type: ignore[misc]
@@ -135,6 +155,31 @@ class _Parser(parser.Parser):  # type: ignore[misc]
 
     def _token_nud_variable(self, token: dict[str, Any]) -> Tree:
         return {"type": "variable", "children": [], "value": token["value"], "start": token["start"]}
+
+    def _token_nud_literal(self, token: dict[str, Any]) -> Tree:
+        return {**super()._token_nud_literal(token), "start": token["start"]}
+
+    def _token_nud_not(self, token: dict[str, Any]) -> Tree:
+        return {**super()._token_nud_not(token), "start": token["start"]}
+
+    def _token_nud_lparen(self, token: dict[str, Any]) -> Tree:
+        return {**super()._token_nud_lparen(token), "grouped": True}
+
+    def _token_led_dot(self, left: Tree) -> Tree:
+        return self._ended(left, super()._token_led_dot(left))
+
+    def _token_led_flatten(self, left: Tree) -> Tree:
+        return self._ended(left, super()._token_led_flatten(left))
+
+    def _token_led_filter(self, left: Tree) -> Tree:
+        return self._ended(left, super()._token_led_filter(left))
+
+    def _ended(self, left: Tree, tree: Tree) -> Tree:
+        """What has been parsed, with the offsets where it begins and ends."""
+        if "start" in left:
+            tree["start"] = left["start"]
+        tree["end"] = self._lookahead_token(-1)["end"]
+        return tree
 
     def _token_nud_unquoted_identifier(self, token: dict[str, Any]) -> Tree:
         return {**super()._token_nud_unquoted_identifier(token), "start": token["start"]}

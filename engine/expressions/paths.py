@@ -8,6 +8,7 @@ Must not know projections, logic or calls.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from engine.codegen import NULL, Atom
@@ -15,6 +16,7 @@ from engine.errors import suggestion
 from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.parser import Tree
 from engine.expressions.scope import Record, Withheld
+from engine.uses import Origin
 
 #: Forms whose first child alone sees the payload; the others see what that gives.
 _BEGINNING: Final = frozenset(
@@ -26,35 +28,41 @@ _BEGINNING: Final = frozenset(
 
 
 def _current(emitter: BaseEmitter, tree: Tree) -> Atom:
-    return emitter.scope.payload
+    return emitter.payload
 
 
 def _field(emitter: BaseEmitter, tree: Tree) -> Atom:
-    base, name = emitter.scope.payload, tree["value"]
+    base, name = emitter.payload, tree["value"]
     if base.kind not in ("any", "object"):
         return NULL
     guard = "" if base.kind == "object" else f" if type({base.source}) is dict else None"
-    return base.child(emitter.writer.once(f"{base.source}.get({name!r}){guard}").source, name)
+    return _step(emitter, base, f"{base.source}.get({name!r}){guard}", base.inside(name))
 
 
 def _index(emitter: BaseEmitter, tree: Tree) -> Atom:
-    base, index = emitter.scope.payload, tree["value"]
+    base, index = emitter.payload, tree["value"]
     if base.kind not in ("any", "array"):
         return NULL
     bound = f"len({base.source}) > {index}" if index >= 0 else f"len({base.source}) >= {-index}"
     source = f"{base.source}[{index}] if type({base.source}) is list and {bound} else None"
-    return base.child(emitter.writer.once(source).source, "*")
+    return _step(emitter, base, source, base.item)
+
+
+def _step(emitter: BaseEmitter, base: Atom, source: str, origin: Origin | None) -> Atom:
+    atom = emitter.writer.once(source, origin)
+    emitter.writer.refer(atom)
+    return replace(atom, loop=base.loop)
 
 
 def _slice(emitter: BaseEmitter, tree: Tree) -> Atom:
     start, stop, step = tree["children"]
     if step == 0:
         return emitter.error("wrong-argument", "the step of a slice cannot be 0", tree)
-    base = emitter.scope.payload
+    base = emitter.payload
     if base.kind not in ("any", "array"):
         return NULL
     source = f"{base.source}[{start}:{stop}:{step}] if type({base.source}) is list else None"
-    return Atom(emitter.writer.let(source).source, origin=base.origin)
+    return replace(emitter.writer.let(source, origin=base.origin), loop=base.loop)
 
 
 # --- One step after another ------------------------------------------------------------------------------
@@ -63,7 +71,9 @@ def _slice(emitter: BaseEmitter, tree: Tree) -> Atom:
 def _subexpression(emitter: BaseEmitter, tree: Tree) -> Atom:
     first, *rest = tree["children"]
     if first["type"] == "variable":
-        return _steps(emitter, *_variable_path(emitter, first, rest))
+        atom, rest = _variable_path(emitter, first, rest)
+        emitter.release(atom, tree, rest)
+        return _steps(emitter, atom, rest)
     return _steps(emitter, emitter.emit(first), rest)
 
 
@@ -101,6 +111,7 @@ def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[
         return emitter.error(found.code, found.message, tree, len(written)), []
     if isinstance(found, Record):
         return _whole_record(emitter, found, written, tree), rest
+    emitter.writer.refer(found)
     return found, rest
 
 
@@ -126,6 +137,7 @@ def _unknown(emitter: BaseEmitter, written: str, known: Iterable[str], tree: Tre
 
 def _whole_record(emitter: BaseEmitter, record: Record, written: str, tree: Tree) -> Atom:
     if record.whole is not None:
+        emitter.writer.refer(record.whole)
         return record.whole
     fields = ", ".join(sorted(record.fields)) or "none here"
     message = f"'{written}' is used by its fields: {fields}"

@@ -1,7 +1,7 @@
 """The forms that go through many values: `[*]`, `*`, `[? … ]` and `[]`.
 
 Contract: a projection over what is no list, or no object, gives null; items that give null are left out.
-A list made of the items of a client's list keeps that list's origin.
+A list made of the items of another keeps its origin; going through a list reads that its items are there.
 Must not know paths, logic or calls.
 """
 
@@ -14,7 +14,7 @@ from engine.codegen import Atom
 from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.conditions import is_kind, truth
 from engine.expressions.parser import Tree
-from engine.source import Path
+from engine.uses import ITEM, Made, Origin, VariableOrigin
 
 #: Loops in one function; Python allows 20 nested blocks, and templates nest some of their own around these.
 _MAX_LOOPS: Final = 12
@@ -40,12 +40,15 @@ def _project(emitter: BaseEmitter, base: Atom, kind: str, right: Tree, condition
     writer.line(f"{result} = None")
     with writer.block(f"if {is_kind(base, kind)}"):
         writer.line(f"{result} = []")
-        item = base.child(writer.fresh("v"), "*") if kind == "array" else Atom(writer.fresh("v"))
-        with writer.loop(f"for {item.source} in {_items(base, kind)}"):
+        item = Atom(writer.fresh("v"), origin=base.item if kind == "array" else None, loop=base.loop)
+        writer.find(item)
+        is_bounded = writer.is_bounded(base)
+        with writer.loop(f"for {item.source} in {_items(base, kind)}", f"len({base.source})"):
+            item = writer.item(item) if is_bounded else item
             if condition is not None:
                 _skip_unless(emitter, item, condition)
             origin = _collect(emitter, item, right, result)
-    return Atom(result, origin=origin)
+    return writer.item(Atom(result, origin=origin))
 
 
 def _skip_unless(emitter: BaseEmitter, item: Atom, condition: Tree) -> None:
@@ -54,16 +57,17 @@ def _skip_unless(emitter: BaseEmitter, item: Atom, condition: Tree) -> None:
     emitter.writer.line(f"if not ({truth(held)}): continue")
 
 
-def _collect(emitter: BaseEmitter, item: Atom, right: Tree, result: str) -> Path | None:
-    """Append one item's value; the origin of the list where its items are those of a client's list."""
+def _collect(emitter: BaseEmitter, item: Atom, right: Tree, result: str) -> Origin | None:
+    """Append one item's value; the origin of the list of them."""
     value = _item_value(emitter, item, right)
+    emitter.writer.place(value)
     test = f"if {value.source} is not None: " if value.kind == "any" else ""
     if value.kind != "null":
         emitter.writer.line(f"{test}{result}.append({value.source})")
-    if value.origin is not None and value.origin[-1:] == ("*",):
-        return value.origin[:-1]
-    emitter.writer.use(value)
-    return None
+    path = value.variable
+    if path is not None and path[-1] == ITEM:
+        return VariableOrigin(path[:-1])
+    return None if value.origin is None else Made(items=[value.origin])
 
 
 def _item_value(emitter: BaseEmitter, item: Atom, right: Tree) -> Atom:
@@ -80,10 +84,14 @@ def _flatten(emitter: BaseEmitter, tree: Tree) -> Atom:
     writer.line(f"{result} = None")
     with writer.block(f"if {is_kind(base, 'array')}"):
         writer.line(f"{result} = []")
-        with writer.loop(f"for {item} in {_items(base, 'array')}"):
-            writer.line(f"if type({item}) is list: {result}.extend({item})")
+        with writer.loop(f"for {item} in {_items(base, 'array')}", f"len({base.source})"):
+            with writer.block(f"if type({item}) is list"):
+                writer.line(f"x.steps -= len({item})")
+                writer.line("if x.steps < 0: spent(x)")
+                writer.line(f"{result}.extend({item})")
             writer.line(f"else: {result}.append({item})")
-    return Atom(result, origin=base.origin)
+    origin = None if base.origin is None else base.origin.flat()
+    return Atom(result, origin=origin, loop=base.loop)
 
 
 def _items(atom: Atom, kind: str) -> str:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from engine.codegen import Atom
+from engine.uses import VariablePath
+
+#: The variable whose fields can be given up by `drop()`.
+CLIENT_BODY: Final[VariablePath] = ("request", "body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,14 @@ Variable: TypeAlias = Atom | Record | Withheld
 class Scope:
     """What an expression can see: its payload and its variables.
 
-    `told` are those that are otherwise where a text is told to people, in a failure or the log.
+    `told` are those that are otherwise where a text is told to people, in a failure or the log. Where
+    `notes_nulls`, a null of the client's that leads to nothing is noted while a request runs.
     """
 
     payload: Atom
     variables: Mapping[str, Variable]
     told: Mapping[str, Variable] = field(default_factory=dict)
+    notes_nulls: bool = False
 
     def with_payload(self, payload: Atom) -> Scope:
         return replace(self, payload=payload)

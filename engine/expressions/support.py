@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from engine import limits
 from engine.errors import EvaluationError
 from engine.functions import Function, Parameter
 from engine.values import equal, less, less_equal, type_name
@@ -41,10 +42,39 @@ def items_fit(parameter: Parameter, value: Any) -> bool:
     return len(kinds) == 1 and kinds <= parameter.items
 
 
+def equal_within(budget: limits.Budget, left: Any, right: Any) -> bool:
+    """JMESPath's ==, at the cost of its time, of values that can be compared again and again."""
+    kind = type(left)
+    if kind is str:
+        if len(left) > limits.SHORT_TEXT:
+            limits.take_text(budget, left)
+    elif kind in limits.CONTAINERS and kind is type(right):
+        limits.check_value(budget, left)
+    return equal(left, right)
+
+
+def less_within(budget: limits.Budget, left: Any, right: Any) -> bool | None:
+    """`less`, at the cost of its time, likewise."""
+    if type(left) is str and len(left) > limits.SHORT_TEXT:
+        limits.take_text(budget, left)
+    return less(left, right)
+
+
+def less_equal_within(budget: limits.Budget, left: Any, right: Any) -> bool | None:
+    """`less_equal`, at the cost of its time, likewise."""
+    if type(left) is str and len(left) > limits.SHORT_TEXT:
+        limits.take_text(budget, left)
+    return less_equal(left, right)
+
+
 #: What generated code of expressions calls.
 SUPPORT: Final[dict[str, Any]] = {
+    **limits.NAMES,
     "equal": equal,
+    "equal_within": equal_within,
     "less": less,
+    "less_within": less_within,
+    "less_equal_within": less_equal_within,
     "less_equal": less_equal,
     "bad_argument": bad_argument,
     "items_fit": items_fit,

@@ -15,6 +15,9 @@ from engine.errors import EvaluationError
 #: The longest text a function makes, in characters: 16 Mi.
 MAX_TEXT = 16 * 1024 * 1024
 
+#: The longest list that a function makes of a text: each item takes many times the memory of a character.
+MAX_PARTS = 1_000_000
+
 #: Integers that JSON readers and writers of 64 bits keep exact.
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
@@ -30,6 +33,12 @@ def check_length(name: str, length: int) -> None:
     """Refuse a text before it is made, by how long it will be."""
     if length > MAX_TEXT:
         raise EvaluationError(f"{name}() would make a string of more than {MAX_TEXT} characters")
+
+
+def check_parts(name: str, count: int) -> None:
+    """Refuse a list before it is made of a text, by how many items it will have."""
+    if count > MAX_PARTS:
+        raise EvaluationError(f"{name}() would make a list of more than {MAX_PARTS} items")
 
 
 def bounded(name: str, text: str) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from engine.errors import ExchangeError
-from engine.functions.registry import Context, function
+from engine.functions.registry import NO_COST, Context, function
 
 
-@function("warn(value: any, message: string) -> any", context=True)
+@function("warn(value: any, message: string) -> any", context=True, pure=False)
 def warn(context: Context, value: Any, message: str) -> Any:
     """The value; and the message goes to the log as a warning.
 
@@ -26,7 +26,7 @@ def warn(context: Context, value: Any, message: str) -> Any:
     return value
 
 
-@function("drop(field: any) -> null", lazy=True, context=True)
+@function("drop(field: any) -> null", lazy=True, context=True, pure=False)
 def drop(context: Context, field: Any) -> None:
     """Null; and where the field came, it is named among those that are not carried over.
 
@@ -42,7 +42,7 @@ def drop(context: Context, field: Any) -> None:
         context.drop("field")
 
 
-@function("fail(kind: kind, message: string) -> any")
+@function("fail(kind: kind, message: string) -> any", pure=False, cost=NO_COST)
 def fail(kind: str, message: str) -> NoReturn:
     """End the request with an error of this kind, told to the client in its dialect.
 

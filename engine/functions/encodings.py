@@ -13,7 +13,7 @@ import struct
 
 from engine.errors import EvaluationError
 from engine.functions.bounds import check_length, utf8
-from engine.functions.registry import function
+from engine.functions.registry import NO_COST, Cost, function
 
 #: Where the magic bytes stand, what they are, and the media type that they tell. The first that fits counts.
 #: After the WHATWG MIME Sniffing Standard, section 6; WAV and AAC by the names that speech APIs use.
@@ -113,7 +113,7 @@ def floats_to_base64(numbers: list[float] | None) -> str | None:
         raise EvaluationError("floats_to_base64() got a number beyond the range of 32-bit floats") from None
 
 
-@function("base64_to_floats(text: string|null) -> array|null")
+@function("base64_to_floats(text: string|null) -> array|null", cost=Cost(text_bytes=True))
 def base64_to_floats(text: str | None) -> list[float] | None:
     """The little-endian 32-bit floats that the base64 holds; null where it holds none, or NaN or infinity.
 
@@ -165,7 +165,7 @@ def data_uri(mime: str | None, data: str | None) -> str | None:
     return f"data:{mime or ''};base64,{data}"
 
 
-@function("sniff_mime(base64: string|null) -> string|null")
+@function("sniff_mime(base64: string|null) -> string|null", cost=NO_COST)
 def sniff_mime(text: str | None) -> str | None:
     """The media type that the first bytes of base64 data tell; null where they tell none that is known.
 

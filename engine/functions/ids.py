@@ -12,7 +12,7 @@ import string
 import uuid
 
 from engine.functions.bounds import bounded, utf8, whole
-from engine.functions.registry import function
+from engine.functions.registry import NO_COST, SHORT_RESULT, function
 
 _CHARACTERS = string.ascii_letters + string.digits
 #: What each random byte stands for; the last eight would make some characters likelier than others.
@@ -20,7 +20,7 @@ _TABLE = (_CHARACTERS * 5)[:256].encode("ascii")
 _UNUSED = bytes(range(256 - 256 % len(_CHARACTERS), 256))
 
 
-@function("uuid() -> string")
+@function("uuid() -> string", pure=False, cost=NO_COST)
 def uuid_() -> str:
     """A random UUID (RFC 9562, version 4).
 
@@ -31,7 +31,7 @@ def uuid_() -> str:
     return str(uuid.uuid4())
 
 
-@function("random_id(prefix?: string, length?: number) -> string")
+@function("random_id(prefix?: string, length?: number) -> string", pure=False)
 def random_id(prefix: str = "", length: float = 24) -> str:
     """The prefix with random letters and digits after it: 24 of them, or `length`, from 1 to 256.
 
@@ -47,7 +47,7 @@ def random_id(prefix: str = "", length: float = 24) -> str:
     return bounded("random_id", prefix + characters[:count].decode("ascii"))
 
 
-@function("sha256(text: string|null) -> string|null")
+@function("sha256(text: string|null) -> string|null", cost=SHORT_RESULT)
 def sha256(text: str | None) -> str | None:
     """The SHA-256 digest of the text's UTF-8 form, in hexadecimal; null for null.
 

@@ -7,41 +7,20 @@ This module must not know mappings or HTTP.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import orjson
-
 from engine.errors import EvaluationError
-from engine.functions.bounds import NOT_GIVEN, bounded, too_deep
-from engine.functions.registry import function
+from engine.functions.bounds import NOT_GIVEN, bounded
+from engine.functions.registry import Cost, function
+from engine.values import JsonError, dumps, dumps_ascii, loads_text
 
 
 def compact(name: str, value: Any) -> str:
     """The value as compact JSON, key order and non-ASCII kept; `name` is the function that asks."""
     try:
-        return bounded(name, orjson.dumps(value).decode())
-    except TypeError:
-        return bounded(name, _beyond_orjson(name, value))
-
-
-def _beyond_orjson(name: str, value: Any) -> str:
-    """As `compact`, for what orjson refuses: depth over 254, integers over 64 bits, lone surrogates."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return json.dumps(value, separators=(",", ":")) if _has_surrogates(text) else text
-    except RecursionError:
-        raise too_deep(name) from None
-    except (TypeError, ValueError):
-        raise EvaluationError(f"{name}() got a value that JSON cannot tell") from None
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+        return bounded(name, dumps(value).decode())
+    except JsonError as error:
+        raise EvaluationError(f"{name}() got a value that {error.problem}") from None
 
 
 def text_of(name: str, value: Any) -> str:
@@ -51,7 +30,7 @@ def text_of(name: str, value: Any) -> str:
     return "" if value is None else compact(name, value)
 
 
-@function("to_json(value: any) -> string")
+@function("to_json(value: any) -> string", cost=Cost(measured=(0,)))
 def to_json(value: Any) -> str:
     """The value as compact JSON text, with key order and non-ASCII characters kept.
 
@@ -65,12 +44,13 @@ def to_json(value: Any) -> str:
     return compact("to_json", value)
 
 
-@function("from_json(text: string|null, default?: any) -> any")
+@function("from_json(text: string|null, default?: any) -> any", cost=Cost(text_bytes=True))
 def from_json(text: str | None, default: Any = NOT_GIVEN) -> Any:
     """The value of JSON text; null for null.
 
     Text that is no JSON (RFC 8259), the empty text included, gives `default`; without one it is an error.
-    `NaN`, `Infinity` and lone surrogates are no JSON.
+    So does JSON that is nested more than 1024 levels deep, or has a number of more than 4300 digits. `NaN`
+    and `Infinity` are no JSON. A byte order mark at the start is ignored.
 
     Examples:
         from_json('{"city": "Paris"}').city => "Paris"
@@ -82,14 +62,14 @@ def from_json(text: str | None, default: Any = NOT_GIVEN) -> Any:
     if text is None:
         return None
     try:
-        return orjson.loads(text)
-    except ValueError:
+        return loads_text(text)
+    except JsonError as error:
         if default is NOT_GIVEN:
-            raise EvaluationError("from_json() got text that is no JSON") from None
+            raise EvaluationError(f"from_json() got text that {error.problem}") from None
         return default
 
 
-@function("to_string(value: any) -> string")
+@function("to_string(value: any) -> string", cost=Cost(measured=(0,)))
 def to_string(value: Any) -> str:
     """A string as it is, any other value as compact JSON with ASCII escapes (JMESPath specification).
 
@@ -102,8 +82,6 @@ def to_string(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return bounded("to_string", json.dumps(value, separators=(",", ":"), default=str))
-    except RecursionError:
-        raise too_deep("to_string") from None
-    except ValueError:
-        raise EvaluationError("to_string() got a value that JSON cannot tell") from None
+        return bounded("to_string", dumps_ascii(value))
+    except JsonError as error:
+        raise EvaluationError(f"to_string() got a value that {error.problem}") from None

@@ -11,11 +11,11 @@ from typing import Any
 
 from engine.errors import EvaluationError
 from engine.functions.bounds import too_deep
-from engine.functions.registry import function
+from engine.functions.registry import NO_COST, Cost, function
 from engine.values import type_name
 
 
-@function("length(subject: string|array|object) -> number")
+@function("length(subject: string|array|object) -> number", cost=NO_COST)
 def length(subject: str | list[Any] | dict[str, Any]) -> int:
     """The number of characters (code points), items or keys (JMESPath specification).
 
@@ -28,7 +28,7 @@ def length(subject: str | list[Any] | dict[str, Any]) -> int:
     return len(subject)
 
 
-@function("contains(subject: array|string, search: any) -> boolean")
+@function("contains(subject: array|string, search: any) -> boolean", cost=Cost(compared=True))
 def contains(subject: list[Any] | str, search: Any) -> bool:
     """Whether a list has an item that equals `search`, or a string has it within (JMESPath specification).
 
@@ -46,7 +46,7 @@ def contains(subject: list[Any] | str, search: Any) -> bool:
         raise too_deep("contains") from None
 
 
-@function("reverse(subject: array|string) -> array|string")
+@function("reverse(subject: array|string) -> array|string", cost=Cost(text_bytes=True))
 def reverse(subject: list[Any] | str) -> list[Any] | str:
     """The items of a list, or the characters of a string, from last to first (JMESPath specification).
 
@@ -68,7 +68,7 @@ def map_(expression: Callable[[Any], Any], elements: list[Any]) -> list[Any]:
     return [expression(element) for element in elements]
 
 
-@function("zip(...lists: array) -> array")
+@function("zip(...lists: array) -> array", cost=Cost(item_bytes=8))
 def zip_(*lists: list[Any]) -> list[list[Any]]:
     """A list of lists: the first items, the second items, and so on, as far as the shortest list goes.
 
@@ -81,7 +81,7 @@ def zip_(*lists: list[Any]) -> list[list[Any]]:
     return [list(each) for each in zip(*lists, strict=False)]
 
 
-@function("enumerate(list: array|null) -> array|null")
+@function("enumerate(list: array|null) -> array|null", cost=Cost(item_bytes=24))
 def enumerate_(elements: list[Any] | None) -> list[dict[str, Any]] | None:
     """Each item with its position, as `{index, value}`; null for null.
 
@@ -115,7 +115,7 @@ def group_by(elements: list[Any], key: Callable[[Any], Any]) -> dict[str, list[A
     return groups
 
 
-@function("group_adjacent(list: array|null, key: expression) -> array|null")
+@function("group_adjacent(list: array|null, key: expression) -> array|null", cost=Cost(item_bytes=8))
 def group_adjacent(elements: list[Any] | None, key: Callable[[Any], Any]) -> list[list[Any]] | None:
     """A list of lists: runs of neighbours whose keys are equal; null for null.
 

@@ -139,8 +139,11 @@ def _to_integer(name: str, rounding: Callable[[Number], int], value: Number) -> 
 def sum_(numbers: list[Number]) -> Number:
     """The sum of a list of numbers, 0 for none (JMESPath specification).
 
+    Beyond 64 bits it becomes a float.
+
     Examples:
         sum(`[1, 2.5]`) => 3.5
+        sum(`[18446744073709551615, 1]`) => 18446744073709551616.0
         sum(`[]`) => 0
         sum(`[1, null]`) => !
     """
@@ -164,9 +167,7 @@ def _mean(numbers: list[Number]) -> Number:
 
 def _finite(name: str, calculation: Callable[[list[Number]], Number], numbers: list[Number]) -> Number:
     try:
-        result = calculation(numbers)
-        if math.isfinite(result):
-            return result
+        result: Number = in_range(calculation(numbers))
     except OverflowError:
-        pass
-    raise too_large(name)
+        raise too_large(name) from None
+    return result

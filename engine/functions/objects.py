@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import EvaluationError
 from engine.functions.json_text import compact
-from engine.functions.registry import function
+from engine.functions.registry import NO_COST, Cost, function
 from engine.values import type_name
 
 
@@ -58,7 +58,7 @@ def merge(*objects: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-@function("items(object: object) -> array")
+@function("items(object: object) -> array", cost=Cost(item_bytes=8))
 def items(value: dict[str, Any]) -> list[list[Any]]:
     """The `[key, value]` pairs of an object, in its order (JMESPath Community, JEP-13).
 
@@ -82,7 +82,7 @@ def from_items(pairs: list[list[Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-@function("lookup(table: object, key: any, default?: any) -> any")
+@function("lookup(table: object, key: any, default?: any) -> any", cost=NO_COST)
 def lookup(table: dict[str, Any], key: Any, default: Any = None) -> Any:
     """The value that `table` has for `key`, else `default` or null.
 
@@ -125,6 +125,20 @@ def omit(value: dict[str, Any] | None, names: list[str]) -> dict[str, Any] | Non
     return {key: item for key, item in value.items() if key not in left_out}
 
 
+@function("omit_nulls(object: object|null) -> object|null")
+def omit_nulls(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The object without the keys whose value is null; null for null.
+
+    For an object that is copied, such as `options`: nulls within it are sent as they came.
+
+    Examples:
+        omit_nulls(`{"a": null, "b": false, "c": ""}`) => {"b": false, "c": ""}
+        omit_nulls(`{"a": {"b": null}}`) => {"a": {"b": null}}
+        omit_nulls(`null`) => null
+    """
+    return None if value is None else {key: item for key, item in value.items() if item is not None}
+
+
 @function("rename(object: object|null, names: object) -> object|null")
 def rename(value: dict[str, Any] | None, names: dict[str, Any]) -> dict[str, Any] | None:
     """The object with keys renamed by a table of `old: new`, in its order; null for null.
@@ -162,7 +176,7 @@ def index_by(elements: list[Any] | None, key: Callable[[Any], Any]) -> dict[str,
     return table
 
 
-@function("strip_keys(value: any, keys: array[string]) -> any")
+@function("strip_keys(value: any, keys: array[string]) -> any", cost=Cost(measured=(0,)))
 def strip_keys(value: Any, names: list[str]) -> Any:
     """The value without the named keys, at any depth, in objects and in lists.
 

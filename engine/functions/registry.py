@@ -68,12 +68,48 @@ class Example:
     failure: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a call takes of the budget of its exchange, beside the step of the loop it stands in.
+
+    By default a list or an object costs a step for each item and a long text one for every 64 characters, as
+    their types in the signature say, and a text that is made costs its bytes. An argument that cannot be
+    given again and again, as it is a part of the item of the loop around the call, costs nothing of that.
+
+    Attributes:
+        arguments: whether they cost steps; False where the time does not depend on their size.
+        result: whether a text that is made costs bytes; False where it is short.
+        expands: a text that is made can be many times as long as the arguments together, so that it costs
+            bytes whatever they are.
+        measured: positions of arguments that are gone through at any depth, so that all of it is counted.
+        item_bytes: bytes for each item of a list or object, where the call makes something new of each.
+        text_bytes: whether a text costs bytes for each character, as values are made of it.
+        compared: whether a list's items are compared with an argument, which may be a list or an object too.
+    """
+
+    arguments: bool = True
+    result: bool = True
+    measured: tuple[int, ...] = ()
+    item_bytes: int = 0
+    text_bytes: bool = False
+    expands: bool = False
+    compared: bool = False
+
+
+DEFAULT_COST = Cost()
+NO_COST = Cost(arguments=False, result=False)
+#: Of functions whose result is a short text, whatever they are given.
+SHORT_RESULT = Cost(result=False)
+EXPANDS = Cost(expands=True)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Function:
     """A function of the language: how it is called, what it does, and how it is explained.
 
     `lazy`: the compiler emits it itself, so that an unused argument is never evaluated.
     `context`: the implementation takes the exchange (a `Context`) before the arguments.
+    `pure`: it has no effect, and gives the same result for the same arguments.
     """
 
     name: str
@@ -87,6 +123,8 @@ class Function:
     examples: tuple[Example, ...]
     lazy: bool = False
     context: bool = False
+    pure: bool = True
+    cost: Cost = DEFAULT_COST
 
     @property
     def minimum(self) -> int:
@@ -101,7 +139,12 @@ class Function:
 
 
 def function(
-    signature: str, *, lazy: bool = False, context: bool = False
+    signature: str,
+    *,
+    lazy: bool = False,
+    context: bool = False,
+    pure: bool = True,
+    cost: Cost = DEFAULT_COST,
 ) -> Callable[[Callable[..., Any]], Function]:
     """Make a `Function` of the decorated implementation; its module's name is the group."""
     name, parameters, returns = parse_signature(signature)
@@ -109,7 +152,9 @@ def function(
     def decorate(implementation: Callable[..., Any]) -> Function:
         group = implementation.__module__.rpartition(".")[2]
         told = parse_documentation(inspect.getdoc(implementation) or "")
-        return Function(name, signature, parameters, returns, implementation, group, *told, lazy, context)
+        return Function(
+            name, signature, parameters, returns, implementation, group, *told, lazy, context, pure, cost
+        )
 
     return decorate
 

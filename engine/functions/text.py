@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from engine.errors import EvaluationError
-from engine.functions.bounds import MAX_TEXT, bounded, check_length, whole
+from engine.functions.bounds import MAX_TEXT, bounded, check_length, check_parts, whole
 from engine.functions.json_text import text_of
-from engine.functions.registry import function
+from engine.functions.registry import EXPANDS, Cost, function
+
+#: As many characters may be searched for in the quick way, which goes through all of them at each position.
+_FEW_CHARACTERS = 32
 
 
 @function("starts_with(text: string, prefix: string) -> boolean")
@@ -38,7 +41,7 @@ def ends_with(text: str, suffix: str) -> bool:
     return text.endswith(suffix)
 
 
-@function("join(glue: string, list: array[string]) -> string")
+@function("join(glue: string, list: array[string]) -> string", cost=EXPANDS)
 def join(glue: str, texts: list[str]) -> str:
     """The strings as one, with the glue between them (JMESPath specification).
 
@@ -51,7 +54,7 @@ def join(glue: str, texts: list[str]) -> str:
     return glue.join(texts)
 
 
-@function("concat(...values: any) -> string")
+@function("concat(...values: any) -> string", cost=Cost(measured=(0,)))
 def concat(*values: Any) -> str:
     """The values as one text: null as nothing, a string as it is, the rest as compact JSON.
 
@@ -99,7 +102,7 @@ def trim(text: str | None, characters: str = "") -> str | None:
         trim(' text', '') => "text"
         trim(`null`) => null
     """
-    return None if text is None else text.strip(characters or None)
+    return None if text is None else _stripped(text, characters, left=True, right=True)
 
 
 @function("trim_left(text: string|null, characters?: string) -> string|null")
@@ -110,7 +113,7 @@ def trim_left(text: str | None, characters: str = "") -> str | None:
         trim_left('  text ') => "text "
         trim_left('/v1/', '/') => "v1/"
     """
-    return None if text is None else text.lstrip(characters or None)
+    return None if text is None else _stripped(text, characters, left=True, right=False)
 
 
 @function("trim_right(text: string|null, characters?: string) -> string|null")
@@ -121,10 +124,28 @@ def trim_right(text: str | None, characters: str = "") -> str | None:
         trim_right(' text  ') => " text"
         trim_right('/v1/', '/') => "/v1"
     """
-    return None if text is None else text.rstrip(characters or None)
+    return None if text is None else _stripped(text, characters, left=False, right=True)
 
 
-@function("pad_left(text: string|null, width: number, padding?: string) -> string|null")
+def _stripped(text: str, characters: str, left: bool, right: bool) -> str:
+    """A text without characters of a set at its ends; white space for an empty set.
+
+    Python's own methods look through all of the set for each character of the text.
+    """
+    if len(characters) <= _FEW_CHARACTERS:
+        given = characters or None
+        text = text.lstrip(given) if left else text
+        return text.rstrip(given) if right else text
+    those = frozenset(characters)
+    start, end = 0, len(text)
+    while left and start < end and text[start] in those:
+        start += 1
+    while right and start < end and text[end - 1] in those:
+        end -= 1
+    return text[start:end]
+
+
+@function("pad_left(text: string|null, width: number, padding?: string) -> string|null", cost=EXPANDS)
 def pad_left(text: str | None, width: float, padding: str = " ") -> str | None:
     """The text, filled up at its beginning to `width` characters, with spaces or another character.
 
@@ -140,7 +161,7 @@ def pad_left(text: str | None, width: float, padding: str = " ") -> str | None:
     return None if text is None else text.rjust(columns, padding)
 
 
-@function("pad_right(text: string|null, width: number, padding?: string) -> string|null")
+@function("pad_right(text: string|null, width: number, padding?: string) -> string|null", cost=EXPANDS)
 def pad_right(text: str | None, width: float, padding: str = " ") -> str | None:
     """As `pad_left`, filled up at the end (JMESPath Community, JEP-14).
 
@@ -158,7 +179,7 @@ def _width(name: str, width: float, padding: str) -> int:
     return whole(name, "width", width, 0, MAX_TEXT)
 
 
-@function("replace(text: string|null, old: string, new: string, count?: number) -> string|null")
+@function("replace(text: string|null, old: string, new: string, count?: number) -> string|null", cost=EXPANDS)
 def replace(text: str | None, old: str, new: str, count: float | None = None) -> str | None:
     """The text with every `old` replaced by `new`, or only the first `count` of them.
 
@@ -179,7 +200,9 @@ def replace(text: str | None, old: str, new: str, count: float | None = None) ->
     return text.replace(old, new, times)
 
 
-@function("split(text: string|null, separator: string, count?: number) -> array|null")
+@function(
+    "split(text: string|null, separator: string, count?: number) -> array|null", cost=Cost(text_bytes=True)
+)
 def split(text: str | None, separator: str, count: float | None = None) -> list[str] | None:
     """The parts between the separators, of which only the first `count` are cut at; '' cuts into characters.
 
@@ -196,6 +219,7 @@ def split(text: str | None, separator: str, count: float | None = None) -> list[
     if text is None:
         return None
     cuts = len(text) if most is None else min(most, len(text))
+    check_parts("split", 1 + min(cuts, text.count(separator)))
     if separator:
         return text.split(separator, cuts)
     return [*text[:cuts], text[cuts:]] if cuts < len(text) else list(text)
@@ -231,7 +255,10 @@ def find_last(text: str | None, search: str, start: float = 0, end: float | None
         find_last('subject string', '') => null
     """
     low, high = _bounds("find_last", text or "", start, end)
-    return _position((text or "").rfind(search, low, high)) if search else None
+    if len(search) <= _FEW_CHARACTERS:
+        return _position((text or "").rfind(search, low, high)) if search else None
+    found = (text or "")[low:high][::-1].find(search[::-1])
+    return None if found < 0 else high - found - len(search)
 
 
 def _bounds(name: str, text: str, start: float, end: float | None) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from engine.functions.registry import Context, function
+from engine.functions.bounds import in_range
+from engine.functions.registry import NO_COST, Context, function
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -29,7 +30,7 @@ _TIME_TEXT = re.compile(
 _LONGEST_TIME_TEXT = 64
 
 
-@function("now() -> number")
+@function("now() -> number", pure=False)
 def now() -> int:
     """The time, in whole seconds since 1970.
 
@@ -40,7 +41,7 @@ def now() -> int:
     return int(time.time())
 
 
-@function("now_iso() -> string")
+@function("now_iso() -> string", pure=False, cost=NO_COST)
 def now_iso() -> str:
     """The time as RFC 3339 in UTC, to the microsecond: `2024-01-02T10:20:30.000042Z`.
 
@@ -58,7 +59,7 @@ def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
-@function("elapsed_ns() -> number", context=True)
+@function("elapsed_ns() -> number", context=True, pure=False)
 def elapsed_ns(context: Context) -> int:
     """Nanoseconds since the exchange began, at least 1: clients divide by it.
 
@@ -80,6 +81,7 @@ def epoch(iso: Any, default: Any = None) -> Any:
         epoch('2024-01-02T10:20:30.999999999+02:00') => 1704183630
         epoch('1970-01-02') => 86400
         epoch(`1704190830.7`) => 1704190830
+        epoch(`1e300`) => 1e300
         epoch('yesterday', `0`) => 0
         epoch(`null`) => null
     """
@@ -88,7 +90,7 @@ def epoch(iso: Any, default: Any = None) -> Any:
     elif type(iso) is int:
         return iso
     else:
-        seconds = math.floor(iso) if type(iso) is float and math.isfinite(iso) else None
+        seconds = in_range(math.floor(iso)) if type(iso) is float and math.isfinite(iso) else None
     return default if seconds is None else seconds
 
 
@@ -110,7 +112,7 @@ def _seconds(text: str) -> int | None:
     return days * 86400 + hour * 3600 + minute * 60 + second - offset
 
 
-@function("iso_time(epoch: number|null) -> string|null")
+@function("iso_time(epoch: number|null) -> string|null", cost=NO_COST)
 def iso_time(seconds: float | None) -> str | None:
     """The RFC 3339 time in UTC of seconds since 1970; null for null, and outside the years 1 to 9999.
 

@@ -8,11 +8,18 @@ This module must not know how expressions are compiled.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from engine.functions.bounds import in_range
-from engine.functions.registry import function
-from engine.values import truth, type_name
+from engine.functions.registry import NO_COST, function
+from engine.values import MAX_DIGITS, truth, type_name
+
+#: RFC 8259, section 6; the group is what makes it a float.
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)")
+_LONGEST_NUMBER = MAX_DIGITS
+#: Fewer digits than these are those of an integer of 64 bits.
+_FEW_DIGITS = 19
 
 
 @function("default(value: any, fallback: any) -> any", lazy=True)
@@ -67,7 +74,7 @@ def not_null(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-@function("type(value: any) -> string")
+@function("type(value: any) -> string", cost=NO_COST)
 def type_(value: Any) -> str:
     """The type of the value: string, number, boolean, array, object or null (JMESPath specification).
 
@@ -93,29 +100,51 @@ def to_array(value: Any) -> list[Any]:
 
 @function("to_number(value: any) -> number|null")
 def to_number(value: Any) -> int | float | None:
-    """A number as it is, a numeric string as a number, null for anything else (JMESPath specification).
+    """A number as it is, a string that is a number of JSON as that number, null for anything else.
+
+    JMESPath specification. White space, `+1`, `.5`, `1.`, `1_000`, `0x1`, `NaN` and `Infinity` are no numbers
+    of JSON. An integer beyond 64 bits becomes a float; beyond the range of a double the result is null.
 
     Examples:
         to_number('1.5') => 1.5
         to_number('7') => 7
+        to_number('-1e3') => -1000.0
         to_number('seven') => null
+        to_number(' 7') => null
+        to_number('1_000') => null
+        to_number('18446744073709551616') => 18446744073709551616.0
         to_number(`true`) => null
         to_number('1e999') => null
     """
+    return _number(value)
+
+
+def _number(value: Any) -> int | float | None:
     if isinstance(value, str):
         return _numeric(value)
     return value if type(value) in (int, float) else None
 
 
 def _numeric(text: str) -> int | float | None:
-    try:
+    """The number of a text that is one by JSON's grammar (RFC 8259, section 6), within a double's range."""
+    if len(text) < _FEW_DIGITS and text.isdigit() and text.isascii() and (text[0] != "0" or text == "0"):
         return int(text)
-    except ValueError:
-        try:
-            number = float(text)
-        except ValueError:
-            return None
-        return number if math.isfinite(number) else None
+    match = _NUMBER.fullmatch(text)
+    if match is None or len(text) > _LONGEST_NUMBER:
+        return None
+    if not match[1]:
+        return _within_range(int(text))
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _within_range(number: float) -> int | float | None:
+    """The whole part of a number; null beyond the range of a double."""
+    try:
+        result: int | float = in_range(int(number))
+    except (OverflowError, ValueError):
+        return None
+    return result
 
 
 @function("int(value: any) -> number|null")
@@ -132,14 +161,8 @@ def int_(value: Any) -> int | float | None:
         int('many') => null
         int(`true`) => null
     """
-    number = _numeric(value) if type(value) is str else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        return None
-    try:
-        result: int | float = in_range(int(number))
-    except (OverflowError, ValueError):
-        return None
-    return result
+    number = _number(value)
+    return None if number is None else _within_range(number)
 
 
 @function("clamp(value: number|null, low: number, high: number) -> number|null")

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from engine.messages import Content
 from engine.runtime import logs, metrics
+from engine.runtime.browser_guard import BrowserGuard
 from engine.values import dumps
 
 _SECONDS: Final = 5.0
 _HEAD_BYTES: Final = 8 * 1024
 _MOST: Final = 64
 _HOST: Final = "127.0.0.1"
-_REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
-                   503: "Service Unavailable"}  # fmt: skip
+_REASONS: Final = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found",
+                   405: "Method Not Allowed", 503: "Service Unavailable"}  # fmt: skip
 
 
 def address(text: str) -> tuple[str, int]:
@@ -38,10 +38,16 @@ def address(text: str) -> tuple[str, int]:
 
 
 class Admin:
-    """Answers for the process; `is_ready` tells whether requests are taken."""
+    """Answers for the process.
 
-    def __init__(self, is_ready: Callable[[], bool]) -> None:
+    Args:
+        is_ready: whether requests are taken.
+        guard: refuses requests for pages of other sites; None where other machines are served too.
+    """
+
+    def __init__(self, is_ready: Callable[[], bool], guard: BrowserGuard | None = None) -> None:
         self._is_ready = is_ready
+        self._guard = guard
         self._server: asyncio.Server | None = None
         self._open = 0
         self._paths: Mapping[str, Callable[[], tuple[int, Content]]] = {
@@ -54,12 +60,6 @@ class Admin:
         """Answer on a socket that is bound."""
         self._server = await asyncio.start_server(self._serve, sock=bound, limit=_HEAD_BYTES)
         logs.event("admin", url=url_of(bound))
-
-    def close_copy(self) -> None:
-        """Close what a forked process has inherited, which is its parent's to answer on."""
-        assert self._server is not None
-        for bound in self._server.sockets:
-            os.close(bound.fileno())
 
     def close(self) -> None:
         """Listen no longer."""
@@ -86,6 +86,9 @@ class Admin:
         words = head.partition(b"\r\n")[0].decode("latin-1").split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             return _written(400, _error(400, "this is not understood as HTTP/1.1"))
+        refusal = None if self._guard is None else self._guard.refusal(_fields(head), None)
+        if refusal is not None:
+            return _written(403, _error(403, refusal.message))
         path = words[1].partition("?")[0]
         answer = self._paths.get(path)
         if answer is None:
@@ -128,6 +131,13 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The header fields of a request's head, with names in lower case."""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        yield name.strip().lower(), value.strip()
 
 
 def _json(value: object) -> Content:

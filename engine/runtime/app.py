@@ -22,14 +22,15 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.errors import ExchangeError, overloaded
+from engine.errors import ExchangeError, overloaded, release_frames
 from engine.exchange import Answered, EventWriter, too_large, usage_of
 from engine.messages import Content, Inbound, Outbound
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.routing import Match
 from engine.runtime import logs, metrics, traces
+from engine.runtime.browser_guard import BrowserGuard
 from engine.runtime.clients import Addresses
-from engine.runtime.collector import resettle
+from engine.runtime.collector import note_body, resettle
 from engine.runtime.flow import Flow
 from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import EXTENSION, Cycle
@@ -38,6 +39,8 @@ from engine.runtime.relay import Relay
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 #: Seconds until a set of plans that was replaced is looked for in memory.
 _SETTLING: Final = 0.2
+#: Bytes of a body that are given to the transport at a time.
+_PIECE_BYTES: Final = 256 * 1024
 #: Where a request is refused before its path is known.
 _NOWHERE: Final[PlanMatch] = Match(None, {}, ())
 
@@ -51,6 +54,7 @@ class Application(Starlette):
     Args:
         limits: counts clients' requests, over all sets of plans.
         addresses: tells clients apart.
+        guard: checks requests that need no key; None where other machines are served too.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Application(Starlette):
         in_flight: int,
         limits: RateLimits | None = None,
         addresses: Addresses | None = None,
+        guard: BrowserGuard | None = None,
     ) -> None:
         @contextlib.asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -71,11 +76,12 @@ class Application(Starlette):
         self._load = Load(in_flight)
         self._limits = limits or RateLimits()
         self._addresses = addresses or Addresses()
+        self._guard = guard
         self._front = self._before(plans)
         self._ending: set[asyncio.Task[None]] = set()
 
     def _before(self, plans: PlanSet) -> Front:
-        return Front(plans, self._load, self._limits, self._addresses)
+        return Front(plans, self._load, self._limits, self._addresses, self._guard)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Requests go by Starlette, all else to it."""
@@ -112,11 +118,19 @@ class Load:
 class Front:
     """Everything between ASGI and the relay, for one set of plans."""
 
-    def __init__(self, plans: PlanSet, load: Load, limits: RateLimits, addresses: Addresses) -> None:
+    def __init__(
+        self,
+        plans: PlanSet,
+        load: Load,
+        limits: RateLimits,
+        addresses: Addresses,
+        guard: BrowserGuard | None,
+    ) -> None:
         self._tree = plans.tree
         self._relay = Relay(plans, limits)
         self._load = load
         self._addresses = addresses
+        self._guard = guard
         self._running = 0
         self._is_idle: asyncio.Event | None = None
         self._cors: dict[str, ASGIApp] = {
@@ -139,7 +153,8 @@ class Front:
         try:
             path = scope["raw_path"]
             match = scope["dragoman.match"] = self._tree.find(path, scope["method"]) if path else _NOWHERE
-            serve = self._serve if not self._cors else self._chosen(scope, match)
+            is_refused = self._guard is not None and self._refuse_page(self._guard, scope, match)
+            serve = self._serve if is_refused or not self._cors else self._chosen(scope, match)
             await serve(scope, receive, send)
         finally:
             self._load.running -= 1
@@ -148,6 +163,15 @@ class Front:
             scope.pop("dragoman.match", None)
             if self._is_idle is not None and not self._running:
                 self._is_idle.set()
+
+    def _refuse_page(self, guard: BrowserGuard, scope: Scope, match: PlanMatch) -> bool:
+        """Whether a request that needs no key is refused, as a page of another site makes it."""
+        cycle: Cycle = scope["extensions"][EXTENSION]
+        if cycle.fault is not None or _wants_key(match, scope["method"]):
+            return False
+        cors = None if match.owner is None else match.owner.cors
+        cycle.fault = guard.refusal(scope["headers"], None if cors is None else cors.origins)
+        return cycle.fault is not None
 
     def _chosen(self, scope: Scope, match: PlanMatch) -> ASGIApp:
         """What serves a request where mappings have rules for other origins' pages."""
@@ -175,7 +199,9 @@ class Front:
         cycle: Cycle = scope["extensions"][EXTENSION]
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
-        inbound.address = self._addresses.of((scope["client"] or ("",))[0], inbound.headers)
+        peer = (scope["client"] or ("",))[0]
+        inbound.address = self._addresses.of(peer, inbound.headers)
+        inbound.is_proxied = self._addresses.is_proxy(peer)
         answered: Answered | None = None
         span = traces.begin(inbound)
         try:
@@ -215,7 +241,7 @@ class Front:
         return self._relay.refuse(match, inbound, fault, started)
 
     async def _pass(self, answered: Answered, send: Send, cycle: Cycle) -> None:
-        """Send an upstream's bytes on; where they break off, so does the answer."""
+        """Send an upstream's bytes on; where they are truncated, so is the response."""
         outbound = answered.outbound
         try:
             await send(_start(outbound, []))
@@ -225,8 +251,12 @@ class Front:
                 await send(_piece(answered.sent(data)))
             await send({"type": "http.response.body"})
         except ExchangeError as error:
+            release_frames(error)
             answered.error = error
-            cycle.cut()
+            if error.is_in_band:
+                await send({"type": "http.response.body"})
+            else:
+                cycle.cut()
         except asyncio.CancelledError:
             answered.error = cycle.interruption()
             cycle.cut()
@@ -243,10 +273,12 @@ class Front:
             if method != "HEAD":
                 await self._send_events(answered, writer, send, cycle)
             answered.error = answered.error or stream.error
-            if stream.error is not None:
+            if stream.error is not None and not stream.error.is_in_band:
                 cycle.cut()
                 return
-            last = b"" if method == "HEAD" else answered.sent(writer.close())
+            # After an error event the body ends regularly, but without the end marker of a success.
+            has_marker = method != "HEAD" and stream.error is None
+            last = answered.sent(writer.close()) if has_marker else b""
             await send({"type": "http.response.body", "body": last})
         finally:
             cycle.settle()
@@ -256,6 +288,9 @@ class Front:
         """Send events as they come; one read from the upstream is at most one write to the client."""
         stream = answered.outbound.stream
         try:
+            if not (stream.first or stream.script or stream.is_over):
+                # The status goes out before the first event, as that has kept the client waiting.
+                await send(_piece(answered.sent(writer.comment())))
             with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
 
                 def take(events: list[Any]) -> bool:
@@ -269,6 +304,14 @@ class Front:
         except asyncio.CancelledError:
             told = stream.fail(cycle.interruption())
             await send(_piece(answered.sent(writer.write(told, stream), len(told))))
+
+
+def _wants_key(match: PlanMatch, method: str) -> bool:
+    """Whether a request needs a key; one that no route serves does where its mapping has keys."""
+    leaf = match.found(method)
+    if leaf is not None:
+        return leaf.route.wants_key
+    return match.owner is not None and bool(match.owner.keys)
 
 
 def _reads_body(match: PlanMatch, method: str) -> bool:
@@ -321,9 +364,11 @@ class _Beats:
 
 
 def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
+    origins = plan.origins
     return CORSMiddleware(
         app,
-        allow_origins=plan.origins,
+        allow_origins=("*",) if origins.is_any else origins.exact,
+        allow_origin_regex=None if origins.pattern is None else origins.pattern.pattern,
         allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
         allow_headers=plan.headers,
         allow_credentials=plan.credentials,
@@ -364,11 +409,11 @@ class Body:
         announced = self._inbound.header("content-length")
         return None if announced is None else int(announced)
 
-    async def next(self, limit: int) -> bytes | None:
+    async def next(self, limit: int | None) -> bytes | None:
         """The next piece, None after the last; no more is taken from the client until it is asked for.
 
         Args:
-            limit: bytes that the whole body may have.
+            limit: bytes that the whole body may have, None for no bound.
 
         Raises:
             ExchangeError: `payload_too_large`, at once where the length is announced; or the body is not
@@ -385,16 +430,16 @@ class Body:
         data: bytes = message["body"]
         self._is_read = not message["more_body"]
         self._size += len(data)
-        if self._size > limit:
+        if limit is not None and self._size > limit:
             raise too_large(limit)
         return data if data or not self._is_read else None
 
-    def _check_length(self, limit: int) -> None:
+    def _check_length(self, limit: int | None) -> None:
         length = self.length
-        if length is not None and length > limit:
+        if limit is not None and length is not None and length > limit:
             raise too_large(limit)
 
-    def open(self, limit: int) -> PassingBody | None:
+    def open(self, limit: int | None) -> PassingBody | None:
         """The body as it comes, for an upstream; raises as `next`, where the length is announced."""
         self._check_length(limit)
         return None if self._is_read else PassingBody(self, limit)
@@ -402,8 +447,11 @@ class Body:
     async def read(self, limit: int) -> Content:
         """The whole body; raises as `next`."""
         pieces = []
-        while (piece := await self.next(limit)) is not None:
-            pieces.append(piece)
+        try:
+            while (piece := await self.next(limit)) is not None:
+                pieces.append(piece)
+        finally:
+            note_body(self._size)
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return Content(data, self._inbound.header("content-type") or "")
 
@@ -411,7 +459,7 @@ class Body:
 class PassingBody:
     """A client's body on its way to an upstream. `length` in bytes, or None."""
 
-    def __init__(self, body: Body, limit: int) -> None:
+    def __init__(self, body: Body, limit: int | None) -> None:
         self.length = body.length
         self._body = body
         self._limit = limit
@@ -441,11 +489,16 @@ async def _send(answered: Answered, method: str, send: Send, cycle: Cycle) -> No
     has_length = outbound.status not in (204, 304)
     if has_length and method != "HEAD":
         answered.sent(data)
-    if send == cycle.send and cycle.can_answer:
+    if send == cycle.send and cycle.can_answer and len(data) <= _PIECE_BYTES:
         fields = [*outbound.headers, ("content-type", media_type)] if media_type else [*outbound.headers]
         if has_length:
             fields.append(("content-length", str(len(data))))
         cycle.answer(outbound.status, fields, data)
         return
     await send(_start(outbound, [(b"content-length", b"%d" % len(data))] if has_length else []))
-    await send({"type": "http.response.body", "body": data, "more_body": False})
+    sent = 0
+    while len(data) - sent > _PIECE_BYTES:
+        await send(_piece(data[sent : sent + _PIECE_BYTES]))
+        await asyncio.sleep(0)
+        sent += _PIECE_BYTES
+    await send({"type": "http.response.body", "body": data[sent:], "more_body": False})

@@ -181,8 +181,8 @@ class _Counted(Stepwise):
             self._end()
         return batch
 
-    async def content(self) -> Content:
-        content = await self._source.content()
+    async def content(self, limit: int) -> Content:
+        content = await self._source.content(limit)
         self._end()
         return content
 

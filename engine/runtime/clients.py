@@ -49,6 +49,10 @@ class Addresses:
                     break
         return peer if address is None else _counted(address)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether a connection from `peer` is one of our own proxies."""
+        return bool(self._trusted) and self._is_trusted(_parsed(peer))
+
     def _is_trusted(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
 

@@ -1,4 +1,4 @@
-"""What may be served where: an address that others can reach wants keys, or that the mapping says so."""
+"""Who can reach what is served: which mappings have no keys, and whether that is an error on an address."""
 
 from __future__ import annotations
 
@@ -26,6 +26,20 @@ def check_exposure(plans: PlanSet, host: str, findings: Findings) -> None:
             message = f"no key is set for '{mapping.name}', and {host} can be reached from other machines"
             hint = "set the keys that auth.bearer names, or say 'auth: none'"
             findings.error("no-key", message, place.key_span, hint)
+
+
+def without_keys(plans: PlanSet) -> list[str]:
+    """The names of mappings that want no key."""
+    return [mapping.name for mapping in plans.mappings.values() if not mapping.keys]
+
+
+def unset_keys(plans: PlanSet) -> list[str]:
+    """The names of mappings whose `auth.bearer` gives no key."""
+    return [name for name in without_keys(plans) if _names_keys(plans.mappings[name])]
+
+
+def _names_keys(mapping: MappingPlan) -> bool:
+    return mapping.spec.auth is not None and not mapping.is_open and _has_guarded_routes(mapping)
 
 
 def _has_guarded_routes(mapping: MappingPlan) -> bool:

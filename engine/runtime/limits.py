@@ -31,7 +31,7 @@ class _Storage(Protocol):
     """Where requests are counted."""
 
     async def hit(self, rate: RatePlan, subject: str) -> float | None:
-        """Count a request; where there were too many, the time (seconds since 1970) at which one is over."""
+        """Count a request; where there were too many, the seconds until one is over."""
 
     async def aclose(self) -> None:
         """Close what is open."""
@@ -74,10 +74,10 @@ class RateLimits:
             self._worked()
 
     async def _count(self, rate: RatePlan, subject: str) -> None:
-        free = await self._storage.hit(rate, subject)
-        if free is None:
+        left = await self._storage.hit(rate, subject)
+        if left is None:
             return
-        wait = min(max(1, math.ceil(free - time.time())), rate.seconds)
+        wait = min(max(1, math.ceil(left)), rate.seconds)
         message = f"more than {rate.limit} requests in {rate.seconds} s; try again in {wait} s"
         raise ExchangeError("rate_limited", message, headers=(("retry-after", str(wait)),))
 

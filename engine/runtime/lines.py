@@ -6,6 +6,7 @@ what is logged.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -20,6 +21,15 @@ _NAMES: Final = {
     logging.ERROR: "error",
     logging.CRITICAL: "critical",
 }
+
+
+def _written(fields: dict[str, Any]) -> str:
+    """The fields as JSON; what a client sent may have lone surrogates, which orjson does not write."""
+    try:
+        return orjson.dumps(fields, default=repr, option=orjson.OPT_UTC_Z).decode()
+    except TypeError:
+        timestamp = fields["timestamp"].isoformat().replace("+00:00", "Z")
+        return json.dumps({**fields, "timestamp": timestamp}, default=repr)
 
 
 class JsonLines:
@@ -52,7 +62,8 @@ class JsonLines:
             return
         fields["event"] = event
         fields["level"] = _NAMES.get(level, str(level))
-        fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        # Not isoformat(): each call leaves a string in Python's method cache, which may pin a MiB of memory.
+        fields["timestamp"] = datetime.now(UTC)
         stream = self._stream or sys.stderr
-        stream.write(orjson.dumps(fields, default=repr).decode() + "\n")
+        stream.write(_written(fields) + "\n")
         stream.flush()

@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-import traceback
 from typing import Any, Final, Literal
 
-from engine.errors import Diagnostic
+from engine.errors import Defect, Diagnostic
 from engine.exchange import Answered
 from engine.messages import Exchange, Inbound
 from engine.plan import MappingPlan, PlanMatch, RoutePlan
@@ -59,7 +58,7 @@ class _Library(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage().strip()}
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            fields |= _defect(error)
+            fields |= _defect(Defect.of(error))
         name = "unforeseen" if isinstance(error, Exception) else "library"
         _out.log.log(record.levelno, name, **fields)
 
@@ -89,7 +88,7 @@ def finding(diagnostic: Diagnostic) -> None:
 
 def defect(name: str, error: BaseException) -> None:
     """A defect of the engine's own, outside of any exchange."""
-    _out.log.error("unforeseen", where=name, **_defect(error))
+    _out.log.error("unforeseen", where=name, **_defect(Defect.of(error)))
 
 
 def caution(name: str, **fields: Any) -> None:
@@ -148,17 +147,13 @@ def preflight(inbound: Inbound, match: PlanMatch, status: int, started_ns: int) 
     _out.log.info("exchange", **_line(inbound, match.owner, None, None, status, started_ns))
 
 
-def unforeseen(exchange: Exchange, error: Exception) -> None:
-    """A defect of the engine's own: type and frames, but no text of the exception, which may be payload."""
-    _out.log.error("unforeseen", request_id=exchange.inbound.request_id, **_defect(error))
+def unforeseen(exchange: Exchange, defect: Defect) -> None:
+    """A defect of the engine's own in an exchange."""
+    _out.log.error("unforeseen", request_id=exchange.inbound.request_id, **_defect(defect))
 
 
-def _defect(error: BaseException) -> dict[str, Any]:
-    frames = traceback.extract_tb(error.__traceback__)
-    return {
-        "error": type(error).__name__,
-        "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-    }
+def _defect(defect: Defect) -> dict[str, Any]:
+    return {"error": defect.error, "trace": list(defect.trace)}
 
 
 def _fields(answered: Answered) -> dict[str, Any]:

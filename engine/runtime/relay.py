@@ -8,51 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from engine import exchange as middle
-from engine.errors import ExchangeError, overloaded
+from engine.errors import ExchangeError, overloaded, release_frames
 from engine.exchange import Answered
-from engine.messages import Content, Inbound, Outbound, WholeSource
+from engine.messages import Inbound, Outbound
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
 from engine.runtime import logs, metrics, traces
 from engine.runtime.balancing import BalancedUpstream
+from engine.runtime.bodies import Body
 from engine.runtime.breaker import Breaker
 from engine.runtime.budget import Budget
 from engine.runtime.flow import Flow
 from engine.runtime.health import Health
 from engine.runtime.kept import KeptAnswers
 from engine.runtime.limits import RateLimits
+from engine.runtime.threads import in_thread, is_long
 from engine.runtime.upstreams import Source, Upstream
 from engine.runtime.upstreams.mapping import Events, MappingUpstream, PassedBytes, WrittenEvents
 from engine.runtime.upstreams.opening import open_upstream
-
-
-class Body(Protocol):
-    """A client's body that has not been read yet."""
-
-    async def read(self, limit: int) -> Content:
-        """All of it, at most so many bytes; raises `payload_too_large`."""
-        ...
-
-    def open(self, limit: int) -> Any:
-        """What `UpstreamRequest.body` takes, or None where there is no body; raises as `read`."""
-        ...
-
-
-@dataclass(slots=True)
-class WholeBody:
-    """A body that is here already."""
-
-    content: Content
-
-    async def read(self, limit: int) -> Content:
-        return self.content
-
-    def open(self, limit: int) -> WholeSource | None:
-        return None if self.content.is_empty else WholeSource(self.content.data)
+from engine.runtime.waiting import within
 
 
 @dataclass(slots=True)
@@ -85,6 +63,21 @@ class _Going:
     inbound: Inbound
     sources: list[Source] = field(default_factory=list)
     place: _Place | None = None
+
+
+@dataclass(slots=True)
+class _Result:
+    """What an exchange came to."""
+
+    value: Any
+
+
+def _go_on(steps: Generator[middle.Step, Any, Any], given: Any) -> middle.Step | _Result:
+    """The next step of an exchange, or its end: no `StopIteration` can leave a thread."""
+    try:
+        return steps.send(given)
+    except StopIteration as end:
+        return _Result(end.value)
 
 
 @dataclass(slots=True)
@@ -156,7 +149,13 @@ class Relay:
                 except Exception as error:
                     step = steps.throw(error)
                 else:
-                    step = steps.send(given)
+                    if not is_long(given):
+                        step = steps.send(given)
+                        continue
+                    found = await in_thread(_go_on, steps, given)
+                    if isinstance(found, _Result):
+                        return found.value
+                    step = found
         except StopIteration as end:
             return end.value
 
@@ -168,9 +167,9 @@ class Relay:
             case middle.Admit():
                 return await self._admit(step, going)
             case middle.ReadBatch():
-                return await step.source.next()
+                return await self._read_batch(step)
             case middle.ReadContent():
-                return await step.source.content()
+                return await step.source.content(step.limit)
             case middle.LetGo():
                 return None if step.source is None else await step.source.aclose()
             case middle.Pause():
@@ -191,6 +190,12 @@ class Relay:
                 return self._kept.put(step.key, step.outbound, step.seconds)
             case _:
                 raise AssertionError(f"an unknown step: {type(step).__name__}")
+
+    async def _read_batch(self, step: middle.ReadBatch) -> Any:
+        if step.seconds is None:
+            return await step.source.next()
+        has_come, found = await within(step.source, step.seconds)
+        return found if has_come else middle.Later(found)
 
     async def _admit(self, step: middle.Admit, going: _Going) -> None:
         """Let a request in, if its route has a place left and its client has not had too many."""
@@ -251,27 +256,33 @@ class Relay:
             tasks[branch.name] = asyncio.ensure_future(carry_out(branch))
         try:
             await asyncio.gather(*tasks.values())
+        except BaseException as first:
+            await _end(tasks.values(), first)
+            raise
         finally:
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            # A task holds the exception that it ended with, and the exception the frames that hold the task.
+            tasks.clear()
 
     def _open(self, plan: UpstreamPlan) -> Upstream:
         if plan.mapping is not None:
             return MappingUpstream(plan, self._answer_inside)
         return BalancedUpstream(plan, open_upstream) if plan.others else open_upstream(plan)
 
-    async def _answer_inside(self, name: str, inbound: Inbound, as_bytes: bool) -> tuple[Outbound, Any]:
-        """Answer a call that another mapping makes in this process."""
-        match = self.plans.mappings[name].tree.find(inbound.path, inbound.method)
-        answered = await self.answer(match, inbound, WholeBody(inbound.content))
+    async def _answer_inside(
+        self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool
+    ) -> tuple[Outbound | None, Any]:
+        """Answer a call that another mapping makes in this process; None where no route serves it."""
+        match = self.plans.mappings[plan.mapping or ""].tree.find(inbound.path, inbound.method)
+        if match.found(inbound.method) is None:
+            return None, None
+        answered = await self.answer(match, inbound, body)
         logs.inside(answered)
         outbound = answered.outbound
         if outbound.stream is None:
             if outbound.source is None:
                 return outbound, None
             return outbound, PassedBytes(outbound.source, lambda: self.release(answered))
-        events = Events(Flow(answered), lambda: self.release(answered))
+        events = Events(Flow(answered), lambda: self.release(answered), plan.name)
         return outbound, WrittenEvents(events, outbound.stream, answered.exchange) if as_bytes else events
 
     async def aclose(self) -> None:
@@ -280,3 +291,12 @@ class Relay:
         for opened in self._opened.values():
             await opened.upstream.aclose()
         self._opened.clear()
+
+
+async def _end(tasks: Collection[asyncio.Task[None]], first: BaseException) -> None:
+    """Cancel tasks, wait until they have ended, and drop what they ended with, save the `first` exception."""
+    for task in tasks:
+        task.cancel()
+    for error in await asyncio.gather(*tasks, return_exceptions=True):
+        if error is not None and error is not first:
+            release_frames(error)

@@ -2,6 +2,7 @@
 
 Contract: a set is loaded and compiled whole, in a thread, and applied at once or not at all; what is wrong
 with it is logged, and the old one stays. A change is told by what the files hold, never by events alone.
+A process that forks polls the files and pauses reloads while it forks: then no thread of this module runs.
 The only importer of watchfiles.
 """
 
@@ -10,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from watchfiles import awatch
 
@@ -30,7 +32,12 @@ _QUIET: Final = 200
 _LONGEST: Final = 2000
 #: Milliseconds after which files are looked at even where the system tells of no change.
 _LOOK: Final = 1000
+#: Seconds between two looks without events, and the number of looks in a row that each find another change
+#: after which files are loaded all the same.
+_POLL: Final = 0.5
+_UNSETTLED_LOOKS: Final = 4
 
+_T = TypeVar("_T")
 _Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
 
 
@@ -102,6 +109,8 @@ class Reloads:
     Args:
         apply: puts a new set in the place of the old one; called in the event loop.
         is_counted: whether the metrics count these reloads; those of one worker among several do not.
+        is_polling: `watch` polls the files; events of the system need a thread, which a process that forks
+            must not have.
     """
 
     def __init__(
@@ -111,12 +120,14 @@ class Reloads:
         apply: Callable[[PlanSet], None],
         generation: int = 1,
         is_counted: bool = True,
+        is_polling: bool = False,
     ) -> None:
         self.generation = generation
         self._origin = origin
         self.files = loaded.files
         self._apply = apply
         self._is_counted = is_counted
+        self._is_polling = is_polling
         self._lock = asyncio.Lock()
         metrics.generation(generation)
 
@@ -128,30 +139,33 @@ class Reloads:
     async def reload_changed(self) -> None:
         """Load everything anew if some file holds something else than what was loaded last."""
         async with self._lock:
-            if await asyncio.to_thread(self._current) != self.files:
+            if await _in_thread(self._current) != self.files:
                 await self._reload()
+
+    async def pause(self) -> None:
+        """Wait until no reload and no thread of one runs, and start none before `resume`."""
+        await self._lock.acquire()
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._lock.release()
 
     async def watch(self) -> None:
         """Look after the files until this is cancelled."""
         signature: _Signature | None = None
         suspected: _Signature | None = None
+        unsettled = 0
         while True:
             places = self._places()
-            async for changes in awatch(
-                *places,
-                watch_filter=None,
-                step=_QUIET,
-                debounce=_LONGEST,
-                rust_timeout=_LOOK,
-                yield_on_timeout=True,
-                recursive=False,
-                ignore_permission_denied=True,
-            ):
-                now = self._signature()
+            async for is_changed in _ticks() if self._is_polling else _events(places):
+                now = self._signature(places)
+                unsettled = unsettled + 1 if now != signature else 0
+                is_settled = now == suspected or unsettled >= _UNSETTLED_LOOKS
                 # What no event told of is taken up once it has stood still for as long as from look to look.
-                if changes or (now != signature and now == suspected):
+                if is_changed or (unsettled and is_settled):
                     await self.reload_changed()
-                    signature = self._signature()
+                    # The signature from before: a change during the reload differs from it.
+                    signature, unsettled = now, 0
                     if self._places() != places:
                         break
                 suspected = now
@@ -160,7 +174,7 @@ class Reloads:
         started = time.monotonic()
         findings = Findings()
         try:
-            loaded = await asyncio.to_thread(self._origin.load, findings)
+            loaded = await _in_thread(self._origin.load, findings)
         except OSError as error:
             return self._failed(str(error))
         except Exception as error:
@@ -198,9 +212,9 @@ class Reloads:
         """The digests of what was read, and of what would be read now."""
         return {name: loader.digest(Path(name)) for name in {*self.files, *self._origin.names()}}
 
-    def _signature(self) -> _Signature:
-        """What tells cheaply that files may have changed."""
-        names: set[str] = {*self.files, *self._origin.directories()}
+    def _signature(self, places: Iterable[str]) -> _Signature:
+        """What tells cheaply that files, or the directories they are in, may have changed."""
+        names = {*self.files, *places}
         return tuple(sorted((name, *_stat(name)) for name in names))
 
     def _places(self) -> list[str]:
@@ -208,6 +222,39 @@ class Reloads:
         found = {place for name in self.files for place in _led_through(name)}
         found |= set(self._origin.directories())
         return sorted(place for place in found if os.path.isdir(place))
+
+
+async def _events(places: Iterable[str]) -> AsyncIterator[bool]:
+    """Whether the system reports a change, when it does and at least once a second."""
+    async for changes in awatch(
+        *places,
+        watch_filter=None,
+        step=_QUIET,
+        debounce=_LONGEST,
+        rust_timeout=_LOOK,
+        yield_on_timeout=True,
+        recursive=False,
+        ignore_permission_denied=True,
+    ):
+        yield bool(changes)
+
+
+async def _ticks() -> AsyncIterator[bool]:
+    """The same without events: False, at regular intervals."""
+    while True:
+        await asyncio.sleep(_POLL)
+        yield False
+
+
+async def _in_thread(function: Callable[..., _T], *args: Any) -> _T:
+    """The result of a call in a thread that has ended when this returns. If this is cancelled, the call goes
+    on, and nothing waits for it."""
+    executor = ThreadPoolExecutor(1)
+    call = executor.submit(function, *args)
+    try:
+        return await asyncio.wrap_future(call)
+    finally:
+        executor.shutdown(wait=call.done())
 
 
 def _stat(name: str) -> tuple[int, int, int]:

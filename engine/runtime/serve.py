@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -21,16 +22,31 @@ from typing import Any, Final, NoReturn
 import uvicorn
 
 from engine.errors import ExchangeError
+from engine.plan import PlanSet
 from engine.runtime import logs, metrics, traces
 from engine.runtime.admin import Admin, address, bind, url_of
 from engine.runtime.app import Application
+from engine.runtime.browser_guard import BrowserGuard, host_names
 from engine.runtime.clients import Addresses, networks
 from engine.runtime.collector import settle
+from engine.runtime.descriptors import DESCRIPTORS, EXHAUSTED
+from engine.runtime.exposure import is_loopback, unset_keys, without_keys
 from engine.runtime.limits import RateLimits
-from engine.runtime.protocol import Connection, Limits
+from engine.runtime.protocol import Connection, Limits, Room
 from engine.runtime.reload import Loaded, Origin, Reloads
 
-__all__ = ["Limits", "Loaded", "Origin", "Server", "Service", "address", "check_clients", "run"]
+__all__ = [
+    "Limits",
+    "Loaded",
+    "Origin",
+    "Server",
+    "Service",
+    "address",
+    "check_clients",
+    "openness",
+    "run",
+    "warn_of_unset_keys",
+]
 
 #: Asks for the mappings to be loaded anew; not everywhere.
 _RELOAD: Final = getattr(signal, "SIGHUP", None)
@@ -43,7 +59,8 @@ _TICK: Final = 0.05
 #: Descriptors for all that is no connection, and the share of the rest that clients may have.
 _OWN_FILES: Final = 32
 _CLIENTS_SHARE: Final = 0.6
-_MOST_FILES: Final = 65_536
+#: Seconds between two lines of the log about connections that were closed to make room.
+_TOLD_EVERY: Final = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,14 +87,36 @@ class Service:
     generation: int = 1
 
 
-def check_clients(storage: str, trusted_proxies: str) -> None:
-    """Whether requests can be counted there, and addresses told apart so.
+def check_clients(storage: str, trusted_proxies: str, allowed_hosts: str = "") -> None:
+    """Check the options that concern clients: where requests are counted, whose headers are believed, and
+    which names this server has.
 
     Raises:
-        ValueError: they cannot, told without the URL, which may hold a password.
+        ValueError: one is wrong. The message never holds the storage's URL, which may have a password.
     """
     RateLimits(storage)
     networks(trusted_proxies)
+    host_names(allowed_hosts)
+
+
+def openness(plans: PlanSet, host: str) -> str:
+    """Who can call without a key, in words for the start line; empty where every mapping has keys."""
+    names = without_keys(plans)
+    if not names:
+        return ""
+    whose = "" if len(names) == len(plans.mappings) else f" for {', '.join(names)}"
+    return f"no keys{whose}: open to {'local processes' if is_loopback(host) else 'everyone'}"
+
+
+def warn_of_unset_keys(plans: PlanSet) -> None:
+    """Log the mappings whose keys are not set."""
+    for name in unset_keys(plans):
+        logs.caution("no_keys", mapping=name, message="'auth.bearer' gives no key")
+
+
+def guard_of(host: str, limits: Limits) -> BrowserGuard | None:
+    """What protects a listener from pages of other sites; None where other machines can reach it."""
+    return BrowserGuard(host_names(limits.allowed_hosts)) if is_loopback(host) else None
 
 
 def run(service: Service) -> bool:
@@ -110,9 +149,13 @@ def serve_worker(service: Service, bound: socket.socket, life: int, signals: Ite
     server = Server(service, life=life, signals=signals)
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.suppress(SystemExit):
         server.run([bound])
+
+
+def admin_guard(service: Service) -> BrowserGuard | None:
+    """What protects the admin listener from pages of other sites."""
+    return None if service.admin is None else guard_of(service.admin[0], service.limits)
 
 
 def cannot_listen(address: tuple[str, int] | None, error: OSError) -> bool:
@@ -130,17 +173,8 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 def _most_connections() -> int | None:
     """How many clients there may be, so that descriptors are left for their upstreams; the process takes all
     that it may have. None where the system has no such bound."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    files = _MOST_FILES if soft == resource.RLIM_INFINITY else soft
-    return max(1, int((files - _OWN_FILES) * _CLIENTS_SHARE))
+    files = DESCRIPTORS.take_all()
+    return None if files is None else max(1, int((files - _OWN_FILES) * _CLIENTS_SHARE))
 
 
 class Server(uvicorn.Server):
@@ -155,20 +189,24 @@ class Server(uvicorn.Server):
         signals: Iterable[int] = (),
     ) -> None:
         limits = service.limits
-        most = _most_connections() if limits.connections is None else limits.connections
-        bounded = _with_connections(limits, most)
+        self._room = Room(_most_connections() if limits.connections is None else limits.connections)
+        self._told_closed, self._told_at = 0, 0.0
+        # Before the pools of upstreams, so that their idle connections are let go of before those of clients.
+        DESCRIPTORS.register(self._room.release)
+        connection = {"limits": limits, "room": self._room}
         self.application = Application(
             service.loaded.take(),
             limits.in_flight,
             RateLimits(limits.storage),
             Addresses(networks(limits.trusted_proxies)),
+            guard_of(service.host, limits),
         )
         super().__init__(
             uvicorn.Config(
                 self.application,
                 host=service.host,
                 port=service.port,
-                http=type("Connection", (Connection,), {"limits": bounded}),
+                http=type("Connection", (Connection,), connection),
                 loop="auto",
                 ws="none",
                 lifespan="on",
@@ -184,7 +222,7 @@ class Server(uvicorn.Server):
         self._admin_socket = admin
         self._life = life
         self._signals = signals
-        self._admin = Admin(lambda: self.started and not self.should_exit)
+        self._admin = Admin(lambda: self.started and not self.should_exit, admin_guard(service))
         self._tasks: set[asyncio.Task[Any]] = set()
         metrics.follow(lambda: self.application.running)
 
@@ -192,16 +230,17 @@ class Server(uvicorn.Server):
         """Listen."""
         # Another protocol would have no deadlines, and understand some requests otherwise.
         assert issubclass(self.config.http_protocol_class, Connection), "not served by our own protocol"
+        asyncio.get_running_loop().set_exception_handler(self._note_exception)
         await super().startup(sockets)
-        if self._signals:
-            # Only now uvicorn takes them: one that came before would end the process in its midst.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         if not self.started:
             return
         problem = traces.start(os.environ)
         if problem is not None:
             logs.caution("traces", message=problem)
         self._look_after_mappings()
+        if self._signals:
+            # Only now all have handlers: one that came before would end the process in its midst, or be lost.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         if self._admin_socket is not None:
             await self._admin.listen(self._admin_socket)
         if self._life is not None:
@@ -235,8 +274,25 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: deadlines, and whether to go on."""
         self._sweep()
+        DESCRIPTORS.look()
+        self._tell_of_room()
         metrics.tick()
         return await super().on_tick(counter)
+
+    def _tell_of_room(self) -> None:
+        """Log now and then that connections were closed to make room for others."""
+        now, closed = time.monotonic(), self._room.closed
+        if closed > self._told_closed and now >= self._told_at:
+            logs.caution("connections", closed=closed - self._told_closed, most=self._room.most)
+            self._told_closed, self._told_at = closed, now + _TOLD_EVERY
+
+    def _note_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Make room where no descriptor is left for a new connection; all else is logged."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            DESCRIPTORS.release()
+        else:
+            loop.default_exception_handler(context)
 
     def _sweep(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -286,7 +342,3 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_TICK)
             self._sweep()
         return True
-
-
-def _with_connections(limits: Limits, most: int | None) -> Limits:
-    return dataclasses.replace(limits, connections=most)

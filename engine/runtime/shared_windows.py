@@ -1,11 +1,14 @@
 """Requests counted in a Redis, for several processes.
 
-Contract: what the library or its client raises comes through as it is. Imported where a Redis was asked for:
-the library takes as long as a tenth of the start. The only importer of limits.
+Contract: what the library or its client raises comes through as it is. Times are those of the processes'
+machines, whose clocks must agree. The server forgets a counter after its rate's time without a request that
+was let through, so a clock that is set back keeps clients out for no longer than that. Imported where a Redis
+was asked for: the library takes as long as a tenth of the start. The only importer of limits.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from limits import RateLimitItemPerSecond
@@ -28,11 +31,12 @@ class SharedWindows:
         self._limiter = MovingWindowRateLimiter(self._storage)
 
     async def hit(self, rate: RatePlan, subject: str) -> float | None:
-        """Count a request; where there were too many, the time (seconds since 1970) at which one is over."""
+        """Count a request; where there were too many, the seconds until one is over."""
         item = RateLimitItemPerSecond(rate.limit, rate.seconds, namespace="DRAGOMAN")
         if await self._limiter.hit(item, rate.scope, subject):
             return None
-        return (await self._limiter.get_window_stats(item, rate.scope, subject)).reset_time
+        reset = (await self._limiter.get_window_stats(item, rate.scope, subject)).reset_time
+        return reset - time.time()
 
     async def aclose(self) -> None:
         """Close the connections."""

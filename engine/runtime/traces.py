@@ -188,10 +188,10 @@ class _TracedSource(Stepwise):
             self._end(self._status)
         return batch
 
-    async def content(self) -> Content:
-        """All that still comes."""
+    async def content(self, limit: int) -> Content:
+        """All that still comes, at most so many bytes."""
         try:
-            content: Content = await self._source.content()
+            content: Content = await self._source.content(limit)
         except ExchangeError as error:
             self._end(error)
             raise

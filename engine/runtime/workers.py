@@ -2,7 +2,8 @@
 
 Contract: the parent binds the address and serves nothing but the admin listener. A worker that ends is
 replaced, later and later if it ends at once; a signal to the parent reaches all of them, and a parent that
-is killed takes them with it. Mappings are checked by the parent before any worker takes them up.
+is killed takes them with it. Mappings are checked by the parent before any worker takes them up. The parent
+forks only while its event loop does not run and it has a single thread.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import selectors
 import shutil
 import signal
 import socket
 import tempfile
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 
 from engine.plan import PlanSet
@@ -24,7 +27,7 @@ from engine.runtime import logs, metrics
 from engine.runtime.admin import Admin, bind, url_of
 from engine.runtime.collector import settle
 from engine.runtime.reload import Loaded, Reloads
-from engine.runtime.serve import Service, cannot_listen, serve_worker
+from engine.runtime.serve import Service, admin_guard, cannot_listen, serve_worker
 
 #: A worker that lived for less than so many seconds is replaced after a wait, twice as long each time.
 _SHORT: Final = 10.0
@@ -59,7 +62,7 @@ def run(service: Service, count: int) -> bool:
     own = os.getpid()
     try:
         metrics.share(directory)
-        asyncio.run(_Workers(service, count, bound, admin).run())
+        _Workers(service, count, bound, admin).run()
     finally:
         if os.getpid() == own:
             shutil.rmtree(directory, ignore_errors=True)
@@ -74,44 +77,73 @@ class _Workers:
     ) -> None:
         self._service = service
         self._count = count
+        self._missing = count
         self._bound = bound
         self._admin_socket = admin
-        self._admin = Admin(lambda: self._is_serving and not self._is_ending)
+        self._admin = Admin(lambda: self._is_serving and not self._is_ending, admin_guard(service))
         self._workers: dict[int, _Worker] = {}
         self._wait = _FIRST_WAIT
         self._is_serving = False
         self._is_ending = False
-        self._ended = asyncio.Event()
+        #: Workers are missing, or all have ended at the end.
+        self._due = asyncio.Event()
+        self._due.set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._reloads = Reloads(service.origin, service.loaded, self._apply, is_polling=True)
         # The parent alone holds the other end: workers read its end when it is no more.
         self._life, self._held = os.pipe()
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """Look after the workers until the last has ended."""
-        loop = asyncio.get_running_loop()
-        self._reloads = Reloads(self._service.origin, self._service.loaded, self._apply)
+        # Our own selector, as it knows the descriptors that a worker inherits from the event loop.
+        self._selector = selectors.DefaultSelector()
+        with asyncio.Runner(loop_factory=partial(asyncio.SelectorEventLoop, self._selector)) as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._open())
+            while not self._is_over():
+                runner.run(self._until_due())
+                # Here the loop is stopped, with all its tasks where they are.
+                self._start_missing()
+                self._reloads.resume()
+            runner.run(self._close())
+
+    async def _open(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reloads.reload()))
-        loop.add_signal_handler(signal.SIGCHLD, self._look)
+            self._loop.add_signal_handler(number, self._end)
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reloads.reload()))
+        self._loop.add_signal_handler(signal.SIGCHLD, self._look)
         if self._admin_socket is not None:
             await self._admin.listen(self._admin_socket)
-        # So collecting does not touch, and copy, what workers share.
-        settle()
-        for _ in range(self._count):
-            self._start()
         if self._service.watch:
             self._begin(self._reloads.watch())
-        await self._ended.wait()
-        for task in self._tasks:
-            task.cancel()
+        # So collecting does not touch, and copy, what workers share.
+        settle()
+
+    async def _until_due(self) -> None:
+        """Wait until workers are to be started, or all have ended; no reload runs from then on."""
+        await self._due.wait()
+        self._due.clear()
+        await self._reloads.pause()
+
+    async def _close(self) -> None:
+        self._cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._admin.close()
 
+    def _is_over(self) -> bool:
+        return self._is_ending and not self._workers
+
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.ensure_future(work)
+        if self._is_ending:
+            work.close()
+            return
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     def _apply(self, plans: PlanSet) -> None:
         """Another set was found good: later workers begin with it, those there are load it themselves."""
@@ -127,33 +159,29 @@ class _Workers:
 
     # --- The life of workers -----------------------------------------------------------------------------
 
+    def _start_missing(self) -> None:
+        while self._missing and not self._is_ending:
+            self._missing -= 1
+            self._start()
+
     def _start(self) -> None:
         told, telling = os.pipe()
         # No signal may come to a child that still has its parent's ways of taking it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        waking = signal.set_wakeup_fd(-1)
         process = os.fork()
         if process == 0:
-            os._exit(self._work(told, telling))
+            os._exit(self._work(told, telling, waking))
+        signal.set_wakeup_fd(waking)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(telling)
         self._workers[process] = _Worker(process, time.monotonic(), told)
-        asyncio.get_running_loop().add_reader(told, self._note_ready, process)
+        self._loop.add_reader(told, self._note_ready, process)
 
-    def _work(self, told: int, telling: int) -> int:
-        """What a worker does, with nothing left of the loop it was made in; its exit status."""
+    def _work(self, told: int, telling: int, waking: int) -> int:
+        """What a worker does, with nothing left of its parent's loop; its exit status."""
         try:
-            asyncio._set_running_loop(None)
-            asyncio.set_event_loop(None)
-            signal.set_wakeup_fd(-1)
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            os.close(self._held)
-            # Those of workers that serve are closed already, and their numbers may be of something else.
-            others = (worker.told for worker in self._workers.values() if not worker.is_ready)
-            for descriptor in (told, *others):
-                os.close(descriptor)
-            if self._admin_socket is not None:
-                self._admin.close_copy()
+            self._close_inherited(told, waking)
             service = dataclasses.replace(self._service, ready=lambda url: os.close(telling), watch=False)
             serve_worker(service, self._bound, self._life, _SIGNALS)
         except BaseException as error:
@@ -161,10 +189,22 @@ class _Workers:
             return 1
         return 0
 
+    def _close_inherited(self, *others: int) -> None:
+        """Close the descriptors of the parent: all that its loop waits for, such as the admin listener and
+        its clients. The loop object stays open: closing it would remove descriptors from the selector, which
+        the parent shares."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        waiting = [key.fd for key in self._selector.get_map().values()]
+        for descriptor in (self._held, self._selector.fileno(), *waiting, *others):
+            # Not every system lets a selector be inherited.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
     def _note_ready(self, process: int) -> None:
         """A worker has closed its end: it serves, or is no more."""
         worker = self._workers[process]
-        asyncio.get_running_loop().remove_reader(worker.told)
+        self._loop.remove_reader(worker.told)
         os.close(worker.told)
         worker.is_ready = True
         self._look()
@@ -183,18 +223,17 @@ class _Workers:
 
     def _bury(self, worker: _Worker, status: int) -> None:
         del self._workers[worker.process]
-        loop = asyncio.get_running_loop()
         if not worker.is_ready:
-            loop.remove_reader(worker.told)
+            self._loop.remove_reader(worker.told)
             os.close(worker.told)
         metrics.ended(worker.process)
         if self._is_ending:
-            if not self._workers:
-                self._ended.set()
+            if self._is_over():
+                self._due.set()
             return
         wait = self._next_wait(time.monotonic() - worker.since)
         logs.failure("worker", process=worker.process, status=status, restart_in=wait)
-        loop.call_later(wait, self._replace)
+        self._loop.call_later(wait, self._replace)
 
     def _next_wait(self, lived: float) -> float:
         wait = _FIRST_WAIT if lived > _SHORT else self._wait
@@ -202,8 +241,8 @@ class _Workers:
         return wait
 
     def _replace(self) -> None:
-        if not self._is_ending:
-            self._start()
+        self._missing += 1
+        self._due.set()
 
     def _end(self) -> None:
         """The first signal lets workers end what they do, the second ends them at once."""
@@ -211,7 +250,8 @@ class _Workers:
             self._is_ending = True
             self._bound.close()
             seconds = self._service.limits.grace + _BEYOND
-            asyncio.get_running_loop().call_later(seconds, self._tell, signal.SIGKILL)
-            if not self._workers:
-                self._ended.set()
+            self._loop.call_later(seconds, self._tell, signal.SIGKILL)
+            # A reload must not delay the end.
+            self._cancel()
+            self._due.set()
         self._tell(signal.SIGTERM)

@@ -1,6 +1,6 @@
 """Schemas of bodies as plans hold them.
 
-Contract: the library of JSON Schema, which takes long to import, is there for schemas that need it.
+Contract: the library that checks them is imported for the first of them.
 Must not know what a mapping means.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from engine.schema.simple import is_simple, misfit, predicate
 from engine.source import Path
 
 #: `{path, rule, message}` of what does not fit; of the schema alone, as the value is payload.
@@ -38,9 +37,6 @@ def body_schema(schema: Any) -> BodySchema:
     Raises:
         BodySchemaError: it is no schema, or a `$ref` in it cannot be resolved inside it.
     """
-    if is_simple(schema):
-        fits = predicate(schema)
-        return BodySchema(lambda body: None if fits(body) else misfit(schema, body))
     from engine.schema.checked import Checked
 
     return BodySchema(Checked(schema).misfit)

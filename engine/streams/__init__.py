@@ -28,14 +28,15 @@ __all__ = [
 
 
 class Framing:
-    """How one framing is read, written and named."""
+    """How one framing is read, written and named. `has_comments`: bytes can be written that are no event."""
 
-    __slots__ = ("decoder", "encoder", "media_type")
+    __slots__ = ("decoder", "encoder", "has_comments", "media_type")
 
     def __init__(self, media_type: str, decoder: NewDecoder, encoder: Callable[[], Encoder]) -> None:
         self.media_type = media_type
         self.decoder = decoder
         self.encoder = encoder
+        self.has_comments = bool(encoder().comment())
 
 
 FRAMINGS: Final[Mapping[str, Framing]] = {

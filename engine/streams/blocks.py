@@ -47,7 +47,7 @@ class BlockDecoder(ABC):
         events = [event for block in fitting if (event := self._event(block)) is not None]
         if is_large and (len(fitting) < len(blocks) or len(self._rest) > self._max):
             self._end()
-            raise FramingError(f"an event is larger than {self._max} bytes", events)
+            raise FramingError(f"an event larger than {self._max} bytes", events)
         return events
 
     def _blocks(self, data: bytes) -> list[bytes]:

@@ -100,7 +100,7 @@ class _SuiteCompiler:
         if node is None:
             return self._mapping_beside()
         path = Path(os.path.normpath(self.file.parent / node.value))
-        if not path.is_file():
+        if not os.path.isfile(path):
             self.findings.error("file-unreadable", f"'{path}' is no file", node.span)
             return None
         return path
@@ -108,7 +108,7 @@ class _SuiteCompiler:
     def _mapping_beside(self) -> Path | None:
         stem = self.file.name.removesuffix(self.file.suffix).removesuffix(".test")
         beside = [self.file.with_name(stem + suffix) for suffix in _SUFFIXES]
-        found = next((path for path in beside if path.is_file()), None)
+        found = next((path for path in beside if os.path.isfile(path)), None)
         if found is None:
             message = f"there is no mapping '{beside[0].name}' beside this file"
             hint = "name the mapping under 'mapping'"

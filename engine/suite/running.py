@@ -6,7 +6,6 @@ A call is answered in its turn from the case; one that is not expected there end
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -131,7 +130,9 @@ class _FakeUpstreams:
             raise _UnexpectedCall
         canned = self.canned[len(self.received) - 1]
         if canned.failure is not None:
-            raise call_failed(step.request.upstream, canned.failure, f"fail: {canned.failure}")
+            is_large = canned.failure == "too_large"
+            cause = f"over {step.request.max_bytes} bytes" if is_large else f"fail: {canned.failure}"
+            raise call_failed(step.request.upstream, canned.failure, cause)
         reply = canned.reply
         if not step.streams:
             return reply
@@ -175,6 +176,5 @@ def _unexpected(case: Case, fake: _FakeUpstreams) -> Mismatch:
 def _defects(case: Case, answered: middle.Answered) -> Iterator[Mismatch]:
     """An exception that the engine did not foresee fails a case, whatever it expects."""
     if answered.defect is not None:
-        frame = traceback.extract_tb(answered.defect.__traceback__)[-1]
-        message = f"a defect of the engine: {type(answered.defect).__name__} in {frame.name}()"
+        message = f"a defect of the engine: {answered.defect.error} in {answered.defect.function}()"
         yield Mismatch("exchange", message, case.spec.node["name"].span)

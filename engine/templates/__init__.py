@@ -22,17 +22,22 @@ A file imports only from files above its own.
 
 from __future__ import annotations
 
+from engine.templates.base import ItemSink, Sink
 from engine.templates.compiler import TemplateCompiler
 from engine.templates.coverage import Coverage
 from engine.templates.strings import Part, is_static, single_expression, split
+from engine.templates.texts import joined_text
 from engine.templates.writer import TemplateWriter
 
 __all__ = [
     "Coverage",
+    "ItemSink",
     "Part",
+    "Sink",
     "TemplateCompiler",
     "TemplateWriter",
     "is_static",
+    "joined_text",
     "single_expression",
     "split",
 ]

@@ -15,11 +15,25 @@ from typing import Any
 
 from engine.codegen import Atom, Writer
 from engine.errors import Findings
-from engine.expressions import Scope
+from engine.expressions import CLIENT_BODY, Scope
 from engine.source import Node
 from engine.templates.coverage import Coverage
+from engine.uses import SHELL, Origin, Others, Paths, VariablePath
 
 Sink = Callable[[Atom], None]
+
+
+class ItemSink(ABC):
+    """A sink that takes the items of a list one by one, so that each sees what became of those before it."""
+
+    @abstractmethod
+    def __call__(self, atom: Atom) -> None:
+        """Take a whole value."""
+
+    @property
+    @abstractmethod
+    def items(self) -> Sink:
+        """The sink for each item of the list that the value is."""
 
 
 @dataclass(slots=True)
@@ -68,6 +82,18 @@ class BaseTemplateWriter(ABC):
     def bind(self, node: Node) -> Atom:
         """A template's value under a name, null where it gives nothing."""
 
+    def note_null(self, atom: Atom, read: Paths) -> None:
+        """Write what notes a null of the client's where `atom` is null; `read` is what was read for it."""
+        if not self.scope.notes_nulls or atom.is_constant:
+            return
+        if atom.origin is not None:
+            read.whole(atom.origin)
+        fields = sorted(_fields_of(read), key=repr)
+        if fields:
+            with self.writer.block(f"if {atom.source} is None"):
+                for path in fields:
+                    self.writer.line(f"x.drop_null({path!r})")
+
     @contextmanager
     def within(self, scope: Scope) -> Iterator[None]:
         """Code written inside sees `scope`."""
@@ -75,16 +101,28 @@ class BaseTemplateWriter(ABC):
         yield
         self.scope = outer
 
-    def into(self, before: str, after: str = "") -> Sink:
-        """A sink that uses the value as a whole, in a line with `before` and `after` around it."""
+    def into(self, holder: Callable[[Origin | None], None], before: str, after: str = "") -> Sink:
+        """A sink that puts the value into another, by a line with `before` and `after` around it; `holder` is
+        handed its origin, as what is read of it depends on what is read of the other."""
 
-        def use(atom: Atom) -> None:
-            self.writer.use(atom)
+        def put(atom: Atom) -> None:
+            holder(atom.origin)
+            self.writer.place(atom)
             self.writer.line(f"{before}{atom.source}{after}")
 
-        return use
+        return put
 
     def hit(self, node: Node, label: str) -> None:
         """Write the line that counts a branch, where coverage is asked for."""
         if self.templates.coverage is not None:
             self.writer.line(f"hits[{self.templates.coverage.branch(node, label)}] += 1")
+
+
+def _fields_of(read: Paths) -> set[VariablePath]:
+    """The fields of the client's body among what is read."""
+    size = len(CLIENT_BODY)
+    paths = (path[size:] for path in read.found if path[:size] == CLIENT_BODY)
+    fields = {
+        path[:-1] if path[-1] == SHELL or isinstance(path[-1], Others) else path for path in paths if path
+    }
+    return fields - {()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from engine.codegen import Atom, Compiled, TooLarge, Writer
 from engine.expressions import Scope
@@ -18,19 +19,21 @@ from engine.templates.support import NAMES
 from engine.templates.writer import TemplateWriter
 from engine.values import ABSENT
 
+#: What is recorded of each value that a function gives.
+Seen: TypeAlias = Callable[[Writer, Atom], None]
+
 
 @dataclass(slots=True)
 class TemplateCompiler(TemplateSet):
     """Compiles the templates of one mapping."""
 
-    def compile(self, node: Node, scope: Scope, label: str, is_condition: bool = False) -> Compiled:
+    def compile(self, node: Node, scope: Scope, label: str, seen: Seen = Writer.use) -> Compiled:
         """One template → one function. What is wrong becomes findings, and the function gives nothing.
 
-        Of a condition only the truth is used.
+        `seen` records how each value that it gives is used: as a whole, unless it says otherwise.
         """
 
         def write(writer: Writer) -> None:
-            seen = writer.ask if is_condition else writer.use
             TemplateWriter(self, writer, scope).emit(node, lambda atom: _return(writer, atom, seen))
             writer.line("return ABSENT")
 
@@ -46,9 +49,9 @@ class TemplateCompiler(TemplateSet):
             return writer.finish(f"{self.file}: {label}")
         except (TooLarge, RecursionError):
             self.findings.error("too-deep", "this is nested too deeply, or grows too large", node.span)
-            return Compiled(lambda p, x: ABSENT, "", frozenset())
+            return Compiled(lambda p, x: ABSENT, "")
 
 
-def _return(writer: Writer, atom: Atom, seen: Callable[[Atom], None]) -> None:
-    seen(atom)
+def _return(writer: Writer, atom: Atom, seen: Seen) -> None:
+    seen(writer, atom)
     writer.line(f"return {atom.source}")

@@ -7,7 +7,8 @@ Must not know the directives that choose, repeat or name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
 
@@ -15,16 +16,28 @@ from engine.codegen import Atom
 from engine.errors import suggestion
 from engine.expressions import Scope, Variable
 from engine.source import Node
-from engine.templates.base import BaseTemplateWriter, Sink
+from engine.templates.base import BaseTemplateWriter, ItemSink, Sink
 from engine.templates.directives import is_certain, is_output, literal_key
+from engine.uses import Made
 
 
 def write_list(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     """A list, of the items that give something."""
-    result = template.writer.let("[]", "array")
-    for element in node.elements():
-        template.emit(element, template.into(f"{result.source}.append(", ")"))
-    sink(result)
+    with collecting(template, sink) as item:
+        for element in node.elements():
+            template.emit(element, item)
+
+
+@contextmanager
+def collecting(template: BaseTemplateWriter, sink: Sink) -> Iterator[Sink]:
+    """A sink for each item of a list: `sink` gets the list at the end, or each item where it takes these."""
+    if isinstance(sink, ItemSink):
+        yield sink.items
+        return
+    made = Made()
+    result = template.writer.let("[]", "array", made)
+    yield template.into(made.add_item, f"{result.source}.append(", ")")
+    sink(template.writer.item(result))
 
 
 def write_content(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
@@ -45,20 +58,25 @@ def write_content(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     entries = [(key, child) for key, child in node.items() if key == "$spread" or is_output(key)]
     first = list(takewhile(lambda entry: is_output(entry[0]) and is_certain(entry[1].value), entries))
-    result = _display(template, first)
+    made = Made()
+    result = _display(template, first, made)
     for key, child in entries[len(first) :]:
         if key == "$spread":
-            _spread(template, child, result)
+            _spread(template, child, result, made)
         else:
-            template.emit(child, template.into(f"{result.source}[{literal_key(key)!r}] = "))
-    sink(result)
+            template.writer.weight += len(key) + 4
+            name = literal_key(key)
+            holder = partial(made.add_field, name)
+            template.emit(child, template.into(holder, f"{result.source}[{name!r}] = "))
+    sink(template.writer.item(result))
 
 
-def _spread(template: BaseTemplateWriter, node: Node, result: Atom) -> None:
+def _spread(template: BaseTemplateWriter, node: Node, result: Atom, made: Made) -> None:
     """Put what is spread into an object: at once where it is one, or a list that stands here."""
 
     def put(function: str, atom: Atom) -> None:
-        template.writer.use(atom)
+        made.add_spread(atom.origin)
+        template.writer.place(atom)
         is_object = atom.kind == "object"
         source = f"{result.source}.update(" if is_object else f"{function}({result.source}, "
         template.writer.line(f"{source}{atom.source})")
@@ -70,28 +88,48 @@ def _spread(template: BaseTemplateWriter, node: Node, result: Atom) -> None:
         template.emit(node, partial(put, "spread"))
 
 
-def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]]) -> Atom:
+def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]], made: Made) -> Atom:
     """A new object with the entries, each of which gives a value."""
     atoms: dict[str, Atom] = {}
     for key, child in entries:
         template.emit(child, partial(atoms.__setitem__, literal_key(key)))
-    for atom in atoms.values():
-        template.writer.use(atom)
+    for key, atom in atoms.items():
+        made.add_field(key, atom.origin)
+        template.writer.place(atom)
+        template.writer.weight += len(key) + 4
     pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
-    return template.writer.let(f"{{{pairs}}}", "object")
+    return template.writer.let(f"{{{pairs}}}", "object", made)
 
 
 # --- Directives that are content -------------------------------------------------------------------------
 
 
 def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    result = template.writer.let("[]", "array")
+    if isinstance(node.value, list) and isinstance(sink, ItemSink):
+        # A sink takes the items of a list that it is given: the entries need no list of their own.
+        for child in node.elements():
+            template.emit(child, sink)
+        return
+    made = Made()
+    result = template.writer.let("[]", "array", made)
+
+    def put_one(atom: Atom) -> None:
+        made.add_item(atom.origin)
+        made.add_spread(atom.origin)
+        template.writer.place(atom)
+        template.writer.line(f"concat_one({result.source}, {atom.source})")
+
+    def put_all(atom: Atom) -> None:
+        made.add_spread(None if atom.origin is None else atom.origin.flat())
+        template.writer.place(atom)
+        template.writer.line(f"concat({result.source}, {atom.source})")
+
     if isinstance(node.value, list):
         for child in node.elements():
-            template.emit(child, template.into(f"concat_one({result.source}, ", ")"))
+            template.emit(child, put_one)
     else:
-        template.emit(node, template.into(f"concat({result.source}, ", ")"))
-    sink(result)
+        template.emit(node, put_all)
+    sink(template.writer.item(result))
 
 
 def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:

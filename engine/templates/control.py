@@ -13,8 +13,9 @@ from engine.codegen import Atom
 from engine.expressions import Variable, truth
 from engine.source import Node
 from engine.templates.base import BaseTemplateWriter, Sink
-from engine.templates.contents import write_content
+from engine.templates.contents import collecting, write_content
 from engine.templates.directives import check_directives, misused
+from engine.uses import ITEM
 
 
 def write_mapping(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
@@ -30,8 +31,10 @@ def write_mapping(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _each(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    source = template.bind(node["$each"])
+    with template.writer.recording() as read:
+        source = template.bind(node["$each"])
     if source.kind == "any":
+        template.note_null(source, read)
         with template.writer.block(f"if {source.source} is not None"):
             _collect(template, node, source, sink)
     elif source.kind in ("array", "object"):
@@ -43,10 +46,8 @@ def _each(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 def _collect(template: BaseTemplateWriter, node: Node, source: Atom, sink: Sink) -> None:
     """A list of what the mapping gives for each item."""
-    result = template.writer.let("[]", "array")
-    append = template.into(f"{result.source}.append(", ")")
-    go_through(template, node["$each"], source, lambda: _one(template, node, append))
-    sink(result)
+    with collecting(template, sink) as item:
+        go_through(template, node["$each"], source, lambda: _one(template, node, item))
 
 
 def go_through(template: BaseTemplateWriter, node: Node, source: Atom, act: Callable[[], None]) -> None:
@@ -55,10 +56,14 @@ def go_through(template: BaseTemplateWriter, node: Node, source: Atom, act: Call
     if source.kind != "array":
         with writer.at(node.span):
             items = writer.let(f"{items} if type({items}) is list else each({items})").source
-    index, item = writer.fresh("i"), source.child(writer.fresh("v"), "*")
-    scope = template.scope.with_payload(item).with_variables({"index": Atom(index, "number")})
-    with writer.counted_loop(index, item.source, items), template.within(scope):
-        act()
+    index, item = writer.fresh("i"), Atom(writer.fresh("v"), origin=source.inside(ITEM), loop=source.loop)
+    writer.find(item)
+    is_bounded = writer.is_bounded(source)
+    scope = template.scope.with_variables({"index": Atom(index, "number")})
+    with writer.at(node.span), writer.counted_loop(index, item.source, items):
+        payload = writer.item(item) if is_bounded else item
+        with template.within(scope.with_payload(payload)):
+            act()
 
 
 # --- Naming ----------------------------------------------------------------------------------------------
@@ -78,11 +83,12 @@ def _let(template: BaseTemplateWriter, bindings: Node | None) -> dict[str, Varia
     variables: dict[str, Variable] = {}
     for name, value in bindings.items() if bindings and isinstance(bindings.value, dict) else ():
         with template.within(template.scope.with_variables(variables)):
-            variables[name] = template.bind(value)
+            variables[name] = template.writer.bound(template.bind(value))
     return variables
 
 
 def _with(template: BaseTemplateWriter, node: Node, payload: Atom, sink: Sink) -> None:
+    template.writer.find(payload)
     with template.within(template.scope.with_payload(payload)):
         _choice(template, node, sink)
 
@@ -100,15 +106,21 @@ def _choice(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _if(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    condition = template.bind(node["$if"])
+    with template.writer.recording() as read:
+        condition = template.bind(node["$if"])
     template.writer.ask(condition)
-    with template.writer.block(f"if {truth(condition)}"):
-        template.hit(node["$if"], "then")
-        if "$then" in node.value:
-            template.emit(node["$then"], sink)
-        else:
-            write_content(template, node, sink)
-    _otherwise(template, node["$if"], "else", node.get("$else"), "else", sink)
+    if "$else" not in node.value:
+        template.note_null(condition, read)
+    with template.writer.choice() as end_branch:
+        with template.writer.block(f"if {truth(condition)}"):
+            template.hit(node["$if"], "then")
+            if "$then" in node.value:
+                template.emit(node["$then"], sink)
+            else:
+                write_content(template, node, sink)
+        end_branch()
+        _otherwise(template, node["$if"], "else", node.get("$else"), "else", sink)
+        end_branch()
 
 
 def _switch(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
@@ -116,14 +128,17 @@ def _switch(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     template.writer.use(value)
     key = template.writer.let(f"text({value.source})", "string")
     cases, word = node.get("$cases"), "if"
-    for name, case in cases.items() if cases and isinstance(cases.value, dict) else ():
-        with template.writer.block(f"{word} {key.source} == {name!r}"):
-            template.hit(case, f"case {name}")
-            template.emit(case, sink)
-        word = "elif"
-    default = node.get("$default")
-    header = "else" if word == "elif" else "if True"
-    _otherwise(template, default or node["$switch"], "default", default, header, sink)
+    with template.writer.choice() as end_branch:
+        for name, case in cases.items() if cases and isinstance(cases.value, dict) else ():
+            with template.writer.block(f"{word} {key.source} == {name!r}"):
+                template.hit(case, f"case {name}")
+                template.emit(case, sink)
+            word = "elif"
+            end_branch()
+        default = node.get("$default")
+        header = "else" if word == "elif" else "if True"
+        _otherwise(template, default or node["$switch"], "default", default, header, sink)
+        end_branch()
 
 
 def _otherwise(

@@ -59,7 +59,7 @@ def interpolated(value: Any) -> str:
     try:
         return text(value)
     except JsonError as error:
-        raise EvaluationError(f"a value inside text cannot be written as JSON: {error}") from None
+        raise EvaluationError(f"a value inside text {error.problem}") from None
 
 
 #: What generated code of templates refers to.

@@ -7,8 +7,10 @@ Must not know directives.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.codegen import NULL, Atom
-from engine.expressions import Emitter, ExpressionSyntaxError, Tree, parse
+from engine.expressions import Emitter, ExpressionSyntaxError, Tree, charge_text, parse
 from engine.source import Node
 from engine.templates.base import BaseTemplateWriter, Sink
 from engine.templates.strings import Part, split
@@ -24,10 +26,18 @@ def write_string(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     if len(parts) == 1 and parts[0].is_expression:
         _expression(template, node, parts[0], sink)
     elif any(part.is_expression for part in parts):
-        pieces = [_piece(template, node, part) for part in parts]
-        sink(template.writer.let(f"''.join(({', '.join(pieces)},))", "string"))
+        sink(joined_text(template, node, parts))
     else:
         sink(template.writer.constant("".join(part.text for part in parts)))
+
+
+def joined_text(template: BaseTemplateWriter, node: Node, parts: Iterable[Part]) -> Atom:
+    """Literal text and expressions as one string."""
+    atoms = [_piece(template, node, part) for part in parts]
+    pieces = ", ".join(map(_text_of, atoms))
+    joined = template.writer.item(template.writer.let(f"''.join(({pieces},))", "string"))
+    charge_text(template.writer, joined.source, atoms)
+    return joined
 
 
 def bind_expression(template: BaseTemplateWriter, node: Node) -> Atom:
@@ -44,8 +54,10 @@ def _expression(template: BaseTemplateWriter, node: Node, part: Part, sink: Sink
     if _keeps_null(tree):
         sink(_value(template, node, part, tree["children"][0]))
         return
-    atom = _value(template, node, part, tree)
+    with template.writer.recording() as read:
+        atom = _value(template, node, part, tree)
     if atom.kind == "any":
+        template.note_null(atom, read)
         with template.writer.block(f"if {atom.source} is not None"):
             sink(atom)
     elif atom.kind != "null":
@@ -57,15 +69,22 @@ def _keeps_null(tree: Tree) -> bool:
     return is_call and tree["value"] == "nullable" and len(tree["children"]) == 1
 
 
-def _piece(template: BaseTemplateWriter, node: Node, part: Part) -> str:
-    """One part of longer text, as Python source of a string."""
+def _piece(template: BaseTemplateWriter, node: Node, part: Part) -> Atom:
+    """One part of longer text."""
     if not part.is_expression:
-        return repr(part.text)
+        return template.writer.constant(part.text)
     tree = _parse(template, node, part)
     if tree is None:
-        return "''"
+        return NULL
     atom = _value(template, node, part, tree)
     template.writer.use(atom)
+    if atom.kind != "string" and not template.writer.is_bounded(atom):
+        template.writer.line(f"if type({atom.source}) in CONTAINERS: check_value(x, {atom.source})")
+    return atom
+
+
+def _text_of(atom: Atom) -> str:
+    """Python source of the string that a part of longer text is."""
     if atom.kind == "string":
         return atom.source
     return f"{atom.source} if type({atom.source}) is str else text({atom.source})"

@@ -16,6 +16,7 @@ from engine.templates.control import go_through, write_mapping
 from engine.templates.directives import is_certain
 from engine.templates.strings import is_static, single_expression
 from engine.templates.texts import bind_expression, write_string
+from engine.uses import either
 
 
 class TemplateWriter(BaseTemplateWriter):
@@ -54,11 +55,7 @@ class TemplateWriter(BaseTemplateWriter):
 
         self.writer.line(f"{name} = None")
         self.emit(node, assign)
-        if len(given) == 1:
-            return Atom(name, origin=given[0].origin)
-        for atom in given:
-            self.writer.use(atom)
-        return Atom(name)
+        return self.writer.item(Atom(name, origin=either(*(atom.origin for atom in given))), *given)
 
     def loop(self, node: Node, act: Callable[[], None]) -> None:
         """Do something for each item of a list or object, which is the payload then; for null nothing."""

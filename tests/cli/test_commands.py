@@ -74,9 +74,9 @@ def test_the_version_is_told() -> None:
 
 
 def test_check_is_validate(mapping: Path) -> None:
-    assert (
-        run("check", str(mapping)).output == run("validate", str(mapping)).output == "1 file: no findings\n"
-    )
+    keys = {"KEYS": "key"}
+    checked = [run(name, str(mapping), env=keys).output for name in ("check", "validate")]
+    assert checked == ["1 file: no findings\n"] * 2
 
 
 def test_routes_are_a_table(mapping: Path) -> None:
@@ -135,7 +135,8 @@ def test_an_env_file_gives_variables_and_the_environment_wins(mapping: Path, tmp
 
 
 def test_paths_can_come_from_the_environment(mapping: Path) -> None:
-    assert run("validate", env={"DRAGOMAN_MAPPINGS": str(mapping)}).output == "1 file: no findings\n"
+    env = {"DRAGOMAN_MAPPINGS": str(mapping), "KEYS": "key"}
+    assert run("validate", env=env).output == "1 file: no findings\n"
 
 
 def test_a_healthy_server_and_one_that_is_none(tmp_path: Path) -> None:

@@ -313,8 +313,10 @@ def test_ollama_embeds(olla: ollama.Client, upstream: Upstream) -> None:
     upstream.on("/v1/embeddings", vectors([0.5, 1.0]))
     got = olla.embed("e5", "one")
     assert (got.embeddings, got.prompt_eval_count) == ([[0.5, 1.0]], 3)
+    assert (got.total_duration or 0) > 0
+    assert got.load_duration == 1
     body = {"model": "e5", "input": "one", "encoding_format": "float"}
-    assert sent(upstream, "/v1/embeddings") == body
+    assert sent(upstream, "/v1/embeddings") == {**body, "truncate_prompt_tokens": -1}
     assert list(olla.embeddings("e5", "one").embedding) == [0.5, 1.0]
     assert sent(upstream, "/v1/embeddings") == body
     upstream.on("/v1/embeddings", vectors([0.5], [1.0]))

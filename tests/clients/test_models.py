@@ -107,7 +107,11 @@ def test_ollama_shows_a_model(front: Server) -> None:
     with ollama_client(front) as client:
         shown = client.show("qwen3:latest")
     assert shown.capabilities == ["completion", "tools"]
-    assert shown.modelinfo == {"general.architecture": "vllm", "vllm.context_length": 4096}
+    assert shown.modelinfo == {
+        "general.architecture": "vllm",
+        "general.basename": "qwen3:latest",
+        "vllm.context_length": 4096,
+    }
     assert shown.template == "{{ .Prompt }}"
 
 

@@ -23,7 +23,7 @@ MUTATIONS = 500
 
 def findings_of(file: Path) -> Findings:
     findings = Findings()
-    compile_set(load([file], findings), {}, findings)
+    compile_set(load([file], findings), {"CLIENT_KEYS": "key"}, findings)
     return findings
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import Findings, PlanSet, compile_set, load, shipped_mappings, source_files
+from engine.limits import Limits
 from engine.source import Document, SourceFile, Span
 
 MAPPING = "dragoman: 1\nroutes: { GET /x: { respond: { body: x } } }\n"
@@ -192,6 +193,26 @@ def test_the_keys_of_an_included_mapping_hold_for_its_routes(tmp_path: Path) -> 
         plans, findings = plans_of(tmp_path / f"{name}.yaml")
         assert codes(findings) == []
         assert plans.mappings[name].routes[0].wants_key is is_locked
+
+
+def test_an_included_limit_holds_unless_the_mapping_has_its_own(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("dragoman: 1\nlimits: { steps: 5, bytes: 7 }\n")
+    for name, own, limits in (
+        ("none", "", Limits(5, 7)),
+        ("one", "limits: { steps: 9 }", Limits(9, 7)),
+        ("both", "limits: { bytes: 3, steps: 9 }", Limits(9, 3)),
+    ):
+        routes = "routes: { GET /x: { respond: {} } }"
+        (tmp_path / f"{name}.yaml").write_text(f"dragoman: 1\ninclude: [base.yaml]\n{own}\n{routes}\n")
+        plans, findings = plans_of(tmp_path / f"{name}.yaml")
+        assert codes(findings) == []
+        assert plans.mappings[name].limits == limits
+
+
+def test_limits_have_defaults(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text("dragoman: 1\nroutes: { GET /x: { respond: {} } }\n")
+    plans, _ = plans_of(tmp_path / "m.yaml")
+    assert plans.mappings["m"].limits == Limits(10_000_000, 64 * 1024 * 1024)
 
 
 def test_a_place_is_written_out_without_the_text_of_its_file() -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 from engine.codegen import Atom, Compiled, TooLarge, Writer
 from engine.errors import Diagnostic, Findings
-from engine.expressions import SUPPORT, Emitter, ExpressionSyntaxError, Scope, parse
+from engine.expressions import CLIENT_BODY, SUPPORT, Emitter, ExpressionSyntaxError, Scope, parse
+from engine.limits import Budget
 from engine.source import Document, Node, ScalarText, SourceFile
+from engine.uses import VariableOrigin
 from engine.values import type_name
 
 
@@ -23,12 +25,13 @@ class Refused(Exception):
         self.findings = findings
 
 
-class Warnings:
+class Warnings(Budget):
     """The exchange, as far as functions know it: warnings are kept."""
 
     started_ns = 0
 
     def __init__(self) -> None:
+        super().__init__()
         self.warnings: list[str] = []
 
     def warn(self, message: str) -> None:
@@ -51,7 +54,9 @@ def compiled(text: str, **variables: Any) -> Compiled:
     writer = Writer({**SUPPORT, **{f"vars_{name}": value for name, value in variables.items()}})
     atoms = {name: Atom(f"vars_{name}", type_name(value)) for name, value in variables.items()}
     try:
-        atom = Emitter(Scope(Atom("p", origin=()), atoms), writer, findings, node, 0).emit(parse(text))
+        atom = Emitter(
+            Scope(Atom("p", origin=VariableOrigin(CLIENT_BODY)), atoms), writer, findings, node, 0
+        ).emit(parse(text))
         writer.use(atom)
         writer.line(f"return {atom.source}")
         result = writer.finish("expression")

@@ -81,6 +81,14 @@ def deep(levels: int, item: Any = None) -> list[Any]:
     return [value]
 
 
+def deep_object(levels: int) -> dict[str, Any]:
+    """An object in an object in an object."""
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 def type_fits(parameter: Parameter, value: Any) -> bool:
     """Whether a JSON value may be passed: the check that compiled expressions make."""
     if not parameter.types:

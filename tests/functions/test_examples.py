@@ -14,10 +14,12 @@ import pytest
 
 from engine.codegen import Atom, Compiled, place
 from engine.errors import EvaluationError, ExchangeError, Findings
-from engine.expressions import QUOTED, Scope
+from engine.expressions import CLIENT_BODY, QUOTED, Scope
 from engine.functions import FUNCTIONS, Example
+from engine.limits import Budget
 from engine.source import Document, SourceFile
 from engine.templates import TemplateCompiler
+from engine.uses import VariableOrigin
 from engine.values import ABSENT, type_name
 
 EXAMPLES = [
@@ -27,7 +29,7 @@ EXAMPLES = [
 ]
 
 
-class Exchange:
+class Exchange(Budget):
     """What functions see of the exchange."""
 
     started_ns = 0
@@ -42,7 +44,9 @@ class Exchange:
 def compiled(expression: str) -> tuple[Compiled, Findings]:
     template, findings = f"${{ {expression} }}", Findings()
     document = Document(SourceFile("example.yaml", template), template)
-    function = TemplateCompiler(findings).compile(document.root, Scope(Atom("p", origin=()), {}), expression)
+    function = TemplateCompiler(findings).compile(
+        document.root, Scope(Atom("p", origin=VariableOrigin(CLIENT_BODY)), {}), expression
+    )
     return function, findings
 
 

@@ -31,9 +31,9 @@ upstreams:
   slow: { url: "${ $env.UP }", timeout: { read: 3s } }
   up: { url: "${ $env.UP }", retry: { attempts: 3, on: [connect, 503, broken], wait: 20ms } }
   watched: { url: "${ $env.UP }", health: { path: /up, keep: 100ms }, timeout: { read: 200ms } }
-  plain: { url: "${ $env.UP }", health: GET /plain-up }
-  other: { url: "${ $env.UP }", health: GET /other-up }
-  gone: { url: "${ $env.DEAD }", health: GET /up }
+  plain: { url: "${ $env.UP }", health: { path: /plain-up, timeout: 30s } }
+  other: { url: "${ $env.UP }", health: { path: /other-up, timeout: 30s } }
+  gone: { url: "${ $env.DEAD }", health: { path: /up, timeout: 30s } }
 errors: { body: { kind: "${ kind }", message: "${ message }" } }
 routes:
   GET /first/{name}:
@@ -41,6 +41,23 @@ routes:
       - { call: "GET dead /x", respond: { body: dead } }
       - { call: "GET slow /${ $request.params.name }", respond: { body: { slow: "${ @ }" } } }
       - { call: "GET up /fine", respond: { body: { up: "${ @ }" } } }
+  POST /passed/{name}:
+    try:
+      - { forward: "slow /${ $request.params.name }" }
+      - { forward: up /second }
+  GET /passed/{name}:
+    try:
+      - { forward: "slow /${ $request.params.name }" }
+      - { call: GET up /fine, respond: { body: { up: "${ @ }" } } }
+  GET /passed-or-dead/{name}:
+    try:
+      - { forward: "up /${ $request.params.name }" }
+      - { call: GET dead /x, respond: { body: x } }
+  GET /passed-last/{name}:
+    try:
+      - { call: GET dead /x, respond: { body: x } }
+      - { forward: "up /${ $request.params.name }" }
+      - { when: "${ $request.query.never }", respond: { body: never } }
   GET /again/{name}: { call: "GET up /${ $request.params.name }", respond: { body: "${ @ }" } }
   POST /again/{name}:
     call: { upstream: up, path: "/${ $request.params.name }", body: {} }
@@ -111,6 +128,49 @@ def test_what_fails_before_the_first_byte_leads_on(server: Server, upstream: Ups
     line = server.logged(reply.header("x-request-id") or "")
     assert line["tried"] == ["dead: upstream_error", "slow: upstream_timeout", "up: 200"]
     assert line["provider"] == "up"
+
+
+@pytest.mark.parametrize("status", [500, 503, 404, 400, 302])
+def test_a_forward_leads_on_by_a_status(server: Server, upstream: Upstream, status: int) -> None:
+    upstream.on("/first-try", answer(status, b"theirs", "text/plain"))
+    reply = server.get("/passed/first-try")
+    assert (reply.status, reply.json) == (200, {"up": {"fine": True}})
+    assert reply.header("x-dragoman-upstream") == f"slow;status={status}, up;status=200"
+
+
+@pytest.mark.parametrize("status", [200, 206, 304])
+def test_a_forward_that_is_answered_ends_the_route(server: Server, upstream: Upstream, status: int) -> None:
+    upstream.on("/first-try", answer(status, b"" if status == 304 else b"theirs", "text/plain"))
+    reply = server.get("/passed/first-try")
+    assert (reply.status, reply.text) == (status, "" if status == 304 else "theirs")
+    assert reply.header("x-dragoman-upstream") == f"slow;status={status}"
+
+
+def test_the_last_forward_is_given_back_as_it_is(server: Server, upstream: Upstream) -> None:
+    upstream.on("/last", answer(500, b"<h1>theirs</h1>", "text/html", [("x-own", "1")]))
+    reply = server.get("/passed-last/last")
+    assert (reply.status, reply.text, reply.header("x-own")) == (500, "<h1>theirs</h1>", "1")
+    assert reply.header("x-dragoman-upstream") == "dead;failed=upstream_error, up;status=500"
+    reply = server.get("/passed-or-dead/last")
+    assert (reply.status, reply.json["kind"]) == (502, "upstream_error"), (
+        "the last failure is the one of the call"
+    )
+    assert upstream.eventually(lambda up: not up.open)
+
+
+def test_a_body_is_sent_again_by_the_next_forward(server: Server, upstream: Upstream) -> None:
+    """As it came, be it no JSON; what a failing upstream has taken of it is not lost."""
+    body = bytes(range(256)) * 4096
+    upstream.on("/takes", answer(503, b"busy", "text/plain"))
+    upstream.on("/resets", reset)
+    upstream.on("/second", answer(200, b"taken", "text/plain"))
+    for number, name in enumerate(("takes", "resets")):
+        fields = {"content-type": "application/octet-stream", "x-request-id": f"again-{number}"}
+        assert server.post(f"/passed/{name}", body, headers=fields).text == "taken"
+        assert [seen.body == body for seen in upstream.seen(f"again-{number}")] == [True, True]
+        assert {seen.header("content-type") for seen in upstream.seen(f"again-{number}")} == {
+            "application/octet-stream"
+        }
 
 
 def test_a_call_is_made_again_where_its_upstream_says_so(server: Server, upstream: Upstream) -> None:

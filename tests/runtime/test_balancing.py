@@ -20,8 +20,10 @@ upstreams:
   half: { url: "${ $env.HALF }", retry: { on: [connect], wait: 1ms } }
   bare: { url: "${ $env.HALF }" }
   asked:
-    { url: "${ $env.HALF }", health: { path: /health, keep: 200ms }, retry: { on: [connect], wait: 1ms } }
-  dead: { url: "${ $env.DEAD }", health: { path: /health, keep: 100ms } }
+    url: "${ $env.HALF }"
+    health: { path: /health, keep: 200ms, timeout: 30s }
+    retry: { on: [connect], wait: 1ms }
+  dead: { url: "${ $env.DEAD }", health: { path: /health, keep: 100ms, timeout: 30s } }
 errors: { body: { kind: "${ kind }" } }
 routes:
   GET /all: { call: GET all /json, respond: { body: "${ @ }" } }

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.server import Reply, Server, dragoman_server
 
+ALLOWED = "access-control-allow-origin"
 PAGE = "https://chat.example.com"
 MAPPINGS = {
     "named.yaml": """
@@ -35,9 +36,19 @@ MAPPINGS = {
         GET /x: { respond: { body: x } }
         DELETE /x/{id}: { respond: { status: 204 } }
     """,
+    "patterns.yaml": """
+      dragoman: 1
+      name: patterns
+      prefix: /patterns
+      auth: { bearer: key }
+      cors: { origins: ["http://localhost:*", "https://*.example.org", "app://*", "file://*"] }
+      routes:
+        GET /x: { respond: { body: x } }
+    """,
     "none.yaml": """
       dragoman: 1
       name: none
+      auth: { bearer: key }
       routes:
         GET /none: { respond: { body: x } }
         PUT /named: { respond: { body: x } }
@@ -152,3 +163,17 @@ def test_each_method_of_a_path_has_its_own_mappings_policy(server: Server) -> No
 def test_options_without_a_preflight_is_a_method_as_others(server: Server) -> None:
     assert server.request("OPTIONS", "/named/own", headers={"origin": PAGE}).text == "own"
     assert server.request("OPTIONS", "/any/x").status == 405
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [("http://localhost", True), ("http://localhost:3000", True), ("https://a.b.example.org", True),
+     ("app://obsidian.md", True), ("file://", True), ("https://example.org", False),
+     ("http://localhost.evil.example:3000", False), ("https://localhost:3000", False), ("null", False)],
+)  # fmt: skip
+def test_origins_can_be_patterns(server: Server, origin: str, is_allowed: bool) -> None:
+    expected = origin if is_allowed else None
+    asked = preflight(server, "/patterns/x", "GET", origin)
+    assert (asked.status, asked.header(ALLOWED)) == (200 if is_allowed else 400, expected)
+    reply = server.get("/patterns/x", headers={"origin": origin, "authorization": "Bearer key"})
+    assert (reply.status, reply.header(ALLOWED)) == (200, expected)

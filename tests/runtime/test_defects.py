@@ -62,7 +62,9 @@ def test_a_defect_has_an_answer(monkeypatch: pytest.MonkeyPatch, plans: PlanSet,
     answered = _answered(plans)
     body = json.loads(answered.outbound.content.data)
     assert answered.outbound.status == 500
-    assert isinstance(answered.defect, ZeroDivisionError)
+    assert answered.defect is not None
+    assert answered.defect.error == "ZeroDivisionError"
+    assert answered.defect.function == "evaluate"
     assert body == {"told": "internal"} if works_for else body["error"]["type"] == "internal"
     assert "secret" not in str(body)
     assert ("x-request-id", "r") in answered.outbound.headers

@@ -98,10 +98,10 @@ def test_what_never_ends_is_told(upstream: Upstream, name: str) -> None:
             b'data: {"failed":"upstream_unavailable","message":"the server is shutting down"}\n\n' in answer
         )
         assert b"[DONE]" not in answer
-        assert not answer.endswith(b"0\r\n\r\n")
+        assert answer.endswith(b"}\n\n\r\n0\r\n\r\n"), "the error event, then the regular end"
     for answer in answers[5:10]:
         assert b'{"broken":"upstream_unavailable"}\n' in answer
-        assert not answer.endswith(b"0\r\n\r\n")
+        assert answer.endswith(b"}\n\r\n0\r\n\r\n")
     for answer in answers[10:]:
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["failed"] == "upstream_unavailable"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import signal
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main
 from engine.runtime.exposure import is_loopback
 from tests.support.server import dragoman_server, failed_start
+from tests.support.upstream import eventually
 
 ROUTE = "routes: { GET /x: { respond: { body: x } } }"
 MAPPING = f"""
@@ -64,3 +70,60 @@ def test_a_port_that_is_taken_is_exit_status_1() -> None:
     assert status == 1
     assert "address already in use" in told
     assert "Traceback" not in told
+
+
+def test_keys_that_are_not_set_are_a_warning(tmp_path: Path) -> None:
+    """The variable is misspelt, or not set: the mapping would be open without a word."""
+    file = tmp_path / "shop.yaml"
+    file.write_text(MAPPING)
+    for keys, status, is_warned in ((" , ", 0, True), ("", 0, True), ("k", 0, False)):
+        done = CliRunner().invoke(main, ["validate", str(file)], env={"KEYS": keys})
+        assert done.exit_code == status
+        assert (
+            f"{file}:5:17: warning[no-key]: 'auth.bearer' gives no key: 'shop' is open" in done.output
+        ) is (is_warned), done.output
+    assert CliRunner().invoke(main, ["validate", "--strict", str(file)], env={"KEYS": ""}).exit_code == 1
+
+
+NO_AUTH = f"dragoman: 1\nname: shop\nprefix: /free\n{ROUTE}"
+OPEN = f"dragoman: 1\nname: open\nprefix: /open\nauth: none\n{ROUTE}"
+HALF_OPEN = "dragoman: 1\nauth: { bearer: '' }\nroutes: { GET /x: { auth: none, respond: { body: x } } }"
+
+
+@pytest.mark.parametrize(
+    ("texts", "keys", "note", "logged"),
+    [
+        ({"a.yaml": MAPPING}, "", " (no keys: open to local processes)", ["shop"]),
+        ({"a.yaml": MAPPING}, "k", "", []),
+        ({"a.yaml": NO_AUTH}, "", " (no keys: open to local processes)", []),
+        ({"a.yaml": MAPPING, "b.yaml": OPEN}, "k", " (no keys for open: open to local processes)", []),
+        ({"a.yaml": MAPPING, "b.yaml": OPEN}, "", " (no keys: open to local processes)", ["shop"]),
+        ({"a.yaml": HALF_OPEN}, "", " (no keys: open to local processes)", []),
+    ],
+    ids=["unset", "set", "absent", "one-of-two", "both", "no-guarded-route"],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_start_says_who_can_call_without_a_key(
+    texts: dict[str, str], keys: str, note: str, logged: list[str], workers: str
+) -> None:
+    with dragoman_server(texts, {"KEYS": keys}, ("--workers", workers)) as server:
+        assert [line for line in server.lines if line.endswith(f" at {server.url}{note}")]
+        assert [line["mapping"] for line in server.log() if line["event"] == "no_keys"] == logged
+
+
+def test_the_start_says_that_an_open_address_is_open() -> None:
+    with dragoman_server({"a.yaml": OPEN}, args=("--host", "0.0.0.0")) as server:
+        assert [line for line in server.lines if line.endswith(" (no keys: open to everyone)")]
+
+
+def test_keys_that_go_with_a_reload_are_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    keys = tmp_path / "keys.env"
+    file.write_text(MAPPING)
+    keys.write_text("KEYS=k\n")
+    with dragoman_server(file, args=("--env-file", str(keys))) as server:
+        keys.write_text("KEYS=\n")
+        server.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: any(line["event"] == "reload" for line in server.log()))
+        (finding,) = [line for line in server.log() if line["event"] == "finding"]
+        assert (finding["code"], finding["level"], finding["line"]) == ("no-key", "warning", 5)

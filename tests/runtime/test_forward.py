@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server, reset
 from tests.support.times import A_SECOND, PATIENCE, SOON
-from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head
+from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head, raw
 
 MAPPINGS = {
     "through.yaml": """
@@ -26,6 +26,9 @@ MAPPINGS = {
           url: "${ $env.UP }/base"
           auth: { bearer: upstream-key }
         open: { url: "${ $env.UP }/base" }
+        by_query: { url: "${ $env.UP }/base", auth: { query: { name: key, value: upstream-key } } }
+        by_header: { url: "${ $env.UP }/base", auth: { header: { name: x-api-key, value: upstream-key } } }
+        by_field: { url: "${ $env.UP }/base", headers: { x-api-key: upstream-key } }
         small: { url: "${ $env.UP }" }
         impatient: { url: "${ $env.UP }", timeout: { read: 300ms } }
         inside: { url: "mapping:inside" }
@@ -38,6 +41,18 @@ MAPPINGS = {
         PATCH /t/{p:path}: { forward: "up /${ $request.params.p }" }
         DELETE /t/{p:path}: { forward: "up /${ $request.params.p }" }
         OPTIONS /t/{p:path}: { forward: "up /${ $request.params.p }" }
+        GET /open/{p:path}: { forward: "open /${ $request.params.p }" }
+        GET /query/{p:path}: { forward: "by_query /${ $request.params.p }" }
+        GET /header/{p:path}: { forward: "by_header /${ $request.params.p }" }
+        GET /field/{p:path}: { forward: "by_field /${ $request.params.p }" }
+        GET /called: { call: { upstream: by_query, path: /called, query: { $spread: "${ $request.query }" } },
+          respond: { body: "x" } }
+        GET /dated: { respond: { headers: { date: "Mon, 01 Jan 2024 00:00:00 GMT" }, body: "x" } }
+        GET /around/{p:path}:
+          forward:
+            upstream: inside
+            path: /open/${ $request.params.p }
+            headers: { x-forwarded-for: 9.9.9.9 }
         POST /small: { forward: small /echo, request: { max_bytes: 100000 } }
         POST /by: { forward: { upstream: "${ to }", path: /echo } }
         GET /silent: { forward: impatient /hang }
@@ -60,6 +75,7 @@ MAPPINGS = {
         GET /count:
           respond: { stream: { to: { sse: { done: "[DONE]" } }, emit: [{ n: 1 }, { n: 2 }], every: 1ms } }
         GET /raw: { forward: up /gzipped }
+        GET /open/{p:path}: { forward: "up /base/${ $request.params.p }" }
     """,
 }
 
@@ -137,10 +153,186 @@ def test_a_clients_key_is_not_shown_to_an_upstream_without_one(server: Server, u
     assert seen_by(upstream, "keyless").header("authorization") is None
 
 
-@pytest.mark.parametrize("status", [204, 206, 301, 304, 401, 404, 418, 429, 500, 503])
+@pytest.mark.parametrize(
+    "status", [200, 204, 206, 301, 304, 400, 401, 403, 404, 407, 418, 429, 500, 503, 599]
+)
 def test_any_status_comes_back_as_it_is(server: Server, status: int) -> None:
-    reply = server.get(f"/t/status/{status}")
-    assert reply.status == status
+    assert server.get(f"/open/status/{status}").status == status
+    if status not in (401, 403):
+        assert server.get(f"/t/status/{status}").status == status
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("by", ["t", "query", "header", "field"])
+def test_what_an_upstream_says_of_our_key_is_not_shown(
+    server: Server, upstream: Upstream, status: int, by: str
+) -> None:
+    fields = [("www-authenticate", 'Bearer realm="our-account"'), ("x-account", "our-account")]
+    upstream.on(
+        f"/base/refused/{status}",
+        answer(status, b"upstream-key of our-account is wrong", "text/plain", fields),
+    )
+    request_id = f"refused-{by}-{status}"
+    reply = server.get(f"/{by}/refused/{status}", headers={"x-request-id": request_id})
+    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+    assert reply.json["message"] == f"the upstream answered with status {status}"
+    assert "our-account" not in f"{reply.headers}{reply.text}"
+    assert server.logged(request_id)["status_code"] == 502
+    assert "our-account" not in server.text()
+    assert upstream.eventually(lambda up: up.seen(request_id))
+
+
+def test_what_an_upstream_without_a_key_of_ours_says_is_the_clients(
+    server: Server, upstream: Upstream
+) -> None:
+    fields = [("www-authenticate", "Basic realm=client")]
+    upstream.on("/base/own", answer(401, b"who are you", "text/plain", fields))
+    for path in ("/open/own", "/around/own"):
+        reply = server.get(path)
+        assert (reply.status, reply.text) == (401, "who are you")
+        assert reply.header("www-authenticate") == "Basic realm=client"
+
+
+def test_a_challenge_is_never_about_our_key(server: Server, upstream: Upstream) -> None:
+    fields = [
+        ("www-authenticate", "Bearer our-account"),
+        ("authentication-info", "our-account"),
+        ("x-kept", "1"),
+    ]
+    upstream.on("/base/challenge", answer(200, b"ok", "text/plain", fields))
+    reply = server.get("/t/challenge")
+    assert (reply.status, reply.text, reply.header("x-kept")) == (200, "ok", "1")
+    assert "our-account" not in str(reply.headers)
+    assert server.get("/open/challenge").header("www-authenticate") == "Bearer our-account"
+
+
+@pytest.mark.parametrize("status", ["000", "001", "010", "042", "099", "101", "600", "999"])
+@pytest.mark.parametrize("framing", ["content-length: 2\r\n", "transfer-encoding: chunked\r\n", ""])
+def test_what_is_no_status_is_a_failure(
+    server: Server, upstream: Upstream, status: str, framing: str
+) -> None:
+    body = "2\r\nok\r\n0\r\n\r\n" if "chunked" in framing else "ok"
+    upstream.on("/base/odd", raw(f"HTTP/1.1 {status} Odd\r\n{framing}\r\n{body}".encode()))
+    reply = server.get("/open/odd", timeout=SOON)
+    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+
+
+@pytest.mark.parametrize(
+    "coding",
+    ["rot13", "gzip", "gzip, chunked", "chunked, chunked", "identity", "xchunked", "chunked;q=1", ""],
+)
+@pytest.mark.parametrize("is_one_read", [True, False])
+def test_an_unknown_transfer_coding_is_a_failure(
+    server: Server, upstream: Upstream, coding: str, is_one_read: bool
+) -> None:
+    async def coded(channel: Channel, seen: Seen) -> None:
+        await channel.send(f"HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n".encode())
+        if not is_one_read:
+            await channel.pause(0.05)
+        await channel.send(b"2\r\nok\r\n0\r\n\r\n")
+        channel.keep_alive = False
+
+    upstream.on("/base/coded", coded)
+    reply = server.get("/open/coded", timeout=SOON)
+    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+
+
+def test_a_body_that_is_wrong_from_its_first_byte_is_a_failure(server: Server, upstream: Upstream) -> None:
+    upstream.on(
+        "/base/zz", raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n")
+    )
+    reply = server.get("/open/zz", timeout=SOON)
+    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+
+
+def test_a_response_has_one_date(server: Server, upstream: Upstream) -> None:
+    date = "Mon, 01 Jan 2024 00:00:00 GMT"
+    for number in (1, 2):
+        upstream.on("/base/dated", answer(200, b"ok", "text/plain", [("date", date)] * number))
+        assert server.get("/t/dated").all("date") == [date], (
+            "the upstream's, as of a gateway (RFC 9110, 6.6.1)"
+        )
+        assert server.get("/around/dated").all("date") == [date]
+    assert server.get("/dated").all("date") == [date]
+    upstream.on("/base/undated", answer(200, b"ok"))
+    assert len(server.get("/t/undated").all("date")) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("key=evil", ""),
+        ("%6Bey=evil", ""),
+        ("k%65y=evil&a=1", "a=1"),
+        ("%6b%65%79=evil", ""),
+        ("KEY=evil", ""),
+        ("+key=evil", ""),
+        ("key%00=evil", ""),
+        ("key", ""),
+        ("a=1;key=evil", "a=1"),
+        ("a=1;%6Bey=evil;b=2", "a=1;b=2"),
+        ("a=key&keys=1&mykey=2", "a=key&keys=1&mykey=2"),
+        ("a=%6Bey;b&&c=%20+", "a=%6Bey;b&c=%20+"),
+        ("%256Bey=1", "%256Bey=1"),
+    ],
+)
+def test_a_client_cannot_send_the_parameter_of_our_key(
+    server: Server, upstream: Upstream, query: str, kept: str
+) -> None:
+    server.get(f"/query/echo?{query}", headers={"x-request-id": f"query-{query}".encode().hex()[:100]})
+    sent = upstream.requests[-1].target.partition("?")[2]
+    assert sent == (f"{kept}&" if kept else "") + "key=upstream-key"
+
+
+def test_a_call_cannot_send_the_parameter_of_our_key_either(server: Server, upstream: Upstream) -> None:
+    server.get("/called?%6Bey=evil&KEY=evil&a=1")
+    assert upstream.requests[-1].target == "/base/called?a=1&key=upstream-key"
+
+
+def test_a_client_cannot_send_the_field_of_our_key(server: Server, upstream: Upstream) -> None:
+    for by in ("header", "field"):
+        headers = {"X-Api-Key": "evil", "X_Api_Key": "evil", "x-request-id": f"field-{by}"}
+        server.get(f"/{by}/echo", headers=headers)
+        seen = seen_by(upstream, f"field-{by}")
+        assert [value for name, value in seen.headers if name in ("x-api-key", "x_api_key")] == [
+            "upstream-key"
+        ]
+
+
+CLAIMS = {
+    "X-Forwarded-For": "1.2.3.4",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Port": "1",
+    "X-Forwarded-Prefix": "/x",
+    "X_Forwarded_For": "1.2.3.4",
+    "Forwarded": "for=1.2.3.4",
+    "X-Real-IP": "1.2.3.4",
+}
+
+
+def claims(seen: Seen) -> dict[str, str]:
+    return {name: value for name, value in seen.headers if name in {claim.lower() for claim in CLAIMS}}
+
+
+def test_a_client_cannot_tell_upstreams_who_it_is(server: Server, upstream: Upstream) -> None:
+    server.get("/t/echo", headers={**CLAIMS, "x-request-id": "claims"})
+    assert claims(seen_by(upstream, "claims")) == {}
+    server.get("/around/echo", headers={**CLAIMS, "x-request-id": "around"})
+    assert claims(seen_by(upstream, "around")) == {"x-forwarded-for": "9.9.9.9"}, (
+        "what the mapping says itself"
+    )
+
+
+def test_a_trusted_proxy_can(upstream: Upstream) -> None:
+    args = ("--trusted-proxies", "127.0.0.0/8")
+    with dragoman_server(MAPPINGS, {"UP": upstream.url}, args) as server:
+        server.get("/t/echo", headers={**CLAIMS, "x-request-id": "trusted"})
+    assert claims(seen_by(upstream, "trusted")) == {name.lower(): value for name, value in CLAIMS.items()}
+    args = ("--trusted-proxies", "10.0.0.0/8")
+    with dragoman_server(MAPPINGS, {"UP": upstream.url}, args) as server:
+        server.get("/t/echo", headers={**CLAIMS, "x-request-id": "untrusted"})
+    assert claims(seen_by(upstream, "untrusted")) == {}
 
 
 def test_bytes_are_not_touched(server: Server, upstream: Upstream) -> None:

@@ -21,6 +21,7 @@ from engine.errors import ExchangeError
 from engine.plan import RatePlan
 from engine.runtime.clients import Addresses, networks
 from engine.runtime.limits import RateLimits
+from engine.runtime.windows import Windows
 from tests.support.server import Reply, Server, dragoman_server, failed_start
 from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import Upstream, eventually
@@ -150,6 +151,39 @@ def test_redis_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- Several processes -----------------------------------------------------------------------------------
+
+
+def admitted(limits: RateLimits, rate: RatePlan, subject: str = "a") -> int:
+    """0 for a request that is let in, else the seconds after which it may come again."""
+    try:
+        asyncio.run(limits.admit([(rate, subject)]))
+    except ExchangeError as error:
+        return int(dict(error.headers)["retry-after"])
+    return 0
+
+
+@pytest.mark.parametrize("step", [-3600.0, -1e9, 3600.0, 1e9])
+def test_a_wall_clock_that_is_set_changes_nothing(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    limits, rate, real = RateLimits(), RatePlan(2, 60, "all", "scope"), time.time
+    assert [admitted(limits, rate) for _ in range(2)] == [0, 0]
+    monkeypatch.setattr(time, "time", lambda: real() + step)
+    assert 1 <= admitted(limits, rate) <= 60, "those two still count"
+    assert admitted(limits, rate, "b") == 0
+
+
+def test_a_window_moves_with_its_clock() -> None:
+    now = 1000.0
+    windows, rate = Windows(lambda: now), RatePlan(2, 60, "all", "scope")
+
+    def hit() -> float | None:
+        return asyncio.run(windows.hit(rate, "a"))
+
+    assert (hit(), hit(), hit()) == (None, None, 60.0)
+    now = 1059.0
+    assert hit() == 1.0
+    now = 1060.0
+    assert (hit(), hit(), hit()) == (None, None, 60.0)
+
 
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="there is no redis-server")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from urllib.parse import unquote
@@ -198,7 +199,7 @@ def _stays(target: str, base: str) -> bool:
     """Whether a path is below its base however often it is decoded, and whatever is a slash to the server."""
     for _ in range(3):
         path = target.replace("\\", "/")
-        segments = [segment.partition(";")[0] for segment in path.split("/")]
+        segments = [re.split(r"[;\0]", segment)[0].strip() for segment in path.split("/")]
         if not path.startswith(base) or path.startswith("//") or "." in segments or ".." in segments:
             return False
         target = unquote(target)
@@ -228,3 +229,86 @@ def test_a_path_of_many_segments_costs_little(server: Server) -> None:
     reply = server.get("/v1/models" + "/a" * 4_000 + "/x")
     assert reply.json["route"] == "rest"
     assert reply.seconds < SOON
+
+
+GUARDED = """
+dragoman: 1
+env: { UP: {} }
+auth: { bearer: key }
+upstreams: { up: { url: "${ $env.UP }" } }
+errors: { body: { kind: "${ kind }" } }
+routes:
+  GET /files/{p:path}: { auth: none, forward: "up /files/${ $request.params.p }" }
+  GET /files/private/report: { forward: "up /files/private/report" }
+  GET /files/blocked: { auth: none, respond: { status: 451, body: blocked } }
+  GET /items/{id}:
+    auth: none
+    call: GET up /items/${ $request.params.id }
+    respond: { body: "${ target }" }
+  GET /items/all: { call: GET up /items/all, respond: { body: "${ target }" } }
+  GET /a%2Fb: { auth: none, respond: { body: encoded } }
+  GET /c/d: { auth: none, respond: { body: plain } }
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(GUARDED, {"UP": upstream.url}) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/files/private/report", 401),
+        ("/files/private%2freport", 400),
+        ("/files/private%2Freport", 400),
+        ("/files//private/report", 400),
+        ("//files/private/report", 404),
+        ("/files/private//report", 400),
+        ("/files/private/report%2f", 400),
+        ("/files/private/report/", 400),
+        ("/files/private/report%00", 400),
+        ("/files/private/./report", 400),
+        ("/files/x/../private/report", 400),
+        ("/files/private%5creport", 400),
+        ("/files/private%252freport", 400),
+        ("/files/privat%65/report", 401),
+        ("/files/blocked", 451),
+        ("/files//blocked", 400),
+        ("/files/blocked%2f", 400),
+        ("/items/all", 401),
+        ("/items/all%2f", 400),
+        ("/items/all;x", 400),
+        ("/items/%61ll", 401),
+        ("/a%2Fb", 200),
+        ("/a%2fb", 200),
+        ("/a/b", 404),
+        ("/c/d", 200),
+        ("/c%2Fd", 404),
+        ("/c//d", 404),
+    ],
+)
+def test_a_guarded_route_is_not_passed_by(
+    guarded: Server, upstream: Upstream, path: str, status: int
+) -> None:
+    request_id = uuid.uuid4().hex
+    reply = guarded.get(path, headers={"x-request-id": request_id})
+    assert reply.status == status, reply
+    assert upstream.seen(request_id) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/files/public/report", "/files/public/report"),
+        ("/files/a%2Fb", "/files/a%2Fb"),
+        ("/files/a//b", "/files/a//b"),
+        ("/items/org%2Fname", "/items/org%2Fname"),
+        ("/items/a%00b", "/items/a%00b"),
+    ],
+)
+def test_what_is_open_stays_open(guarded: Server, upstream: Upstream, path: str, target: str) -> None:
+    request_id = uuid.uuid4().hex
+    assert guarded.get(path, headers={"x-request-id": request_id}).status == 200
+    assert [seen.target for seen in upstream.seen(request_id)] == [target]

@@ -187,7 +187,7 @@ def exercise(server: Server, surfaces: Surfaces, dialect: str) -> set[int]:
         status = note(way, server.post(f"{path}/{way}/json", {}, headers=KEY))
         assert status in (502, 503, 500), way
         found.add(note(f"through {way}", server.get(f"{path}/through/{way}/json", headers=KEY)))
-    cut = server.post(f"{path}/stream/bearer/stream-cut", {}, headers=KEY, is_cut=True)
+    cut = server.post(f"{path}/stream/bearer/stream-cut", {}, headers=KEY)
     found |= {
         note("a stream that breaks", cut),
         note("a slow upstream", server.post(f"{path}/bearer/hang", {}, headers=KEY)),

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_a_client_that_takes_nothing_is_left(server: Server, upstream: Upstream,
         channel.keep_alive = False
 
     async def large(channel: Channel, seen: Seen) -> None:
-        body = json.dumps("x" * 30_000_000).encode()
+        body = json.dumps("x" * 16_000_000).encode()
         await channel.send(head(200, [("content-length", str(len(body)))]) + body)
 
     upstream.on("/slow/stream", flood)
@@ -157,7 +158,7 @@ def test_a_client_that_takes_nothing_is_left(server: Server, upstream: Upstream,
         client.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: {request_id}\r\n\r\n".encode())
         assert client.recv(100).startswith(b"HTTP/1.1 200 ")
         assert eventually(lambda: not holds(server, client), SOON)
-        assert len(read_all(client)) < 29_000_000
+        assert len(read_all(client)) < 15_000_000
         if path == "/stream":
             (seen,) = upstream.seen(request_id)
             assert eventually(lambda: upstream.connections[seen.connection].closed is not None)
@@ -252,6 +253,112 @@ def test_few_descriptors(upstream: Upstream) -> None:
                 with contextlib.suppress(ConnectionError):
                     stack.enter_context(own.connect())
             assert own.get("/local").status == 200, "one that waits idly makes room"
+
+
+FEW = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (64, 64)); "
+MAIN = "from cli.main import main; main()"
+LOOPS = {
+    "uvloop": (sys.executable, "-c", FEW + MAIN),
+    "asyncio": (sys.executable, "-c", FEW + "import sys; sys.modules['uvloop'] = None; " + MAIN),
+}
+#: As long as nobody waits: what is served is served before any deadline of a head.
+SLOW_HEADS = ("--head-timeout", "600", "--keep-alive", "600")
+
+
+@pytest.fixture(params=list(LOOPS))
+def few(upstream: Upstream, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server as with `ulimit -n 64`, whose deadlines are far away."""
+    command = LOOPS[request.param]
+    with dragoman_server(MAPPING, {"UP": upstream.url}, SLOW_HEADS, command=command) as own:
+        yield own
+
+
+@pytest.mark.parametrize("head", [HALF, b"", b"G", HALF + b"x" * 1000 + b"\r\n"])
+def test_half_sent_heads_do_not_keep_new_clients_out(few: Server, head: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(few.connect()) for _ in range(60)]
+        for client in clients:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(head)
+        assert [few.get("/local").status for _ in range(30)] == [200] * 30
+        assert [few.get("/call/json").status for _ in range(10)] == [200] * 10, "upstreams can be called too"
+        assert eventually(lambda: not holds(few, clients[0])), "the oldest gives way"
+        assert eventually(lambda: room_lines(few))
+        (line, *more) = room_lines(few)
+        assert line["closed"] >= 1
+        assert line["level"] == "warning"
+        assert len(more) <= 1, "not one a connection"
+
+
+def room_lines(server: Server) -> list[dict[str, Any]]:
+    return [line for line in server.log() if line["event"] == "connections"]
+
+
+def test_who_waits_longest_gives_way(few: Server) -> None:
+    """Idle connections and half heads alike; who has a request never does."""
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(few.connect())
+        busy.sendall(b"GET /call/hang HTTP/1.1\r\nhost: x\r\n\r\n")
+        half, idle = (stack.enter_context(few.connect()) for _ in range(2))
+        half.sendall(HALF)
+        idle.sendall(b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b" 200 " in idle.recv(4096)
+        others = []
+        while holds(few, half):
+            assert len(others) < 60
+            others.append(stack.enter_context(few.connect()))
+            assert few.get("/local").status == 200
+        idle.sendall(b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b" 200 " in idle.recv(4096), "it waited for less long"
+        for _ in range(60):
+            stack.enter_context(few.connect())
+            assert few.get("/local").status == 200
+        assert holds(few, busy)
+
+
+def test_new_clients_are_refused_where_all_have_requests(few: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(19):
+            clients.append(stack.enter_context(few.connect()))
+            clients[-1].sendall(b"GET /call/hang HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert eventually(lambda: all(holds(few, client) for client in clients))
+        with few.connect() as late, contextlib.suppress(ConnectionError):
+            late.sendall(b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert late.recv(4096) == b"", "closed at once, and not left waiting"
+        assert all(holds(few, client) for client in clients)
+    assert eventually(lambda: _serves(few))
+
+
+MANY = """
+dragoman: 1
+env: { UP: {} }
+vars: { list: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18] }
+upstreams:
+  one: { url: "${ $env.UP }/one" }
+  two: { url: "${ $env.UP }/two" }
+  three: { url: "${ $env.UP }/three" }
+routes:
+  GET /local: { respond: { body: ok } }
+  GET /many/{name}:
+    calls:
+      all: { each: "${ $vars.list }", upstream: "${ $request.params.name }", path: /json, parallel: 18 }
+    respond: {}
+"""
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_idle_connections_give_way_to_calls(upstream: Upstream, loop: str) -> None:
+    """Pools of several upstreams together need more descriptors than there are."""
+    with (
+        dragoman_server(MANY, {"UP": upstream.url}, SLOW_HEADS, command=LOOPS[loop]) as own,
+        contextlib.ExitStack() as stack,
+    ):
+        for _ in range(15):
+            stack.enter_context(own.connect()).sendall(HALF)
+        for _ in range(2):
+            assert [own.get(f"/many/{name}").status for name in ("one", "two", "three")] == [200] * 3
+        assert own.get("/local").status == 200
 
 
 def _rests(server: Server) -> bool:

@@ -98,6 +98,15 @@ routes:
         keep_alive: 20ms
         state: {{ count: 0 }}
 {RULES}
+  GET /beating-lines/{{name}}:
+    call: "GET hurried /up/${{ $request.params.name }}"
+    respond:
+      stream:
+        from: sse
+        to: ndjson
+        keep_alive: 20ms
+        state: {{ count: 0 }}
+{RULES}
   GET /named/{{name}}:
     call: "GET up /up/${{ $request.params.name }}"
     respond:
@@ -342,6 +351,66 @@ def test_comments_keep_a_silent_stream_alive(server: Server, upstream: Upstream)
         assert response.read().strip(b":\n") == b'data: {"count":2}'
 
 
+def test_comments_begin_before_the_first_event(server: Server, upstream: Upstream) -> None:
+    gated = Gated(event({"n": 1}), END)
+    upstream.on("/up/it", gated)
+    with opened(server, "/beating/it") as response:
+        assert response.status == 200, "the status is there though no event has come"
+        assert gated.sent == 0
+        assert response.getheader("content-type") == SSE
+        assert [response.readline() for _ in range(4)] == [b":\n", b"\n", b":\n", b"\n"]
+        gated.let()
+        gated.let()
+        assert read_event(response) == {"n": 1}
+        assert response.read().replace(b":\n\n", b"") == b'\ndata: {"count":1}\n\n'
+
+
+EARLY: dict[str, tuple[bytes, str]] = {
+    "closes": (b"", "close"),
+    "resets": (b"", "reset"),
+    "ends": (END, "keep"),
+    "no-json": (chunk(b"data: <html>\n\n"), "hang"),
+    "error": (event({"error": "out of memory"}), "hang"),
+}
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_a_failure_after_comments_is_told_in_band(server: Server, upstream: Upstream, name: str) -> None:
+    last, then = EARLY[name]
+    let = threading.Event()
+
+    async def behave(channel: Channel, seen: Seen) -> None:
+        await channel.send(STARTED)
+        while not let.is_set():
+            if await channel.pause(0.002):
+                return
+        await raw(last, then)(channel, seen)
+
+    upstream.on("/up/it", behave)
+    with opened(server, "/beating/it") as response:
+        assert response.status == 200
+        assert response.readline() == b":\n"
+        let.set()
+        assert read_event(response)["error"]["type"] == "upstream_error"
+        assert response.read() == b"\n", "the body ends regularly"
+    assert upstream.eventually(lambda up: not up.open)
+
+
+def test_without_comments_the_first_event_decides_the_status(server: Server, upstream: Upstream) -> None:
+    """NDJSON has none, so nothing would be won by an early status."""
+    upstream.on("/up/it", raw(STARTED, "hang"))
+    assert server.get("/beating-lines/it").status == 504
+
+
+def test_a_client_that_leaves_before_the_first_event_ends_the_call(
+    server: Server, upstream: Upstream
+) -> None:
+    upstream.on("/up/it", raw(STARTED, "hang"))
+    with opened(server, "/beating/it") as response:
+        assert response.readline() == b":\n"
+    assert upstream.eventually(lambda up: not up.open, A_SECOND)
+
+
 def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, upstream: Upstream) -> None:
     for behaviour in (
         events({"n": 1}, {"error": "out of memory"}, {"n": 2}),
@@ -349,7 +418,7 @@ def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, ups
         raw(STARTED + event({"n": 1}) + chunk(b"data: <html>\n\n"), "hang"),
     ):
         upstream.on("/up/it", behaviour)
-        first, last = said(server.get("/sse/it", is_cut=True))
+        first, last = said(server.get("/sse/it"))
         assert first == {"n": 1}
         assert last["error"]["type"] == "upstream_error"
     assert upstream.eventually(lambda up: len(up.open) <= 1)
@@ -357,7 +426,7 @@ def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, ups
 
 def test_silence_in_the_middle_is_told(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
-    reply = server.get("/short/it", is_cut=True)
+    reply = server.get("/short/it")
     first, last = [json.loads(line) for line in reply.text.splitlines()]
     assert first["n"] == 1
     assert "error" in last
@@ -372,7 +441,7 @@ def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Up
             await channel.send(b'data: {"n": 1}\n\n')
 
     upstream.on("/up/lively", lively)
-    reply = server.get("/short/lively", headers={"x-request-id": "lively"}, is_cut=True)
+    reply = server.get("/short/lively", headers={"x-request-id": "lively"})
     events = [json.loads(line) for line in reply.text.splitlines()]
     assert events[0] == {"n": 1}
     assert "error" in events[-1]
@@ -384,7 +453,7 @@ def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Up
 
 def test_an_event_that_cannot_be_written_ends_the_stream(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"text": "good"}, {"text": "bad"}, {"text": "good"}))
-    reply = server.get("/named/it", is_cut=True)
+    reply = server.get("/named/it")
     assert reply.text.count("event: part") == 1
     assert "error" in said(reply)[-1]
 
@@ -422,7 +491,7 @@ def test_ten_leave_each_way_and_ten_are_served(
         for client in clients:
             client.sendall(asked_for(f"/{kind}/it", request_id))
         assert upstream.eventually(lambda up: len(up.requests) - before >= 10)  # noqa: B023
-        if when != "before" and kind != "collected":
+        if kind == "beating" or (when != "before" and kind != "collected"):
             assert all(b"200 OK" in client.recv(65_536) for client in clients)
         for client in clients:
             leave(client)

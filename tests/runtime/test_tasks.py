@@ -40,7 +40,7 @@ class Running:
     """A server in a thread of this process."""
 
     def __init__(self, origin: Origin) -> None:
-        limits = Limits(keep_alive=1, grace=1)
+        limits = Limits(keep_alive=1, grace=1, allowed_hosts="x")
         self.server = Server(Service(origin, origin.load(Findings()), "127.0.0.1", 0, limits, self.ready))
         self.loop: asyncio.AbstractEventLoop | None = None
         self.address = ("", 0)
@@ -105,7 +105,7 @@ def test_streams_of_clients_that_reset(running: Running, upstream: Upstream) -> 
     before = running.tasks
     clients = [running.connect() for _ in range(200)]
     for client in clients:
-        client.sendall(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n")
+        client.sendall(b"GET /stream HTTP/1.1\r\nhost: localhost\r\n\r\n")
     assert upstream.eventually(lambda up: len(up.open) == 200)
     assert running.tasks >= before + 200
     for client in clients:
@@ -118,9 +118,11 @@ def test_quick_disconnects(running: Running, upstream: Upstream) -> None:
     """At every moment of a request: before, within and behind its head, its body and its answer."""
     before = running.tasks
     requests = [
-        b"", b"GET /lo", b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /call HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"POST /call HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{", b"GET /call HTTP/1.1\r\n\r\n",
-        b"GET /local HTTP/1.1\r\nhost: x\r\n\r\nGET /call HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"", b"GET /lo", b"GET /call HTTP/1.1\r\n\r\n",
+        b"GET /local HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /call HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"POST /call HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{",
+        b"GET /local HTTP/1.1\r\nhost: localhost\r\n\r\nGET /call HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ]  # fmt: skip
     for number in range(QUICK):
         client = running.connect()
@@ -132,7 +134,7 @@ def test_quick_disconnects(running: Running, upstream: Upstream) -> None:
 
 def test_a_client_that_closes_its_side_has_left(running: Running, upstream: Upstream) -> None:
     with running.connect() as client:
-        client.sendall(b"GET /call HTTP/1.1\r\nhost: x\r\n\r\n")
+        client.sendall(b"GET /call HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert upstream.eventually(lambda up: up.open)
         client.shutdown(socket.SHUT_WR)
         assert client.recv(100) == b""

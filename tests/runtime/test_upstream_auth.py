@@ -43,10 +43,15 @@ upstreams:
   slow: {{ url: "${{ $env.UP }}", timeout: {{ read: 200ms, total: 300ms }}, {SCHEMES["query"]} }}
   nowhere: {{ url: "http://127.0.0.1:1", {SCHEMES["query"]} }}
   unknown: {{ url: "http://unknown.invalid", {SCHEMES["bearer"]} }}
+  checked:
+    {{ url: "${{ $env.UP }}/base", health: {{ path: /echo, timeout: 30s }}, {SCHEMES["query"]} }}
 routes:{ROUTES}
   GET /slow/{{name}}: {{ call: "GET slow /${{ $request.params.name }}", respond: {{ body: "${{ @ }}" }} }}
   GET /nowhere: {{ call: "GET nowhere /x", respond: {{ body: "${{ @ }}" }} }}
   GET /unknown: {{ call: "GET unknown /x", respond: {{ body: "${{ @ }}" }} }}
+  GET /bare/call: {{ call: "GET query /echo", respond: {{ body: "${{ @ }}" }} }}
+  GET /bare/forward: {{ forward: query /echo }}
+  GET /bare/health: {{ builtin: health }}
   POST /bad: {{ call: {{ upstream: bearer, path: /echo, body: "${{ abs(@) }}" }}, respond: {{ body: x }} }}
 """.replace('query: "${ $request.query }"', 'query: { $spread: "${ $request.query }" }')
 
@@ -98,6 +103,24 @@ def test_a_query_carries_the_key_and_the_clients_own_does_not_replace_it(
     (seen,) = upstream.seen(f"query-{len(query)}")
     assert [value for name, value in seen.query if name == "key"] == [CANARIES["QUERY"]]
     assert ("a", "1") in seen.query or "a=1" not in query
+
+
+@pytest.mark.parametrize("path", ["call", "forward", "health"])
+def test_a_query_carries_the_key_where_there_is_no_other_parameter(
+    server: Server, upstream: Upstream, path: str
+) -> None:
+    before = len(upstream.requests)
+    assert server.get(f"/bare/{path}", headers=KEY).status == 200
+    (seen,) = upstream.requests[before:]
+    assert (seen.path, seen.query) == ("/base/echo", [("key", CANARIES["QUERY"])])
+
+
+@pytest.mark.parametrize("path", ["call", "forward", "health"])
+def test_without_a_key_there_is_no_query(keyless: Server, upstream: Upstream, path: str) -> None:
+    before = len(upstream.requests)
+    assert keyless.get(f"/bare/{path}").status == 200
+    (seen,) = upstream.requests[before:]
+    assert seen.target == "/base/echo"
 
 
 @pytest.mark.parametrize("scheme", list(SCHEMES))

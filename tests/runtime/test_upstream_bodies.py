@@ -12,10 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from engine.errors import ExchangeError
-from engine.messages import UpstreamReply
+from engine.messages import MAX_BODY_BYTES, UpstreamReply
 from engine.runtime.upstreams.http1.codings import STEP, BadCoding, Inflater
 from engine.runtime.upstreams.http1.connection import MAX_BUFFERED
-from engine.runtime.upstreams.limits import MAX_REPLY_BYTES
 from tests.support.calls import both_loops, call, opened, run
 from tests.support.times import A_SECOND, PATIENCE, SOON
 from tests.support.upstream import Channel, Seen, Upstream, answer, drip, eventually, head, json_answer, raw
@@ -157,7 +156,7 @@ def test_a_step_is_bounded_however_much_a_byte_stands_for() -> None:
 
 @both_loops
 def test_a_large_answer_whole_and_as_it_comes(upstream: Upstream, loop: str) -> None:
-    size = MAX_REPLY_BYTES - 1000
+    size = MAX_BODY_BYTES - 1000
     body = b"x" * size
     upstream.on("/large", answer(200, body))
     upstream.on("/larger", answer(200, body + b"x" * 2000))
@@ -169,7 +168,9 @@ def test_a_large_answer_whole_and_as_it_comes(upstream: Upstream, loop: str) -> 
             for path in ("/larger", "/unannounced"):
                 with pytest.raises(ExchangeError) as caught:
                     await up.send(call(path))
-                assert "too large" in caught.value.message
+                assert caught.value.message == (
+                    f"the upstream 'up' sent too large a response: over {MAX_BODY_BYTES} bytes"
+                )
             stream = await up.send(call("/larger"), streams=True)
             pieces = await rest(stream)
             assert max(map(len, pieces)) <= MAX_BUFFERED
@@ -218,7 +219,7 @@ def test_a_stream_lasts_as_long_as_it_is_not_silent(upstream: Upstream, loop: st
             async def whole() -> None:
                 reply = await up.send(call("/up", timeout=2.5), streams=True)
                 with pytest.raises(ExchangeError) as caught:
-                    await reply.source.content()
+                    await reply.source.content(MAX_BODY_BYTES)
                 assert caught.value.cause == "total", "what is read as a whole has a time for the whole"
 
             await asyncio.gather(as_it_comes(), whole())

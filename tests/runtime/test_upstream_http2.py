@@ -26,7 +26,7 @@ from tests.runtime.test_upstream_tls import server_context
 from tests.support.calls import call, plan, run
 from tests.support.server import dragoman_server
 from tests.support.serving import serving
-from tests.support.upstream import Upstream, raw
+from tests.support.upstream import Upstream, answer, raw
 
 
 async def speak_h2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,6 +91,9 @@ def test_http2(secured: bool) -> None:
         stream = await upstream.send(call("/"), streams=True)
         assert b"".join([piece async for piece in _pieces(stream)]).endswith(b"!")
         await stream.source.aclose()
+        with pytest.raises(ExchangeError) as caught:
+            await upstream.send(call("/", max_bytes=4))
+        assert caught.value.message == "the upstream 'up' sent too large a response: over 4 bytes"
         await upstream.aclose()
 
     with serving(speak_h2, tls) as port:
@@ -197,6 +200,32 @@ def test_calls_through_a_proxy_plain_and_secured() -> None:
             f"CONNECT localhost:{secured} HTTP/1.1",
         ]
         assert upstream.requests[0].header("proxy-authorization") is None
+
+
+@pytest.mark.parametrize(
+    ("coding", "what"),
+    [
+        ("br", "sent a body in a content coding that is not supported"),
+        ("gzip", "sent a body that is not in its content coding"),
+    ],
+)
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_body_that_cannot_be_decoded(coding: str, what: str, streams: bool) -> None:
+    proxy = Proxy()
+
+    async def read(up: Any) -> None:
+        reply = await up.send(call("/coded"), streams=streams)
+        assert [piece async for piece in _pieces(reply)] == []
+
+    async def work(upstream: Upstream, port: int) -> None:
+        async with closing(plan(upstream.url, proxy=f"http://localhost:{port}")) as up:
+            with pytest.raises(ExchangeError, match=f"the upstream 'up' {what}"):
+                await read(up)
+            assert (await up.send(call("/coded", raw=True))).content.data == b"plain"
+
+    with Upstream() as upstream, serving(proxy.serve) as port:
+        upstream.on("/coded", answer(200, b"plain", headers=[("content-encoding", coding)]))
+        run(lambda: work(upstream, port))
 
 
 def test_no_bytes_of_another_call_through_a_proxy() -> None:

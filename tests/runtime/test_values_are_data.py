@@ -45,7 +45,7 @@ PAYLOADS: list[Any] = [
     "a/b", "?x=1", "#f", "a&q=2&r=3", "u:p@evil.example", "\\\\evil.example", " a b ", "héllo", "模型🦙",
     "嘊嘍x-injected:1", "\u2028\u0085\x0b", "x" * 8192, "", None, 5, 1.5, True, ["a", "b"], {"k": "v"}, [],
     [None], "%2e%2e%2fadmin", "HTTP/1.1\r\n\r\nGET /admin HTTP/1.1\r\nhost: x\r\n\r\n",
-    "http://evil.example/", "${ $env.UP }", "a;b=c",
+    "http://evil.example/", "${ $env.UP }", "a;b=c", "a\ud800b",
 ]  # fmt: skip
 SINKS = ["path", "mixed", "query", "header", "form", "body"]
 HEADERS = {
@@ -139,7 +139,7 @@ CHECKS: dict[str, Any] = {
 
 #: Which payloads each sink can carry: those that it cannot are the client's mistake.
 REFUSED = {
-    "path": {"../admin", "..", "", "%2e%2e%2fadmin"},
+    "path": {"../admin", "..", "", "%2e%2e%2fadmin", "a\ud800b"},
     "header": {
         "a\r\nx-injected: 1",
         "a\nb",
@@ -148,9 +148,10 @@ REFUSED = {
         "模型🦙",
         "嘊嘍x-injected:1",
         "\u2028\u0085\x0b",
+        "a\ud800b",
     },
-    "query": set(),
-    "form": set(),
+    "query": {"a\ud800b"},
+    "form": {"a\ud800b"},
     "body": set(),
 }
 
@@ -171,6 +172,7 @@ def test_only_what_cannot_be_carried_is_refused(server: Server, sink: str) -> No
         ({"x:a": "1"}, 400),
         ({"a\r\nx-injected": "1"}, 400),
         ({"é": "1"}, 400),
+        ({"\ud800": "1"}, 400),
         ({"": "1"}, 400),
         (
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -250,4 +251,69 @@ def test_a_worker_that_comes_later_serves_what_is_served(watched: Server, file: 
         os.kill(process, signal.SIGKILL)
         assert eventually(lambda known=known: len(children(watched)) == 3 and children(watched) != known)
     time.sleep(1)
+    assert versions(watched) == {2}
+
+
+OTHER = "dragoman: 1\nname: {0}\nroutes: {{ GET /{0}: {{ respond: {{ body: {{ version: 1 }} }} }} }}\n"
+
+
+def test_the_parent_notices_each_kind_of_change(tmp_path: Path, upstream: Upstream) -> None:
+    """It polls, as events of the system would need a thread."""
+    for number in (1, 9):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "shop.yaml").write_text(MAPPING.replace("version: 1", f"version: {number}"))
+    current, globbed = tmp_path / "current", tmp_path / "globbed"
+    current.symlink_to("1")
+    globbed.mkdir()
+    (globbed / "a.yaml").write_text(OTHER.format("a"))
+    file = current / "shop.yaml"
+    deep = current / "deep" / "deeper" / "b.yaml"
+    paths, args = (str(current), str(globbed / "*.yaml")), ("--workers", "2", "--watch")
+
+    def statuses(path: str) -> set[int]:
+        return {server.get(path).status for _ in range(40)}
+
+    def all_have_reloaded(times: int) -> bool:
+        return eventually(lambda: outcomes(server) == ["done"] * (3 * times))
+
+    with dragoman_server(paths, {"UP": upstream.url}, args) as server:
+        file.write_text(MAPPING.replace("version: 1", "version: 2"))
+        assert all_have_reloaded(1), server.text()
+        assert versions(server) == {2}
+        put(file, MAPPING.replace("version: 1", "version: 3"))
+        assert all_have_reloaded(2), server.text()
+        assert versions(server) == {3}
+        deep.parent.mkdir(parents=True)
+        put(deep, OTHER.format("b"))
+        assert all_have_reloaded(3), server.text()
+        assert statuses("/b") == {200}
+        deep.unlink()
+        assert all_have_reloaded(4), server.text()
+        assert statuses("/b") == {404}
+        put(globbed / "c.yaml", OTHER.format("c"))
+        assert all_have_reloaded(5), server.text()
+        assert statuses("/c") == {200}
+        (tmp_path / "next").symlink_to("9")
+        (tmp_path / "next").rename(current)
+        assert all_have_reloaded(6), server.text()
+        assert versions(server) == {9}
+
+
+def test_a_change_in_a_directory_that_never_rests_is_noticed(watched: Server, file: Path) -> None:
+    stop = threading.Event()
+
+    def make_files() -> None:
+        number = 0
+        while not stop.wait(0.02):
+            number += 1
+            (file.parent / f"{number}.tmp").touch()
+
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(make_files)
+        put(file, MAPPING.replace("version: 1", "version: 2"))
+        try:
+            assert eventually(lambda: outcomes(watched) == ["done"] * 4), watched.text()
+        finally:
+            stop.set()
+        making.result()
     assert versions(watched) == {2}

@@ -11,9 +11,11 @@ from typing import Any
 from engine import loader
 from engine.codegen import Atom, Compiled
 from engine.errors import Findings
-from engine.expressions import Record, Scope
+from engine.expressions import CLIENT_BODY, Record, Scope
+from engine.limits import Budget
 from engine.source import Node
 from engine.templates import TemplateCompiler
+from engine.uses import VariableOrigin
 from engine.values import ABSENT, type_name
 
 #: What stands for a template that gave nothing.
@@ -21,12 +23,15 @@ NOTHING = "(nothing)"
 
 
 @dataclass
-class Exchange:
+class Exchange(Budget):
     """The exchange, as far as these templates know it."""
 
     body: Any = None
     started_ns: int = 0
     warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
@@ -61,8 +66,11 @@ def compiled(
     values = dict(variables or {})
     atoms = {name: Atom(f"vars_{name}", type_name(value)) for name, value in values.items()}
     scope = Scope(
-        Atom("p", origin=()),
-        {"vars": Record(atoms), "request": Record({"body": Atom("x.body", origin=())})},
+        Atom("p", origin=VariableOrigin(CLIENT_BODY)),
+        {
+            "vars": Record(atoms),
+            "request": Record({"body": Atom("x.body", origin=VariableOrigin(CLIENT_BODY))}),
+        },
     )
     findings = Findings()
     names = {f"vars_{name}": value for name, value in values.items()}

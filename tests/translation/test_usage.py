@@ -60,6 +60,13 @@ SAID = {**OLLAMA, "message": {"role": "assistant", "content": "hi"}, "done": Fal
         (
             "openai-over-ollama",
             "/v1/completions",
+            {"model": "m", "prompt": "x"},
+            {**ENDED, "response": "hi"},
+            "application/json",
+        ),
+        (
+            "openai-over-ollama",
+            "/v1/completions",
             {"model": "m", "prompt": "x", "stream": True},
             lines({**OLLAMA, "response": "hi", "done": False}, {**ENDED, "response": ""}),
             "application/x-ndjson",

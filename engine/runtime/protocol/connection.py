@@ -20,6 +20,7 @@ from engine.errors import ExchangeError
 from engine.runtime.protocol.cycle import EXTENSION, Cycle
 from engine.runtime.protocol.framing import Framing, check_size, framing_of, refusal, target_of
 from engine.runtime.protocol.limits import Limits
+from engine.runtime.protocol.room import Room
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _HIGH_WATER: Final = 64 * 1024
@@ -32,9 +33,10 @@ _UNKNOWN: Final = Framing()
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. `limits` belong to the class that a server makes of this one."""
+    """One connection. `limits` and `room` belong to the class that a server makes of this one."""
 
     limits = Limits()
+    room = Room()
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -55,31 +57,38 @@ class Connection(HttpToolsProtocol):
     # --- What the transport says -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has come; where there are too many, it takes the place of one that waits idly."""
+        """A client has come; where there are too many, the one that has waited longest gives way."""
         super().connection_made(transport)
-        most = self.limits.connections
-        if most is not None and len(self.connections) > most:
-            others: Any = self.connections
-            idle = (each for each in others if each is not self and each.is_idle)
-            next(idle, self).transport.abort()
+        self.room.enter(self)
+        self.room.make(len(self.connections))
+
+    def give_way(self) -> None:
+        """Close, as no request is lost by it."""
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left, or was left."""
         self.connections.discard(self)
+        self.room.leave(self)
         self._leave()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]
+        self._parsed = None
 
     def eof_received(self) -> None:
         """The client sends nothing more; the transport closes after this."""
         self._leave()
 
     def _leave(self) -> None:
-        self.waiting.clear()
+        self._forget_waiting()
         running, self.running = self.running, None
         self._is_deaf = True
         if running is not None:
             running.leave()
+
+    def _forget_waiting(self) -> None:
+        while self.waiting:
+            self.waiting.pop().release()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
@@ -205,6 +214,7 @@ class Connection(HttpToolsProtocol):
         """Begin with a request, or let it wait for those before it."""
         cycle.scope["extensions"][EXTENSION] = cycle
         self._parsed = cycle
+        self.room.leave(self)
         if self.running is None:
             self._begin(cycle)
         else:
@@ -309,6 +319,7 @@ class Connection(HttpToolsProtocol):
         elif self.waiting:
             self._begin(self.waiting.popleft())
         else:
+            self.room.enter(self)
             self.flow.resume_reading()
 
     def _end(self) -> None:
@@ -317,7 +328,7 @@ class Connection(HttpToolsProtocol):
             not self._is_deaf and not self.waiting and self._parsed is not None and self._parsed.is_whole
         )
         self._is_deaf = True
-        self.waiting.clear()
+        self._forget_waiting()
         self._seconds = 0.0
         if is_quiet or not self.transport.can_write_eof():
             self.transport.close()
@@ -327,6 +338,7 @@ class Connection(HttpToolsProtocol):
         except OSError:
             self.transport.abort()
         else:
+            self.room.enter(self)
             self.flow.resume_reading()
 
     # --- Time --------------------------------------------------------------------------------------------

@@ -155,6 +155,7 @@ class Cycle:
             self._wire.ended(self)
             if not self.is_complete and not self.is_gone:
                 self._give_up()
+            self.release()
 
     def _give_up(self) -> None:
         if self.is_started:
@@ -164,6 +165,11 @@ class Cycle:
         fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_DEFECT))]
         self._start(500, fields)
         self._send_body(_DEFECT, more=False)
+
+    def release(self) -> None:
+        """Drop what only the application needs: its scope holds this cycle, which holds the scope."""
+        self.scope["extensions"].clear()
+        self._body.clear()
 
     def leave(self) -> None:
         """The client has left."""
@@ -354,7 +360,9 @@ class Cycle:
         if not self.keep_alive:
             framing += b"connection: close\r\n"
         first = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-        self._head = b"".join((first, self._wire.fields, lines, framing, b"\r\n"))
+        has_date = b"\ndate:" in lines or lines.startswith(b"date:")
+        fields = b"" if has_date else self._wire.fields
+        self._head = b"".join((first, fields, lines, framing, b"\r\n"))
 
     def _frame(self) -> bytes:
         """A body of unknown length: in chunks, or to the end of the connection (RFC 9112, section 6.3)."""

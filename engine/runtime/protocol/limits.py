@@ -20,10 +20,12 @@ class Limits:
         send: without the client taking anything of what is sent to it.
         linger, linger_bytes: what a client may still send of a body that nobody reads: closing at once would
             reset the connection, and the answer would be lost.
-        connections: open at a time; None for no bound. One above it takes the place of an idle one.
+        connections: open at a time; None for as many as descriptors allow. For one above it the one is closed
+            which has waited longest for a whole head.
         in_flight: exchanges at a time; 503 above.
         storage: where clients' requests are counted: `memory://`, or the URL of a Redis.
         trusted_proxies: networks, with commas between them, whose `X-Forwarded-For` is believed.
+        allowed_hosts: names of this server, with commas between them, beside those of the machine itself.
         grace: from the signal that ends the process to its end.
     """
 
@@ -42,4 +44,5 @@ class Limits:
     in_flight: int = 1000
     storage: str = field(default="memory://", repr=False)
     trusted_proxies: str = ""
+    allowed_hosts: str = ""
     grace: float = 30.0

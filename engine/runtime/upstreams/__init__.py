@@ -36,8 +36,12 @@ class Source(Protocol):
         """
         ...
 
-    async def content(self) -> Content:
-        """All that still comes."""
+    async def content(self, limit: int) -> Content:
+        """All that still comes.
+
+        Raises:
+            ExchangeError: as `next`; it is more than so many bytes.
+        """
         ...
 
     async def aclose(self) -> None:

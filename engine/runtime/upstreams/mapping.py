@@ -6,31 +6,35 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine.errors import call_failed
-from engine.exchange import EventStream, EventWriter
+from engine.errors import ExchangeError, call_failed
+from engine.exchange import EventStream, EventWriter, no_route
 from engine.http import first_value
-from engine.messages import BodySource, Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
+from engine.messages import Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
+from engine.runtime.bodies import Body, PassedBody, WholeBody
 from engine.runtime.flow import Flow
 from engine.runtime.upstreams import Source, Stepwise
 from engine.values import dumps
 
 
 class Events(Stepwise):
-    """The events of another mapping's stream, handed on as values. `release` lets go of its upstream."""
+    """The events of another mapping's stream, handed on as values. `release` lets go of its upstream;
+    `upstream` is the name by which it was called."""
 
     next: Callable[[], Awaitable[list[Any] | None]]
 
-    def __init__(self, flow: Flow, release: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, flow: Flow, release: Callable[[], Awaitable[None]], upstream: str) -> None:
         self.next = flow.next
         self.aclose = release
+        self.upstream = upstream
 
-    async def content(self) -> Content:
+    async def content(self, limit: int) -> Content:
         """All of them, one JSON text a line: what a client that wants no stream would read."""
-        lines: list[bytes] = []
-        while (events := await self.next()) is not None:
-            lines += map(dumps, events)
-        return Content(b"\n".join(lines), "application/x-ndjson")
+        return Content(await _all_of(self._line, limit, self.upstream), "application/x-ndjson")
+
+    async def _line(self) -> bytes | None:
+        events = await self.next()
+        return None if events is None else b"".join(dumps(event) + b"\n" for event in events)
 
 
 class PassedBytes(Stepwise):
@@ -57,75 +61,91 @@ class WrittenEvents(Stepwise):
         Raises:
             ExchangeError: the stream has failed; what tells of it has been given before.
         """
-        if self._stream.error is not None:
-            raise self._stream.error
         if self._is_over:
             return None
         events = await self._events.next()
         if events is not None:
             return self._writer.write(events, self._stream)
+        if self._stream.error is not None:
+            raise self._stream.error
         self._is_over = True
         return self._writer.close() or None
 
-    async def content(self) -> Content:
+    async def content(self, limit: int) -> Content:
         """All that still comes."""
-        return Content(await _all_of(self), "")
+        return Content(await _all_of(self.next, limit, self._events.upstream), "")
 
     async def aclose(self) -> None:
         """End the other mapping's exchange."""
         await self._events.aclose()
 
 
-async def _content(request: UpstreamRequest) -> Content:
-    """The body of a request, whole."""
+def _body(request: UpstreamRequest) -> Body:
+    """The body of a request, as the other mapping reads it."""
     if request.body is None:
-        return request.content
-    return Content(await _all_of(request.body), first_value(request.headers, "content-type") or "")
+        return WholeBody(request.content)
+    return PassedBody(request.body, first_value(request.headers, "content-type") or "")
 
 
-async def _all_of(source: BodySource | WrittenEvents) -> bytes:
-    """All pieces of a body, as one."""
-    pieces = []
-    while (piece := await source.next()) is not None:
+async def _all_of(next_piece: Callable[[], Awaitable[bytes | None]], limit: int, upstream: str) -> bytes:
+    """All pieces as one, at most so many bytes."""
+    pieces, size = [], 0
+    while (piece := await next_piece()) is not None:
+        size += len(piece)
+        if size > limit:
+            raise _too_large(upstream, limit)
         pieces.append(piece)
     return b"".join(pieces)
 
 
-#: Answers a request with the routes of the mapping named; an answer that is not whole comes with its source,
-#: which gives bytes where these are wanted, and else events.
-Answer = Callable[[str, Inbound, bool], Awaitable[tuple[Outbound, Any]]]
+def _too_large(upstream: str, limit: int) -> ExchangeError:
+    return call_failed(upstream, "too_large", f"over {limit} bytes")
+
+
+#: Answers a request with the routes of the mapping that is an upstream; an answer that is not whole comes
+#: with its source, which gives bytes where these are wanted, and else events. None is what comes of a request
+#: that no route of the mapping serves.
+Answer = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Outbound | None, Any]]]
 
 
 class MappingUpstream:
     """One mapping that another one calls, by its paths without its prefix."""
 
     def __init__(self, plan: UpstreamPlan, answer: Answer) -> None:
-        assert plan.mapping is not None
-        self._name = plan.name
-        self._mapping = plan.mapping
+        self._plan = plan
         self._answer = answer
 
     async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
-        """Answer the request from the other mapping, keys and all, as over HTTP."""
+        """Answer the request from the other mapping, as over HTTP, but for its client's key.
+
+        Raises:
+            ExchangeError: as `Upstream.send`; `not_found`, where the client chose a path that is not served.
+        """
         path, _, query = request.target.partition("?")
         request_id = first_value(request.headers, "x-request-id") or ""
         try:
             async with asyncio.timeout(request.timeout):
-                content = await _content(request)
-                inbound = Inbound(request.method, path, query, request.headers, content, request_id)
-                outbound, source = await self._answer(self._mapping, inbound, request.raw)
+                inbound = Inbound(request.method, path, query, request.headers, request.content, request_id)
+                inbound.is_inside = True
+                inbound.key = request.client.key if request.client is not None else None
+                inbound.is_proxied = True  # the outer mapping has decided what it sends
+                outbound, source = await self._answer(self._plan, inbound, _body(request), request.raw)
         except TimeoutError:
-            raise call_failed(self._name, "timeout", "total") from None
+            raise call_failed(self._plan.name, "timeout", "total") from None
+        if outbound is None:
+            raise no_route(self._plan.name, self._plan.mapping or "", request, path)
         headers, media_type = outbound.headers, outbound.content.media_type
         if media_type:
             headers = (*headers, ("content-type", media_type))
         if source is not None and not streams:
-            return UpstreamReply(outbound.status, headers, await self._whole(source))
+            return UpstreamReply(outbound.status, headers, await self._whole(source, request.max_bytes))
+        if not request.raw and len(outbound.content.data) > request.max_bytes:
+            raise _too_large(self._plan.name, request.max_bytes)
         return UpstreamReply(outbound.status, headers, outbound.content, source)
 
-    async def _whole(self, source: Source) -> Content:
+    async def _whole(self, source: Source, limit: int) -> Content:
         try:
-            return await source.content()
+            return await source.content(limit)
         finally:
             await source.aclose()
 

@@ -10,7 +10,7 @@ one upstream, so that a slow one cannot starve the others.
     request_head  a request → the bytes of its head
     codings       gzip and deflate
     connection    one connection
-    connecting    how it comes up
+    connecting    how it comes up; names and addresses are in `resolving` and `racing`
     pool          a bounded number of them
     upload        bodies of requests
     source        bodies of responses
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine.errors import ExchangeError, call_failed
+from engine.errors import ExchangeError, call_failed, release_frames
 from engine.http import IDEMPOTENT_METHODS, first_value
 from engine.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
@@ -67,7 +67,8 @@ class Http1Upstream:
         assert response is not None
         media_type = first_value(response.headers, "content-type") or ""
         is_wanted_whole = not streams or media_type.startswith(JSON)
-        if not (is_wanted_whole and response.is_plain and response.is_complete):
+        is_here = response.is_plain and response.is_complete and response.size <= request.max_bytes
+        if not (is_wanted_whole and is_here):
             return await self._reply(connection, response, request, total, streams)
         content = Content(response.take(response.size), media_type)
         self._pool.release(connection)
@@ -114,17 +115,19 @@ class Http1Upstream:
             except BadCoding as error:
                 connection.abort()
                 self._pool.release(connection)
-                raise self._failure(CallFailed("broken", str(error))) from None
+                raise self._failure(CallFailed("broken", str(error), what=error.what)) from None
         if decoder is not None:
             headers = decoded_headers(headers)
         source = Http1Source(connection, self._pool, self._failure, total, headers, decoder)
         if not streams:
-            return UpstreamReply(status, headers, await source.content())
+            return UpstreamReply(status, headers, await source.content(request.max_bytes))
         connection.total = None
         return UpstreamReply(status, headers, EMPTY, source)
 
     def _failure(self, failure: CallFailed) -> ExchangeError:
-        return call_failed(self._name, failure.how, failure.cause)
+        # Its connection keeps it.
+        release_frames(failure)
+        return call_failed(self._name, failure.how, failure.cause, failure.what)
 
     async def aclose(self) -> None:
         """Close all connections."""

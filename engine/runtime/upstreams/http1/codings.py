@@ -6,6 +6,7 @@ none of these codings; this is for upstreams that use one all the same.
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Final
 
@@ -19,8 +20,21 @@ _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _OF_CODED: Final = frozenset(("content-encoding", "content-length"))
 
 
+#: How much of a coding's name a log shows.
+_MAX_NAME: Final = 40
+_NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.,-]")
+
+
 class BadCoding(Exception):
-    """What came is not in the coding that it says, or in one that is not known."""
+    """The body is not in the coding of its header, or that coding is not supported.
+
+    Attributes:
+        what: what the upstream did, for its client; the text of the exception is for the log.
+    """
+
+    def __init__(self, cause: str, what: str = "sent a body that is not in its content coding") -> None:
+        super().__init__(cause)
+        self.what = what
 
 
 def inflater(headers: Headers) -> Inflater | None:
@@ -29,14 +43,27 @@ def inflater(headers: Headers) -> Inflater | None:
     Raises:
         BadCoding: it has another coding than gzip or deflate, or several.
     """
+    coding = coding_of(headers)
+    return None if coding is None else Inflater(coding in _GZIP)
+
+
+def coding_of(headers: Headers) -> str | None:
+    """The content coding of a body with these headers.
+
+    Raises:
+        BadCoding: as `inflater`.
+    """
     values = [value for name, value in headers if name == "content-encoding"]
+    if not values:
+        return None
     names = [name.strip().lower() for value in values for name in value.split(",")]
     codings = [name for name in names if name not in ("", "identity")]
     if not codings:
         return None
     if len(codings) > 1 or codings[0] not in (*_GZIP, "deflate"):
-        raise BadCoding("content-encoding")
-    return Inflater(codings[0] in _GZIP)
+        named = _NOT_TOKEN.sub("?", ",".join(codings)[:_MAX_NAME])
+        raise BadCoding(f"content-encoding: {named}", "sent a body in a content coding that is not supported")
+    return codings[0]
 
 
 def decoded_headers(headers: Headers) -> Headers:

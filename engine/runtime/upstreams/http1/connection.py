@@ -55,7 +55,6 @@ class Connection(asyncio.Protocol):
         self._read_seconds = read_seconds
         self._on_idle_lost = on_idle_lost
         self._on_ended: Callable[[Connection], None] | None = None
-        self._alarm = Alarm(loop, self._due)
         self._error: CallFailed | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._feed: Callable[[bytes], bool] | None = None
@@ -70,6 +69,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is up."""
         self._transport = transport
+        # Not before: a connection that does not come up would never close its alarm, which holds it.
+        self._alarm = Alarm(self._loop, self._due)
         self.is_open = True
         if _CAN_POLL:
             self._poll = select.poll()
@@ -88,7 +89,7 @@ class Connection(asyncio.Protocol):
             return
         if self._feed is not None:
             self._pour(response)
-        if response.size >= self.room and not response.is_complete:
+        if response.size >= self.room and not response.is_complete and self.is_open:
             # Here and not later: an event loop may go on reading until it is told not to.
             self._is_paused = True
             self._transport.pause_reading()
@@ -173,6 +174,9 @@ class Connection(asyncio.Protocol):
         assert response is not None
         while not response.status:
             await self._wait()
+        if self._error is not None and not response.chunks:
+            # What follows the head is wrong, and nothing of the body has been given on.
+            raise self._error
         return response
 
     async def next(self) -> bytes | None:
@@ -284,6 +288,8 @@ class Connection(asyncio.Protocol):
             return
         self.is_open = False
         self._transport.abort()
+        # One whose connecting was cancelled keeps its protocol.
+        self._transport = None
         self._alarm.close()
         self.resume_writing()
         if self._on_ended is not None:

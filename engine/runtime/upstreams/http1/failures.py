@@ -20,13 +20,20 @@ class CallFailed(Exception):
         how: a key of `engine.errors.CALL_FAILURES`.
         cause: what happened.
         is_silent: the connection was closed before a single byte of an answer had come.
+        what: what the upstream did, for the client; by default what `how` says.
     """
 
-    def __init__(self, how: str, cause: str, is_silent: bool = False) -> None:
+    def __init__(self, how: str, cause: str, is_silent: bool = False, what: str | None = None) -> None:
         super().__init__(cause)
         self.how = how
         self.cause = cause
         self.is_silent = is_silent
+        self.what = what
+
+
+def too_large(limit: int) -> CallFailed:
+    """A response with a larger body than the call accepts."""
+    return CallFailed("too_large", f"over {limit} bytes")
 
 
 def connecting_failed(error: OSError) -> CallFailed:

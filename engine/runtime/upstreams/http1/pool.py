@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
+from engine.runtime.descriptors import DESCRIPTORS
 from engine.runtime.upstreams.http1.connection import Connection
 from engine.runtime.upstreams.http1.failures import CallFailed
 
@@ -39,6 +40,7 @@ class Pool:
         #: Each is given a connection, or None for a place.
         self._waiting: OrderedDict[asyncio.Future[Connection | None], None] = OrderedDict()
         self._is_closed = False
+        DESCRIPTORS.register(self.close_idle)
 
     def take(self) -> Connection | None:
         """A connection that is there, at once."""
@@ -131,7 +133,8 @@ class Pool:
     def release(self, connection: Connection) -> None:
         """Take a connection back, its response read or not."""
         is_reusable = connection.end()
-        if is_reusable and not self._is_closed:
+        may_keep = bool(self._waiting) or not DESCRIPTORS.are_few
+        if is_reusable and may_keep and not self._is_closed:
             self._give_back(connection)
             return
         self._busy.discard(connection)
@@ -165,9 +168,17 @@ class Pool:
         if self._idle.pop(connection, connection) is None:
             self._free += 1
 
+    def close_idle(self) -> bool:
+        """Close the connection that has not been used for the longest; whether there was one."""
+        connection = next(iter(self._idle), None)
+        if connection is not None:
+            connection.abort()
+        return connection is not None
+
     def close(self) -> None:
         """Close all connections; who uses one, or waits, is told."""
         self._is_closed = True
+        DESCRIPTORS.unregister(self.close_idle)
         while self._waiting:
             self._give_up(next(iter(self._waiting)), CallFailed("broken", "closing"))
         for connection in (*self._idle, *self._busy):

@@ -177,11 +177,12 @@ class Response:
             raise BadResponse("version")
         if 100 <= status <= 199:
             self._skip_interim()
-        elif status <= 599:
-            self.status = status
+        elif 200 <= status <= 599:
             fields = self._fields
             self.headers = tuple((n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in fields)
-            self._choose_framing(version == "1.1")
+            self._choose_framing(status, version == "1.1")
+            # Last, so that a head without a sound framing is none.
+            self.status = status
         else:
             raise BadResponse(f"status {status}")
         if rest:
@@ -196,7 +197,7 @@ class Response:
         self._is_parsed = False
         self._parser = None
 
-    def _choose_framing(self, may_be_chunked: bool) -> None:
+    def _choose_framing(self, status: int, may_be_chunked: bool) -> None:
         """How the body is delimited (RFC 9112, 6.3). The parser has refused two lengths, and a length beside
         a transfer coding."""
         length, coding = None, None
@@ -208,7 +209,7 @@ class Response:
                 coding = value.lower() if coding is None else b""
         if coding is not None and (coding != b"chunked" or not may_be_chunked):
             raise BadResponse("transfer-encoding")
-        if self._is_bodiless or self.status in _BODILESS or length == 0:
+        if self._is_bodiless or status in _BODILESS or length == 0:
             self._end()
         elif coding is not None:
             self._framing = Response._feed_chunks

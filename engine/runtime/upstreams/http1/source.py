@@ -12,12 +12,12 @@ from typing import Any, Final, NoReturn
 from engine.errors import ExchangeError
 from engine.http import first_value
 from engine.messages import Content, Headers
+from engine.runtime.collector import note_body
 from engine.runtime.upstreams import Feed, Stepwise
 from engine.runtime.upstreams.http1.codings import BadCoding, Inflater
 from engine.runtime.upstreams.http1.connection import Connection
-from engine.runtime.upstreams.http1.failures import CallFailed, Tell
+from engine.runtime.upstreams.http1.failures import CallFailed, Tell, too_large
 from engine.runtime.upstreams.http1.pool import Pool
-from engine.runtime.upstreams.limits import MAX_REPLY_BYTES
 
 #: A whole body that is more than so large, and so many times larger than what was sent for it, is a bomb.
 _BOMB_BYTES: Final = 4 * 1024 * 1024
@@ -50,7 +50,7 @@ class Http1Source(Stepwise):
         self._total = total
         self._headers = headers
         self._inflater = inflater
-        self._failure: ExchangeError | None = None
+        self._failure: CallFailed | None = None
         self._since_turn = 0
 
     def next(self) -> Coroutine[Any, Any, bytes | None]:
@@ -79,21 +79,26 @@ class Http1Source(Stepwise):
         try:
             return await self._decoded(inflater)
         except BadCoding as error:
-            self._fail(CallFailed("broken", str(error)))
+            self._fail(CallFailed("broken", str(error), what=error.what))
 
-    async def content(self) -> Content:
-        """The whole body, at most `MAX_REPLY_BYTES`."""
+    async def content(self, limit: int) -> Content:
+        """The whole body, at most `limit` bytes."""
         if self._connection is not None:
             self._connection.expect_whole(self._total)
             response = self._connection.response
-            if response is not None and response.length > MAX_REPLY_BYTES:
-                self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
+            if response is not None and response.length > limit:
+                self._fail(too_large(limit))
         chunks, size = [], 0
-        while (chunk := await self.next()) is not None:
-            size += len(chunk)
-            if size > MAX_REPLY_BYTES or self._is_bomb(size):
-                self._fail(CallFailed("too_large", f"over {MAX_REPLY_BYTES}"))
-            chunks.append(chunk)
+        try:
+            while (chunk := await self.next()) is not None:
+                size += len(chunk)
+                if size > limit:
+                    self._fail(too_large(limit))
+                if self._is_bomb(size):
+                    self._fail(CallFailed("too_large", f"compressed more than {_BOMB_RATIO} times"))
+                chunks.append(chunk)
+        finally:
+            note_body(size)
         return Content(b"".join(chunks), first_value(self._headers, "content-type") or "")
 
     async def aclose(self) -> None:
@@ -106,7 +111,7 @@ class Http1Source(Stepwise):
         connection = self._connection
         if connection is None:
             if self._failure is not None:
-                raise self._failure
+                raise self._tell(self._failure)
             return None
         try:
             data = await connection.next()
@@ -151,5 +156,5 @@ class Http1Source(Stepwise):
         if connection is not None:
             connection.abort()
             self._pool.release(connection)
-        self._failure = self._tell(failure)
-        return self._failure
+        self._failure = failure
+        return self._tell(failure)

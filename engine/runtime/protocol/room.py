@@ -1,0 +1,56 @@
+"""Room for new connections: how many there may be, and which one makes room for another.
+
+Contract: a connection that waits for a whole head (it has sent none yet, half of one, or lies idle after a
+response) gives way to a new one, the one that has waited longest first; one that has a request never does.
+Entering and leaving cost the same however many connections there are.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Waiting(Protocol):
+    """A connection that can be closed at any time."""
+
+    def give_way(self) -> None:
+        """Close it at once."""
+
+
+class Room:
+    """The connections of a server.
+
+    Attributes:
+        most: how many there may be, or None for no bound.
+        closed: how many had to give way so far.
+    """
+
+    __slots__ = ("_waiting", "closed", "most")
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+        self.closed = 0
+        self._waiting: dict[Waiting, None] = {}
+
+    def enter(self, connection: Waiting) -> None:
+        """A connection waits for a head from now on."""
+        self._waiting[connection] = None
+
+    def leave(self, connection: Waiting) -> None:
+        """It has a request, or is gone."""
+        self._waiting.pop(connection, None)
+
+    def make(self, count: int) -> None:
+        """Make room where `count` connections, with a new one, are too many."""
+        if self.most is not None and count > self.most:
+            self.release()
+
+    def release(self) -> bool:
+        """Close the connection that has waited longest; whether there was one."""
+        connection = next(iter(self._waiting), None)
+        if connection is None:
+            return False
+        del self._waiting[connection]
+        self.closed += 1
+        connection.give_way()
+        return True

@@ -1,0 +1,309 @@
+"""What generated code reads: the variables behind its values, collected while the code is written.
+
+Contract: a variable is named by its path, `("request", "body", "messages", ITEM, "name")`. An `Origin` says
+which variables a value in generated code holds; a value without one holds none that is not recorded already.
+`Uses` is the only source for what a function reads; nothing is ever read back from generated text.
+Must not know Python source, JMESPath, or which variables there are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+#: The last step of a path whose value is only tested for truth or presence: nothing inside it is read.
+SHELL: Final = 0
+#: The step to any item of a list, or to any pair of an object.
+ITEM: Final = 1
+
+#: The most alternatives of one value that are told apart; above it, all of each counts as read.
+_MAX_ALTERNATIVES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """The last step of a path of which all fields are read but those in `names`."""
+
+    names: frozenset[str]
+
+
+Step: TypeAlias = str | int | Others
+VariablePath: TypeAlias = tuple[Step, ...]
+
+
+def written(path: VariablePath) -> str:
+    """A path in a client's body as people write it: `messages[].name`."""
+    return "".join("[]" if step == ITEM else f".{step}" for step in path).removeprefix(".")
+
+
+class Paths:
+    """Collects paths from origins; each origin is visited once, however often it is shared."""
+
+    def __init__(self) -> None:
+        self.found: set[VariablePath] = set()
+        self._visited: set[tuple[Origin, object]] = set()
+
+    def add(self, path: VariablePath) -> None:
+        self.found.add(path)
+
+    def update(self, other: Paths) -> None:
+        self.found |= other.found
+
+    def whole(self, origin: Origin, without: frozenset[str] = frozenset()) -> None:
+        """All of a value is read, but for its fields in `without`."""
+        if self._is_new(origin, without):
+            origin.whole(self, without)
+
+    def shell(self, origin: Origin) -> None:
+        """A value is tested for truth or presence."""
+        if self._is_new(origin, SHELL):
+            origin.shell(self)
+
+    def _is_new(self, origin: Origin, how: object) -> bool:
+        before = len(self._visited)
+        self._visited.add((origin, how))
+        return len(self._visited) > before
+
+
+class Origin(ABC):
+    """Which variables a value holds."""
+
+    @abstractmethod
+    def child(self, step: str | int) -> Origin | None:
+        """The origin of a field, or of an `ITEM`: of a list, or a pair of an object; None where it holds no
+        variable."""
+
+    def item(self) -> Origin | None:
+        """The origin of an item, where the value is a list."""
+        return self.child(ITEM)
+
+    @abstractmethod
+    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+        """Record that the value is read, but for its fields in `without`."""
+
+    @abstractmethod
+    def shell(self, paths: Paths) -> None:
+        """Record that the value is tested for truth or presence."""
+
+    def flat(self) -> Origin:
+        """The origin of the list whose items are this one's, those that are lists replaced by their items."""
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VariableOrigin(Origin):
+    """A value that is a variable, or a field or an item inside one."""
+
+    path: VariablePath
+
+    def child(self, step: str | int) -> Origin:
+        return VariableOrigin((*self.path, step))
+
+    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.add((*self.path, Others(without)) if without else self.path)
+
+    def shell(self, paths: Paths) -> None:
+        paths.add((*self.path, SHELL))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made(Origin):
+    """An object or a list made of other values.
+
+    Attributes:
+        fields: the values of an object's fields.
+        items: the items of a list.
+        spread: objects whose fields, or lists whose items, it has.
+    """
+
+    fields: dict[str, list[Origin]] = field(default_factory=dict)
+    items: list[Origin] = field(default_factory=list)
+    spread: list[Origin] = field(default_factory=list)
+
+    def add_field(self, name: str, origin: Origin | None) -> None:
+        if origin is not None:
+            self.fields.setdefault(name, []).append(origin)
+
+    def add_item(self, origin: Origin | None) -> None:
+        if origin is not None:
+            self.items.append(origin)
+
+    def add_spread(self, origin: Origin | None) -> None:
+        if origin is not None:
+            self.spread.append(origin)
+
+    def child(self, step: str | int) -> Origin | None:
+        inside = (origin.child(step) for origin in self.spread)
+        if isinstance(step, str):
+            # The fields of items: a list of objects can be spread into an object.
+            among = (origin.child(step) for origin in self.items)
+            return _one_of((*self.fields.get(step, ()), *among, *inside))
+        return _one_of((*self.items, *inside, Inside(self) if self.fields else None))
+
+    def item(self) -> Origin | None:
+        return _one_of((*self.items, *(origin.item() for origin in self.spread)))
+
+    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+        for name, origins in self.fields.items():
+            for origin in origins if name not in without else ():
+                paths.whole(origin)
+        for origin in self.items:
+            paths.whole(origin)
+        for origin in self.spread:
+            paths.whole(origin, without)
+
+    def shell(self, paths: Paths) -> None:
+        for origins in (*self.fields.values(), self.items, self.spread):
+            for origin in origins:
+                paths.shell(origin)
+
+    def flat(self) -> Origin:
+        items = [part for item in self.items for part in (item, item.item()) if part is not None]
+        return Made(self.fields, items, [origin.flat() for origin in self.spread])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Either(Origin):
+    """One of several values, or another that holds no variable; which one is known at run time only."""
+
+    alternatives: tuple[Origin, ...]
+
+    def child(self, step: str | int) -> Origin | None:
+        return either(None, *(origin.child(step) for origin in self.alternatives))
+
+    def item(self) -> Origin | None:
+        return either(None, *(origin.item() for origin in self.alternatives))
+
+    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+        for origin in self.alternatives:
+            paths.whole(origin, without)
+
+    def shell(self, paths: Paths) -> None:
+        for origin in self.alternatives:
+            paths.shell(origin)
+
+    def flat(self) -> Origin:
+        return Either(tuple(origin.flat() for origin in self.alternatives))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Without(Origin):
+    """An object less the fields in `names`."""
+
+    object: Origin
+    names: frozenset[str]
+
+    def child(self, step: str | int) -> Origin | None:
+        if isinstance(step, str):
+            return None if step in self.names else self.object.child(step)
+        return Inside(self)
+
+    def item(self) -> Origin | None:
+        return None
+
+    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.whole(self.object, without | self.names)
+
+    def shell(self, paths: Paths) -> None:
+        paths.shell(self.object)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inside(Origin):
+    """A part of a value of which it is not known what it is: using it in any way reads the whole value."""
+
+    of: Origin
+
+    def child(self, step: str | int) -> Origin:
+        return self
+
+    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.whole(self.of)
+
+    def shell(self, paths: Paths) -> None:
+        paths.whole(self.of)
+
+
+def either(*origins: Origin | None) -> Origin | None:
+    """The origin of a value that is one of several, None for those that hold no variable."""
+    return _one_of(origins, None not in origins)
+
+
+def _one_of(origins: Iterable[Origin | None], is_certain: bool = True) -> Origin | None:
+    """The origin of a value that is one of several, or null; if `is_certain`, it is nothing else."""
+    found: dict[Origin, None] = {}
+    for origin in origins:
+        if isinstance(origin, Either):
+            is_certain = False
+            found |= dict.fromkeys(origin.alternatives)
+        elif origin is not None:
+            found[origin] = None
+    if not found or (len(found) == 1 and is_certain):
+        return next(iter(found), None)
+    origin = Either(tuple(found))
+    return origin if len(found) <= _MAX_ALTERNATIVES else Inside(origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a function reads.
+
+    Attributes:
+        reads: what its result, or its effect, depends on: paths of values that are used or compared, and of
+            values that are only tested, which end in `SHELL`.
+        references: all that its code evaluates, `reads` included: of an unused `$let` too.
+        is_pure: it has no effect, and gives the same result wherever it reads the same.
+    """
+
+    reads: frozenset[VariablePath] = frozenset()
+    references: frozenset[VariablePath] = frozenset()
+    is_pure: bool = True
+
+    @staticmethod
+    def of_all(parts: Iterable[Uses]) -> Uses:
+        """What several functions read together."""
+        every = tuple(parts)
+        return Uses(
+            frozenset().union(*(uses.reads for uses in every)),
+            frozenset().union(*(uses.references for uses in every)),
+            all(uses.is_pure for uses in every),
+        )
+
+    def refers_to(self, variable: VariablePath) -> bool:
+        """Whether the code evaluates a variable, or a part of it."""
+        return any(path[: len(variable)] == variable for path in self.references)
+
+    def reads_below(self, variable: VariablePath) -> frozenset[VariablePath]:
+        """The paths read inside a variable, without the path of the variable itself."""
+        return frozenset(_below(self.reads, variable))
+
+    def references_below(self, variable: VariablePath) -> frozenset[VariablePath]:
+        """As `reads_below`, of all that the code evaluates."""
+        return frozenset(_below(self.references, variable))
+
+    def is_constant(self, known: Container[Step]) -> bool:
+        """Whether the result is the same always, as all that is evaluated is below variables in `known`."""
+        return self.is_pure and all(path[0] in known for path in self.references)
+
+
+NOTHING: Final = Uses()
+
+
+def _below(paths: Iterable[VariablePath], variable: VariablePath) -> Iterator[VariablePath]:
+    return (path[len(variable) :] for path in paths if path[: len(variable)] == variable)
+
+
+def minimal(paths: Iterable[VariablePath]) -> frozenset[VariablePath]:
+    """The same reads without the paths that others imply: those inside a value that is read as a whole, and
+    tests of values inside which something is read."""
+    every = set(paths)
+    passed = {path[:end] for path in every for end in range(len(path) - (path[-1:] == (SHELL,)))}
+    return frozenset(path for path in every if not _is_implied(path, every, passed))
+
+
+def _is_implied(path: VariablePath, every: set[VariablePath], passed: set[VariablePath]) -> bool:
+    if path[-1:] == (SHELL,) and path[:-1] in passed:
+        return True
+    return any(path[:end] in every for end in range(len(path)))

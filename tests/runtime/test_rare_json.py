@@ -1,0 +1,108 @@
+"""JSON that few servers send and RFC 8259 allows: from upstreams and clients, in streams and in the log."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.server import Server, dragoman_server
+from tests.support.upstream import Upstream, answer
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+errors: { body: { kind: "${ kind }", message: "${ message }", details: "${ details }" } }
+routes:
+  GET /whole/{name}: { call: "GET up /rare/${ $request.params.name }", respond: { body: "${ @ }" } }
+  GET /wrapped/{name}:
+    call: GET up /rare/${ $request.params.name }
+    respond: { body: { a: ["${ @ }"] } }
+  GET /text/{name}: { call: "GET up /rare/${ $request.params.name }", respond: { body: "<${ n }>" } }
+  GET /stream/{to}/{name}:
+    call: GET up /rare/${ $request.params.name }
+    respond:
+      - when: ${ $request.params.to == 'sse' }
+        stream: { from: sse, to: sse, rules: [ { emit: "${ @ }" } ] }
+      - stream: { from: sse, to: ndjson, rules: [ { emit: "${ @ }" } ] }
+  POST /dropped:
+    call: { upstream: up, path: /echo, body: { a: "${ a }" } }
+    respond: { body: "${ body }" }
+  POST /refused:
+    dropped: reject
+    call: { upstream: up, path: /echo, body: { a: "${ a }" } }
+    respond: { body: "${ body }" }
+"""
+DEEP = b"[" * 1024 + b"]" * 1024
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        (b'\xef\xbb\xbf{"n":1}', b'{"n":1}'),
+        (b'{"n":"\\uD83D"}', b'{"n":"\\ud83d"}'),
+        (b'{"\\udc00":1e400}', b'{"\\udc00":1' + b"0" * 400 + b"}"),
+        (DEEP, DEEP),
+    ],
+)
+def test_an_upstreams_body_is_passed_on(server: Server, upstream: Upstream, sent: bytes, seen: bytes) -> None:
+    upstream.on("/rare/one", answer(200, sent))
+    reply = server.get("/whole/one")
+    assert (reply.status, reply.body) == (200, seen)
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "message"),
+    [
+        ("/whole", b'{"n": 1e5000}', "the upstream's answer has a number out of range"),
+        ("/whole", b"[" + DEEP + b"]", "the upstream's answer is nested more than 1024 levels deep"),
+        ("/wrapped", DEEP, "the answer is nested more than 1024 levels deep"),
+        ("/whole", b'{"n": NaN}', "the upstream's answer is no JSON"),
+        ("/whole", b'\xef\xbb\xbf\xef\xbb\xbf{"n": 1}', "the upstream's answer is no JSON"),
+    ],
+)
+def test_an_upstreams_body_that_is_out_of_bounds(
+    server: Server, upstream: Upstream, path: str, sent: bytes, message: str
+) -> None:
+    upstream.on("/rare/one", answer(200, sent))
+    reply = server.get(f"{path}/one")
+    assert (reply.status, reply.json) == (502, {"kind": "upstream_error", "message": message})
+
+
+def test_text_is_valid_utf_8(server: Server, upstream: Upstream) -> None:
+    upstream.on("/rare/one", answer(200, b'{"n": "\\ud800"}'))
+    assert server.get("/text/one").body == b"<?>"
+
+
+@pytest.mark.parametrize(("to", "before", "after"), [("sse", b"data: ", b"\n\n"), ("ndjson", b"", b"\n")])
+def test_events(server: Server, upstream: Upstream, to: str, before: bytes, after: bytes) -> None:
+    """An emoji whose halves come in two events is two halves; each is JSON."""
+    events = b'data: "\\ud83d"\n\ndata: "\\ude00"\n\ndata: 1e400\n\n'
+    upstream.on("/rare/one", answer(200, events, "text/event-stream"))
+    reply = server.get(f"/stream/{to}/one")
+    written = [b'"\\ud83d"', b'"\\ude00"', b"1" + b"0" * 400]
+    assert reply.body == b"".join(before + event + after for event in written)
+
+
+def dropped(server: Server, path: str) -> tuple[Any, dict[str, Any]]:
+    request_id = uuid.uuid4().hex
+    reply = server.post(path, b'{"a":1,"\\ud800x":2}', headers={"x-request-id": request_id})
+    return reply, server.logged(request_id)
+
+
+def test_the_name_of_a_dropped_field_is_logged(server: Server) -> None:
+    reply, line = dropped(server, "/dropped")
+    assert (reply.status, reply.header("x-dragoman-dropped")) == (200, "?x")
+    assert line["dropped"] == ["\ud800x"]
+    reply, line = dropped(server, "/refused")
+    assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["\ud800x"]})
+    assert line["dropped"] == ["\ud800x"]

@@ -1,0 +1,337 @@
+"""Whose fault a call is that cannot be made, or that is refused: the client's (4xx) or an upstream's (502).
+
+A value that an upstream returned may not be fit for the next call; the log then says which template of the
+mapping it was for, and neither the log nor the response contains the value.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.server import Reply, Server, dragoman_server
+from tests.support.upstream import Upstream, answer, json_answer
+
+MAPPING = """\
+dragoman: 1
+env: { UP: {}, KEY: { secret: true }, EMPTY: { secret: true } }
+upstreams:
+  up: { url: "${ $env.UP }" }
+  keyed: { url: "${ $env.UP }", auth: { bearer: "${ $env.KEY }" } }
+  unkeyed: { url: "${ $env.UP }", auth: { bearer: "${ $env.EMPTY }" } }
+  named: { url: "${ $env.UP }", headers: { x-api-key: abc } }
+  secret: { url: "${ $env.UP }", headers: { x-tenant: "t-${ $env.KEY }" } }
+errors: { body: { kind: "${ kind }", message: "${ message }", said: "${ upstream.body }" } }
+routes:
+  POST /path:
+    calls:
+      a: GET up /value
+      b: GET up /in/${ $calls.a.body.v }/${ v }
+    respond: { body: ok }
+  POST /beside:
+    calls: { a: GET up /value }
+    call: GET up /in/x-${ $calls.a.body.v }
+    respond: { body: ok }
+  POST /header:
+    calls:
+      a: GET up /value
+      b: { upstream: up, path: /in, headers: { x-own: "${ v }", x-theirs: "${ $calls.a.body.v }" } }
+    respond: { body: ok }
+  POST /body:
+    calls:
+      a: GET up /value
+      b: { upstream: up, path: /in, method: POST, body: { t: "${ upper($calls.a.body.v) }" } }
+    respond: { body: ok }
+  POST /mixed:
+    calls:
+      a: GET up /value
+      b:
+        upstream: up
+        path: /in
+        body: { t: "${ upper($calls.a.body.v) }", o: "${ lower(v) }" }
+    respond: { body: ok }
+  POST /items:
+    calls:
+      a: GET up /value
+      b: { each: "${ $calls.a.body.items }", upstream: up, path: "/in/${ id }" }
+    respond: { body: ok }
+  POST /own-items:
+    calls:
+      a: GET up /value
+      b: { each: "${ items }", upstream: up, path: "/in/${ id }" }
+    respond: { body: ok }
+  POST /when:
+    calls:
+      a: GET up /value
+      b: { when: "${ starts_with($calls.a.body.v, 'a') }", upstream: up, path: /in }
+    respond: { body: ok }
+  POST /choice:
+    calls:
+      a: GET up /value
+      b: { upstream: "${ $calls.a.body.v }", path: /in }
+    respond: { body: ok }
+  POST /refused:
+    calls:
+      a: GET up /value
+      b: { upstream: up, path: /in, query: { q: "${ fail('invalid_request', $calls.a.body.v) }" } }
+    respond: { body: ok }
+  GET /status/{upstream}/{name}:
+    call: { upstream: "${ $request.params.upstream }", path: "/${ $request.params.name }" }
+    respond: { body: ok }
+  GET /cases/{upstream}/{name}:
+    call: { upstream: "${ $request.params.upstream }", path: "/${ $request.params.name }" }
+    respond:
+      - { when: "${ $upstream.status == `401` }", status: 418, body: { shown: "${ nullable(@) }" } }
+      - { body: ok }
+  GET /sends/{name}:
+    call:
+      upstream: up
+      path: /${ $request.params.name }
+      query: { q: "${ $env.KEY }" }
+    respond: { body: ok }
+  GET /token/{name}:
+    calls: { login: GET up /value }
+    call:
+      upstream: up
+      path: /${ $request.params.name }
+      headers: { authorization: "Bearer ${ $calls.login.body.v }" }
+    respond: { body: ok }
+  GET /clients/{name}:
+    call:
+      upstream: up
+      path: /${ $request.params.name }
+      headers: { authorization: "${ $request.headers.authorization }" }
+    respond: { body: ok }
+"""
+LINES = MAPPING.splitlines()
+CANARY = "value-canary"
+
+_NEEDED = "where text is needed"
+NULL, EMPTY = (f"the call 'b': a value for the path is {what}, {_NEEDED}" for what in ("null", "empty"))
+ARRAY, OBJECT = (f"the call 'b': a value for the path is {what}, {_NEEDED}" for what in ("array", "object"))
+DOTS = "the call 'b': a value in the path is '.', '..' or an empty segment"
+LONG = "the call 'b': the values for the path are too long"
+THEIRS, OWN = (
+    f"the call 'b': the value for the header '{name}' cannot stand in a header"
+    for name in ("x-theirs", "x-own")
+)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        running.on("/in", json_answer({}))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url, "KEY": "key-canary"}) as running:
+        yield running
+
+
+def line_of(text: str, start: str) -> int:
+    """The line of a text, in the route that begins with `start`."""
+    first = LINES.index(f"  POST {start}:")
+    return next(number for number in range(first, len(LINES)) if text in LINES[number]) + 1
+
+
+def asked(
+    server: Server, upstream: Upstream, path: str, body: Any, value: Any
+) -> tuple[Reply, dict[str, Any]]:
+    request_id = uuid.uuid4().hex
+    upstream.on("/value", json_answer(value))
+    reply = server.post(path, body, headers={"x-request-id": request_id})
+    assert CANARY not in reply.text
+    assert CANARY not in server.text()
+    return reply, server.logged(request_id)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "value", "status", "message", "place"),
+    [
+        ("/path", {"v": "x"}, {}, 502, NULL, "${ $calls.a"),
+        ("/path", {"v": "x"}, {"v": ""}, 502, EMPTY, "${ $calls.a"),
+        ("/path", {"v": "x"}, {"v": [CANARY]}, 502, ARRAY, "${ $calls.a"),
+        ("/path", {"v": "x"}, {"v": ".."}, 502, DOTS, "${ $calls.a"),
+        ("/path", {"v": "x"}, {"v": CANARY * 900}, 502, LONG, "${ $calls.a"),
+        ("/path", {}, {"v": "x"}, 400, NULL, "${ v }"),
+        ("/path", {"v": {"a": CANARY}}, {"v": "x"}, 400, OBJECT, "${ v }"),
+        ("/path", {"v": ".."}, {"v": "x"}, 400, DOTS, "${ v }"),
+        ("/path", {"v": CANARY * 900}, {"v": "x"}, 400, LONG, "${ v }"),
+        ("/beside", {}, {}, 502, "a value for the path is null, where text is needed", "${ $calls.a"),
+        ("/header", {"v": "x"}, {"v": CANARY + "\r\nx: y"}, 502, THEIRS, "{ x-own"),
+        ("/header", {"v": CANARY + "\n"}, {"v": "x"}, 400, OWN, "{ x-own"),
+        ("/body", {}, {"v": [CANARY]}, 502, None, "${ upper"),
+        ("/mixed", {"v": "x"}, {"v": 1}, 502, None, "${ upper"),
+        ("/mixed", {"v": 1}, {"v": "x"}, 400, None, "${ lower"),
+        ("/items", {}, {"items": [{"id": 1}, {}]}, 502, NULL, "${ id }"),
+        ("/items", {}, {"items": [{}] * 1001}, 502, "the call 'b': more than 1000 calls are asked for", None),
+        ("/own-items", {"items": [{}]}, {}, 400, NULL, "${ id }"),
+        ("/when", {}, {"v": 1}, 502, None, "${ starts_with"),
+        ("/choice", {}, {"v": CANARY}, 502, "the call 'b': no upstream serves this request", "${ $calls.a"),
+        ("/refused", {}, {"v": "the author says so"}, 400, "the call 'b': the author says so", None),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_sent(
+    server: Server,
+    upstream: Upstream,
+    path: str,
+    body: Any,
+    value: Any,
+    status: int,
+    message: str | None,
+    place: str | None,
+) -> None:
+    reply, line = asked(server, upstream, path, body, value)
+    assert reply.status == status, reply.text
+    assert reply.json["kind"] == ("upstream_error" if status == 502 else "invalid_request")
+    if message is not None:
+        assert reply.json["message"] == message
+    if place is not None:
+        assert f"mapping.yaml:{line_of(place, path)}:" in line["cause"]
+
+
+# --- 401 and 403 ------------------------------------------------------------------------------------------
+
+
+CHALLENGE = 'Bearer realm="theirs"'
+
+
+@pytest.fixture
+def refusing(upstream: Upstream) -> None:
+    for status, name in ((401, "unauthorized"), (403, "forbidden")):
+        behaviour = json_answer(
+            {"error": {"message": f"theirs {status}"}}, status, [("www-authenticate", CHALLENGE)]
+        )
+        upstream.on(f"/in-{name}", behaviour)
+    upstream.on("/value", json_answer({"v": "token"}))
+
+
+@pytest.mark.parametrize("path", ["/status/up", "/status/unkeyed", "/clients"])
+@pytest.mark.parametrize(("status", "kind"), [(401, "unauthorized"), (403, "forbidden")])
+@pytest.mark.usefixtures("refusing")
+def test_without_credentials_of_ours_a_refusal_is_passed_on(
+    server: Server, path: str, status: int, kind: str
+) -> None:
+    reply = server.get(f"{path}/in-{kind}", headers={"authorization": "Bearer clients"})
+    assert (reply.status, reply.json["kind"]) == (status, kind)
+    assert reply.json["said"] == {"error": {"message": f"theirs {status}"}}
+    assert reply.header("www-authenticate") == (CHALLENGE if status == 401 else None)
+
+
+@pytest.mark.parametrize("path", ["/status/keyed", "/status/named", "/status/secret", "/sends", "/token"])
+@pytest.mark.parametrize("kind", ["unauthorized", "forbidden"])
+@pytest.mark.usefixtures("refusing")
+def test_with_credentials_of_ours_a_refusal_is_a_bad_gateway(server: Server, path: str, kind: str) -> None:
+    reply = server.get(f"{path}/in-{kind}", headers={"authorization": "Bearer clients"})
+    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+    assert "theirs 40" not in f"{reply.text}{reply.headers}"
+    assert "theirs 40" not in server.text()
+
+
+@pytest.mark.usefixtures("refusing")
+def test_a_case_for_401(server: Server) -> None:
+    shown = server.get("/cases/up/in-unauthorized")
+    assert (shown.status, shown.json) == (418, {"shown": {"error": {"message": "theirs 401"}}})
+    hidden = server.get("/cases/keyed/in-unauthorized")
+    assert (hidden.status, hidden.json) == (418, {"shown": None})
+
+
+# --- Text -------------------------------------------------------------------------------------------------
+
+
+TEXTS = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+errors: { body: { kind: "${ kind }", message: "${ message }" } }
+routes:
+  POST /send:
+    call:
+      upstream: up
+      path: /echo
+      headers: { content-type: "${ type }" }
+      body: ${ body }
+    respond: { body: { type: '${ headers."content-type" }', body: "${ body }" } }
+  GET /read: { call: GET up /read, respond: { body: { got: "${ @ }", type: "${ type(@) }" } } }
+  GET /object:
+    call: { upstream: up, path: /read, response_schema: { type: object } }
+    respond: { body: { got: "${ @ }" } }
+  GET /calls:
+    calls: { a: GET up /read }
+    call: GET up /echo
+    respond: { body: { got: "${ $calls.a.body }" } }
+"""
+
+
+@pytest.fixture(scope="module")
+def texts(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(TEXTS, {"UP": upstream.url}) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "sent"),
+    [
+        ("text/plain", "größe\n", "größe\n"),
+        ("text/csv; header=present", "a,b\r\n1,2", "a,b\r\n1,2"),
+        ("application/x-ndjson", '{"a":1}\n{"a":2}\n', '{"a":1}\n{"a":2}\n'),
+        ("application/xml", "<a/>", "<a/>"),
+        ("application/json", "text", '"text"'),
+        ("Application/Problem+JSON; charset=utf-8", "text", '"text"'),
+        (None, "text", '"text"'),
+        ("text/plain", {"a": 1}, '{"a":1}'),
+        ("text/plain", "", ""),
+    ],
+)
+def test_a_text_body_of_a_call(texts: Server, media_type: str | None, body: Any, sent: str) -> None:
+    reply = texts.post("/send", {"type": media_type, "body": body})
+    assert reply.json == {"type": media_type or "application/json", "body": sent}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "got"),
+    [
+        ("text/plain", b"Ollama is running", "Ollama is running"),
+        ("text/plain; charset=utf-8", "größe".encode(), "größe"),
+        ("text/plain; charset=ISO-8859-1", "größe".encode("latin-1"), "größe"),
+        ("text/plain", b"\xffx", "\ufffdx"),
+        ("text/csv", b"1", "1"),
+        ("text/plain", b"true", "true"),
+        ("text/plain", b'"quoted"', '"quoted"'),
+        ("text/plain", b"", ""),
+        ("text/plain", b'{"a": 1}', {"a": 1}),
+        ("text/plain", b"[1]", [1]),
+        ("text/plain", b"{a: 1}", "{a: 1}"),
+        ("application/json", b"true", True),
+        ("", b"true", True),
+    ],
+)  # fmt: skip
+def test_text_of_a_success_can_be_read(
+    texts: Server, upstream: Upstream, media_type: str, body: bytes, got: Any
+) -> None:
+    upstream.on("/read", answer(200, body, media_type))
+    reply = texts.get("/read")
+    assert (reply.status, reply.json["got"]) == (200, got)
+    assert texts.get("/calls").json == {"got": got}
+    assert texts.get("/object").status == (200 if isinstance(got, dict) else 502)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        *("application/json", "application/vnd.x+json", "text/json", "application/octet-stream", ""),
+        *("text/event-stream", "Text/HTML; charset=utf-8"),
+    ],
+)
+def test_what_is_not_declared_as_text_must_be_json(
+    texts: Server, upstream: Upstream, media_type: str
+) -> None:
+    upstream.on("/read", answer(200, b"oops", media_type))
+    for path in ("/read", "/object", "/calls"):
+        reply = texts.get(path)
+        assert (reply.status, reply.json["kind"]) == (502, "upstream_error")

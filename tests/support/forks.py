@@ -1,0 +1,80 @@
+"""What a process looks like in the moment in which it forks: its threads, and whether an event loop runs.
+
+Contract: `watch_forks` gives the environment for `dragoman_server`, in which the real process itself writes a
+record before each fork. Files that the test makes hold new children, and reloads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).parents[2]
+
+#: Runs at the start of each Python process. A joined thread is still listed by the system for a moment on
+#: Python < 3.13; a thread that is in use stays listed.
+_HOOK = """
+import asyncio, json, os, sys, threading, time
+
+def record():
+    until = time.monotonic() + 5
+    while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < until:
+        time.sleep(0.001)
+    found = {
+        "process": os.getpid(),
+        "python_threads": threading.active_count(),
+        "system_threads": len(os.listdir("/proc/self/task")),
+        "is_loop_running": asyncio._get_running_loop() is not None,
+    }
+    with open(os.environ["FORKS"], "a") as file:
+        file.write(json.dumps(found) + "\\n")
+
+def wait():
+    while os.path.exists(os.environ["FORKS"] + ".held"):
+        time.sleep(0.01)
+
+def hold_load(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".yaml"):
+        while threading.current_thread() is not threading.main_thread() and os.path.exists(
+            os.environ["FORKS"] + ".loading"
+        ):
+            time.sleep(0.01)
+
+sys.addaudithook(hold_load)
+os.register_at_fork(before=record, after_in_child=wait)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Forks:
+    """The forks of a process and of its children.
+
+    Attributes:
+        env: variables for the process.
+        held: while this file exists, new children wait at their very beginning.
+        loading: while this file exists, threads wait before they open a mapping.
+    """
+
+    env: dict[str, str]
+    held: Path
+    loading: Path
+    _records: Path
+
+    def records(self) -> list[dict[str, Any]]:
+        """One record for each fork so far."""
+        return [json.loads(line) for line in self._records.read_text().splitlines()]
+
+
+def watch_forks(folder: Path) -> Forks:
+    """Prepare the hook in a new folder of `folder`."""
+    place = folder / "forks"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(_HOOK)
+    records = place / "records"
+    records.touch()
+    path = os.pathsep.join((str(place), str(_ROOT)))
+    env = {"PYTHONPATH": path, "FORKS": str(records)}
+    return Forks(env, place / "records.held", place / "records.loading", records)

@@ -1,0 +1,171 @@
+"""Long requests and responses of the Ollama fronts: what is right about them, and linear work.
+
+Work is counted in bytecode instructions, which are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from engine import PlanSet
+from tests.support.exchanges import Told, shipped, tell
+
+SIZE = 60
+ANSWER = [json.dumps({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}).encode()]
+
+
+@pytest.fixture(scope="module")
+def plans() -> PlanSet:
+    return shipped("ollama-over-openai")
+
+
+def pair(number: int, with_ids: bool, with_names: bool) -> list[dict[str, Any]]:
+    """A tool call and its result."""
+    call: dict[str, Any] = {"function": {"name": f"f{number % 3}", "arguments": {}}}
+    result: dict[str, Any] = {"role": "tool", "content": str(number)}
+    if with_ids:
+        call["id"] = result["tool_call_id"] = f"id{number}"
+    if with_names:
+        result["tool_name"] = f"f{number % 3}"
+    return [{"role": "assistant", "content": "", "tool_calls": [call]}, result]
+
+
+def session(pairs: int, with_ids: bool = False, with_names: bool = True) -> dict[str, Any]:
+    messages = [each for number in range(pairs) for each in pair(number, with_ids, with_names)]
+    return {"model": "m", "stream": False, "messages": messages}
+
+
+def chat(plans: PlanSet, body: dict[str, Any]) -> Told:
+    return tell(plans, "/api/chat", body, ANSWER, "application/json")
+
+
+@pytest.mark.parametrize(("with_ids", "with_names"), [(True, False), (False, True), (False, False)])
+def test_six_thousand_calls_keep_their_results(plans: PlanSet, with_ids: bool, with_names: bool) -> None:
+    told = chat(plans, session(6000, with_ids, with_names))
+    assert told.status == 200
+    messages = told.request["messages"]
+    assert len(messages) == 12_000
+    ids = [message["tool_calls"][0]["id"] for message in messages[::2]]
+    assert ids == [message["tool_call_id"] for message in messages[1::2]]
+    assert len(set(ids)) == 6000
+
+
+def chunks(deltas: list[dict[str, Any]]) -> list[bytes]:
+    events = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    return [*(f"data: {json.dumps(event)}\n\n".encode() for event in events), b"data: [DONE]\n\n"]
+
+
+def calls(count: int) -> list[dict[str, Any]]:
+    return [{"index": n, "id": f"c{n}", "function": {"name": "f", "arguments": "{}"}} for n in range(count)]
+
+
+def stream_of_calls(plans: PlanSet, count: int) -> Told:
+    """All calls in one event: how state grows over many is a matter of the engine."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    return tell(plans, "/api/chat", body, chunks([{"tool_calls": calls(count)}]), "text/event-stream")
+
+
+def plain_of_calls(plans: PlanSet, count: int) -> Told:
+    body = {"model": "m", "stream": False, "messages": [{"role": "user", "content": "x"}]}
+    message = {"content": None, "tool_calls": calls(count)}
+    return tell(
+        plans,
+        "/api/chat",
+        body,
+        [json.dumps({"choices": [{"message": message}]}).encode()],
+        "application/json",
+    )
+
+
+def calls_of_one_message(plans: PlanSet, count: int) -> Told:
+    made = [{"function": {"name": "f", "arguments": {}}} for _ in range(count)]
+    results = [{"role": "tool", "content": "r", "tool_name": "f"} for _ in range(count)]
+    return chat(
+        plans,
+        {"model": "m", "stream": False, "messages": [{"role": "assistant", "tool_calls": made}, *results]},
+    )
+
+
+def parts(plans: PlanSet, count: int) -> Told:
+    content = [{"type": "text", "text": "x"}] * count
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    return tell(plans, "/api/chat", body, chunks([{"content": content}]), "text/event-stream")
+
+
+def embeddings(plans: PlanSet, count: int) -> Told:
+    data = [{"index": n, "embedding": [1.0]} for n in range(count)]
+    return tell(
+        plans,
+        "/api/embed",
+        {"model": "m", "input": ["x"] * count},
+        [json.dumps({"data": data}).encode()],
+        "application/json",
+    )
+
+
+def shown(plans: PlanSet, count: int) -> Told:
+    data = [{"id": f"m{n}"} for n in range(count)]
+    return tell(
+        plans,
+        "/api/show",
+        {"model": f"m{count - 1}"},
+        [json.dumps({"data": data}).encode()],
+        "application/json",
+    )
+
+
+def logprobs(plans: PlanSet, count: int) -> Told:
+    told = {"tokens": ["a"] * count, "token_logprobs": [0.5] * count, "top_logprobs": [{"b": 1.0}] * count}
+    body = {"model": "m", "prompt": "x", "raw": True, "stream": False}
+    choice = {"text": "x", "logprobs": told}
+    return tell(
+        plans, "/api/generate", body, [json.dumps({"choices": [choice]}).encode()], "application/json"
+    )
+
+
+def instructions(act: Callable[[], object]) -> int:
+    """How many bytecode instructions an act takes."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda plans, count: chat(plans, session(count, with_ids=True)),
+        lambda plans, count: chat(plans, session(count)),
+        lambda plans, count: chat(plans, session(count, with_names=False)),
+        calls_of_one_message,
+        plain_of_calls,
+        stream_of_calls,
+        parts,
+        embeddings,
+        shown,
+        logprobs,
+    ],
+)
+def test_work_is_linear(plans: PlanSet, act: Callable[[PlanSet, int], Told]) -> None:
+    assert act(plans, SIZE).status == 200
+    once = instructions(lambda: act(plans, SIZE))
+    twice = instructions(lambda: act(plans, 2 * SIZE))
+    assert once > 10 * SIZE, "the work is seen"
+    assert twice < 2.2 * once
