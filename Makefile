@@ -83,6 +83,7 @@ else
 	$(BIN)/python -m benchmarks.transform --check
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.callbacks
+	$(BIN)/python -m benchmarks.doubling --check
 endif
 
 bench-quick: $(VENV)/.dev

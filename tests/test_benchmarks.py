@@ -110,6 +110,14 @@ def test_the_longest_callback_is_found() -> None:
     assert row[4].strip() == "200"
 
 
+def test_twice_the_input_is_measured() -> None:
+    done = python("benchmarks.doubling", "--route", "demo: POST /api/embed")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [row.split("|") for row in done.stdout.splitlines() if row.startswith("| demo: POST /api/embed")]
+    assert rows
+    assert all(float(row[3]) > 0 for row in rows)
+
+
 def test_ratios_are_those_of_each_round() -> None:
     assert sample().ratio("models", "dragoman", "nginx") == pytest.approx((0.9 + 0.5) / 2)
     assert sample().ratio("models", "dragoman", "litellm") is None

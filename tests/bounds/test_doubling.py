@@ -1,261 +1,30 @@
 """Twice as much of a request or of an upstream's response is about twice the work, for every shipped route.
 
-The inputs are those of the shipped suites: of each case, each list and each string of the client's body and
-of the upstream's responses is made long, and then twice as long. What is compared is the number of steps that
-the engine counts, never time.
+What is compared is the number of steps that the engine counts, never time; `benchmarks.doubling` compares the
+CPU time.
 """
 
 from __future__ import annotations
 
-import copy
-import json
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from engine import exchange as middle
-from engine.errors import call_failed
-from engine.messages import EMPTY, Content, UpstreamReply
-from engine.offline import Halt, carry_out
-from engine.suite.cases import CannedCall, Case
+from benchmarks.growth import ITEMS, cases, distinct_growths, growths_of, steps_of
 from engine.suite.compiling import load_suite
 
-MAPPINGS = Path(__file__).parents[2] / "mappings"
-
-ITEMS, CHARACTERS = 60, 6_000
 #: What twice the input may cost more than the input, and what does not count.
 FACTOR, SLACK = 2.2, 32
-
-Grow = Callable[[int], Any]
-
-
-@dataclass(frozen=True)
-class Growth:
-    """A part of a case that can be made longer: what makes the case with so many times its unit."""
-
-    label: str
-    shape: str
-    case: Callable[[int], Case]
-
-
-# --- What can grow ---------------------------------------------------------------------------------------
-
-
-def renumbered(value: Any, number: int) -> Any:
-    """A copy whose indexes and identifiers are those of another item; the same number makes the same."""
-    if isinstance(value, dict):
-        return {key: _renumbered(key, item, number) for key, item in value.items()}
-    return [renumbered(item, number) for item in value] if isinstance(value, list) else value
-
-
-def _renumbered(key: str, value: Any, number: int) -> Any:
-    if key == "index" and type(value) is int:
-        return value + number
-    if key in ("id", "tool_call_id", "call_id") and isinstance(value, str):
-        return f"{value}-{number}"
-    return renumbered(value, number)
-
-
-def longer(value: Any, times: int) -> Any:
-    """A list or a string, long: a list holds its items again and again, a string its characters."""
-    if isinstance(value, str):
-        count = CHARACTERS * times
-        return (value * (count // len(value) + 1))[:count]
-    return [item for number in range(ITEMS * times) for item in renumbered(value, number)]
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The lists and strings in a JSON value that are not empty, with their paths."""
-    if value and isinstance(value, str | list):
-        yield path, value
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        yield from places(item, (*path, key))
-
-
-def with_longer(value: Any, path: tuple[Any, ...], times: int) -> Any:
-    """A copy of a JSON value with what stands at a path made longer."""
-    if not path:
-        return longer(value, times)
-    made = copy.copy(value)
-    made[path[0]] = with_longer(value[path[0]], path[1:], times)
-    return made
-
-
-def all_longer(value: Any, times: int) -> Any:
-    """A copy with each list made longer that stands in no other."""
-    if isinstance(value, list):
-        return longer(value, times)
-    return {key: all_longer(item, times) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def growths(value: Any) -> Iterator[tuple[str, str, Grow]]:
-    """The ways in which a JSON value grows, each with its label, its shape and what makes the value."""
-    for path, found in places(value):
-        shape = json.dumps([["*" if isinstance(key, int) else key for key in path], shape_of(found)])
-        yield ".".join(map(str, path)), shape, lambda times, path=path: with_longer(value, path, times)
-    yield "all lists", json.dumps(shape_of(value)), lambda times: all_longer(value, times)
-
-
-def shape_of(value: Any) -> Any:
-    """What tells values apart that templates treat differently: keys and types."""
-    if isinstance(value, dict):
-        return {key: shape_of(item) for key, item in sorted(value.items())}
-    if isinstance(value, list):
-        return sorted({json.dumps(shape_of(item)) for item in value})
-    return type(value).__name__
-
-
-# --- The parts of a case ---------------------------------------------------------------------------------
-
-
-def growths_of(case: Case) -> Iterator[Growth]:
-    """All ways in which the client's body and the upstream's responses grow."""
-    if isinstance(case.body, dict | list):
-        for label, shape, grow in growths(case.body):
-            yield Growth(f"body {label}", f"body {shape}", lambda n, grow=grow: with_body(case, grow(n)))
-    for number, call in enumerate(case.calls):
-        if call.failure is None:
-            for label, shape, data in of_content(call.reply.content):
-                yield Growth(
-                    f"response {number} {label}",
-                    f"response {number} {shape}",
-                    lambda n, number=number, data=data: with_reply(case, number, data(n)),
-                )
-
-
-def with_body(case: Case, value: Any) -> Case:
-    data = json.dumps(value).encode()
-    return replace(case, content=Content(data, case.content.media_type), body=value)
-
-
-def with_reply(case: Case, number: int, data: bytes) -> Case:
-    call = case.calls[number]
-    content = Content(data, call.reply.content.media_type)
-    made = replace(call, reply=UpstreamReply(call.reply.status, call.reply.headers, content))
-    return replace(case, calls=(*case.calls[:number], made, *case.calls[number + 1 :]))
-
-
-def of_content(content: Content) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
-    """The ways in which a response grows, a JSON value or a stream of events."""
-    try:
-        value = json.loads(content.data)
-    except ValueError:
-        yield from of_stream(content.data.decode())
-        return
-    for label, shape, grow in growths(value):
-        yield label, shape, lambda n, grow=grow: json.dumps(grow(n)).encode()
-
-
-def of_stream(text: str) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
-    """Each event comes many times, and what is in it grows."""
-    end = "\n\n" if "data:" in text else "\n"
-    blocks = text.split(end)
-    for number, block in enumerate(blocks):
-        match = re.fullmatch(r"(?s)(.*?)(\{.*\})\s*", block)
-        if match is None:
-            continue
-        before, value = match[1], json.loads(match[2])
-
-        def written(events: list[Any], number: int = number, before: str = before) -> bytes:
-            made = [before + json.dumps(event) for event in events]
-            return end.join([*blocks[:number], *made, *blocks[number + 1 :]]).encode()
-
-        shape = json.dumps(shape_of(value))
-        yield (
-            f"event {number}",
-            f"event {shape}",
-            lambda n, value=value, written=written: written(longer([value], n)),
-        )
-        for label, inner, grow in growths(value):
-            yield (
-                f"event {number} {label}",
-                f"event {inner}",
-                lambda n, grow=grow, written=written: written([grow(n)]),
-            )
-
-
-# --- Their work ------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Responses:
-    """Answers calls in their turn; one more ends the exchange."""
-
-    calls: tuple[CannedCall, ...]
-    sent: int = 0
-    left: bytes | None = None
-
-    def send(self, step: middle.SendCall) -> UpstreamReply:
-        if self.sent == len(self.calls):
-            raise Halt
-        call = self.calls[self.sent]
-        self.sent += 1
-        if call.failure is not None:
-            raise call_failed(step.request.upstream, call.failure, "as the case has it")
-        if not step.streams:
-            return call.reply
-        self.left = call.reply.content.data
-        return UpstreamReply(call.reply.status, call.reply.headers, EMPTY, source=self)
-
-    def next(self) -> bytes | None:
-        left, self.left = self.left, None
-        return left
-
-    def rest(self) -> Content:
-        return Content(self.next() or b"", "")
-
-
-def steps_of(case: Case) -> int | None:
-    """The steps of a case; None where it calls more than its own responses are for."""
-    match = case.plans.tree.find(case.inbound.path, case.inbound.method)
-    try:
-        answered = carry_out(middle.answer(match, case.inbound), case.content, Responses(case.calls))
-    except Halt:
-        return None
-    assert answered.defect is None, answered.defect
-    return answered.exchange.steps_taken
-
-
-@cache
-def cases() -> dict[str, list[Case]]:
-    """The cases of the shipped suites whose request or response has a body, by mapping and route."""
-    found: dict[str, list[Case]] = {}
-    for file in sorted(MAPPINGS.glob("*.test.yaml")):
-        suite = load_suite(file)
-        assert suite.cases, f"{file}: {list(suite.findings)}"
-        for case in suite.cases:
-            leaf = case.plans.tree.find(case.inbound.path, case.inbound.method).found(case.inbound.method)
-            if leaf is not None:
-                name = f"{leaf.owner.name}: {leaf.route.method} {leaf.route.spec.path}"
-                found.setdefault(name, []).append(case)
-    return found
 
 
 def unequal(route: str) -> list[str]:
     """The parts of a route's cases that cost more than twice as much where they are twice as long."""
-    seen: set[tuple[Any, ...]] = set()
     wrong: list[str] = []
-    for case in cases()[route]:
-        for growth in growths_of(case):
-            key = (growth.shape, str(sorted(case.spec.env.items())), shape_key(case))
-            if key not in seen:
-                seen.add(key)
-                once, twice = steps_of(growth.case(1)), steps_of(growth.case(2))
-                if once is not None and twice is not None and twice > FACTOR * once + SLACK:
-                    wrong.append(f"{case.spec.name}: {growth.label}: {once} steps, then {twice}")
+    for case, growth in distinct_growths(route):
+        once, twice = steps_of(growth.case(1)), steps_of(growth.case(2))
+        if once is not None and twice is not None and twice > FACTOR * once + SLACK:
+            wrong.append(f"{case.spec.name}: {growth.label}: {once} steps, then {twice}")
     return wrong
-
-
-def shape_key(case: Case) -> str:
-    """Which way a case goes: by the keys of its body, and by what its upstream answers with."""
-    body = sorted(case.body) if isinstance(case.body, dict) else type(case.body).__name__
-    return json.dumps([body, [call.reply.status for call in case.calls]])
 
 
 ROUTES = sorted(cases())
