@@ -111,11 +111,10 @@ def test_the_longest_callback_is_found() -> None:
 
 
 def test_twice_the_input_is_measured() -> None:
-    done = python("benchmarks.doubling", "--route", "demo: POST /api/embed")
+    done = python("benchmarks.doubling", "--route", "ollama-over-openai: POST /api/embeddings")
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = [row.split("|") for row in done.stdout.splitlines() if row.startswith("| demo: POST /api/embed")]
-    assert rows
-    assert all(float(row[3]) > 0 for row in rows)
+    rows = [row.split("|") for row in done.stdout.splitlines() if "POST /api/embeddings" in row]
+    assert [int(row[2]) > 0 and float(row[3]) > 0 for row in rows] == [True]
 
 
 def test_ratios_are_those_of_each_round() -> None:

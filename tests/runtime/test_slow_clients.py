@@ -294,11 +294,18 @@ def room_lines(server: Server) -> list[dict[str, Any]]:
     return [line for line in server.log() if line["event"] == "connections"]
 
 
-def test_who_waits_longest_gives_way(few: Server) -> None:
+def calls_made(upstream: Upstream) -> int:
+    """How many calls the upstream has received that it never returns from."""
+    return sum("hang" in seen.target for seen in list(upstream.requests))
+
+
+def test_who_waits_longest_gives_way(few: Server, upstream: Upstream) -> None:
     """Idle connections and half heads alike; who has a request never does."""
+    before = calls_made(upstream)
     with contextlib.ExitStack() as stack:
         busy = stack.enter_context(few.connect())
         busy.sendall(b"GET /call/hang HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert eventually(lambda: calls_made(upstream) == before + 1)
         half, idle = (stack.enter_context(few.connect()) for _ in range(2))
         half.sendall(HALF)
         idle.sendall(b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -316,13 +323,15 @@ def test_who_waits_longest_gives_way(few: Server) -> None:
         assert holds(few, busy)
 
 
-def test_new_clients_are_refused_where_all_have_requests(few: Server) -> None:
+def test_new_clients_are_refused_where_all_have_requests(few: Server, upstream: Upstream) -> None:
+    before = calls_made(upstream)
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(19):
             clients.append(stack.enter_context(few.connect()))
             clients[-1].sendall(b"GET /call/hang HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert eventually(lambda: all(holds(few, client) for client in clients))
+        assert eventually(lambda: calls_made(upstream) == before + 19)
+        assert all(holds(few, client) for client in clients)
         with few.connect() as late, contextlib.suppress(ConnectionError):
             late.sendall(b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n")
             assert late.recv(4096) == b"", "closed at once, and not left waiting"
