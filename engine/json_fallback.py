@@ -102,8 +102,7 @@ def _read(data: bytes, refusal: orjson.JSONDecodeError) -> Any:
         raise JsonError(_location_of_number(text)) from None
     except ValueError:
         raise JsonError(_location_of_number(text), "has a number out of range") from None
-    if depth(value) > MAX_DEPTH:
-        raise _too_deep()
+    _check_depth(value, text)
     return value
 
 
@@ -187,18 +186,24 @@ def write_ascii(value: Any) -> str:
 
 
 def _written(value: Any, ensure_ascii: bool) -> str:
-    if depth(value) > MAX_DEPTH:
-        raise _too_deep()
     encoder = json.JSONEncoder(
         ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False, check_circular=False
     )
     try:
         with _room():
-            return encoder.encode(value)
+            text = encoder.encode(value)
     except RecursionError:
         raise _too_deep() from None
     except (TypeError, ValueError) as error:
         raise JsonError(str(error), "cannot be written as JSON") from None
+    _check_depth(value, text)
+    return text
+
+
+def _check_depth(value: Any, text: str) -> None:
+    """Refuse what is nested too deeply; where the text has few brackets nothing is looked at."""
+    if text.count("[") + text.count("{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
+        raise _too_deep()
 
 
 def depth(value: Any) -> int:
