@@ -36,6 +36,8 @@ from engine.runtime.limits import RateLimits
 from engine.runtime.protocol import EXTENSION, Cycle
 from engine.runtime.relay import Relay
 
+#: A key of the scope: the response depends on the origin of the page, and no page made this request.
+_VARIES: Final = "dragoman.varies"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 #: Seconds until a set of plans that was replaced is looked for in memory.
 _SETTLING: Final = 0.2
@@ -181,7 +183,12 @@ class Front:
             owner = self._tree.find(scope["raw_path"], asked).owner
             if owner is not None and owner.name in self._cors:
                 return partial(self._preflight, self._cors[owner.name])
-        return self._serve if owner is None else self._cors.get(owner.name, self._serve)
+        cors = None if owner is None else self._cors.get(owner.name)
+        if cors is None or any(name == b"origin" for name, _ in scope["headers"]):
+            return cors or self._serve
+        # There is nothing to allow: all that the middleware would do is to say that it depends on the origin.
+        scope[_VARIES] = True
+        return self._serve
 
     async def _preflight(self, cors: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """A browser's question before the request itself, which the middleware answers."""
@@ -207,6 +214,8 @@ class Front:
         try:
             body = Body(inbound, receive, cycle.framing.has_body)
             answered = await self._answer(match, inbound, body, cycle, started)
+            if _VARIES in scope:
+                answered.outbound = _varying(answered.outbound)
             if answered.outbound.is_whole:
                 await _send(answered, inbound.method, send, cycle)
             elif answered.outbound.source is not None:
@@ -375,6 +384,14 @@ def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
         expose_headers=plan.expose,
         max_age=plan.max_age,
     )
+
+
+def _varying(outbound: Outbound) -> Outbound:
+    """The response that says that it depends on the origin, for caches (RFC 9110, 12.5.5)."""
+    given = [value for name, value in outbound.headers if name == "vary"]
+    others = [field for field in outbound.headers if field[0] != "vary"] if given else outbound.headers
+    headers = (*others, ("vary", ", ".join((*given, "Origin"))))
+    return Outbound(outbound.status, headers, outbound.content, outbound.stream, outbound.source)
 
 
 def _asked_method(scope: Scope) -> str | None:
