@@ -103,6 +103,7 @@ class Writer:
     def __init__(self, names: dict[str, Any]) -> None:
         self.names = dict(names)
         self.is_pure = True
+        self.shared: set[str] = set()
         self.loops = 0
         self.weight = 0
         self.places = 0
@@ -223,7 +224,11 @@ class Writer:
             self.places += 1
             self.is_loose = self.is_loose or not self.is_bounded(atom)
         elif not self.is_bounded(atom):
-            self.line(f"if type({atom.source}) in LARGE: take_value(x, {atom.source})")
+            # What is placed most often is a short text of the request.
+            with self.block(f"if type({atom.source}) is str"):
+                self.line(f"x.bytes -= len({atom.source})")
+                self.line("if x.bytes < 0: spent(x)")
+            self.line(f"elif type({atom.source}) in CONTAINERS: take_value(x, {atom.source})")
 
     def is_bounded(self, atom: Atom) -> bool:
         """Whether a value can be placed once for each item of the loop around it, if any, at no cost: over
@@ -268,6 +273,15 @@ class Writer:
                 return known[source]
         self._known[-1][source] = atom = self.let(source, origin=origin)
         return atom
+
+    def recall(self, key: str) -> Atom | None:
+        """What `remember` has under a key, where it was computed in this block or one around it."""
+        return next((known[key] for known in self._known if key in known), None)
+
+    def remember(self, key: str, atom: Atom) -> None:
+        """A value that is the same each time it is computed in this block; its name is not assigned again."""
+        self._known[-1][key] = atom
+        self.shared.add(atom.source)
 
     def forget(self, variable: VariablePath) -> None:
         """A variable has changed, or may have: paths into it are read again."""

@@ -11,6 +11,7 @@ Must not know HTTP or mappings.
     conditions    Python source of conditions on atoms
     support       what generated code calls while a request runs
     base          what the code of every form is written with
+    choices       choices between paths, written once
     paths         fields, indexes, slices, pipes, variables
     projections   going through many values
     logic         making a value: literals, lists, objects, and, or, not, comparisons

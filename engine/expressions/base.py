@@ -107,7 +107,8 @@ class BaseEmitter(ABC):
     def own(self, atom: Atom, tree: Tree) -> str:
         """A name that holds the atom's value and can take another; its own, where nothing else has it."""
         is_fresh = tree["type"] in ("function_expression", "or_expression", "and_expression")
-        return atom.source if is_fresh and not atom.is_constant else self.writer.let(atom.source).source
+        is_fresh = is_fresh and not atom.is_constant and atom.source not in self.writer.shared
+        return atom.source if is_fresh else self.writer.let(atom.source).source
 
     def unless(self, tree: Tree, other: Tree, header: str) -> Atom | None:
         """The value of `tree`, which `other` ends the exchange in the place of where `header` holds of it.

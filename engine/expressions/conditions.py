@@ -54,7 +54,16 @@ def equality(writer: Writer, left: Atom, right: Atom) -> str:
         return f"{left.source} is {right.source}"
     if "string" in (left.kind, right.kind) and (left.is_constant or right.is_constant):
         return f"{left.source} == {right.source}"
+    if right.kind == "number" and right.is_constant and not left.is_constant:
+        return _is_number(left.source, right)
     return comparison("equal", writer, left, right)
+
+
+def _is_number(name: str, constant: Atom) -> str:
+    """Whether a value is a number known at load; in Python False is 0 and True is 1 as well."""
+    if constant.constant in (0, 1):
+        return f"{name} == {constant.source} and {name} is not {bool(constant.constant)}"
+    return f"{name} == {constant.source}"
 
 
 def comparison(name: str, writer: Writer, left: Atom, right: Atom) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 
 from engine.codegen import NULL, Atom, Writer
 from engine.expressions.base import BaseEmitter, Form
+from engine.expressions.choices import known_choice
 from engine.expressions.conditions import comparison, equality, truth
 from engine.expressions.parser import Tree
 from engine.uses import Made, either
@@ -71,6 +72,9 @@ def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str, made
 
 
 def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
+    known = known_choice(emitter, tree)
+    if known is not None:
+        return known
     left, right = tree["children"]
     checked = emitter.unless(left, right, "if not ({truth})")
     if checked is not None:

@@ -14,6 +14,7 @@ from typing import Final
 from engine.codegen import NULL, Atom
 from engine.errors import suggestion
 from engine.expressions.base import BaseEmitter, Form
+from engine.expressions.choices import shared_choice
 from engine.expressions.parser import Tree
 from engine.expressions.scope import Record, Withheld
 from engine.uses import Origin
@@ -74,7 +75,7 @@ def _subexpression(emitter: BaseEmitter, tree: Tree) -> Atom:
         atom, rest = _variable_path(emitter, first, rest)
         emitter.release(atom, tree, rest)
         return _steps(emitter, atom, rest)
-    return _steps(emitter, emitter.emit(first), rest)
+    return _steps(emitter, shared_choice(emitter, first), rest)
 
 
 def _chain(emitter: BaseEmitter, tree: Tree) -> Atom:
