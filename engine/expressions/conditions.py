@@ -66,6 +66,11 @@ def _is_number(name: str, constant: Atom) -> str:
     return f"{name} == {constant.source}"
 
 
+def ordered_with(name: str, operator: str, constant: Atom) -> str:
+    """The order of a value and a number known at load; null where the value is no number."""
+    return f"{name} {operator} {constant.source} if type({name}) is int or type({name}) is float else None"
+
+
 def comparison(name: str, writer: Writer, left: Atom, right: Atom) -> str:
     """A function of two atoms; the one that costs their size, where they can be compared again and again."""
     if writer.is_bounded(left) and writer.is_bounded(right):

@@ -14,7 +14,7 @@ from typing import Final
 from engine.codegen import NULL, Atom, Writer
 from engine.expressions.base import BaseEmitter, Form
 from engine.expressions.choices import known_choice
-from engine.expressions.conditions import comparison, equality, truth
+from engine.expressions.conditions import comparison, equality, ordered_with, truth
 from engine.expressions.parser import Tree
 from engine.uses import Made, either
 
@@ -132,10 +132,13 @@ def _comparator(emitter: BaseEmitter, tree: Tree) -> Atom:
     return emitter.writer.let(test(emitter.writer, left, right), kind)
 
 
-def _order(name: str, is_turned: bool = False) -> Callable[[Writer, Atom, Atom], str]:
-    """A comparison by a function of two atoms, which are turned for the opposite order."""
+def _order(name: str, operator: str, is_turned: bool = False) -> Callable[[Writer, Atom, Atom], str]:
+    """A comparison by a function of two atoms, which are turned for the opposite order; of a value and a number
+    known at load, by the operator."""
 
     def test(writer: Writer, left: Atom, right: Atom) -> str:
+        if right.is_constant and right.kind == "number" and not left.is_constant:
+            return ordered_with(left.source, operator, right)
         return comparison(name, writer, *((right, left) if is_turned else (left, right)))
 
     return test
@@ -148,10 +151,10 @@ _PATHS: Final = frozenset(("subexpression", "value_projection", "projection", "f
 _COMPARISONS: Final[Mapping[str, tuple[Callable[[Writer, Atom, Atom], str], str]]] = {
     "eq": (equality, "boolean"),
     "ne": (lambda writer, left, right: f"not ({equality(writer, left, right)})", "boolean"),
-    "lt": (_order("less"), "any"),
-    "lte": (_order("less_equal"), "any"),
-    "gt": (_order("less", is_turned=True), "any"),
-    "gte": (_order("less_equal", is_turned=True), "any"),
+    "lt": (_order("less", "<"), "any"),
+    "lte": (_order("less_equal", "<="), "any"),
+    "gt": (_order("less", ">", is_turned=True), "any"),
+    "gte": (_order("less_equal", ">=", is_turned=True), "any"),
 }
 
 FORMS: Final[Mapping[str, Form]] = {
