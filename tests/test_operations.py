@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from engine.exchange import forward
+from engine.messages import MAX_BODY_BYTES
 from engine.runtime import kept, metrics
 from engine.runtime.protocol import Limits
 from engine.streams import MAX_EVENT_BYTES
@@ -76,8 +77,15 @@ def test_limits_are_those_of_the_code() -> None:
     assert told["a connection without a request"].startswith(f"{limits.keep_alive:.0f} s")
     assert told["a client that takes nothing of its answer"].startswith(f"{limits.send:.0f} s")
     assert told["one event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"
-    cached = told["cached responses (`cache`)"]
-    assert cached.startswith(f"{kept._MAX_ANSWERS:,}, and {kept._MAX_BYTES >> 20} MiB together")
+    assert (
+        told["cached responses (`cache`)"]
+        == f"{kept._MAX_ANSWERS:,}, and {kept._MAX_BYTES >> 20} MiB together, keys and header fields included"
+    )
+    for body in (
+        "a request's body, where it is read as a whole",
+        "an upstream's response, where it is read as a whole or collected",
+    ):
+        assert told[body].startswith(f"{MAX_BODY_BYTES >> 20} MiB,")
     assert f"`--grace` ({limits.grace:.0f} s)" in OPERATIONS
 
 

@@ -55,11 +55,13 @@ upstreams:
   watched: { url: "${ $env.NOWHERE }", health: GET /health }
   slow: { url: "${ $env.UP }/up", timeout: { read: 100ms } }
   inside: { url: "mapping:within" }
+  proxied: { url: "http://proxied.test/up", proxy: "${ $env.UP }" }
 errors: { body: { kind: "${ kind }", message: "${ message }" } }
 routes:
   GET /json/{name}: { call: "GET up /${ $request.params.name }", respond: { body: "${ @ }" } }
   GET /again/{name}: { call: "GET again /${ $request.params.name }", respond: { body: "${ @ }" } }
   GET /slow/{name}: { call: "GET slow /${ $request.params.name }", respond: { body: "${ @ }" } }
+  GET /proxied/{name}: { call: "GET proxied /${ $request.params.name }", respond: { body: "${ abs(text) }" } }
   GET /nowhere: { call: GET nowhere /x, respond: { body: "${ @ }" } }
   GET /watched: { call: GET watched /x, respond: { body: "${ @ }" } }
   GET /health: { builtin: health }
@@ -174,6 +176,11 @@ REQUESTS: dict[str, int] = {
     "/slow/hang": 504,
     "/again/busy": 503,
     "/again/truncated": 502,
+    "/proxied/not-json": 502,
+    "/proxied/text": 502,
+    "/proxied/error": 502,
+    "/proxied/truncated": 502,
+    "/proxied/closed": 502,
     "/nowhere": 502,
     "/watched": 502,
     "/health": 503,
@@ -218,6 +225,7 @@ def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
         for name, behaviour in BEHAVIOURS.items():
             running.on(f"/up/{name}", behaviour)
+            running.on(f"http://proxied.test/up/{name}", behaviour)
         yield running
 
 

@@ -26,7 +26,9 @@ upstreams: { up: { url: "${ $env.UP }", timeout: { read: 60s } } }
 routes:
   GET /local: { respond: { body: ok } }
   POST /local: { respond: { body: "${ n }" } }
-  GET /call/{name}: { call: "GET up /slow/${ $request.params.name }", respond: { body: "${ @ }" } }
+  GET /call/{name}:
+    call: { upstream: up, path: "/slow/${ $request.params.name }", max_bytes: 40000000 }
+    respond: { body: "${ @ }" }
   GET /through: { forward: up /slow/broken }
   GET /stream:
     call: GET up /slow/stream
