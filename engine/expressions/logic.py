@@ -133,8 +133,8 @@ def _comparator(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _order(name: str, operator: str, is_turned: bool = False) -> Callable[[Writer, Atom, Atom], str]:
-    """A comparison by a function of two atoms, which are turned for the opposite order; by the operator, where
-    one of them is a number known at load."""
+    """A comparison by a function of two atoms, turned for the opposite order, or by the operator with
+    a number that is known at load."""
 
     def test(writer: Writer, left: Atom, right: Atom) -> str:
         if right.is_constant and right.kind == "number" and not left.is_constant:
