@@ -118,6 +118,7 @@ def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom
 
 def _picked(writer: Writer, atoms: list[Atom]) -> Origin | None:
     source, keys = atoms
+    writer.find(source)  # its type is checked, whatever is read of the result
     names = _constant_names(writer, keys)
     if names is None:
         writer.use(source)
@@ -130,6 +131,7 @@ def _picked(writer: Writer, atoms: list[Atom]) -> Origin | None:
 
 def _omitted(writer: Writer, atoms: list[Atom]) -> Origin | None:
     source, keys = atoms
+    writer.find(source)
     names = _constant_names(writer, keys)
     return source.origin if names is None or source.origin is None else Without(source.origin, names)
 
@@ -148,6 +150,7 @@ def _is_text(value: Any) -> bool:
 def _merged(writer: Writer, atoms: list[Atom]) -> Origin | None:
     made = Made()
     for atom in atoms:
+        writer.find(atom)
         made.add_spread(atom.origin)
     return made
 
