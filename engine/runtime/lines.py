@@ -1,7 +1,7 @@
 """Lines of a log as JSON, one write each.
 
-Contract: a line has its fields first, then `event`, `level` and `timestamp` (ISO 8601, UTC). Must not know
-what is logged.
+Contract: a line has its fields first, then `event`, `level` and `timestamp` (ISO 8601, UTC). One that cannot
+be written is lost. Must not know what is logged.
 """
 
 from __future__ import annotations
@@ -54,5 +54,9 @@ class JsonLines:
         fields["level"] = _NAMES.get(level, str(level))
         fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         stream = self._stream or sys.stderr
-        stream.write(orjson.dumps(fields, default=repr).decode() + "\n")
-        stream.flush()
+        line = orjson.dumps(fields, default=repr).decode() + "\n"
+        try:
+            stream.write(line)
+            stream.flush()
+        except OSError:
+            pass
