@@ -23,26 +23,26 @@ class _Guarded:
     """A text stream whose failures to write go to `on_failure`."""
 
     def __init__(self, stream: TextIO, on_failure: Callable[[TextIO, OSError], None]) -> None:
-        self._stream = stream
+        self.stream = stream
         self.on_failure = on_failure
 
     def write(self, text: str) -> int:
         """Write a text, or hand over why that failed."""
         try:
-            return self._stream.write(text)
+            return self.stream.write(text)
         except OSError as error:
-            self.on_failure(self._stream, error)
+            self.on_failure(self.stream, error)
             return len(text)
 
     def flush(self) -> None:
         """Write what is buffered, as `write`."""
         try:
-            self._stream.flush()
+            self.stream.flush()
         except OSError as error:
-            self.on_failure(self._stream, error)
+            self.on_failure(self.stream, error)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
 
 @contextlib.contextmanager
@@ -64,6 +64,11 @@ def guarded() -> Iterator[None]:
             sys.stderr.flush()
         finally:
             sys.stdout, sys.stderr = before
+
+
+def unguarded(stream: TextIO) -> TextIO:
+    """The stream itself, for who looks after failures."""
+    return stream.stream if isinstance(stream, _Guarded) else stream
 
 
 def outlive_standard_output() -> None:

@@ -153,7 +153,9 @@ def command(
     """
     if log_format is None:
         log_format = "console" if sys.stderr.isatty() else "json"
-    logs.configure(log_level, log_format)
+    # Lines of JSON that cannot be written are dropped by the log itself.
+    stream = output.unguarded(sys.stderr) if log_format == "json" else sys.stderr
+    logs.configure(log_level, log_format, stream)
     try:
         check_clients(storage, trusted_proxies, allowed_hosts)
     except ValueError as error:

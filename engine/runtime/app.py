@@ -169,7 +169,12 @@ class Front:
     def _refuse_page(self, guard: BrowserGuard, scope: Scope, match: PlanMatch) -> bool:
         """Whether a request that needs no key is refused, as a page of another site makes it."""
         cycle: Cycle = scope["extensions"][EXTENSION]
-        if cycle.fault is not None or _wants_key(match, scope["method"]):
+        framing, method = cycle.framing, scope["method"]
+        if guard.trusts(framing.host, framing.is_of_page):
+            return False
+        if method == "OPTIONS" and (asked := _asked_method(scope)) is not None:
+            match, method = self._tree.find(scope["raw_path"], asked), asked
+        if cycle.fault is not None or _wants_key(match, method):
             return False
         cors = None if match.owner is None else match.owner.cors
         cycle.fault = guard.refusal(scope["headers"], None if cors is None else cors.origins)
@@ -208,7 +213,8 @@ class Front:
         match, inbound = scope["dragoman.match"], _inbound(scope)
         peer = (scope["client"] or ("",))[0]
         inbound.address = self._addresses.of(peer, inbound.headers)
-        inbound.is_proxied = self._addresses.is_proxy(peer)
+        if self._addresses.has_proxies:
+            inbound.is_proxied = self._addresses.is_proxy(peer)
         answered: Answered | None = None
         span = traces.begin(inbound)
         try:

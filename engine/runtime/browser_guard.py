@@ -76,6 +76,24 @@ class BrowserGuard:
     def __init__(self, names: HostNames) -> None:
         self._names = names
         self._is_own = lru_cache(256)(self._find_own)
+        #: The Host of the last request that was this server's own: usually that of the next one too.
+        self._usual = b""
+
+    def trusts(self, host: bytes, is_of_page: bool) -> bool:
+        """Whether a request needs no further look: no page has made it, and its host is this server.
+
+        Args:
+            host: its Host, or nothing where it has none.
+            is_of_page: it has an `Origin` or a `Sec-Fetch-Site`.
+        """
+        if is_of_page:
+            return False
+        if host == self._usual:
+            return True
+        if host and not self._is_own(host):
+            return False
+        self._usual = host
+        return True
 
     def refusal(self, fields: Fields, origins: Origins | None) -> ExchangeError | None:
         """Why a request is refused, or None where it is not.
@@ -88,10 +106,7 @@ class BrowserGuard:
         for name, value in found:
             if name == b"host" and not self._is_own(value):
                 return ExchangeError("forbidden", _FOREIGN_HOST)
-        is_usual = len(found) == 1 and found[0][0] == b"host"
-        if not is_usual and self._is_foreign(found, origins):
-            return ExchangeError("forbidden", _FOREIGN_PAGE)
-        return None
+        return ExchangeError("forbidden", _FOREIGN_PAGE) if self._is_foreign(found, origins) else None
 
     def _is_foreign(self, fields: list[tuple[bytes, bytes]], origins: Origins | None) -> bool:
         """Whether a request comes from a page that may not call."""

@@ -28,10 +28,15 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 class Addresses:
-    """Finds clients' addresses, given the networks of our own proxies."""
+    """Finds clients' addresses, given the networks of our own proxies.
+
+    Attributes:
+        has_proxies: there are any of these.
+    """
 
     def __init__(self, trusted: Iterable[Network] = ()) -> None:
         self._trusted = tuple(trusted)
+        self.has_proxies = bool(self._trusted)
 
     def of(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
         """The address of the client that a connection from `peer` is for; IPv6 as its network of 64 bits."""
@@ -51,7 +56,7 @@ class Addresses:
 
     def is_proxy(self, peer: str) -> bool:
         """Whether a connection from `peer` is one of our own proxies."""
-        return bool(self._trusted) and self._is_trusted(_parsed(peer))
+        return self._is_trusted(_parsed(peer))
 
     def _is_trusted(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)

@@ -1,7 +1,7 @@
 """Lines of a log as JSON, one write each.
 
-Contract: a line has its fields first, then `event`, `level` and `timestamp` (ISO 8601, UTC). Must not know
-what is logged.
+Contract: a line has its fields first, then `event`, `level` and `timestamp` (ISO 8601, UTC). One that cannot
+be written is lost. Must not know what is logged.
 """
 
 from __future__ import annotations
@@ -65,5 +65,9 @@ class JsonLines:
         # Not isoformat(): each call leaves a string in Python's method cache, which may pin a MiB of memory.
         fields["timestamp"] = datetime.now(UTC)
         stream = self._stream or sys.stderr
-        stream.write(_written(fields) + "\n")
-        stream.flush()
+        line = _written(fields) + "\n"
+        try:
+            stream.write(line)
+            stream.flush()
+        except OSError:
+            pass

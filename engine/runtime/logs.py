@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TextIO
 
 from engine.errors import Defect, Diagnostic
 from engine.exchange import Answered
@@ -34,21 +34,21 @@ class _Out:
 _out: Final = _Out()
 
 
-def configure(level: str, log_format: Format) -> None:
-    """Set up logging to standard error for the process."""
+def configure(level: str, log_format: Format, stream: TextIO | None = None) -> None:
+    """Set up logging for the process, to a stream or standard error."""
     number = getattr(logging, level.upper())
-    _out.log, _out.level = _lines(log_format, number), number
+    _out.log, _out.level = _lines(log_format, number, stream or sys.stderr), number
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Library()], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _lines(log_format: Format, least: int) -> Any:
+def _lines(log_format: Format, least: int, stream: TextIO) -> Any:
     if log_format == "json":
-        return JsonLines(least, sys.stderr)
+        return JsonLines(least, stream)
     from engine.runtime import console
 
-    return console.lines(least, sys.stderr)
+    return console.lines(least, stream)
 
 
 class _Library(logging.Handler):

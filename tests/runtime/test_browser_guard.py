@@ -32,6 +32,12 @@ MAPPINGS = {
       cors: { origins: ["https://chat.example.com", "app://*"] }
       routes: { GET /x: { respond: { body: "x" } }, POST /x: { respond: { body: "x" } } }
     """,
+    "shared.yaml": """
+      dragoman: 1
+      name: shared
+      cors: { origins: "https://chat.example.com" }
+      routes: { PUT /chat: { respond: { body: "put" } } }
+    """,
     "any.yaml": """
       dragoman: 1
       name: any
@@ -130,7 +136,7 @@ def test_a_host_of_this_machine_is_served(server: Server, host: str) -> None:
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_a_foreign_host_is_refused(server: Server, upstream: Upstream, host: str) -> None:
-    for method, target in (("GET", "/chat"), ("POST", "/chat"), ("GET", "/nowhere"), ("PUT", "/chat")):
+    for method, target in (("GET", "/chat"), ("POST", "/chat"), ("GET", "/nowhere"), ("PATCH", "/chat")):
         before = calls(upstream)
         reply = ask(server.url, method, target, {"Host": host, "Content-Type": "text/plain"}, b"{}")
         assert reply.status == 403, (method, target)
@@ -258,6 +264,14 @@ def test_a_preflight_is_checked_as_well(server: Server, origin: str, host: str, 
     reply = ask(server.url, "OPTIONS", "/pages/x", fields)
     assert reply.status == status
     assert (reply.header("access-control-allow-origin") is not None) == (status == 200)
+
+
+def test_a_preflight_goes_by_the_mapping_of_its_method(server: Server) -> None:
+    for method, status in (("PUT", 200), ("POST", 403)):
+        fields = {"Host": "localhost", "Origin": "https://chat.example.com"}
+        asked = {**fields, "Access-Control-Request-Method": method}
+        assert ask(server.url, "OPTIONS", "/chat", asked).status == status
+        assert ask(server.url, method, "/chat", fields).status == status
 
 
 def test_a_key_is_enough(server: Server) -> None:

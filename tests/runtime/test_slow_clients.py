@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server, read_all
 from tests.support.times import A_SECOND, SOON
-from tests.support.upstream import Channel, Seen, Upstream, eventually, head, raw
+from tests.support.upstream import Channel, Seen, Upstream, eventually, head, json_answer, raw
 
 MAPPING = """
 dragoman: 1
@@ -271,6 +271,9 @@ SLOW_HEADS = ("--head-timeout", "600", "--keep-alive", "600")
 def few(upstream: Upstream, request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server as with `ulimit -n 64`, whose deadlines are far away."""
     command = LOOPS[request.param]
+    # Other tests have scripts of their own for what is above these.
+    upstream.on("/slow/hang", raw(b"", "hang"))
+    upstream.on("/slow/json", json_answer({"ok": True}))
     with dragoman_server(MAPPING, {"UP": upstream.url}, SLOW_HEADS, command=command) as own:
         yield own
 

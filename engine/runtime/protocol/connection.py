@@ -59,7 +59,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come; where there are too many, the one that has waited longest gives way."""
         super().connection_made(transport)
-        self.room.enter(self)
+        self.room.waiting[self] = None
         self.room.make(len(self.connections))
 
     def give_way(self) -> None:
@@ -69,7 +69,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left, or was left."""
         self.connections.discard(self)
-        self.room.leave(self)
+        self.room.waiting.pop(self, None)
         self._leave()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]
@@ -214,7 +214,7 @@ class Connection(HttpToolsProtocol):
         """Begin with a request, or let it wait for those before it."""
         cycle.scope["extensions"][EXTENSION] = cycle
         self._parsed = cycle
-        self.room.leave(self)
+        self.room.waiting.pop(self, None)
         if self.running is None:
             self._begin(cycle)
         else:
@@ -319,7 +319,7 @@ class Connection(HttpToolsProtocol):
         elif self.waiting:
             self._begin(self.waiting.popleft())
         else:
-            self.room.enter(self)
+            self.room.waiting[self] = None
             self.flow.resume_reading()
 
     def _end(self) -> None:
@@ -338,7 +338,7 @@ class Connection(HttpToolsProtocol):
         except OSError:
             self.transport.abort()
         else:
-            self.room.enter(self)
+            self.room.waiting[self] = None
             self.flow.resume_reading()
 
     # --- Time --------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A request's head → how its body is framed, or why the request is refused.
 
 Contract: pure. What two servers could read in two ways is refused (RFC 9112, sections 3.2, 6.3 and 11.2), so
-that nobody's next request is hidden in this one's body. Host is checked and never used.
+that nobody's next request is hidden in this one's body. Host decides nothing about the framing.
 The parser has seen to names, values, line ends and to the digits of Content-Length.
 """
 
@@ -17,7 +17,9 @@ from engine.runtime.protocol.limits import Limits
 
 Fields = list[tuple[bytes, bytes]]
 
-_WATCHED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+_WATCHED: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"expect", b"origin", b"sec-fetch-site"}
+)
 #: RFC 3986, section 3.2.2, without user information: a name or IPv4 address, or an IPv6 address.
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?\Z")
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#@]+(?=[/?]|\Z)", re.IGNORECASE)
@@ -25,12 +27,15 @@ _ALLOWED: Final = (("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),)
 
 
 class Framing(NamedTuple):
-    """How a body comes; `line` is the header field that says so."""
+    """What a head says of its request: how the body comes (`line` is the header field that says so), which
+    host it names, and whether a page in a browser may have made it."""
 
     has_body: bool = False
     is_chunked: bool = False
     expects_continue: bool = False
     line: bytes = b""
+    host: bytes = b""
+    is_of_page: bool = True
 
 
 class Target(NamedTuple):
@@ -58,25 +63,28 @@ def framing_of(version: str, headers: Fields) -> Framing:
     for name, value in headers:
         if name in _WATCHED:
             found.setdefault(name, []).append(value)
-    _check_host(version, found.get(b"host", []))
+    host = _host(version, found.get(b"host", []))
+    is_of_page = b"origin" in found or b"sec-fetch-site" in found
     expects = version == "1.1" and _expects_continue(found.get(b"expect"))
     if b"transfer-encoding" in found:
-        return _chunked(version, found, expects)
+        line = _chunked(version, found)
+        return Framing(True, True, expects, line, host, is_of_page)
     lengths = found.get(b"content-length")
     if lengths is None:
-        return Framing(expects_continue=expects)
+        return Framing(False, False, expects, b"", host, is_of_page)
     if len(lengths) > 1:
         raise refusal("more than one Content-Length")
-    return Framing(int(lengths[0]) > 0, False, expects, b"content-length: " + lengths[0])
+    line = b"content-length: " + lengths[0]
+    return Framing(int(lengths[0]) > 0, False, expects, line, host, is_of_page)
 
 
-def _chunked(version: str, found: dict[bytes, list[bytes]], expects: bool) -> Framing:
+def _chunked(version: str, found: dict[bytes, list[bytes]]) -> bytes:
     codings = found[b"transfer-encoding"]
     if version == "1.0" or len(codings) > 1 or b"content-length" in found:
         raise refusal("the framing of the body is ambiguous")
     if codings[0].strip().lower() != b"chunked":
         raise refusal("this transfer coding is not known here", 501)
-    return Framing(True, True, expects, b"transfer-encoding: chunked")
+    return b"transfer-encoding: chunked"
 
 
 def _expects_continue(values: list[bytes] | None) -> bool:
@@ -87,11 +95,12 @@ def _expects_continue(values: list[bytes] | None) -> bool:
     return True
 
 
-def _check_host(version: str, hosts: list[bytes]) -> None:
+def _host(version: str, hosts: list[bytes]) -> bytes:
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise refusal("exactly one Host is wanted")
     if hosts and not (len(hosts[0]) <= 255 and _is_host(hosts[0])):
         raise refusal("the Host is no host")
+    return hosts[0] if hosts else b""
 
 
 @lru_cache(256)
