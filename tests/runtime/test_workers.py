@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -96,11 +97,17 @@ def test_workers_share_what_is_loaded(server: Server) -> None:
     assert max(sizes) < OWN, f"{sizes} MiB of each worker's own"
 
 
+def worker_lines(server: Server) -> list[dict[str, Any]]:
+    """The log lines about workers that ended, so far: they are read from the process by another thread."""
+    return [line for line in server.log() if line["event"] == "worker"]
+
+
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:
     first = children(server)
     os.kill(first[0], signal.SIGKILL)
     assert eventually(lambda: len(children(server)) == 2 and children(server) != first)
-    line = next(line for line in server.log() if line["event"] == "worker")
+    assert eventually(lambda: len(worker_lines(server)) == 1)
+    (line,) = worker_lines(server)
     assert (line["process"], line["status"]) == (first[0], -signal.SIGKILL)
     for _ in range(20):
         assert server.get("/version").status == 200
@@ -109,7 +116,8 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
         known = children(server)
         os.kill(known[-1], signal.SIGKILL)
         assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known)
-    waits = [line["restart_in"] for line in server.log() if line["event"] == "worker"]
+    assert eventually(lambda: len(worker_lines(server)) == 4)
+    waits = [line["restart_in"] for line in worker_lines(server)]
     assert waits == sorted(waits)
     assert waits[-1] > waits[0]
 
