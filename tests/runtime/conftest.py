@@ -9,8 +9,11 @@ import pytest
 from tests.support.upstream import Upstream
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    """One loopback upstream for all tests of a process; requests are told apart by their request id."""
+    """One loopback upstream for the tests of a module; requests are told apart by their request id.
+
+    Not for those of several: what one module scripts for `/slow` would answer another's `/slow/hang`.
+    """
     with Upstream() as running:
         yield running
