@@ -7,24 +7,21 @@ file or the mapping itself, are masked by their place, and wherever else their t
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote
 
 from engine.compile.environment import has_file, value_of
+from engine.compile.secrets import SHORTEST, credentials_of
 from engine.compile.sources import KEY_LIKE
 from engine.http import CREDENTIAL_NAME
-from engine.plan import MappingPlan, UpstreamPlan
+from engine.plan import MappingPlan
 from engine.spec import MappingSpec
 
 MASK: Final = "***"
 
-#: Below this a text is no secret, and masking it everywhere would leave nothing to read.
-_SHORTEST: Final = 4
 _URL = re.compile(r"(https?://)")
 #: Those of JSON fields, where `key` and `token` are words like others.
 _FIELDS = re.compile(
@@ -62,7 +59,7 @@ class Mask:
     def learn(self, secrets: Iterable[str]) -> None:
         """Mask these too, in every form in which they can come up."""
         forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote_plus(secret))}
-        self._texts |= {form for form in forms if len(form) >= _SHORTEST}
+        self._texts |= {form for form in forms if len(form) >= SHORTEST}
         self._pattern = _pattern(self._texts)
 
     def text(self, text: str) -> str:
@@ -109,43 +106,23 @@ def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, found)), re.IGNORECASE) if found else None
 
 
-def credentials_of(plans: Iterable[MappingPlan]) -> Iterator[str]:
-    """The texts that upstreams are shown as credentials, and what they are made of."""
+def credentials_in(plans: Iterable[MappingPlan]) -> Iterator[str]:
+    """The texts that the upstreams of mappings are sent as credentials, and what they are made of."""
     for mapping in plans:
         for upstream in mapping.upstreams.values():
-            yield from _of_upstream(upstream)
-
-
-def _of_upstream(upstream: UpstreamPlan) -> Iterator[str]:
-    for name, value in (*upstream.credentials.headers, *upstream.headers):
-        if (name, value) in upstream.credentials.headers or CREDENTIAL_NAME.search(name):
-            scheme, _, rest = value.partition(" ")
-            yield from (value, rest or scheme)
-            yield from _of_basic(scheme, rest)
-    yield from (value for _, value in upstream.credentials.query)
-    if upstream.proxy is not None:
-        yield unquote(urlsplit(upstream.proxy).password or "")
-
-
-def _of_basic(scheme: str, token: str) -> Iterator[str]:
-    """The password of basic authentication (RFC 7617)."""
-    if scheme.lower() == "basic":
-        try:
-            yield base64.b64decode(token, validate=True).decode("utf-8", "replace").partition(":")[2]
-        except (binascii.Error, ValueError):
-            return
+            yield from credentials_of(upstream)
 
 
 def file_texts(spec: MappingSpec, variables: Mapping[str, Any]) -> Iterator[str]:
     """The texts that the `vars` of a mapping, evaluated, have from files."""
     for name, node in spec.vars.items():
         if has_file(node.value):
-            yield from (text for text in _texts_in(variables[name]) if len(text) >= _SHORTEST)
+            yield from (text for text in _texts_in(variables[name]) if len(text) >= SHORTEST)
 
 
 def keys_of_files(spec: MappingSpec, variables: Mapping[str, Any], plans: Iterable[MappingPlan]) -> set[str]:
     """Those of them that upstreams are shown as credentials."""
-    shown = set(credentials_of(plans))
+    shown = set(credentials_in(plans))
     return {text for text in file_texts(spec, variables) if any(text in value for value in shown)}
 
 

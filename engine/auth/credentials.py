@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _FIELD_VALUE = re.compile(r"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?\Z")
@@ -16,15 +14,6 @@ class Credentials:
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-
-    def texts(self) -> Iterator[str]:
-        """The secrets that are sent: values, a header field's without its scheme too, and a password."""
-        yield from (value for _, value in self.query)
-        for _, value in self.headers:
-            scheme, _, token = value.partition(" ")
-            yield from (value, token)
-            if scheme == "Basic":
-                yield base64.b64decode(token).decode("utf-8", "replace").partition(":")[2]
 
 
 def checked(value: str) -> str:

@@ -12,19 +12,18 @@ from engine.compile.cors import compile_cors
 from engine.compile.keys import check_key_routes, compile_keys
 from engine.compile.rates import compile_rate
 from engine.compile.routes import compile_route
+from engine.compile.secrets import secrets_of
 from engine.compile.sources import declared
 from engine.compile.upstreams import compile_upstream
 from engine.errors import Findings, suggestion
 from engine.expressions import Scope
 from engine.limits import DEFAULT_LIMITS, Limits
-from engine.plan import ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan, UpstreamPlan
+from engine.plan import ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
 from engine.routing import RouteTree
 from engine.source import Node
 from engine.spec import ErrorsSpec, LimitsSpec, MappingSpec
 from engine.templates import Coverage, TemplateCompiler
 
-#: Below this a text is no secret, and masking it would leave nothing to read.
-_SHORTEST_SECRET = 4
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
 
 
@@ -115,22 +114,13 @@ def _compile(
         routes=routes,
         tree=RouteTree(),
         limits=_limits(spec.limits),
-        secrets=_secrets(environment, upstreams.values()),
+        secrets=secrets_of(environment, upstreams.values()),
     )
     for route in routes:
         plan.tree.add(plan, route, route.method, route.spec.path)
     check_key_routes(context, keys)
     _check_unused_templates(context)
     return plan
-
-
-def _secrets(environment: load_time.Environment, upstreams: Iterable[UpstreamPlan]) -> tuple[bytes, ...]:
-    """The values of secret variables, and what upstreams are sent as credentials; the longest first."""
-    found = {environment.env.get(name) or "" for name, spec in environment.specs.items() if spec.secret}
-    for upstream in upstreams:
-        found.update(upstream.credentials.texts())
-    secrets = (secret.encode() for secret in found if len(secret) >= _SHORTEST_SECRET)
-    return tuple(sorted(secrets, key=len, reverse=True))
 
 
 def _named(spec: MappingSpec) -> Mapping[str, Node]:

@@ -12,7 +12,7 @@ from engine.explain.python import python_entries
 from engine.explain.routes import name_of, route_entry
 from engine.explain.upstreams import upstream_entry
 from engine.explain.walking import Answer, Request, Walk, walk
-from engine.masking import Mask, credentials_of, file_texts, stand_ins
+from engine.masking import Mask, credentials_in, file_texts, stand_ins
 from engine.plan import MappingPlan, PlanSet, RoutePlan
 from engine.spec import MappingSpec
 from engine.templates import TemplateCompiler
@@ -33,7 +33,7 @@ class Explainer:
         # What the stand-ins make unsound is none of the mappings' mistakes.
         self.plans: PlanSet = compile_set(specs, told, Findings(), served_together=False)
         self._mask = Mask(found.values())
-        self._mask.learn(credentials_of(self.plans.mappings.values()))
+        self._mask.learn(credentials_in(self.plans.mappings.values()))
 
     def everything(self) -> tuple[Entry, ...]:
         """Every mapping with its upstreams and routes."""

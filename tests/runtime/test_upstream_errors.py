@@ -20,7 +20,10 @@ MAPPING = """
 dragoman: 1
 env: { UP: {}, KEY: { secret: true } }
 upstreams:
-  up: { url: "${ $env.UP }", auth: { basic: { username: me, password: "pass-canary" } } }
+  up:
+    url: "${ $env.UP }"
+    auth: { basic: { username: me, password: "pass-canary" } }
+    headers: { x-api-key: "header-canary" }
 errors:
   body: { kind: "${ kind }", message: "${ upstream.message || message }", upstream: "${ upstream }" }
 routes:
@@ -115,7 +118,7 @@ def test_both_are_bounded(server: Server, upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("way", ["it", "case"])
-@pytest.mark.parametrize("secret", [KEY, "pass-canary", "bWU6cGFzcy1jYW5hcnk="])
+@pytest.mark.parametrize("secret", [KEY, "pass-canary", "bWU6cGFzcy1jYW5hcnk=", "header-canary"])
 def test_secrets_that_an_upstream_repeats_are_masked(
     server: Server, upstream: Upstream, way: str, secret: str
 ) -> None:
