@@ -21,8 +21,6 @@ TEXT_SHIFT: Final = 6
 
 #: The types of values that hold others.
 CONTAINERS: Final = frozenset((list, dict))
-#: The types of values whose size is not known by their type.
-LARGE: Final = frozenset((str, list, dict))
 
 #: What is left to describe an error once the budget of the exchange is spent.
 _RESERVE_STEPS: Final = 10_000
@@ -171,7 +169,6 @@ def json_size(value: Any, most: int) -> int:
 #: What generated code refers to.
 NAMES: Final[dict[str, Any]] = {
     "CONTAINERS": CONTAINERS,
-    "LARGE": LARGE,
     "check_value": check_value,
     "spent": spent,
     "take_bytes": take_bytes,

@@ -100,12 +100,10 @@ class CallCompiler:
         elif (node := spec.node.get("parallel")) is not None:
             message = "'parallel' has a meaning only with 'each'"
             self.context.findings.error("misused-call", message, node.key_span)
-        reports = self.context.findings.reports
         parts = {
             part: self._template(getattr(spec, part), scope, f"{label}.{part}")
             for part in ("query", "headers", "body", "form")
         }
-        is_sound = self.context.findings.reports == reports
         when = self._template(spec.when, replace(outer, notes_nulls=False), f"{label}.when")
         path = self._path(spec.path, scope, label)
         reading = {**parts, "when": when, "each": each}
@@ -129,7 +127,7 @@ class CallCompiler:
             cache=self.context.seconds(spec.cache, None),
             from_calls=frozenset(part for part, found in sources.items() if found == {"calls"}),
             mixed=frozenset(part for part, found in sources.items() if len(found) == 2),
-            has_credentials=is_sound and self._has_credentials(spec.headers, scope, sending),
+            has_credentials=self._has_credentials(spec.headers, scope, sending),
             max_bytes=MAX_BODY_BYTES if spec.max_bytes is None else spec.max_bytes,
         )
 
@@ -165,16 +163,14 @@ class CallCompiler:
         """A request that goes through, and what its templates read."""
         self.uses = []
         scope = self.context.call_scope(self.params)
-        reports = self.context.findings.reports
         headers = self._template(spec.headers, scope, "forward.headers")
-        is_sound = self.context.findings.reports == reports
         plan = ForwardPlan(
             upstream=self.upstream(spec.upstream, scope, "forward"),
             path=self._path(spec.path, scope, "forward"),
             headers=headers,
             replaced=frozenset(name.lower() for name in spec.headers.value) if spec.headers else frozenset(),
             timeout=self.context.seconds(spec.timeout, None),
-            has_credentials=is_sound and self._has_credentials(spec.headers, scope, [headers]),
+            has_credentials=self._has_credentials(spec.headers, scope, [headers]),
         )
         return plan, Uses.of_all(self.uses)
 

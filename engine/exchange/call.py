@@ -17,7 +17,7 @@ from engine.codegen import Compiled, first_place
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, write
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
-from engine.exchange.sizes import check_size, refused, take_output, text_within, too_many_bytes
+from engine.exchange.sizes import check_size, refused, take_output, text_within
 from engine.http import is_json, literal_path, parameter_name, readings
 from engine.messages import EMPTY, FORM, JSON, Client, Content, Exchange, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
@@ -184,9 +184,7 @@ def _content(
         return EMPTY
     content = Content(None, JSON, body, check_size(exchange, call.body, body, kind))
     if upstream.mapping is None:
-        exchange.output -= len(write(content, kind, "the request"))
-        if exchange.output < 0:
-            raise too_many_bytes(exchange, call.body, kind)
+        take_output(exchange, call.body, len(write(content, kind, "the request")), kind)
     return content
 
 

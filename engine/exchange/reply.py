@@ -15,7 +15,7 @@ from engine.exchange.evaluation import evaluate
 from engine.exchange.failures import failure_of, shown_body, unusable_reply
 from engine.exchange.headers import header_fields
 from engine.exchange.outbound import NO_BODY, outbound_of, status_of
-from engine.exchange.sizes import check_size, too_many_bytes
+from engine.exchange.sizes import check_size, take_output
 from engine.exchange.stream import written_out
 from engine.http import decoded_text, is_text
 from engine.messages import Content, Exchange, Outbound, UpstreamReply
@@ -125,9 +125,7 @@ def answer_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Ou
     body = evaluate(case.body, payload, exchange, kind)
     check_size(exchange, case.body, body, kind)
     outbound = outbound_of(status, headers, body, kind)
-    exchange.output -= len(outbound.content.data)
-    if exchange.output < 0:
-        raise too_many_bytes(exchange, case.body, kind)
+    take_output(exchange, case.body, len(outbound.content.data), kind)
     return outbound
 
 

@@ -189,7 +189,7 @@ class Front:
             if owner is not None and owner.name in self._cors:
                 return partial(self._preflight, self._cors[owner.name])
         cors = None if owner is None else self._cors.get(owner.name)
-        if cors is None or any(name == b"origin" for name, _ in scope["headers"]):
+        if cors is None or scope["extensions"][EXTENSION].framing.is_of_page:
             return cors or self._serve
         # There is nothing to allow: all that the middleware would do is to say that it depends on the origin.
         scope[_VARIES] = True
