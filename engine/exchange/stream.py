@@ -100,13 +100,20 @@ class EventWriter:
             ExchangeError: an event cannot be written, and there is no stream to tell that in.
         """
         try:
-            written = [self._written(event) for event in events]
-        except ExchangeError:
-            written = self._written_until_failure(events, stream)
-        data = written[0] if len(written) == 1 else b"".join(written)
+            data = self._all_written(events)
+        except (ExchangeError, JsonError):
+            data = b"".join(self._written_until_failure(events, stream))
         exchange = self._exchange
         exchange.output = left = exchange.output - len(data)
         return data if left >= 0 else self._too_much(data, stream)
+
+    def _all_written(self, events: list[Any]) -> bytes:
+        encode = self._encoder.encode
+        if self._plan.event is not None:
+            return b"".join(map(self._written, events))
+        if len(events) == 1:
+            return encode(dumps(events[0]))
+        return b"".join([encode(dumps(event)) for event in events])
 
     def _written_until_failure(self, events: list[Any], stream: EventStream | None) -> list[bytes]:
         """Events of which one cannot be written: those before it, and the failure that this is."""

@@ -55,15 +55,15 @@ class Translation:
         """Take a batch; what its events emit, and the end, where it has come."""
         emitted = [] if batch is None else self._emitted(self._take, batch)
         if self.error is None and (batch is None or self.is_over):
-            emitted = [*emitted, *self._emitted(self._end)]
+            emitted = [*emitted, *self._emitted(self._end, None)]
         return emitted
 
-    def _emitted(self, step: Callable[..., None], *arguments: Any) -> list[Any]:
+    def _emitted(self, step: Callable[[Any], None], batch: Batch) -> list[Any]:
         """What a step emits before it is done or fails."""
         exchange = self._exchange
         out = exchange.out = []
         try:
-            step(*arguments)
+            step(batch)
         except ExchangeError as error:
             release_frames(error)
             self.error, self.is_over = error, True
@@ -74,23 +74,23 @@ class Translation:
         return out
 
     def _take(self, batch: bytes | list[Any]) -> None:
-        if isinstance(batch, bytes):
-            self._exchange.done = False
-            self._take_bytes(batch)
+        if isinstance(batch, list):
+            self._take_values(batch)
             return
-        self._exchange.done = True
-        self._count += len(batch)
-        for value in batch:
-            self._run(self._plan.rules, value)
-
-    def _take_bytes(self, data: bytes) -> None:
+        self._exchange.done = False
         try:
-            events = self._decoder.feed(data)
+            events = self._decoder.feed(batch)
         except FramingError as error:
             # Those before a failure are not lost by it.
             self._take_events(error.events)
             raise
         self._take_events(events)
+
+    def _take_values(self, values: list[Any]) -> None:
+        self._exchange.done = True
+        self._count += len(values)
+        for value in values:
+            self._run(self._plan.rules, value)
 
     def _take_events(self, events: Iterable[Event]) -> None:
         """Run the rules on each; the closing word ends the stream, whatever comes after it. Data that is
@@ -117,7 +117,7 @@ class Translation:
                     raise untranslatable(error, "upstream_error") from None
         self._count = count
 
-    def _end(self) -> None:
+    def _end(self, _: None) -> None:
         if not self.is_over:
             self._take_events(self._decoder.close())
         if not self._count:

@@ -33,18 +33,22 @@ class BlockDecoder(ABC):
         self._split = re.compile(self.END).split
 
     @abstractmethod
-    def _event(self, block: bytes) -> Event | None:
-        """The event that a block without its end is, if it is one."""
+    def _events(self, blocks: list[bytes]) -> list[Event]:
+        """The events in blocks without their ends, some of which may be none."""
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes; the events that they complete."""
         if self._has_ended:
             raise FramingError("bytes after the end of the stream")
+        # The most common data by far: one event, complete.
+        length = len(data) - len(self.END)
+        if not self._rest and data.find(self.END) == length >= 0 and len(data) <= self._max:
+            return self._events([data[:length]])
         # An event can be beyond the bound only where all of it is.
         is_large = len(self._rest) + len(data) > self._max
         blocks = self._blocks(data)
         fitting = self._fitting(blocks) if is_large else blocks
-        events = [event for block in fitting if (event := self._event(block)) is not None]
+        events = self._events(fitting)
         if is_large and (len(fitting) < len(blocks) or len(self._rest) > self._max):
             self._end()
             raise FramingError(f"an event larger than {self._max} bytes", events)
@@ -77,6 +81,6 @@ class BlockDecoder(ABC):
 
     def close(self) -> list[Event]:
         """The last event, where its end is missing. After a failure or another `close` there is none."""
-        event = self._event(bytes(self._rest))
+        events = self._events([bytes(self._rest)])
         self._end()
-        return [] if event is None else [event]
+        return events

@@ -16,6 +16,10 @@ class Event(NamedTuple):
     name: str | None = None
 
 
+#: Makes an event of its class and both fields, in half the time of the class's own call.
+new_event: Final = tuple.__new__
+
+
 class FramingError(Exception):
     """An event beyond the bound, or bytes after the end of a stream. The text holds no payload.
 

@@ -11,7 +11,7 @@ import re
 from typing import ClassVar, Final
 
 from engine.streams.blocks import CR, LF, BlockDecoder
-from engine.streams.events import Event
+from engine.streams.events import Event, new_event
 
 #: JSON's, and no more: a control character is no white space.
 _WHITE_SPACE: Final = b" \t\r\n"
@@ -28,9 +28,8 @@ class NdjsonDecoder(BlockDecoder):
 
     END: ClassVar[bytes] = b"\n"
 
-    def _event(self, block: bytes) -> Event | None:
-        text = block.strip(_WHITE_SPACE)
-        return tuple.__new__(Event, (text, None)) if text else None
+    def _events(self, blocks: list[bytes]) -> list[Event]:
+        return [new_event(Event, (text, None)) for block in blocks if (text := block.strip(_WHITE_SPACE))]
 
 
 class NdjsonEncoder:

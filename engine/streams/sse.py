@@ -12,7 +12,7 @@ import re
 from typing import ClassVar, Final
 
 from engine.streams.blocks import CR, LF, BlockDecoder
-from engine.streams.events import MAX_EVENT_BYTES, Event
+from engine.streams.events import MAX_EVENT_BYTES, Event, new_event
 
 _BOM: Final = b"\xef\xbb\xbf"
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
@@ -34,7 +34,7 @@ class SseDecoder(BlockDecoder):
         """Take the next bytes; the events that they complete."""
         if self._ends_with_cr or CR in data:
             data = self._with_lf(data)
-        return super().feed(data)
+        return BlockDecoder.feed(self, data)  # half the cost of `super()`
 
     def _with_lf(self, data: bytes) -> bytes:
         """The data with LF as its only line end. A CR ends its line at once; an LF after it belongs to it."""
@@ -45,18 +45,18 @@ class SseDecoder(BlockDecoder):
             self._ends_with_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _event(self, block: bytes) -> Event | None:
-        if self._is_first:
-            block = block.removeprefix(_BOM)
+    def _events(self, blocks: list[bytes]) -> list[Event]:
+        if self._is_first and blocks:
+            blocks[0] = blocks[0].removeprefix(_BOM)
             self._is_first = False
-        # The commonest form by far: one line of data. A tuple's own way to be made takes half the time.
-        if block.startswith(b"data: ") and LF not in block:
-            return tuple.__new__(Event, (block[6:], None))
-        return _read(block)
+        return [event for block in blocks if (event := _read(block)) is not None]
 
 
 def _read(block: bytes) -> Event | None:
     """The event of some lines."""
+    # The most common form by far: one line of data.
+    if block.startswith(b"data: ") and LF not in block:
+        return new_event(Event, (block[6:], None))
     data: list[bytes] = []
     name = b""
     for line in block.split(b"\n"):

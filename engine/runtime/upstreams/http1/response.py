@@ -282,7 +282,9 @@ class Response:
     def on_body(self, data: bytes) -> None:
         """A piece of a chunked body."""
         if not self.is_complete:
-            self._add(data)
+            # `_add`, without its call: a stream has as many pieces as events.
+            self.chunks.append(data)
+            self.size += len(data)
 
     def on_message_complete(self) -> None:
         """The last chunk has come; heads alone are parsed of other responses."""
