@@ -32,8 +32,8 @@ test: $(VENV)/.dev
 	$(BIN)/dragoman test mappings examples
 
 # Without sockets but for those of the command line, and without the properties that take long.
-FAST = $(addprefix tests/,engine expressions functions templates streams cli) \
-    $(addprefix tests/test_,findings.py house.py reference.py)
+FAST = $(addprefix tests/,language compiler http codecs exchange testing cli) \
+    $(addprefix tests/test_,findings.py layering.py reference.py values.py)
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore-glob '*properties*' --ignore-glob '*against*' $(FAST)
@@ -55,10 +55,10 @@ test-clients: $(VENV)/.dev
 	    echo 'test-clients: skipped, as node or npm is not installed'; \
 	fi
 
-PROPERTIES = $(addprefix tests/,engine expressions functions streams templates translation)
+PROPERTIES = $(addprefix tests/,language compiler http codecs testing translation) $(addprefix tests/,test_values.py)
 
 test-soak: $(VENV)/.dev
-	DRAGOMAN_TORTURE=1 $(BIN)/python -m pytest tests/runtime
+	DRAGOMAN_TORTURE=1 $(BIN)/python -m pytest $(addprefix tests/,client observability server stores)
 	DRAGOMAN_TORTURE=1 $(BIN)/python -m pytest -n auto $(PROPERTIES)
 
 lint: $(VENV)/.dev

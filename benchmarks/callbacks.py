@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import load, payloads, report
-from benchmarks.asks import Ask
 from benchmarks.contenders.base import module
+from benchmarks.requests import Ask
 from benchmarks.servers import (
     ROOT,
     Command,

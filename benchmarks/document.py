@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import plot, report
-from benchmarks.figures import Figures
+from benchmarks.results import Figures
 from benchmarks.servers import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"

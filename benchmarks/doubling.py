@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from benchmarks import report
 from benchmarks.growth import Growth, carried_out, cases, distinct_growths
-from engine.suite.cases import Case
+from engine.testing.cases import Case
 
 LIMIT = 2.6
 #: Bytes of what is grown, at twice the length.

@@ -17,10 +17,10 @@ from typing import Any
 
 from engine import exchange as middle
 from engine.errors import call_failed
-from engine.messages import EMPTY, Content, UpstreamReply
-from engine.offline import Halt, carry_out
-from engine.suite.cases import CannedCall, Case
-from engine.suite.compiling import load_suite
+from engine.http.messages import EMPTY, Content, UpstreamReply
+from engine.testing.cases import CannedCall, Case
+from engine.testing.loading import load_suite
+from engine.testing.offline import Halt, carry_out
 
 MAPPINGS = Path(__file__).parent.parent / "mappings"
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 import httptools
 import uvloop
 
-from benchmarks.asks import Ask
+from benchmarks.requests import Ask
 
 CONNECTIONS = 64
 PACED_STREAMS = 100

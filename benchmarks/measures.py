@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import load
-from benchmarks.asks import Asks
 from benchmarks.load import Expected
+from benchmarks.requests import Asks
 from benchmarks.servers import Server
 
 

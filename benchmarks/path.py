@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.asks import Ask, any_json
 from benchmarks.contenders import CONTENDERS, DIRECT, DRAGOMAN, Contender, Place
 from benchmarks.contenders.base import module
 from benchmarks.contenders.dragoman import many_routes, serve
-from benchmarks.figures import Figures
 from benchmarks.load import Expected, WrongAnswer
 from benchmarks.measures import MEASURES, Measure, Slice
+from benchmarks.requests import Ask, any_json
+from benchmarks.results import Figures
 from benchmarks.servers import (
     Command,
     Failed,

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from html import escape
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import Figures
 from benchmarks.measures import MEASURES, Measure
 from benchmarks.report import number
+from benchmarks.results import Figures
 
 _OWN = "dragoman"
 _PANELS = ("models", "chat", "chunks", "added")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.figures import Figures, Goal, goals_of
 from benchmarks.measures import MEASURES, Measure
+from benchmarks.results import Figures, Goal, goals_of
 
 _OWN = "dragoman"
 

@@ -25,13 +25,13 @@ import orjson
 from jmespath import functions
 
 from benchmarks.payloads import A_CHUNK, models
-from engine import loader
-from engine.codegen import Atom, Compiled
 from engine.errors import Findings
-from engine.expressions import Record, Scope
-from engine.functions import FUNCTIONS
-from engine.limits import Budget, Limits
-from engine.templates import TemplateCompiler
+from engine.language import yaml
+from engine.language.budget import Budget, Limits
+from engine.language.codegen import Atom, Compiled
+from engine.language.expressions import Record, Scope
+from engine.language.functions import FUNCTIONS
+from engine.language.templates import TemplateCompiler
 
 LIMIT = 1.5
 ROUND_SECONDS = 0.004
@@ -188,7 +188,7 @@ class Functions(functions.Functions):  # type: ignore[misc]
 
 def compiled(template: str) -> Compiled:
     findings = Findings()
-    document = loader.parse("benchmark.yaml", template.encode(), findings)
+    document = yaml.parse("benchmark.yaml", template.encode(), findings)
     assert document is not None
     compiler = TemplateCompiler(findings, names={"vars_owner": OWNER})
     variables = {"vars": Record({"owner": Atom("vars_owner", "string", is_constant=True, constant=OWNER)})}

@@ -17,7 +17,7 @@ from engine import distribution_version
 COMMANDS: Final = {
     "validate": "cli.validate",
     "serve": "cli.serve",
-    "test": "cli.suite",
+    "test": "cli.test",
     "routes": "cli.routes",
     "explain": "cli.explain",
     "schema": "cli.schema",

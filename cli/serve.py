@@ -12,8 +12,8 @@ import click
 from cli import options, output, render
 from cli.loading import report
 from engine import Findings, PlanSet
-from engine.runtime import logs
-from engine.runtime.serve import (
+from engine.observability import logs
+from engine.server.serve import (
     Limits,
     Origin,
     Service,
@@ -22,8 +22,8 @@ from engine.runtime.serve import (
     openness,
     warn_of_unset_keys,
 )
-from engine.runtime.serve import run as serve
-from engine.runtime.workers import run as serve_by_workers
+from engine.server.serve import run as serve
+from engine.server.workers import run as serve_by_workers
 
 _LIMITS = Limits()
 

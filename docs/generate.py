@@ -17,7 +17,7 @@ import click
 
 from cli.main import main as commands
 from engine import FUNCTIONS, Example, schema_text
-from engine.functions.registry import Function
+from engine.language.functions.registry import Function
 
 PAGE: Final = Path(__file__).parent / "reference.md"
 

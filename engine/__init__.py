@@ -8,16 +8,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from engine.compile import compile_set, load, source_files
+from engine.compiler import compile_set, load, source_files
 from engine.errors import Diagnostic, DragomanError, ExchangeError, Findings, MappingError
-from engine.functions import FUNCTIONS, Example
+from engine.language.functions import FUNCTIONS, Example
+from engine.locations import Span
 from engine.plan import MappingPlan, PlanSet, RoutePlan
 from engine.resources import distribution_version, schema_text, shipped_mappings
-from engine.source import Span
 
 if TYPE_CHECKING:
     from engine.explain import Answer, Entry, Explainer, Request, Walk
-    from engine.suite import CaseResult, Mismatch, SuiteResult, SuiteRun, Unreached, run_suites
+    from engine.testing import CaseResult, Mismatch, SuiteResult, SuiteRun, Unreached, run_suites
 
 __all__ = [
     "FUNCTIONS",
@@ -53,7 +53,7 @@ __all__ = [
 #: What serving does without, and where each lies.
 _LATER = {
     **dict.fromkeys(
-        ("CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Unreached", "run_suites"), "engine.suite"
+        ("CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Unreached", "run_suites"), "engine.testing"
     ),
     **dict.fromkeys(("Answer", "Entry", "Explainer", "Request", "Walk"), "engine.explain"),
 }

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.source import Span
+from engine.locations import Span
 
 Severity = Literal["error", "warning"]
 

@@ -1,6 +1,6 @@
 """What a request needs, resolved: mappings as they run.
 
-Contract: made by `engine.compile`, immutable, free of names that would have to be looked up while a request
+Contract: made by `engine.compiler`, immutable, free of names that would have to be looked up while a request
 waits. Must not know YAML, files or sockets.
 """
 
@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from engine.auth import BearerKeys, Credentials
-from engine.codegen import Compiled
-from engine.limits import DEFAULT_LIMITS, Limits
-from engine.messages import JSON, MAX_BODY_BYTES
-from engine.origins import Origins
+from engine.http.auth import BearerKeys, Credentials
+from engine.http.messages import JSON, MAX_BODY_BYTES
+from engine.http.origins import Origins
+from engine.http.routing import Leaf, Match, RouteTree
+from engine.language.budget import DEFAULT_LIMITS, Limits
+from engine.language.codegen import Compiled
+from engine.language.schema import BodySchema
+from engine.language.spec import MappingSpec, RouteSpec
 from engine.resources import distribution_version
-from engine.routing import Leaf, Match, RouteTree
-from engine.schema import BodySchema
-from engine.spec import MappingSpec, RouteSpec
 
 #: Which fields of the client's body a route reads: name → the same below it, `ITEM` for any item of a list;
 #: True where all of it is read. Under `OTHERS` are the names of fields beside which all others are read.

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import document, plot, report
-from benchmarks.asks import Ask, models_listed
-from benchmarks.figures import GOALS, Figures
 from benchmarks.load import Expected, paced
+from benchmarks.requests import Ask, models_listed
+from benchmarks.results import GOALS, Figures
 from tests.support.serving import serving
 from tests.support.times import PATIENCE
 

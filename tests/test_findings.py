@@ -29,8 +29,8 @@ from click.testing import CliRunner
 from cli import render
 from cli.main import main
 from engine import Diagnostic, Findings, compile_set, load, shipped_mappings
-from engine.loader import MAX_BYTES, MAX_NODES
-from engine.source import SourceFile, Span
+from engine.language.yaml import MAX_BYTES, MAX_NODES
+from engine.locations import SourceFile, Span
 from tests.support.times import START
 from tests.support.upstream import eventually
 
@@ -42,7 +42,14 @@ CASES = sorted(path.stem for path in BROKEN.glob("*.yaml"))
 #: Where findings about mappings are made, and by what.
 SOURCES = [
     file
-    for room in ("loader", "schema", "spec", "expressions", "templates", "compile")
+    for room in (
+        "language/yaml",
+        "language/schema",
+        "language/spec",
+        "language/expressions",
+        "language/templates",
+        "compiler",
+    )
     for file in sorted([*ROOT.glob(f"engine/{room}.py"), *ROOT.glob(f"engine/{room}/*.py")])
 ]
 MAKERS = {"error", "warning", "report", "add", "_refuse", "Withheld", "Diagnostic"}
@@ -195,7 +202,7 @@ def test_http2_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "routes: { GET /x: { call: GET up /x, respond: {} } }\n"
     )
     assert findings_of(file) == []
-    monkeypatch.setattr("engine.compile.upstreams.find_spec", lambda name: None)
+    monkeypatch.setattr("engine.compiler.upstreams.find_spec", lambda name: None)
     (diagnostic,) = findings_of(file)
     assert (diagnostic.code, diagnostic.span.line, diagnostic.span.column) == ("missing-package", 3, 40)
     assert diagnostic.hint == "install dragoman[http2]"

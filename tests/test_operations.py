@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from engine.exchange import forward
-from engine.messages import MAX_BODY_BYTES
-from engine.runtime import kept, metrics
-from engine.runtime.protocol import Limits
-from engine.streams import MAX_EVENT_BYTES
+from engine.codecs import MAX_EVENT_BYTES
+from engine.exchange import passthrough
+from engine.http.messages import MAX_BODY_BYTES
+from engine.observability import metrics
+from engine.server.http1 import Limits
+from engine.stores import response_cache
 from tests.support.commands import command, variables
 from tests.support.server import dragoman_server
 
@@ -78,8 +79,8 @@ def test_limits_are_those_of_the_code() -> None:
     assert told["a client that takes nothing of its answer"].startswith(f"{limits.send:.0f} s")
     assert told["one event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"
     assert (
-        told["cached responses (`cache`)"]
-        == f"{kept._MAX_ANSWERS:,}, and {kept._MAX_BYTES >> 20} MiB together, keys and header fields included"
+        told["cached responses (`cache`)"] == f"{response_cache._MAX_ANSWERS:,}, "
+        f"and {response_cache._MAX_BYTES >> 20} MiB together, keys and header fields included"
     )
     for body in (
         "a request's body, where it is read as a whole",
@@ -91,8 +92,8 @@ def test_limits_are_those_of_the_code() -> None:
 
 def test_fields_that_are_not_sent_on_are_all_named() -> None:
     named = {name.lower() for name in _NAME.findall(SECURITY)}
-    assert named >= forward._HOP_BY_HOP
-    assert forward._NOT_SENT - {"x-request-id"} <= named
+    assert named >= passthrough._HOP_BY_HOP
+    assert passthrough._NOT_SENT - {"x-request-id"} <= named
 
 
 @pytest.mark.parametrize("text", [OPERATIONS, SECURITY], ids=["operations", "security"])

@@ -12,10 +12,10 @@ import pytest
 from cli.main import COMMANDS
 from docs.generate import PAGE, reference
 from engine import FUNCTIONS, Findings, schema_text
-from engine.codegen import Atom
-from engine.expressions import Scope
-from engine.source import Document, SourceFile
-from engine.templates import TemplateCompiler
+from engine.language.codegen import Atom
+from engine.language.expressions import Scope
+from engine.language.templates import TemplateCompiler
+from engine.locations import Document, SourceFile
 from tests.support.commands import command
 
 

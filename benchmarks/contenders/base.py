@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.asks import Asks
+from benchmarks.requests import Asks
 from benchmarks.servers import Command
 
 

@@ -17,9 +17,9 @@ import uvicorn
 
 from benchmarks.contenders import translation
 from engine import Findings, compile_set, load, source_files
-from engine.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
-from engine.runtime.relay import Relay
-from engine.runtime.upstreams import Upstream
+from engine.client.runner import Relay
+from engine.client.upstream import Upstream
+from engine.http.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
 
 PORT, MAPPING = int(sys.argv[1]), sys.argv[2]
 

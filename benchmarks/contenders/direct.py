@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import asks
+from benchmarks import requests
 from benchmarks.contenders.base import Contender, Place, module
 from benchmarks.servers import Command
 
@@ -14,6 +14,6 @@ def _command(place: Place) -> Command:
 DIRECT = Contender(
     "direct",
     "no proxy: the upstream itself",
-    asks.models("/api/tags", asks.any_json) | asks.openai_chats(),
+    requests.models("/api/tags", requests.any_json) | requests.openai_chats(),
     _command,
 )

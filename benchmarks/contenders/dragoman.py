@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import asks
+from benchmarks import requests
 from benchmarks.contenders.base import Contender, Place
 from benchmarks.servers import Command
 
@@ -48,17 +48,17 @@ def _holding(place: Place) -> Command:
 DRAGOMAN = Contender(
     "dragoman",
     "this project, the shipped mappings",
-    asks.models("/ollama/v1/models") | asks.ollama_chats(),
+    requests.models("/ollama/v1/models") | requests.ollama_chats(),
     _command,
     holding=_holding,
 )
 
-_REVERSED = asks.openai_chats("/ollama/v1/chat/completions")
+_REVERSED = requests.openai_chats("/ollama/v1/chat/completions")
 
 REVERSE = Contender(
     "reverse",
     "this project the other way round: OpenAI's chat before Ollama",
-    asks.models("/ollama/v1/models") | {name: _REVERSED[name] for name in ("chat", "burst")},
+    requests.models("/ollama/v1/models") | {name: _REVERSED[name] for name in ("chat", "burst")},
     _command,
 )
 

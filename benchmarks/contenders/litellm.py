@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import asks
+from benchmarks import requests
 from benchmarks.contenders.base import Contender, Place
 from benchmarks.servers import Command
 
@@ -63,8 +63,8 @@ def _command(place: Place) -> Command:
     return Command([str(_BINARY), *options], _ENV)
 
 
-def _asks() -> asks.Asks:
-    known = asks.models("/v1/models", asks.any_json) | asks.openai_chats()
+def _asks() -> requests.Asks:
+    known = requests.models("/v1/models", requests.any_json) | requests.openai_chats()
     key = (("authorization", f"Bearer {_KEY}"),)
     return {name: dataclasses.replace(known[name], headers=key) for name in _ASKS}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from benchmarks import asks
+from benchmarks import requests
 from benchmarks.contenders.base import Contender, Place
 from benchmarks.servers import Command
 
@@ -34,5 +34,5 @@ def _command(place: Place) -> Command:
 
 
 NGINX = Contender(
-    "nginx", "nginx with an njs script; models alone", asks.models("/v1/models"), _command, _missing
+    "nginx", "nginx with an njs script; models alone", requests.models("/v1/models"), _command, _missing
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import asks
+from benchmarks import requests
 from benchmarks.contenders.base import Contender, Place, module
 from benchmarks.servers import Command
 
@@ -32,14 +32,14 @@ def _no_httpx() -> str | None:
 BY_HAND = Contender(
     "by-hand",
     "the same translation as plain code, on this project's upstream client",
-    asks.models("/v1/models") | asks.ollama_chats(),
+    requests.models("/v1/models") | requests.ollama_chats(),
     _by_hand,
 )
 
 STARLETTE = Contender(
     "starlette",
     "the same translation as plain code, on Starlette and one httpx client",
-    asks.models("/v1/models") | asks.ollama_chats(),
+    requests.models("/v1/models") | requests.ollama_chats(),
     _starlette,
     _no_httpx,
 )

@@ -4,43 +4,33 @@ Contract: plain values in and out; no asyncio, no sockets. What goes wrong is an
 client's fault where its body was being translated, the upstream's where its answer was.
 Must not know any HTTP library, nor how anything is sent.
 
-    evaluation   templates → values, and values → text and bytes
-    sizes        what an exchange writes, within its limits
-    dropped      the client's fields that a route does not carry over
-    headers      header fields: of templates, and the engine's own
-    health       whether an upstream is well: the question, and reports
-    outbound     an answer's values → the answer
-    steps        what an exchange asks for on its way
-    inbound      the client's request: its key, its rate, its body
-    call         the client's request → the call
-    error_text   what an upstream says of its own failure
-    failures     what failed → an `ExchangeError` → the client's dialect
-    translation  the upstream's events → those of the client
-    stream       an answer that is a stream of events
-    reply        the upstream's reply → the answer
-    keeping      answers that are given or taken again
-    sending      one call, sent again where that is allowed
-    several      calls that are made at the same time
-    streamed     an answer made from the upstream's events
-    forward      a request that goes through as it is
-    builtin      answers of the engine's own
-    whole        a whole exchange, from its beginning to its end
-    usage        what an exchange has used, for its figures
+    evaluation           templates → values, and values → text and bytes
+    output_limits        what an exchange writes, within its limits
+    unread_fields        the client's fields that a route does not carry over
+    headers              header fields: of templates, and the engine's own
+    health_check         whether an upstream is well: the question, and reports
+    response_content     an answer's values → the answer
+    effects              what an exchange asks for on its way
+    request              the client's request: its key, its rate, its body
+    call                 the client's request → the call
+    upstream_error_text  what an upstream says of its own failure
+    errors               what failed → an `ExchangeError` → the client's dialect
+    stream_translation   the upstream's events → those of the client
+    event_stream         an answer that is a stream of events
+    response             the upstream's reply → the answer
+    caching              answers that are given or taken again
+    retry                one call, sent again where that is allowed
+    parallel_calls       calls that are made at the same time
+    stream_response      an answer made from the upstream's events
+    passthrough          a request that goes through as it is
+    builtin_responses    answers of the engine's own
+    run                  a whole exchange, from its beginning to its end
+    usage                what an exchange has used, for its figures
 
 Each imports only from those above it.
 """
 
-from engine.exchange.dropped import unread
-from engine.exchange.evaluation import evaluate
-from engine.exchange.failures import no_route, too_large
-from engine.exchange.health import (
-    answered_report,
-    failed_report,
-    health_request,
-    is_well,
-    unasked_report,
-)
-from engine.exchange.steps import (
+from engine.exchange.effects import (
     Admit,
     AskHealth,
     AskMetrics,
@@ -59,10 +49,20 @@ from engine.exchange.steps import (
     Step,
     Together,
 )
-from engine.exchange.stream import EventStream, EventWriter
-from engine.exchange.translation import Batch
+from engine.exchange.errors import no_route, too_large
+from engine.exchange.evaluation import evaluate
+from engine.exchange.event_stream import EventStream, EventWriter
+from engine.exchange.health_check import (
+    answered_report,
+    failed_report,
+    health_request,
+    is_well,
+    unasked_report,
+)
+from engine.exchange.run import Answered, Steps, answer, refusal
+from engine.exchange.stream_translation import Batch
+from engine.exchange.unread_fields import unread
 from engine.exchange.usage import usage_of
-from engine.exchange.whole import Answered, Steps, answer, refusal
 
 __all__ = [
     "Admit",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from engine.codegen import Compiled, place
 from engine.errors import EvaluationError, ExchangeError
-from engine.messages import Content, Exchange
+from engine.http.messages import Content, Exchange
+from engine.language.codegen import Compiled, place
 from engine.values import JsonError, text
 
 #: What evaluating a template raises where a value does not fit.

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from engine.codegen import Compiled, first_place
 from engine.errors import ExchangeError
-from engine.exchange.dropped import listed
 from engine.exchange.evaluation import evaluate
-from engine.exchange.sizes import MAX_HEAD, refused, take_output, text_within
-from engine.http import FRAMING_FIELDS
-from engine.messages import Exchange, Headers
+from engine.exchange.output_limits import MAX_HEAD, refused, take_output, text_within
+from engine.exchange.unread_fields import listed
+from engine.http.fields import FRAMING_FIELDS
+from engine.http.messages import Exchange, Headers
+from engine.language.codegen import Compiled, first_place
 from engine.plan import RoutePlan
 
 DROPPED_HEADER: Final = "x-dragoman-dropped"

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from engine.source import Node, Span
+from engine.locations import Node, Span
 from engine.values import ABSENT
 
 _MAX_SHOWN: Final = 160

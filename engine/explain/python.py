@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.codegen import Compiled, label_of, lines_of
-from engine.compile.attempts import templates_of
+from engine.compiler.attempts import templates_of
+from engine.compiler.masking import Mask
 from engine.explain.entries import Entry
-from engine.masking import Mask
+from engine.language.codegen import Compiled, label_of, lines_of
+from engine.locations import Span
 from engine.plan import AttemptPlan, MappingPlan, RoutePlan, UpstreamChoice
-from engine.source import Span
 
 
 def python_entries(mapping: MappingPlan, route: RoutePlan, mask: Mask) -> tuple[Entry, ...]:

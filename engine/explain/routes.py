@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from engine.explain.entries import Entry, duration, shown, size
-from engine.messages import MAX_BODY_BYTES
-from engine.plan import OTHERS, AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
-from engine.spec import (
+from engine.http.messages import MAX_BODY_BYTES
+from engine.language.spec import (
     AttemptSpec,
     CallSpec,
     CaseSpec,
@@ -21,7 +20,8 @@ from engine.spec import (
     RuleSpec,
     StreamSpec,
 )
-from engine.uses import ITEM
+from engine.language.uses import ITEM
+from engine.plan import OTHERS, AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
 
 _BUILTIN: Final = {
     "health": "how the upstreams are, each asked by its `health`",

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from engine.compiler.masking import MASK, Mask
 from engine.explain.entries import Entry, duration
-from engine.masking import MASK, Mask
 from engine.plan import DEFAULT_CONNECTIONS, MappingPlan, UpstreamPlan
 
 #: The host of an upstream whose URL cannot be told without its secrets.

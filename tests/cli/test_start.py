@@ -23,7 +23,7 @@ NOT_IMPORTED = {
     "rich": "a terminal",
     "structlog": "a terminal",
     "importlib.metadata": "nothing",
-    "engine.suite": "tests of mappings",
+    "engine.testing": "tests of mappings",
 }
 
 _CODE = """

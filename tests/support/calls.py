@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
-from engine.auth import Credentials
-from engine.messages import EMPTY, Content, UpstreamRequest
+from engine.client.http1 import Http1Upstream
+from engine.http.auth import Credentials
+from engine.http.messages import EMPTY, Content, UpstreamRequest
 from engine.plan import Timeouts, UpstreamPlan
-from engine.runtime.upstreams.http1 import Http1Upstream
 from tests.support.times import PATIENCE
 
 T = TypeVar("T")

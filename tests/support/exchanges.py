@@ -20,7 +20,7 @@ from engine.exchange import (
     Together,
     answer,
 )
-from engine.messages import JSON, Content, Inbound, UpstreamReply
+from engine.http.messages import JSON, Content, Inbound, UpstreamReply
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from engine import run_suites
-from engine.functions import ids, times
-from engine.messages import Content, Outbound
-from engine.suite.cases import Case
-from engine.suite.comparing import answer_mismatches
-from engine.suite.compiling import load_suite
+from engine.http.messages import Content, Outbound
+from engine.language.functions import ids, times
+from engine.testing.cases import Case
+from engine.testing.comparison import answer_mismatches
+from engine.testing.loading import load_suite
 from tests.support.exchanges import Told, tell
 
 FILES = sorted((Path(__file__).parents[1] / "suites" / "transcripts").glob("*.test.yaml"))
@@ -46,7 +46,7 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time stands still."""
     stopped = {"time": lambda: 1772366400.0, "time_ns": lambda: 1772366400 * 10**9, "monotonic_ns": lambda: 5}
     monkeypatch.setattr(times, "time", SimpleNamespace(**stopped))
-    monkeypatch.setattr("engine.messages.time", SimpleNamespace(monotonic_ns=lambda: 2))
+    monkeypatch.setattr("engine.http.messages.time", SimpleNamespace(monotonic_ns=lambda: 2))
 
 
 @pytest.fixture

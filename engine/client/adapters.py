@@ -1,0 +1,24 @@
+"""Which adapter an upstream gets."""
+
+from __future__ import annotations
+
+import ssl
+
+from engine.client.http1 import Http1Upstream
+from engine.client.upstream import Upstream
+from engine.observability import logs
+from engine.plan import UpstreamPlan
+
+
+def open_upstream(plan: UpstreamPlan) -> Upstream:
+    """The adapter of an upstream that is a server; it connects when it is first called."""
+    if plan.tls is not None and plan.tls.verify_mode is ssl.CERT_NONE:
+        logs.caution("tls_unverified", upstream=plan.name)
+    return _other_upstream(plan) if plan.http2 or plan.proxy is not None else Http1Upstream(plan)
+
+
+def _other_upstream(plan: UpstreamPlan) -> Upstream:
+    """The adapter for HTTP/2 and proxies, whose library is imported only where it is needed."""
+    from engine.client.http2 import Http2Upstream
+
+    return Http2Upstream(plan)

@@ -1,0 +1,144 @@
+"""Upstreams over HTTP/1.1, by a client of our own.
+
+Contract: no redirects, no cookies, no proxies; the request target goes out as it was built. A pool belongs to
+one upstream, so that a slow one cannot starve the others.
+
+    errors          how a call over a connection fails
+    deadline        a deadline that moves
+    response_head   the head of a response as nearly all are, read at once
+    response        bytes → one response; the only importer of httptools
+    request_head    a request → the bytes of its head
+    content_coding  gzip and deflate
+    connection      one connection
+    connecting      how it comes up; names and addresses are in `resolver` and `happy_eyeballs`
+    pool            a bounded number of them
+    request_body    bodies of requests
+    response_body   bodies of responses
+
+Each imports only from those above it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine.client.http1.connecting import Connector
+from engine.client.http1.connection import Connection
+from engine.client.http1.content_coding import BadCoding, decoded_headers, inflater
+from engine.client.http1.errors import CallFailed
+from engine.client.http1.pool import Pool
+from engine.client.http1.request_body import PIECE, Pieces, send_while_waiting
+from engine.client.http1.request_head import BadRequest, RequestHead
+from engine.client.http1.response import Response
+from engine.client.http1.response_body import Http1Source
+from engine.client.limits import IDLE_SECONDS
+from engine.errors import ExchangeError, call_failed, release_frames
+from engine.http.fields import IDEMPOTENT_METHODS, first_value
+from engine.http.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
+from engine.plan import UpstreamPlan
+
+__all__ = ["Http1Upstream"]
+
+
+class Http1Upstream:
+    """One upstream and its pool of connections."""
+
+    def __init__(self, plan: UpstreamPlan) -> None:
+        assert plan.origin is not None
+        self._name = plan.name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._heads = RequestHead(plan.origin)
+        connect = Connector(plan).connect
+        self._pool = Pool(connect, plan.connections, plan.timeouts.connect, IDLE_SECONDS)
+
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+        """Send one request and read its answer, within the timeouts of the plan."""
+        if self._loop is None:
+            # Asking for it costs a system call each time.
+            self._loop = asyncio.get_running_loop()
+        total = None if request.timeout is None else self._loop.time() + request.timeout
+        try:
+            connection = await self._answered(request, self._heads.write(request), total)
+        except CallFailed as failure:
+            raise self._failure(failure) from None
+        except BadRequest as error:
+            raise self._failure(CallFailed("broken", str(error))) from None
+        response = connection.response
+        assert response is not None
+        media_type = first_value(response.headers, "content-type") or ""
+        is_wanted_whole = not streams or media_type.startswith(JSON)
+        is_here = response.is_plain and response.is_complete and response.size <= request.max_bytes
+        if not (is_wanted_whole and is_here):
+            return await self._reply(connection, response, request, total, streams)
+        content = Content(response.take(response.size), media_type)
+        self._pool.release(connection)
+        return UpstreamReply(response.status, response.headers, content)
+
+    async def _answered(self, request: UpstreamRequest, head: bytes, total: float | None) -> Connection:
+        """A connection on which the head of the answer has come.
+
+        A connection that is used again may have been closed by the upstream at that moment. Where nothing has
+        come on it, a request that may be repeated is sent once more, on a new one.
+        """
+        connection = self._pool.take() or await self._pool.acquire(total)
+        while True:
+            connection.begin(request.method, total)
+            body = request.body or request.content.data
+            try:
+                if isinstance(body, bytes) and len(body) <= PIECE:
+                    connection.write(head + body)
+                    await connection.head()
+                else:
+                    connection.write(head)
+                    await send_while_waiting(connection, Pieces(body) if isinstance(body, bytes) else body)
+                return connection
+            except BaseException as error:
+                if not _may_be_repeated(request, connection, error):
+                    connection.abort()
+                    self._pool.release(connection)
+                    raise
+            connection = await self._pool.renew(connection, total)
+
+    async def _reply(
+        self,
+        connection: Connection,
+        response: Response,
+        request: UpstreamRequest,
+        total: float | None,
+        streams: bool,
+    ) -> UpstreamReply:
+        """An answer that is read as it comes, or whose body has not come to its end."""
+        status, headers, decoder = response.status, response.headers, None
+        if not request.raw:
+            try:
+                decoder = inflater(headers)
+            except BadCoding as error:
+                connection.abort()
+                self._pool.release(connection)
+                raise self._failure(CallFailed("broken", str(error), what=error.what)) from None
+        if decoder is not None:
+            headers = decoded_headers(headers)
+        source = Http1Source(connection, self._pool, self._failure, total, headers, decoder)
+        if not streams:
+            return UpstreamReply(status, headers, await source.content(request.max_bytes))
+        connection.total = None
+        return UpstreamReply(status, headers, EMPTY, source)
+
+    def _failure(self, failure: CallFailed) -> ExchangeError:
+        # Its connection keeps it.
+        release_frames(failure)
+        return call_failed(self._name, failure.how, failure.cause, failure.what)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+def _may_be_repeated(request: UpstreamRequest, connection: Connection, error: BaseException) -> bool:
+    return (
+        isinstance(error, CallFailed)
+        and error.is_silent
+        and connection.is_used
+        and request.body is None
+        and request.method in IDEMPOTENT_METHODS
+    )

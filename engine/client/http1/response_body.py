@@ -1,0 +1,160 @@
+"""The body of one response, read as it comes; its connection goes back once it has ended.
+
+Contract: a body that breaks off is never taken for one that has ended, however often it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, NoReturn
+
+from engine.client.http1.connection import Connection
+from engine.client.http1.content_coding import BadCoding, Inflater
+from engine.client.http1.errors import CallFailed, Tell, too_large
+from engine.client.http1.pool import Pool
+from engine.client.upstream import Feed, Stepwise
+from engine.errors import ExchangeError
+from engine.http.fields import first_value
+from engine.http.messages import Content, Headers
+from engine.process.garbage_collection import note_body
+
+#: A whole body that is more than so large, and so many times larger than what was sent for it, is a bomb.
+_BOMB_BYTES: Final = 4 * 1024 * 1024
+_BOMB_RATIO: Final = 100
+#: Other tasks get their turn after so many decoded bytes.
+_TURN_BYTES: Final = 1024 * 1024
+
+
+class Http1Source(Stepwise):
+    """The body of one response.
+
+    Args:
+        tell: what makes a failure of this upstream.
+        total: when a whole body must have come, as a time of the event loop.
+        inflater: what decodes it, if anything.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        pool: Pool,
+        tell: Tell,
+        total: float | None,
+        headers: Headers,
+        inflater: Inflater | None,
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._pool = pool
+        self._tell = tell
+        self._total = total
+        self._headers = headers
+        self._inflater = inflater
+        self._failure: CallFailed | None = None
+        self._since_turn = 0
+
+    def next(self) -> Coroutine[Any, Any, bytes | None]:
+        """What has come since the last time, decoded, as one piece; None at the end."""
+        return self._read() if self._inflater is None else self._next_decoded(self._inflater)
+
+    async def pump(self, feed: Feed) -> bool:
+        """Give `feed` what comes in the moment in which it comes, until it wants no more for now; whether
+        that was all. Raises as `next`."""
+        connection = self._connection
+        if connection is None or self._inflater is not None:
+            return await super().pump(feed)
+        try:
+            is_all = await connection.pump(feed)
+        except CallFailed as failure:
+            self._fail(failure)
+        except BaseException:
+            self._fail_silently(CallFailed("broken", "left"))
+            raise
+        if is_all:
+            self._connection = None
+            self._pool.release(connection)
+        return is_all
+
+    async def _next_decoded(self, inflater: Inflater) -> bytes | None:
+        try:
+            return await self._decoded(inflater)
+        except BadCoding as error:
+            self._fail(CallFailed("broken", str(error), what=error.what))
+
+    async def content(self, limit: int) -> Content:
+        """The whole body, at most `limit` bytes."""
+        if self._connection is not None:
+            self._connection.expect_whole(self._total)
+            response = self._connection.response
+            if response is not None and response.length > limit:
+                self._fail(too_large(limit))
+        chunks, size = [], 0
+        try:
+            while (chunk := await self.next()) is not None:
+                size += len(chunk)
+                if size > limit:
+                    self._fail(too_large(limit))
+                if self._is_bomb(size):
+                    self._fail(CallFailed("too_large", f"compressed more than {_BOMB_RATIO} times"))
+                chunks.append(chunk)
+        finally:
+            note_body(size)
+        return Content(b"".join(chunks), first_value(self._headers, "content-type") or "")
+
+    async def aclose(self) -> None:
+        """Give the connection back; what still comes on it is cut off, unless that is its end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.linger(self._pool.release)
+
+    async def _read(self) -> bytes | None:
+        connection = self._connection
+        if connection is None:
+            if self._failure is not None:
+                raise self._tell(self._failure)
+            return None
+        try:
+            data = await connection.next()
+        except CallFailed as failure:
+            self._fail(failure)
+        except BaseException:
+            self._fail_silently(CallFailed("broken", "left"))
+            raise
+        response = connection.response
+        if response is not None and response.is_complete and not response.chunks:
+            self._connection = None
+            self._pool.release(connection)
+        return data
+
+    async def _decoded(self, inflater: Inflater) -> bytes | None:
+        while True:
+            data = inflater.step()
+            if data:
+                await self._take_turns(len(data))
+                return data
+            coded = await self._read()
+            if coded is None:
+                inflater.close()
+                return None
+            inflater.feed(coded)
+
+    async def _take_turns(self, size: int) -> None:
+        self._since_turn += size
+        if self._since_turn > _TURN_BYTES:
+            self._since_turn = 0
+            await asyncio.sleep(0)
+
+    def _is_bomb(self, size: int) -> bool:
+        inflater = self._inflater
+        return inflater is not None and size > _BOMB_BYTES and inflater.ratio > _BOMB_RATIO
+
+    def _fail(self, failure: CallFailed) -> NoReturn:
+        raise self._fail_silently(failure)
+
+    def _fail_silently(self, failure: CallFailed) -> ExchangeError:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+            self._pool.release(connection)
+        self._failure = failure
+        return self._tell(failure)

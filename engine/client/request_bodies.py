@@ -1,0 +1,90 @@
+"""Bodies of clients' requests as exchanges read them: as a whole, or to be passed on as they come.
+
+Contract: no more is held than the limit that the reader gives. The body that comes over a connection is in
+`app`; here are those of calls that stay in the process.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from engine.exchange import too_large
+from engine.http.messages import BodySource, Content, WholeSource
+
+
+class Body(Protocol):
+    """A client's body that has not been read yet."""
+
+    async def read(self, limit: int) -> Content:
+        """All of it, at most so many bytes; raises `payload_too_large`."""
+        ...
+
+    def open(self, limit: int | None) -> Any:
+        """What `UpstreamRequest.body` takes, or None where there is no body; raises as `read`."""
+        ...
+
+
+class WholeBody:
+    """A body that is here already. A value that was not written as JSON is of a body that was bounded."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+
+    async def read(self, limit: int) -> Content:
+        """As `Body.read`."""
+        if self._content.is_written and len(self._content.data) > limit:
+            raise too_large(limit)
+        return self._content
+
+    def open(self, limit: int | None) -> WholeSource | None:
+        """As `Body.open`."""
+        if self._content.is_empty:
+            return None
+        data = self._content.data
+        if limit is not None and len(data) > limit:
+            raise too_large(limit)
+        return WholeSource(data)
+
+
+class PassedBody:
+    """A body that comes from another exchange, piece by piece."""
+
+    __slots__ = ("_media_type", "_source")
+
+    def __init__(self, source: BodySource, media_type: str) -> None:
+        self._source = source
+        self._media_type = media_type
+
+    async def read(self, limit: int) -> Content:
+        """As `Body.read`."""
+        source, pieces = _Bounded(self._source, limit), []
+        while (piece := await source.next()) is not None:
+            pieces.append(piece)
+        return Content(b"".join(pieces), self._media_type)
+
+    def open(self, limit: int | None) -> BodySource:
+        """As `Body.open`."""
+        return self._source if limit is None else _Bounded(self._source, limit)
+
+
+class _Bounded:
+    """A `BodySource` of at most so many bytes."""
+
+    __slots__ = ("_left", "_limit", "_source", "length")
+
+    def __init__(self, source: BodySource, limit: int) -> None:
+        self.length = source.length
+        if self.length is not None and self.length > limit:
+            raise too_large(limit)
+        self._source = source
+        self._limit = self._left = limit
+
+    async def next(self) -> bytes | None:
+        """The next bytes, None at the end; raises `payload_too_large`."""
+        data = await self._source.next()
+        self._left -= len(data or b"")
+        if self._left < 0:
+            raise too_large(self._limit)
+        return data

@@ -1,0 +1,143 @@
+"""What every part of compiling one mapping shares, and the variables each place of it can use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.compiler.environment import Environment
+from engine.compiler.reads import REQUEST_HEADERS, REQUEST_KEY, RESPONSE_BODY, RESPONSE_STATUS
+from engine.errors import Findings
+from engine.language.codegen import Atom, Compiled, Writer
+from engine.language.expressions import CLIENT_BODY, Record, Scope, Variable, Withheld
+from engine.language.spec import MappingSpec
+from engine.language.templates import TemplateCompiler, is_static, single_expression
+from engine.language.uses import VariableOrigin, VariablePath
+from engine.locations import Node
+from engine.values import ABSENT
+
+_NOT_YET: Final = Withheld("unknown-variable", "the upstream has not answered yet where this is evaluated")
+_NO_CALL: Final = Withheld("unknown-variable", "this route calls no upstream")
+_NO_CALLS: Final = Withheld("unknown-variable", "this route has no calls by name")
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)\Z")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_CLIENT_BODY: Final = Atom("p", origin=VariableOrigin(CLIENT_BODY))
+_RESPONSE_BODY: Final = Atom("p", origin=VariableOrigin(RESPONSE_BODY))
+_ERROR: Final = Atom("p", origin=VariableOrigin(("error",)))
+
+
+@dataclass(slots=True)
+class MappingContext:
+    """The mapping that is being compiled."""
+
+    spec: MappingSpec
+    environment: Environment
+    templates: TemplateCompiler
+    findings: Findings
+
+    def call_scope(self, params: Mapping[str, str]) -> Scope:
+        """In a call: the payload is the client's body."""
+        variables = {**self.environment.variables(secrets=True), "upstream": _NOT_YET, "calls": _NO_CALLS}
+        return Scope(_CLIENT_BODY, {**variables, "request": _request(params)}, self.environment.told())
+
+    def respond_scope(self, params: Mapping[str, str], has_call: bool) -> Scope:
+        """In an answer: the payload is the upstream's body, or the client's where there is no call."""
+        variables = {**self.environment.variables(), "request": _request(params), "calls": _NO_CALLS}
+        if not has_call:
+            return Scope(_CLIENT_BODY, {**variables, "upstream": _NO_CALL})
+        return Scope(_RESPONSE_BODY, {**variables, "upstream": _UPSTREAM})
+
+    def errors_scope(self) -> Scope:
+        """In the dialect of failures: the payload is the failure."""
+        return Scope(_ERROR, {**self.environment.variables(), "request": _request({})})
+
+    def template(self, node: Node | None, scope: Scope, label: str) -> Compiled | None:
+        """The node as a function, or None where there is no node. What stands under `when` is a condition."""
+        if node is None:
+            return None
+        is_condition = node.path[-1:] == ("when",)
+        return self.templates.compile(node, scope, label, Writer.ask if is_condition else Writer.use)
+
+    def status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
+        """A status, or the function that computes it: one expression, as with text around it it is text."""
+        if isinstance(node.value, int):
+            return node.value
+        reports = self.findings.reports
+        compiled = self.templates.compile(node, scope, label)
+        is_mixed = isinstance(node.value, str) and single_expression(node.value) is None
+        if is_mixed and self.findings.reports == reports:
+            self.findings.error("bad-value", "a status is one ${ … }, without text around it", node.span)
+        return compiled
+
+    def seconds(self, node: Node | None, default: float | None) -> float | None:
+        """A duration in seconds; it may come from the environment."""
+        if node is None:
+            return default
+        value = node.value if is_static(node.value) else self.environment.evaluate(node, "duration")
+        match = _DURATION.match(str(value))
+        if match is None:
+            if value is not ABSENT:
+                message = "expected a duration such as 250ms, 2s, 5m or 1h"
+                self.findings.error("bad-value", message, node.span)
+            return default
+        seconds = float(match.group(1)) * _SECONDS[match.group(2)]
+        if not 0 < seconds <= 86_400:
+            self.findings.error("bad-value", "a duration is above 0 and at most 24h", node.span)
+            return default
+        return seconds
+
+    def text(self, node: Node, label: str, secrets: bool = True) -> str | None:
+        """A text that is evaluated at load: empty where it gives nothing, None where there is a finding."""
+        reports = self.findings.reports
+        value: Any = self.environment.evaluate(node, label, secrets)
+        if self.findings.reports > reports:
+            return None
+        if value is ABSENT:
+            return ""
+        if not isinstance(value, str):
+            self.findings.error("bad-value", "expected text", node.span)
+            return None
+        return value.strip()
+
+    def texts(self, node: Node, label: str, secrets: bool = True) -> tuple[str, ...]:
+        """A list of texts that is evaluated at load: a list, or text with commas."""
+        value = self.environment.evaluate(node, label, secrets)
+        if value is not ABSENT and not isinstance(value, str | list):
+            self.findings.error("bad-value", "expected text, or a list of texts", node.span)
+        items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
+        return tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
+
+
+def _variable(path: VariablePath, source: str, kind: str = "any") -> Atom:
+    return Atom(source, kind, VariableOrigin(path))
+
+
+def _request(params: Mapping[str, str]) -> Record:
+    path_params: dict[str, Variable] = {
+        name: _variable(("request", "params", name), f"x.params[{name!r}]", "string") for name in params
+    }
+    whole_params = _variable(("request", "params"), "x.params", "object")
+    return Record({**_REQUEST, "params": Record(path_params, whole=whole_params)})
+
+
+_REQUEST: Final[Mapping[str, Variable]] = {
+    "id": _variable(("request", "id"), "x.inbound.request_id", "string"),
+    "method": _variable(("request", "method"), "x.inbound.method", "string"),
+    "path": _variable(("request", "path"), "x.inbound.path", "string"),
+    "query": _variable(("request", "query"), "x.query", "object"),
+    "headers": _variable(REQUEST_HEADERS, "x.headers", "object"),
+    "key": _variable(REQUEST_KEY, "x.inbound.key"),
+    "body": _variable(CLIENT_BODY, "x.body"),
+}
+_UPSTREAM: Final = Record(
+    {
+        "status": _variable(RESPONSE_STATUS, "x.status"),
+        "headers": _variable(("upstream", "headers"), "x.reply_headers", "object"),
+        "body": _variable(RESPONSE_BODY, "x.reply_body"),
+        "name": _variable(("upstream", "name"), "x.upstream"),
+    }
+)

@@ -1,0 +1,211 @@
+"""Mappings and sets of mappings: what holds for a file as a whole, and for files served together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from engine.compiler import environment as load_time
+from engine.compiler.client_keys import check_key_routes, compile_keys
+from engine.compiler.context import MappingContext
+from engine.compiler.cors import compile_cors
+from engine.compiler.files import declared
+from engine.compiler.rate_limits import compile_rate
+from engine.compiler.routes import compile_route
+from engine.compiler.secrets import secrets_of
+from engine.compiler.upstreams import compile_upstream
+from engine.errors import Findings, suggestion
+from engine.http.routing import RouteTree
+from engine.language.budget import DEFAULT_LIMITS, Limits
+from engine.language.expressions import Scope
+from engine.language.spec import ErrorsSpec, LimitsSpec, MappingSpec
+from engine.language.templates import Coverage, TemplateCompiler
+from engine.locations import Node
+from engine.plan import ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
+
+
+def compile_set(
+    mappings: Sequence[MappingSpec],
+    environ: Mapping[str, str],
+    findings: Findings,
+    *,
+    served_together: bool = True,
+    coverage: Coverage | None = None,
+) -> PlanSet:
+    """Compile mappings that are loaded.
+
+    Args:
+        mappings: what `load` gave.
+        environ: the environment that `env` reads.
+        findings: receives what is wrong; the plans can be served only where there is no error in it.
+        served_together: to be served by one process, as against merely met by one `validate`: then routes
+            that cannot be told apart and missing required variables are errors, not warnings.
+        coverage: counts which branches of templates run.
+    """
+    plans: dict[str, MappingPlan] = {}
+    tree: PlanTree = RouteTree()
+    for spec in mappings:
+        plan = _compile(spec, environ, findings, served_together, coverage)
+        if "routes" not in spec.document.original and not spec.routes:
+            continue  # it is for others to include
+        if plan.name in plans:
+            message = f"another mapping is named '{plan.name}' too"
+            place = (spec.node.get("name") or spec.node).span
+            (findings.error if served_together else findings.warning)("duplicate-name", message, place)
+        plans.setdefault(plan.name, plan)
+        _add_routes(tree, plan, findings, served_together)
+    _check_mapping_upstreams(plans, environ, findings, served_together)
+    return PlanSet(plans, tree)
+
+
+def _add_routes(tree: PlanTree, plan: MappingPlan, findings: Findings, served_together: bool) -> None:
+    for route in plan.routes:
+        other = tree.add(plan, route, route.method, route.pattern)
+        if other is not None and (served_together or not _is_shared(route, other.route)):
+            there = other.route.spec.node.key_span
+            message = f"'{route.method} {route.pattern}' cannot be told from the route at {there}"
+            same_file = other.owner is plan
+            report = findings.error if served_together or same_file else findings.warning
+            report("route-conflict", message, route.spec.node.key_span)
+
+
+def _is_shared(route: RoutePlan, other: RoutePlan) -> bool:
+    """Whether two mappings have one route of one file: the one includes the other, to stand in its place."""
+    here, there = route.spec.node.key_span, other.spec.node.key_span
+    return here.line == there.line and os.path.realpath(here.file.name) == os.path.realpath(there.file.name)
+
+
+# --- One mapping -----------------------------------------------------------------------------------------
+
+
+def _compile(
+    spec: MappingSpec,
+    environ: Mapping[str, str],
+    findings: Findings,
+    strict: bool,
+    coverage: Coverage | None,
+) -> MappingPlan:
+    templates = TemplateCompiler(findings, _named(spec), spec.document.file.name, coverage)
+    environment = load_time.resolve(spec, environ, templates, findings, strict)
+    context = MappingContext(spec, environment, templates, findings)
+    upstreams = {name: compile_upstream(context, name, u) for name, u in spec.upstreams.items()}
+    keys = compile_keys(context, spec.auth)
+    prefix = _prefix(context, spec.prefix)
+    rate = compile_rate(context, spec.rate_limit, spec.name)
+    rates = (rate,) if rate is not None else ()
+    routes = tuple(
+        compiled
+        for route in spec.routes
+        if (compiled := compile_route(context, route, upstreams, prefix, keys, rates)) is not None
+    )
+    plan = MappingPlan(
+        spec=spec,
+        name=spec.name,
+        prefix=prefix,
+        keys=keys.bearer,
+        key_rates=keys.rates,
+        is_open=spec.auth is not None and spec.auth.value == "none",
+        cors=compile_cors(context, spec.cors),
+        errors=_errors(context, spec.errors),
+        upstreams=upstreams,
+        routes=routes,
+        tree=RouteTree(),
+        limits=_limits(spec.limits),
+        secrets=secrets_of(environment, upstreams.values()),
+    )
+    for route in routes:
+        plan.tree.add(plan, route, route.method, route.spec.path)
+    check_key_routes(context, keys)
+    _check_unused_templates(context)
+    return plan
+
+
+def _named(spec: MappingSpec) -> Mapping[str, Node]:
+    """The mapping's templates, those under names that cannot be included: they have their finding."""
+    unsound = declared(spec, "templates")
+    nodes = {name: Node(spec.document, ("templates", name), value) for name, value in unsound.items()}
+    return {**nodes, **spec.templates}
+
+
+def _prefix(context: MappingContext, node: Node | None) -> str:
+    if node is None:
+        return ""
+    prefix = (context.text(node, "prefix", secrets=False) or "").rstrip("/")
+    if not _PREFIX.match(prefix):
+        context.findings.error("bad-path", "a prefix is a plain path such as /v2/models, or empty", node.span)
+        return ""
+    return prefix
+
+
+def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:
+    if spec is None:
+        return ErrorsPlan()
+    scope = context.errors_scope()
+    status = context.status(spec.status, scope, "errors.status") if spec.status is not None else None
+    return ErrorsPlan(
+        status=status,
+        headers=context.template(spec.headers, scope, "errors.headers"),
+        body=context.template(spec.body, scope, "errors.body"),
+    )
+
+
+def _limits(spec: LimitsSpec | None) -> Limits:
+    """The limits of one exchange; each that is not given has its default."""
+    if spec is None:
+        return DEFAULT_LIMITS
+    return Limits(spec.steps or DEFAULT_LIMITS.steps, spec.bytes or DEFAULT_LIMITS.bytes)
+
+
+def _check_unused_templates(context: MappingContext) -> None:
+    """Templates that nothing in this file uses still have their mistakes found."""
+    own = context.spec.node.get("templates")
+    for name, node in own.items() if own else ():
+        if name not in context.templates.used and name in context.spec.templates:
+            scope = context.respond_scope({}, has_call=True)
+            context.templates.compile(node, Scope(scope.payload, scope.variables), f"templates.{name}")
+
+
+# --- Mappings as upstreams of each other -----------------------------------------------------------------
+
+
+def _check_mapping_upstreams(
+    plans: Mapping[str, MappingPlan], environ: Mapping[str, str], findings: Findings, served_together: bool
+) -> None:
+    for plan in plans.values():
+        for name, upstream in plan.upstreams.items():
+            if upstream.mapping is None:
+                continue
+            place = plan.spec.upstreams[name].url.span
+            if upstream.mapping not in plans:
+                may_tell = load_time.may_tell(upstream.mapping, plan.spec.env, environ)
+                hint = suggestion(upstream.mapping, plans) if may_tell else None
+                named = f"named '{upstream.mapping}'" if may_tell else "of this name"
+                message = f"no mapping {named} is served beside this one"
+                report = findings.error if served_together else findings.warning
+                report("unknown-mapping", message, place, hint)
+            elif (cycle := _cycle(plans, plan.name, upstream.mapping)) is not None:
+                message = f"mappings call each other in a circle: {' → '.join(cycle)}"
+                findings.error("upstream-cycle", message, place)
+
+
+def _cycle(plans: Mapping[str, MappingPlan], start: str, following: str) -> list[str] | None:
+    """A way from a mapping by `following` back to itself along `mapping:` upstreams."""
+    ways: list[list[str]] = [[start, following]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        if way[-1] == start:
+            return way
+        for name in _called(plans.get(way[-1])):
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return None
+
+
+def _called(plan: MappingPlan | None) -> Iterable[str]:
+    upstreams = plan.upstreams.values() if plan is not None else ()
+    return (upstream.mapping for upstream in upstreams if upstream.mapping is not None)

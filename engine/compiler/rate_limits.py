@@ -1,0 +1,38 @@
+"""Limits of how many requests there may be: `60/1m`, taken apart at load."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from engine.compiler.context import MappingContext
+from engine.errors import Findings
+from engine.locations import Node, Span
+from engine.plan import RatePlan
+from engine.values import ABSENT
+
+_RATE = re.compile(r"([0-9]{1,9})/([0-9]{1,5})(s|m|h)\Z")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_LONGEST: Final = 24 * 3600
+_BY: Final = ("key", "address", "all")
+
+
+def compile_rate(context: MappingContext, node: Node | None, scope: str) -> RatePlan | None:
+    """The rate that a node gives, counted under `scope`; None where it gives none or is unsound."""
+    if node is None:
+        return None
+    value = context.environment.evaluate(node, "rate_limit", secrets=False)
+    return None if value is ABSENT else rate_of(context.findings, value, node.span, scope)
+
+
+def rate_of(findings: Findings, value: Any, span: Span, scope: str) -> RatePlan | None:
+    """The rate of `60/1m`, or of `{limit, by}`; empty text is none."""
+    limit, by = (value.get("limit"), value.get("by", "key")) if isinstance(value, dict) else (value, "key")
+    if not limit:
+        return None
+    match = _RATE.match(limit) if isinstance(limit, str) else None
+    count, seconds = (int(match[1]), int(match[2]) * _SECONDS[match[3]]) if match else (0, 0)
+    if not count or not 0 < seconds <= _LONGEST or by not in _BY:
+        findings.error("bad-value", "expected a rate such as 10/1s, 60/1m or 1000/24h", span)
+        return None
+    return RatePlan(count, seconds, by, scope)

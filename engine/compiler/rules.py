@@ -1,0 +1,225 @@
+"""Rules of streams: one Python function for the rules, one for those at the end, one for those of a failure.
+
+A function is `(payload, exchange) → None`: it reads and sets `exchange.state` and appends what it emits to
+`exchange.out`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from engine.compiler.append_rules import Growth, growing_names, growth_of
+from engine.errors import suggestion
+from engine.language.codegen import Atom, Compiled, Writer
+from engine.language.expressions import Emitter, Record, Scope, Variable, truth, write_arguments, write_call
+from engine.language.functions import FUNCTIONS
+from engine.language.spec import RuleSpec
+from engine.language.stream_state import NAMES
+from engine.language.templates import ItemSink, Sink, TemplateCompiler, TemplateWriter, joined_text
+from engine.language.uses import VariableOrigin
+from engine.locations import Node
+
+
+def state_variable(
+    names: Iterable[str], source: str, growing: Mapping[str, Growth] = MappingProxyType({})
+) -> Record:
+    """`$state` as a variable: each name in the mapping that `source` gives; those in `growing` are changed in
+    place."""
+
+    def field(name: str) -> Atom:
+        growth = growing.get(name)
+        atom = Atom(f"{source}[{name!r}]", origin=VariableOrigin(("state", name)))
+        if growth is None:
+            return atom
+        return replace(atom, release=f"release(x, {name!r})", keeps_parts=growth.keeps_parts)
+
+    return Record({name: field(name) for name in names})
+
+
+def compile_rules(
+    templates: TemplateCompiler,
+    rules: tuple[RuleSpec, ...],
+    scope: Scope,
+    state: Iterable[str],
+    node: Node,
+    label: str,
+    is_repeated: bool = False,
+) -> Compiled | None:
+    """Rules → one function; None where there are none.
+
+    Args:
+        scope: what the rules see; `$state` and `$emitted` are added to it.
+        state: the names of the state.
+        node: where they stand, for what concerns all of them.
+        is_repeated: they run for each event, as against once.
+    """
+    if not rules:
+        return None
+    names = tuple(state)
+    growing = growing_names(rules) if is_repeated else {}
+    variables: Mapping[str, Variable] = {
+        "state": state_variable(names, "s", growing),
+        "emitted": Atom("(x.sent + len(out))", "number", VariableOrigin(("emitted",))),
+    }
+
+    def write(writer: Writer) -> None:
+        writer.line("s, out = x.state, x.out")
+        seen = scope.with_variables(variables)
+        if is_repeated:
+            writer.repeat()
+            writer.names.update(NAMES)
+            seen = seen.with_payload(writer.item(seen.payload))
+        _RulesWriter(templates, writer, seen, names, growing).write(rules)
+
+    return templates.write(node, label, write)
+
+
+class _RulesWriter(TemplateWriter):
+    """Writes the code of rules."""
+
+    def __init__(
+        self,
+        templates: TemplateCompiler,
+        writer: Writer,
+        scope: Scope,
+        state: tuple[str, ...],
+        growing: Mapping[str, Growth],
+    ) -> None:
+        super().__init__(templates, writer, scope)
+        self.state = state
+        self.growing = growing
+
+    def write(self, rules: tuple[RuleSpec, ...]) -> None:
+        for rule in rules:
+            with self.writer.at(rule.node.span):
+                self._rule(rule)
+
+    def _rule(self, rule: RuleSpec) -> None:
+        self.writer.is_loose = False
+        if rule.when is None:
+            self._fire(rule)
+            return
+        held = self.bind(rule.when)
+        self.writer.ask(held)
+        with self.writer.block(f"if {truth(held)}"):
+            self._fire(rule)
+
+    def _fire(self, rule: RuleSpec) -> None:
+        self.hit(rule.node, "rule")
+        if rule.each is None:
+            self._act(rule)
+        else:
+            self.loop(rule.each, lambda: self._act_again(rule))
+
+    def _act_again(self, rule: RuleSpec) -> None:
+        """In a loop the state may have changed in the round before: what was read outside is read again."""
+        self.writer.forget(("state",))
+        self._act(rule)
+
+    def _act(self, rule: RuleSpec) -> None:
+        for name, node in rule.set.items() if rule.set is not None else ():
+            self._remember(name, node)
+        if rule.emit is not None:
+            self._emit(rule.emit)
+        self.write(rule.rules)
+        if rule.stop:
+            self.writer.line("return")
+
+    def _remember(self, name: str, node: Node) -> None:
+        if name not in self.state:
+            hint = suggestion(name, self.state)
+            self.findings.error("unknown-state", f"the state has no '{name}'", node.key_span, hint)
+            return
+
+        growth = growth_of(name, node) if name in self.growing else None
+        if growth is not None:
+            with self.writer.at(node.span):
+                self._append(name, node, growth)
+        else:
+            self._set(name, node)
+        self.writer.forget(("state", name))
+
+    def _set(self, name: str, node: Node) -> None:
+        def assign(atom: Atom) -> None:
+            writer = self.writer
+            writer.use(atom)
+            if (writer.is_loose or not writer.is_bounded(atom)) and atom.kind in ("any", "array", "object"):
+                writer.line(f"if type({atom.source}) in CONTAINERS: check_value(x, {atom.source})")
+            if name in self.growing:
+                writer.line(f"x.owned.pop({name!r}, None)")
+            writer.line(f"s[{name!r}] = {atom.source}")
+
+        self.writer.is_loose = False
+        self.emit(node, assign)
+
+    # State that grows
+
+    def _append(self, name: str, node: Node, growth: Growth) -> None:
+        """What the value of `node` adds to the state, in place."""
+        emitter = Emitter(self.scope, self.writer, self.findings, node, growth.offset)
+        if growth.form == "flat":
+            with self.writer.block(f"if {emitter.payload.source} is not None"):
+                atoms = [emitter.used(tree) for tree in growth.trees]
+                self._call("append_flat", name, atoms)
+        elif growth.form == "entries":
+            self._call("append_entries", name, [self.bind(entry) for entry in growth.nodes])
+        elif growth.form == "text":
+            self._append_text(name, joined_text(self, node, growth.parts))
+        else:
+            self._append_by(emitter, name, growth)
+
+    def _append_by(self, emitter: Emitter, name: str, growth: Growth) -> None:
+        """A function that appends to its first argument."""
+        function = FUNCTIONS[growth.form]
+        _, *atoms = write_arguments(emitter, function, Atom(f"s[{name!r}]"), list(growth.trees))
+        if growth.form == "concat":
+            self._append_text(name, write_call(emitter, function, atoms))
+        elif growth.form == "merge":
+            self._call("merge_objects", name, atoms)
+        else:
+            self.writer.use(atoms[0])
+            self.writer.line(f"fold_deltas(x, {name!r}, {atoms[0].source})")
+
+    def _append_text(self, name: str, text: Atom) -> None:
+        self.writer.line(f"append_text(x, {name!r}, {text.source})")
+
+    def _call(self, function: str, name: str, atoms: list[Atom]) -> None:
+        for atom in atoms:
+            self.writer.use(atom)
+        parts = "".join(f"{atom.source}, " for atom in atoms)
+        self.writer.line(f"{function}(x, {name!r}, ({parts}))")
+
+    def _emit(self, node: Node) -> None:
+        self.writer.is_loose = False
+        for event in node.elements() if isinstance(node.value, list) else (node,):
+            self.emit(event, _Events(self.writer))
+
+
+class _Events(ItemSink):
+    """Sends events as they are made, so that each knows by `$emitted` how many there were before it.
+
+    A list stands for its items, and a list among these for its own: `depth` counts the lists around a value.
+    """
+
+    def __init__(self, writer: Writer, depth: int = 0) -> None:
+        self.writer = writer
+        self.depth = depth
+
+    def __call__(self, atom: Atom) -> None:
+        self.writer.use(atom)
+        self.writer.place(atom)
+        name = atom.source
+        if atom.kind == "object" or self.depth > 1:
+            self.writer.line(f"out.append({name})")
+        elif self.depth:
+            self.writer.line(f"concat_one(out, {name})")
+        else:
+            self.writer.line(f"concat(out, {name} if type({name}) is list else [{name}])")
+
+    @property
+    def items(self) -> Sink:
+        """The events among the items of a list."""
+        below = _Events(self.writer, self.depth + 1)
+        return below if below.depth < 2 else below.__call__

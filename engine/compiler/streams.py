@@ -1,0 +1,116 @@
+"""Streams of answers: framings, state, rules, and the names and closing words of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from engine.compiler.context import MappingContext
+from engine.compiler.rules import compile_rules
+from engine.language.codegen import Atom, Compiled
+from engine.language.expressions import Scope, Variable, Withheld
+from engine.language.spec import CollectSpec, RuleSpec, StreamSpec
+from engine.language.uses import VariableOrigin
+from engine.locations import Node
+from engine.plan import CollectPlan, StreamPlan, TranslationPlan
+
+_EVERY: Final = 0.0
+_EVENT: Final = Atom("p", origin=VariableOrigin(("event",)))
+_ERROR: Final = Atom("p", origin=VariableOrigin(("error",)))
+_WHOLE_STATE: Final = Atom("p", "object", VariableOrigin(("state",)))
+_NOT_OVER: Final = Withheld("unknown-variable", "whether the closing word came is known in 'end' only")
+_TRANSLATING: Final = ("from", "state", "rules", "end", "error")
+_WRITING: Final = ("emit", "every")
+
+
+def compile_stream(
+    context: MappingContext, spec: StreamSpec, scope: Scope, label: str, has_call: bool
+) -> StreamPlan:
+    """The stream of an answer."""
+    framing, options = _framing(spec.to)
+    name = options.get("event") if options else None
+    names = scope.with_payload(_EVENT)
+    done = options.value.get("done") if options else None
+    _check_keys(context, spec, has_call)
+    return StreamPlan(
+        translation=_translation(context, spec, scope, label) if has_call else None,
+        framing=framing,
+        event=context.template(name, names, f"{label}.to.event"),
+        done=done.encode() if done else None,
+        emit=context.template(spec.emit, scope, f"{label}.emit"),
+        every=context.seconds(spec.every, _EVERY) or _EVERY,
+        keep_alive=context.seconds(spec.keep_alive, None),
+    )
+
+
+def compile_collect(context: MappingContext, spec: CollectSpec, scope: Scope, label: str) -> CollectPlan:
+    """A stream that is read to its end."""
+    return CollectPlan(_translation(context, spec, scope, label))
+
+
+def _translation(
+    context: MappingContext, spec: StreamSpec | CollectSpec, scope: Scope, label: str
+) -> TranslationPlan:
+    framing, options = _framing(spec.from_) if spec.from_ is not None else (None, None)
+    done = options.value.get("done") if options else None
+    state = spec.state
+    names = tuple(state.value) if state is not None else ()
+
+    def rules(
+        found: tuple[RuleSpec, ...], payload: Atom, what: str, is_done: Variable = _NOT_OVER
+    ) -> Compiled | None:
+        below = scope.with_payload(payload).with_variables({"done": is_done})
+        is_repeated = what == "rules"
+        return compile_rules(
+            context.templates, found, below, names, spec.node, f"{label}.{what}", is_repeated
+        )
+
+    return TranslationPlan(
+        framing=framing,
+        done=done.encode() if done else None,
+        state=_state(context, names, state, scope, label),
+        rules=rules(spec.rules, _EVENT, "rules"),
+        end=rules(spec.end, _WHOLE_STATE, "end", Atom("x.done", "boolean", VariableOrigin(("done",)))),
+        error=rules(spec.error, _ERROR, "error") if isinstance(spec, StreamSpec) else None,
+    )
+
+
+def _state(
+    context: MappingContext, names: Iterable[str], state: Node | None, scope: Scope, label: str
+) -> tuple[tuple[str, Compiled], ...]:
+    if state is None:
+        return ()
+    empty = scope.with_payload(Atom("p", "null"))
+    return tuple(
+        (name, context.templates.compile(state[name], empty, f"{label}.state.{name}")) for name in names
+    )
+
+
+def stream_templates(plan: StreamPlan | CollectPlan) -> Iterator[Compiled]:
+    """All templates and rules of a stream."""
+    parts: list[Compiled | None] = [plan.event, plan.emit] if isinstance(plan, StreamPlan) else []
+    translation = plan.translation
+    if translation is not None:
+        parts += [template for _, template in translation.state]
+        parts += [translation.rules, translation.end, translation.error]
+    return (part for part in parts if part is not None)
+
+
+def _framing(node: Node) -> tuple[str, Node | None]:
+    """A framing's name and its options: `sse`, or `{sse: {…}}`."""
+    if isinstance(node.value, str):
+        return node.value, None
+    name, options = next(iter(node.items()))
+    return name, options if isinstance(options.value, dict) else None
+
+
+def _check_keys(context: MappingContext, spec: StreamSpec, has_call: bool) -> None:
+    """With a call events come from the upstream, without one from `emit`."""
+    wrong, why = (_WRITING, "without a call") if has_call else (_TRANSLATING, "with a call")
+    for name in wrong:
+        node = spec.node.get(name)
+        if node is not None:
+            context.findings.error("misused-stream", f"'{name}' has a meaning only {why}", node.key_span)
+    needed = "rules" if has_call else "emit"
+    if spec.node.get(needed) is None:
+        context.findings.error("misused-stream", f"a stream like this needs '{needed}'", spec.node.key_span)

@@ -1,0 +1,320 @@
+"""Upstreams: URLs taken apart, timeouts in seconds, credentials and TLS made once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from engine.compiler.context import MappingContext
+from engine.compiler.tls import compile_tls
+from engine.http.auth import OUTBOUND, Credentials
+from engine.http.fields import CREDENTIAL_NAME, FIELD_NAME, literal_path
+from engine.language.spec import BreakerSpec, HealthSpec, RetrySpec, UpstreamSpec
+from engine.language.templates import is_static
+from engine.locations import Node, Span
+from engine.plan import DEFAULT_CONNECTIONS, BreakerPlan, HealthPlan, RetryPlan, Timeouts, UpstreamPlan
+from engine.values import ABSENT, JsonError, text
+
+_SCHEMES: Final = ("http", "https")
+_MAPPING: Final = "mapping:"
+#: The upstream of a call whose own could not be made out; a plan that has it is never served.
+NOWHERE: Final = UpstreamPlan("", "http://invalid.invalid", None, "", (), Credentials(), Timeouts())
+
+#: What is tried again where the mapping does not say, and after how many seconds.
+_RETRIED: Final = ("connect", 502, 503, 504)
+_RETRY_WAIT: Final = 0.1
+#: How long a check of health may take, and how long its result counts, in seconds.
+_HEALTH_TIMEOUT: Final = 2.0
+_HEALTH_KEPT: Final = 5.0
+#: How long a breaker stays open, in seconds.
+_OPEN: Final = 5.0
+
+#: Between URLs in one text; a comma can stand in a URL too.
+_BETWEEN = re.compile(r"\s*,\s*(?=https?://)")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+
+
+def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> UpstreamPlan:
+    """One upstream. What is wrong with its URL is a finding, and the plan then leads nowhere."""
+    urls = _urls(context, spec.url, name)
+    headers = _headers(context, spec.headers, name)
+    credentials = _credentials(context, spec.auth, name)
+    made = UpstreamPlan(
+        name=name,
+        origin=None,
+        mapping=None,
+        base_path="",
+        headers=headers,
+        credentials=credentials,
+        timeouts=_timeouts(context, spec.timeout),
+        retry=_retry(context, spec.retry),
+        health=_health(context, spec.health),
+        breaker=_breaker(context, spec.breaker),
+        has_credentials=_has_credentials(context, credentials, headers),
+    )
+    if not urls:
+        return replace(NOWHERE, name=name)
+    url = urls[0]
+    if len(urls) == 1 and url.startswith(_MAPPING):
+        _warn_of_no_effect(context, spec, ("connections", "tls", "http2", "proxy"))
+        target, slash, path = url.removeprefix(_MAPPING).partition("/")
+        return replace(made, mapping=target, base_path=(slash + path).rstrip("/"))
+    tls, proxy = compile_tls(context, spec.tls, name), _proxy(context, spec.proxy, name)
+    found = [_split(context, spec.url, url, _problem) for url in urls]
+    _check_http2(context, spec)
+    servers = [parts for parts in found if parts is not None]
+    if len(servers) < len(found) or not _are_alike(context, spec.url, servers):
+        return replace(NOWHERE, name=name)
+    parts = servers[0]
+    if parts.scheme == "http":
+        _warn_of_no_effect(context, spec, ("tls",))
+    credentials = _url_credentials(context, spec.url, parts) or credentials
+    return replace(
+        made,
+        origin=_origin(parts),
+        others=tuple(_origin(other) for other in servers[1:]),
+        base_path=literal_path(parts.path.rstrip("/")),
+        credentials=credentials,
+        has_credentials=_has_credentials(context, credentials, headers) or _has_certificate(spec.tls),
+        connections=spec.connections or DEFAULT_CONNECTIONS,
+        tls=tls,
+        http2=spec.http2,
+        proxy=proxy,
+    )
+
+
+def _urls(context: MappingContext, node: Node, name: str) -> list[str]:
+    """The URLs of an upstream: a list, or text with commas; none where there is a finding."""
+    label = f"upstreams.{name}.url"
+    if not isinstance(node.value, list):
+        text = context.text(node, label)
+        return [] if text is None else _BETWEEN.split(text)
+    texts = [context.text(item, label) for item in node.elements()]
+    if None in texts:
+        return []
+    return [url for text in texts if text for url in _BETWEEN.split(text)] or [""]
+
+
+def _are_alike(context: MappingContext, node: Node, servers: list[SplitResult]) -> bool:
+    """Whether several servers can stand for each other: they differ in host and port alone."""
+    problem = None
+    kinds = {(parts.scheme, parts.path.rstrip("/"), parts.username, parts.password) for parts in servers}
+    if len(kinds) > 1:
+        problem = "the URLs of one upstream differ in host and port alone"
+    elif len({_origin(parts) for parts in servers}) < len(servers):
+        problem = "one of these URLs stands here twice"
+    if problem is not None:
+        context.findings.error("bad-url", problem, node.span)
+    return problem is None
+
+
+def _warn_of_no_effect(context: MappingContext, spec: UpstreamSpec, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        node = spec.node.get(key)
+        if node is not None:
+            message = f"'{key}' has no effect for a URL such as this upstream's"
+            context.findings.warning("no-effect", message, node.key_span)
+
+
+def _check_http2(context: MappingContext, spec: UpstreamSpec) -> None:
+    if spec.http2 and find_spec("h2") is None:
+        message = "HTTP/2 needs the package 'h2', which is not installed"
+        context.findings.error("missing-package", message, spec.node["http2"].span, "install dragoman[http2]")
+
+
+def _proxy(context: MappingContext, node: Node | None, name: str) -> str | None:
+    """The URL of the proxy, with its credentials; None where it is empty."""
+    url = None if node is None else context.text(node, f"upstreams.{name}.proxy")
+    if node is None or not url:
+        return None
+    return url if _split(context, node, url, _proxy_problem) is not None else None
+
+
+def _origin(parts: SplitResult) -> str:
+    """`scheme://host:port`, the host as it goes over the wire (RFC 3490 for names that are not ASCII)."""
+    host = (parts.hostname or "").encode("idna").decode() if not parts.netloc.isascii() else parts.hostname
+    host = f"[{host}]" if host and ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port is not None else "")
+
+
+def _split(
+    context: MappingContext, node: Node, url: str, problem_of: Callable[[SplitResult, str], str | None]
+) -> SplitResult | None:
+    problem = None
+    parts = None
+    try:
+        parts = urlsplit(url)
+        problem = problem_of(parts, url)
+        _origin(parts)
+    except ValueError:
+        problem = "this is no URL: its host or port cannot be"
+    if problem is None:
+        return parts
+    environment = context.environment
+    if is_static(node.value) or not (environment.missing or environment.unsound):
+        context.findings.error("bad-url", problem, node.span)
+    return None
+
+
+def _problem(parts: SplitResult, url: str) -> str | None:
+    if not url:
+        return "the URL is empty"
+    if parts.scheme not in _SCHEMES:
+        return "the URL of an upstream begins with http://, https:// or mapping:"
+    problem = _place_problem(parts, url)
+    if problem is not None:
+        return problem
+    if any(segment in (".", "..") for segment in unquote(parts.path).split("/")):
+        return "the URL's path has a dot segment"
+    if parts.query or parts.fragment:
+        return "the URL of an upstream has no query and no fragment; put parameters under auth or query"
+    return None
+
+
+def _proxy_problem(parts: SplitResult, url: str) -> str | None:
+    if parts.scheme not in _SCHEMES:
+        return "the URL of a proxy begins with http:// or https://"
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        return "the URL of a proxy has nothing after its host and port"
+    return _place_problem(parts, url)
+
+
+def _place_problem(parts: SplitResult, url: str) -> str | None:
+    if not parts.hostname or re.search(r"[\s\x00-\x1f\\]", url):
+        return "the URL names no host, or holds white space or a backslash"
+    if parts.port == 0:
+        return "port 0 cannot be called"
+    return None
+
+
+def _url_credentials(context: MappingContext, node: Node, parts: SplitResult) -> Credentials | None:
+    """`user:password@` of a URL, sent as basic authentication; it is no part of the origin."""
+    if parts.username is None:
+        return None
+    options = {"username": unquote(parts.username), "password": unquote(parts.password or "")}
+    return _make(context, node, "basic", options)
+
+
+def _credentials(context: MappingContext, node: Node | None, name: str) -> Credentials:
+    if node is None:
+        return Credentials()
+    scheme, option = next(iter(node.items()))
+    value = context.environment.evaluate(option, f"upstreams.{name}.auth")
+    if value is ABSENT or value == "" or _is_empty(scheme, value):
+        return Credentials()
+    if not _are_texts(scheme, value):
+        message = "the options of 'auth' are texts" if isinstance(value, dict) else "expected text"
+        context.findings.error("bad-value", message, option.span)
+        return Credentials()
+    return _make(context, option, scheme, value) or Credentials()
+
+
+def _has_credentials(
+    context: MappingContext, credentials: Credentials, headers: tuple[tuple[str, str], ...]
+) -> bool:
+    """Whether calls carry credentials of ours: by `auth`, or in a header field."""
+    named = any(value and CREDENTIAL_NAME.search(name) for name, value in headers)
+    secret = any(not context.environment.may_tell(value) for _, value in headers)
+    return bool(credentials.headers or credentials.query) or named or secret
+
+
+def _has_certificate(tls: Node | None) -> bool:
+    return tls is not None and tls.get("certificate") is not None
+
+
+def _are_texts(scheme: str, value: Any) -> bool:
+    """Whether a scheme's options can be used: each a text, or a number for one; a parameter's or field's name
+    is there."""
+    if scheme == "bearer":
+        return isinstance(value, str)
+    if not isinstance(value, dict):
+        return False
+    has_name = scheme == "basic" or (isinstance(value.get("name"), str) and value["name"] != "")
+    return has_name and all(type(item) in (str, int, float) for item in value.values())
+
+
+def _is_empty(scheme: str, value: Any) -> bool:
+    """No key is set: `{name, value}` without its value, `{username, password}` without both."""
+    if not isinstance(value, dict):
+        return False
+    wanted = ("username", "password") if scheme == "basic" else ("value",)
+    return not any(value.get(key) for key in wanted)
+
+
+def _make(context: MappingContext, node: Node, scheme: str, options: Any) -> Credentials | None:
+    try:
+        return OUTBOUND[scheme](options)
+    except ValueError as error:
+        context.findings.error("bad-value", str(error), node.span)
+        return None
+
+
+def _headers(context: MappingContext, node: Node | None, name: str) -> tuple[tuple[str, str], ...]:
+    if node is None:
+        return ()
+    value = context.environment.evaluate(node, f"upstreams.{name}.headers")
+    found = []
+    for key, item in value.items() if isinstance(value, dict) else ():
+        written = "" if item is None else _field_value(item)
+        if not FIELD_NAME.match(key):
+            context.findings.error("bad-value", "a header field cannot have this name", _span_of(node, key))
+        elif written is None:
+            context.findings.error("bad-value", "a header cannot hold this value", _span_of(node, key))
+        elif item is not None:
+            found.append((key.lower(), written))
+    return tuple(found)
+
+
+def _field_value(value: Any) -> str | None:
+    """A value as a header field has it; None where it can have none."""
+    try:
+        written = text(value)
+    except JsonError:
+        return None
+    return written.strip() if _FIELD_VALUE.match(written) else None
+
+
+def _span_of(node: Node, key: str) -> Span:
+    """The location of the value under a key of a template's result, or of the template where the key is made.
+    A key that begins with '$' is written with two."""
+    written = node.get(key) or node.get(f"${key}")
+    return node.span if written is None else written.span
+
+
+def _timeouts(context: MappingContext, node: Node | None) -> Timeouts:
+    default = Timeouts()
+    if node is None:
+        return default
+    values = {
+        name: context.seconds(node.get(name), getattr(default, name)) or getattr(default, name)
+        for name in ("connect", "read", "total", "stream")
+    }
+    return Timeouts(**values)
+
+
+def _retry(context: MappingContext, spec: RetrySpec | None) -> RetryPlan | None:
+    if spec is None:
+        return None
+    on = frozenset(spec.on or _RETRIED)
+    return RetryPlan(spec.attempts, on, context.seconds(spec.wait, _RETRY_WAIT) or _RETRY_WAIT)
+
+
+def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | None:
+    if spec is None:
+        return None
+    return HealthPlan(
+        method=spec.method,
+        path=literal_path(spec.path.value),
+        timeout=context.seconds(spec.timeout, _HEALTH_TIMEOUT) or _HEALTH_TIMEOUT,
+        keep=context.seconds(spec.keep, _HEALTH_KEPT) or _HEALTH_KEPT,
+    )
+
+
+def _breaker(context: MappingContext, spec: BreakerSpec | None) -> BreakerPlan | None:
+    if spec is None:
+        return None
+    return BreakerPlan(spec.failures, context.seconds(spec.open, _OPEN) or _OPEN)

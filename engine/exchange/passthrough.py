@@ -1,0 +1,134 @@
+"""A request that goes through to an upstream as it is, and its answer back.
+
+Contract: bytes are not looked at. Header fields that concern one connection stay on it (RFC 9110, 7.6.1). The
+client's credentials are not sent to the upstream, which receives its own, and what it says about these is
+never shown. Fields that tell of the client (`X-Forwarded-For`) are passed on from trusted proxies alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from engine.exchange.call import build_target, chosen_upstream, client_of, time_left
+from engine.exchange.effects import LetGo, OpenBody, Step
+from engine.exchange.errors import failure_of_reply
+from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
+from engine.exchange.retry import send
+from engine.http.fields import FRAMING_FIELDS, hyphenated, parameter_name, tells_of_client
+from engine.http.messages import EMPTY, Content, Exchange, Headers, Outbound, UpstreamReply, UpstreamRequest
+from engine.plan import ForwardPlan, MappingPlan, RoutePlan, UpstreamPlan
+
+_KIND: Final = "invalid_request"
+
+#: Fields of one connection (RFC 9110, 7.6.1), and those of framing.
+_HOP_BY_HOP: Final = FRAMING_FIELDS - {"host"} | {"proxy-authenticate", "proxy-authorization"}
+#: What is the client's and this server's own affair.
+_NOT_SENT: Final = frozenset(("host", "authorization", "expect", REQUEST_ID_HEADER))
+#: Statuses that are about the credentials of a request, and response fields that are.
+_ABOUT_CREDENTIALS: Final = (401, 403)
+_OF_CREDENTIALS: Final = ("www-authenticate", "authentication-info")
+
+
+def forward(
+    mapping: MappingPlan, route: RoutePlan, plan: ForwardPlan, exchange: Exchange
+) -> Generator[Step, Any, Outbound]:
+    """Send the client's request on; the response is given back as it comes, whatever its status.
+
+    Raises:
+        ExchangeError: the upstream does not respond, or refuses credentials that are not the client's.
+    """
+    upstream = chosen_upstream(plan.upstream, exchange.body, exchange)
+    exchange.upstream = upstream.name
+    request = _request(mapping, route, plan, upstream, exchange)
+    if not (route.reads_body or route.keeps_body):
+        request.body = yield OpenBody(route.max_forwarded)
+    exchange.reply = reply = yield from send(mapping, upstream, request, exchange, True)
+    if reply.status in _ABOUT_CREDENTIALS and request.has_credentials:
+        yield LetGo(reply.source)
+        raise failure_of_reply(upstream.name, reply)
+    return _outbound(reply, request.has_credentials)
+
+
+def is_refusal(outbound: Outbound) -> bool:
+    """Whether an upstream's response says that it did not do what it was asked for; a 304 (RFC 9110, 15.4.5)
+    is the response to a condition that the client has made."""
+    return not 200 <= outbound.status < 300 and outbound.status != 304
+
+
+def _request(
+    mapping: MappingPlan, route: RoutePlan, plan: ForwardPlan, upstream: UpstreamPlan, exchange: Exchange
+) -> UpstreamRequest:
+    inbound, payload = exchange.inbound, exchange.body
+    return UpstreamRequest(
+        upstream=upstream.name,
+        method=inbound.method,
+        target=build_target(upstream, plan.path, _query(inbound.query, upstream), exchange, payload),
+        headers=tuple(_headers(plan, upstream, exchange, mapping.keys.header).items()),
+        content=Content(inbound.content.data, "") if route.reads_body or route.keeps_body else EMPTY,
+        timeout=time_left(route, exchange, plan.timeout, upstream),
+        raw=True,
+        client=client_of(upstream, plan.path, exchange),
+        has_credentials=upstream.has_credentials or plan.has_credentials,
+    )
+
+
+def _query(query: str, upstream: UpstreamPlan) -> str:
+    """The client's query as it came, less the parameter of the upstream's key, which is its own."""
+    credentials = upstream.credentials.query
+    if not credentials:
+        return query
+    names = {parameter_name(name) for name, _ in credentials}
+    kept = (_without(pair, names) for pair in query.split("&"))
+    return "&".join([*filter(None, kept), urlencode(credentials)])
+
+
+def _without(pair: str, names: set[str]) -> str:
+    """A parameter, or several with ';' between them, as some servers read it; less those of `names`."""
+    parts = pair.split(";")
+    return ";".join(part for part in parts if parameter_name(part.partition("=")[0]) not in names)
+
+
+def _headers(
+    plan: ForwardPlan, upstream: UpstreamPlan, exchange: Exchange, key_header: str
+) -> dict[str, str]:
+    inbound = exchange.inbound
+    headers: dict[str, str] = {}
+    own = (name for name, _ in (*upstream.headers, *upstream.credentials.headers))
+    not_sent = {*_NOT_SENT, *map(hyphenated, (key_header, *plan.replaced, *own))}
+    for name, value in end_to_end(inbound.headers):
+        like = hyphenated(name)
+        if like not in not_sent and (inbound.is_proxied or not tells_of_client(like)):
+            separator = "; " if name == "cookie" else ", "
+            headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
+    headers[REQUEST_ID_HEADER] = inbound.request_id
+    headers.update(upstream.headers)
+    if plan.headers is not None:
+        headers.update(header_fields(plan.headers, exchange.body, exchange, _KIND))
+    headers.update(upstream.credentials.headers)
+    return headers
+
+
+def end_to_end(headers: Headers) -> Iterable[tuple[str, str]]:
+    """Header fields without those of one connection, and those that `Connection` lists."""
+    listed = {
+        name.strip().lower() for key, value in headers if key == "connection" for name in value.split(",")
+    }
+    return ((name, value) for name, value in headers if name not in _HOP_BY_HOP and name not in listed)
+
+
+def _outbound(reply: UpstreamReply, has_credentials: bool) -> Outbound:
+    """The upstream's response, to be given back as it comes, without what it says of credentials of ours."""
+    media_type = reply.header("content-type") or ""
+    left_out = {"content-type", "date", *(_OF_CREDENTIALS if has_credentials else ())}
+    headers = tuple(field for field in end_to_end(reply.headers) if field[0] not in left_out)
+    date = reply.header("date")
+    if date is not None:
+        headers = (*headers, ("date", date))
+    length = reply.header("content-length")
+    if reply.source is not None and length is not None and length.isdigit():
+        headers = (*headers, ("content-length", length))
+    if reply.source is None:
+        return Outbound(reply.status, headers, Content(reply.content.data, media_type))
+    return Outbound(reply.status, headers, Content(b"", media_type), source=reply.source)

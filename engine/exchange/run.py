@@ -1,0 +1,259 @@
+"""A whole exchange, from its beginning to its end: the client's key and body, the ways to answer, failures.
+
+Contract: whatever the exchange is given, or thrown, it ends with an answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from engine.errors import Defect, ExchangeError, release_frames
+from engine.exchange.builtin_responses import builtin_answer
+from engine.exchange.caching import can_be_kept, exchange_key, kept_answer
+from engine.exchange.call import build_request, chosen_call, chosen_upstream
+from engine.exchange.effects import AskHealth, Keep, LetGo, LookUp, ReadBody, ReadContent, Step
+from engine.exchange.errors import build_error
+from engine.exchange.evaluation import evaluate
+from engine.exchange.headers import extra_headers
+from engine.exchange.parallel_calls import make_calls
+from engine.exchange.passthrough import forward, is_refusal
+from engine.exchange.request import admission, authorize, check_readings, read_body
+from engine.exchange.response import build_reply, streaming_case
+from engine.exchange.retry import send
+from engine.exchange.stream_response import streamed
+from engine.exchange.unread_fields import check_dropped
+from engine.http.messages import EMPTY, Exchange, Inbound, Outbound
+from engine.language.budget import DEFAULT_LIMITS
+from engine.plan import (
+    AttemptPlan,
+    CallPlan,
+    MappingPlan,
+    PlanLeaf,
+    PlanMatch,
+    RoutePlan,
+)
+from engine.values import truth
+
+
+@dataclass(slots=True)
+class Answered:
+    """What an exchange came to: the answer, and what the log says of it.
+
+    `defect` is an exception that the engine did not expect; its client received an `internal` error.
+    `place` is what the exchange holds of its route's `concurrency`, given back by whoever carries it out.
+    `bytes_sent` counts those of the body, `events` those of a stream, the first of which was sent at
+    `first_event_ns` on the clock of `time.monotonic_ns`.
+    """
+
+    exchange: Exchange
+    outbound: Outbound
+    mapping: MappingPlan | None = None
+    route: RoutePlan | None = None
+    error: ExchangeError | None = None
+    defect: Defect | None = None
+    place: Any = None
+    bytes_sent: int = 0
+    events: int = 0
+    first_event_ns: int = 0
+
+    def sent(self, data: bytes, events: int = 0) -> bytes:
+        """Count what goes out; gives it back."""
+        self.bytes_sent += len(data)
+        if events and not self.events:
+            self.first_event_ns = time.monotonic_ns()
+        self.events += events
+        return data
+
+
+#: An exchange that is being carried out. It yields what it needs, is sent that, or is thrown the exception
+#: that came instead, and returns what it came to.
+Steps: TypeAlias = Generator[Step, Any, Answered]
+
+
+def answer(match: PlanMatch, inbound: Inbound) -> Steps:
+    """Carry out one exchange. Whatever is thrown into it, there is an answer."""
+    exchange = Exchange(inbound, {})
+    answered = Answered(exchange, Outbound(500, (), EMPTY), match.owner)
+    try:
+        leaf = match.leaf(inbound.method)
+        answered.mapping, answered.route = leaf.owner, leaf.route
+        if leaf.owner.limits is not DEFAULT_LIMITS:
+            exchange.limit(leaf.owner.limits)
+        if match.others:
+            check_readings(leaf, match.others)
+        authorize(leaf.owner, leaf.route, inbound)
+        admit = admission(leaf.owner, leaf.route, inbound)
+        if admit is not None:
+            yield admit
+        exchange.params = match.params(leaf)
+        exchange.raw_params = match.raw_params(leaf)
+        answered.outbound = yield from _exchange(leaf, exchange)
+    except ExchangeError as error:
+        _fail(answered, error)
+    except Exception as error:
+        answered.defect = Defect.of(error)
+        release_frames(error)
+        _fail(answered, ExchangeError("internal", "something went wrong here"))
+    _add_extra_headers(answered)
+    return answered
+
+
+def refusal(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> Answered:
+    """What an exchange comes to that is not carried out, or not to its end."""
+    answered = Answered(Exchange(inbound, {}), Outbound(500, (), EMPTY), match.owner)
+    _fail(answered, error)
+    _add_extra_headers(answered)
+    return answered
+
+
+def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbound]:
+    mapping, route = leaf.owner, leaf.route
+    if route.reads_body or route.keeps_body:
+        exchange.inbound.content = yield ReadBody(route.max_bytes)
+    read_body(route, exchange)
+    if route.cache is None:
+        return (yield from _made(mapping, route, exchange))
+    key = exchange_key(mapping, route, route.cache, exchange)
+    kept: Outbound | None = yield LookUp(key)
+    if kept is not None:
+        return kept
+    outbound = yield from _made(mapping, route, exchange)
+    if can_be_kept(outbound):
+        yield Keep(key, kept_answer(exchange, outbound), route.cache.seconds)
+    return outbound
+
+
+def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generator[Step, Any, Outbound]:
+    if route.builtin is not None:
+        return builtin_answer(mapping, route, exchange)
+    if route.spec.try_:
+        return _first_that_works(mapping, route, exchange)
+    return _attempted(mapping, route, route.attempts[0], exchange)
+
+
+# --- Attempts --------------------------------------------------------------------------------------------
+
+
+def _first_that_works(
+    mapping: MappingPlan, route: RoutePlan, exchange: Exchange
+) -> Generator[Step, Any, Outbound]:
+    """The answer of the first attempt that holds and works; those whose upstream is down come last.
+
+    A `forward` whose upstream responds with a failure is given back where no other attempt follows.
+    """
+    failure: ExchangeError | None = None
+    passed: Outbound | None = None
+    down: list[AttemptPlan] = []
+    for attempts in (route.attempts, down):
+        for attempt in attempts:
+            if not _holds(attempt, exchange):
+                continue
+            if attempts is not down and (yield from _is_down(mapping, attempt)):
+                down.append(attempt)
+                continue
+            if passed is not None:
+                passed = None
+                yield from _leave_attempt(exchange)
+            try:
+                outbound = yield from _attempted(mapping, route, attempt, exchange)
+            except ExchangeError as error:
+                if not error.is_upstreams:
+                    raise
+                release_frames(error)
+                failure = error
+                yield from _leave_attempt(exchange)
+                continue
+            if attempt.forward is None or not is_refusal(outbound):
+                return outbound
+            passed = outbound
+    if passed is not None:
+        return passed
+    raise failure or ExchangeError("internal", "no attempt is for this request")
+
+
+def _leave_attempt(exchange: Exchange) -> Generator[Step, Any, None]:
+    if exchange.reply is not None:
+        yield LetGo(exchange.reply.source)
+    exchange.begin_anew()
+
+
+def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:
+    when = attempt.when
+    return when is None or truth(evaluate(when, exchange.body, exchange, "invalid_request"))
+
+
+def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Generator[Step, Any, bool]:
+    """Whether an upstream of an attempt was found to be down lately."""
+    if not attempt.watched:
+        return False
+    reports = yield AskHealth(mapping, attempt.watched, known=True)
+    return not all(report["healthy"] for report in reports.values())
+
+
+def _attempted(
+    mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
+) -> Generator[Step, Any, Outbound]:
+    """The answer of one attempt.
+
+    Raises:
+        ExchangeError: it has none.
+    """
+    if attempt.forward is not None:
+        return (yield from forward(mapping, route, attempt.forward, exchange))
+    call = yield from _called(mapping, route, attempt, exchange)
+    if call is None:
+        return build_reply(attempt, None, exchange)
+    reply = exchange.reply
+    assert reply is not None
+    case = streaming_case(attempt, exchange)
+    if case is not None:
+        return (yield from streamed(mapping, case, exchange, reply, call.max_bytes))
+    if reply.source is not None:
+        reply.content = yield ReadContent(reply.source, call.max_bytes)
+    return build_reply(attempt, call, exchange)
+
+
+def _called(
+    mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
+) -> Generator[Step, Any, CallPlan | None]:
+    """Make the call, or all calls, of an attempt: the one whose reply is the exchange's, or None."""
+    if attempt.together:
+        check_dropped(route, attempt.reads, exchange)
+        return (yield from make_calls(mapping, route, attempt.calls, exchange, attempt))
+    if attempt.before:
+        yield from make_calls(mapping, route, attempt.before, exchange)
+    call = chosen_call(attempt, exchange)
+    if call is None:
+        return None
+    upstream = chosen_upstream(call.upstream, exchange.body, exchange)
+    request = build_request(route, call, upstream, exchange, exchange.body)
+    check_dropped(route, call.reads, exchange)
+    exchange.reply = yield from send(mapping, upstream, request, exchange, attempt.streams)
+    return call
+
+
+# --- What failed, and what every answer carries ----------------------------------------------------------
+
+
+def _fail(answered: Answered, error: ExchangeError) -> None:
+    """Answer with a failure; with a plain one, where telling it in the mapping's dialect is a defect too."""
+    release_frames(error)
+    answered.error = error
+    try:
+        answered.outbound = build_error(answered.mapping, answered.exchange, error)
+    except Exception as defect:
+        answered.defect = Defect.of(defect)
+        release_frames(defect)
+        answered.outbound = build_error(None, answered.exchange, error)
+
+
+def _add_extra_headers(answered: Answered) -> None:
+    outbound, headers = answered.outbound, extra_headers(answered.exchange, answered.route)
+    if outbound.headers:
+        names = [name for name, _ in headers]
+        headers = (*[field for field in outbound.headers if field[0] not in names], *headers)
+    # A kept answer is given to many: it must not take the headers of one of them.
+    answered.outbound = Outbound(outbound.status, headers, outbound.content, outbound.stream, outbound.source)

@@ -1,0 +1,120 @@
+"""All that can be told of a set of mappings, from their specs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from engine.compiler import compile_set
+from engine.compiler import environment as load_time
+from engine.compiler.masking import Mask, credentials_in, file_texts, stand_ins
+from engine.errors import Findings, suggestion
+from engine.explain.entries import Entry
+from engine.explain.python import python_entries
+from engine.explain.routes import name_of, route_entry
+from engine.explain.tracing import Answer, Request, Walk, walk
+from engine.explain.upstreams import upstream_entry
+from engine.language.spec import MappingSpec
+from engine.language.templates import TemplateCompiler
+from engine.plan import MappingPlan, PlanSet, RoutePlan
+
+
+class Explainer:
+    """Explains mappings that are loaded and sound.
+
+    Args:
+        specs: what `load` gave.
+        environ: the environment that `env` reads.
+    """
+
+    def __init__(self, specs: Sequence[MappingSpec], environ: Mapping[str, str]) -> None:
+        told, found = stand_ins(specs, environ)
+        self._specs = {spec.name: spec for spec in specs}
+        self._environ = told
+        # What the stand-ins make unsound is none of the mappings' mistakes.
+        self.plans: PlanSet = compile_set(specs, told, Findings(), served_together=False)
+        self._mask = Mask(found.values())
+        self._mask.learn(credentials_in(self.plans.mappings.values()))
+
+    def everything(self) -> tuple[Entry, ...]:
+        """Every mapping with its upstreams and routes."""
+        return tuple(self._masked(self._mapping(plan)) for plan in self.plans.mappings.values())
+
+    def route(self, name: str) -> tuple[Entry, ...]:
+        """One route, with the upstreams that it may call.
+
+        Raises:
+            LookupError: no route is so named; the message suggests one.
+        """
+        mapping, route = self._found(name)
+        upstreams = (upstream_entry(mapping, mapping.upstreams[n], self._mask) for n in route.upstreams)
+        below = (*upstreams, route_entry(mapping, route))
+        entry = Entry("mapping", mapping.name, mapping.spec.node.span, below)
+        return (self._masked(entry),)
+
+    def python(self, name: str) -> tuple[Entry, ...]:
+        """The Python of one route, or of all where `name` is empty.
+
+        Raises:
+            LookupError: as `route`.
+        """
+        pairs = [self._found(name)] if name else list(self._routes())
+        return tuple(self._masked(self._python(mapping, route)) for mapping, route in pairs)
+
+    def walk(self, request: Request, answers: Sequence[Answer] = ()) -> Walk:
+        """Walk a request through, its calls answered by `answers` in their turn.
+
+        Raises:
+            LookupError: as `route`.
+        """
+        self._found(f"{request.method} {request.path}")
+        walked = walk(self.plans, self._mask, request, list(answers))
+        return Walk(tuple(map(self._masked, walked.steps)), walked.has_failed)
+
+    # --- Mappings and routes -----------------------------------------------------------------------------
+
+    def _mapping(self, plan: MappingPlan) -> Entry:
+        description = f": {plan.spec.description}" if plan.spec.description else ""
+        upstreams = (upstream_entry(plan, upstream, self._mask) for upstream in plan.upstreams.values())
+        routes = (route_entry(plan, route) for route in plan.routes)
+        span = plan.spec.node.span
+        return Entry("mapping", plan.name + description, span, (*upstreams, *routes))
+
+    def _routes(self) -> Iterator[tuple[MappingPlan, RoutePlan]]:
+        return ((plan, route) for plan in self.plans.mappings.values() for route in plan.routes)
+
+    def _found(self, name: str) -> tuple[MappingPlan, RoutePlan]:
+        """A route by its name, or by a path that leads to it."""
+        names = {name_of(route): (mapping, route) for mapping, route in reversed(list(self._routes()))}
+        if name in names:
+            return names[name]
+        method, _, path = name.partition(" ")
+        match = self.plans.tree.find(path.strip().partition("?")[0], method)
+        leaf = match.found(method)
+        if leaf is not None:
+            return leaf.owner, leaf.route
+        near = [f"{other} {path.strip()}" for other in match.methods]
+        hint = f"its methods are {', '.join(match.methods)}" if near else suggestion(name, names)
+        raise LookupError(f"no route serves '{name}'" + (f"; {hint}" if hint else ""))
+
+    # --- The generated Python ----------------------------------------------------------------------------
+
+    def _python(self, mapping: MappingPlan, route: RoutePlan) -> Entry:
+        mask = Mask(())
+        mask.learn(self._of_files(mapping))
+        entries = python_entries(mapping, route, mask)
+        return Entry("route", name_of(route), route.spec.node.key_span, entries)
+
+    def _of_files(self, mapping: MappingPlan) -> Iterator[str]:
+        """The texts that `vars` has from files."""
+        spec = self._specs[mapping.name]
+        compiler = TemplateCompiler(Findings(), file=spec.document.file.name)
+        found = load_time.resolve(spec, self._environ, compiler, Findings(), False)
+        return file_texts(spec, found.vars)
+
+    # --- Secrets -----------------------------------------------------------------------------------------
+
+    def _masked(self, entry: Entry) -> Entry:
+        """An entry without secrets, whatever has put one into it."""
+        below = tuple(map(self._masked, entry.below))
+        value = self._mask.value(entry.value)
+        return Entry(self._mask.text(entry.label), self._mask.text(entry.text), entry.span, below, value)

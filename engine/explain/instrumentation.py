@@ -1,0 +1,95 @@
+"""A route's plan that tells what is decided on the way: which `when` was asked, and what call is made.
+
+Contract: it answers as the route does; each condition, and the choice of each upstream, notes that it was
+asked. So the path of requests needs to know nothing of being explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from engine.language.codegen import Compiled
+from engine.language.spec import AttemptSpec, CallSpec, CaseSpec, ForwardSpec
+from engine.locations import Node
+from engine.plan import AttemptPlan, CallPlan, CasePlan, ForwardPlan, RoutePlan, UpstreamChoice
+from engine.values import truth
+
+#: Called with what was decided, the node it stands in, and the exchange: whether a condition held, and None
+#: where a call is about to be made.
+Note = Callable[[str, Node, bool | None, Any], None]
+
+
+def watched(route: RoutePlan, note: Note) -> RoutePlan:
+    """The route, telling; no key is wanted of its clients."""
+    pairs = zip(route.spec.attempts, route.attempts, strict=False)
+    is_only = not route.spec.try_
+    attempts = tuple(
+        _Watch(note, spec, plan, "" if is_only else f"attempt {number}").attempt()
+        for number, (spec, plan) in enumerate(pairs, 1)
+    )
+    return replace(route, attempts=attempts, wants_key=False)
+
+
+class _Watch:
+    """Watches one attempt."""
+
+    def __init__(self, note: Note, spec: AttemptSpec, plan: AttemptPlan, label: str) -> None:
+        self.note = note
+        self.spec = spec
+        self.plan = plan
+        self.label = label
+
+    def attempt(self) -> AttemptPlan:
+        spec, plan = self.spec, self.plan
+        named = tuple(spec.calls.values())
+        return replace(
+            plan,
+            when=self._asked(plan.when, self.label, spec.node) if self.label else plan.when,
+            before=tuple(map(self._call, plan.before, named)),
+            calls=tuple(map(self._call, plan.calls, spec.call or named)),
+            forward=self._forward(plan.forward, spec.forward),
+            cases=tuple(self._case(*pair) for pair in enumerate(zip(plan.cases, spec.respond, strict=False))),
+        )
+
+    def _call(self, plan: CallPlan, spec: CallSpec) -> CallPlan:
+        label = f"call {plan.name}" if plan.name else "call"
+        when = None if plan.when is None else self._asked(plan.when, label, spec.node)
+        return replace(plan, when=when, upstream=self._called(plan, label, spec.node))
+
+    def _forward(self, plan: ForwardPlan | None, spec: ForwardSpec | None) -> ForwardPlan | None:
+        if plan is None or spec is None:
+            return plan
+        return replace(plan, upstream=self._called(plan, "forward", spec.node))
+
+    def _case(self, number: int, pair: tuple[CasePlan, CaseSpec]) -> CasePlan:
+        plan, spec = pair
+        label = "answer" if len(self.plan.cases) == 1 else f"answer {self.plan.first_case + number + 1}"
+        return replace(plan, when=self._asked(plan.when, label, spec.node))
+
+    def _asked(self, when: Compiled | None, label: str, node: Node) -> Compiled:
+        """A condition that notes how it came out; without one it holds."""
+
+        def ask(payload: Any, exchange: Any) -> Any:
+            value = True if when is None else when.function(payload, exchange)
+            self.note(label, node, truth(value), exchange)
+            return value
+
+        return replace(when or _ALWAYS, function=ask)
+
+    def _called(self, plan: CallPlan | ForwardPlan, label: str, node: Node) -> UpstreamChoice:
+        """The upstream of a call, chosen by a function that notes that the call is made."""
+        upstream = plan.upstream
+        template = upstream.template if isinstance(upstream, UpstreamChoice) else _ALWAYS
+        among = upstream.among if isinstance(upstream, UpstreamChoice) else {upstream.name: upstream}
+
+        def choose(payload: Any, exchange: Any) -> Any:
+            self.note(label, node, None, exchange)
+            is_choice = isinstance(upstream, UpstreamChoice)
+            return template.function(payload, exchange) if is_choice else next(iter(among))
+
+        return UpstreamChoice(replace(template, function=choose), among)
+
+
+_ALWAYS = Compiled(lambda payload, exchange: True, "")

@@ -1,0 +1,75 @@
+"""Bearer tokens (RFC 6750): checked for clients, sent to upstreams."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from engine.http.auth.credentials import Credentials, checked
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A key that clients may present: its SHA-256, and the name by which it is spoken of."""
+
+    name: str
+    digest: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str, name: str | None = None) -> ClientKey:
+        """The key that a text is."""
+        return cls.hashed(digest_of(text), name)
+
+    @classmethod
+    def hashed(cls, digest: bytes, name: str | None = None) -> ClientKey:
+        """The key with this digest; without a name it goes by the first eight digits of that."""
+        return cls(name or f"key-{digest.hex()[:8]}", digest)
+
+
+class BearerKeys:
+    """The keys clients may present: as `Authorization: Bearer KEY`, or alone in a header of another name.
+
+    Keys are held and compared as digests, each of them at every check, so that the time taken tells nothing
+    of how much of a key was right.
+
+    Attributes:
+        header: that other name, in lower case; empty where there is none.
+    """
+
+    __slots__ = ("_keys", "header")
+
+    def __init__(self, keys: Iterable[ClientKey], header: str = "") -> None:
+        self._keys = tuple(keys)
+        self.header = header
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def find(self, headers: Iterable[tuple[str, str]]) -> str | None:
+        """The name of the key that header fields carry; None where that is none, or not exactly one."""
+        presented = [_token(name, value) for name, value in headers if name in ("authorization", self.header)]
+        digest = digest_of(presented[0] or "" if presented else "")
+        matches = [hmac.compare_digest(digest, key.digest) for key in self._keys]
+        if len(presented) != 1 or presented[0] is None or not any(matches):
+            return None
+        return self._keys[matches.index(True)].name
+
+
+def _token(name: str, value: str) -> str | None:
+    """The key in a header field; None where that is of another scheme."""
+    if name != "authorization":
+        return value
+    scheme, _, token = value.partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else None
+
+
+def digest_of(key: str) -> bytes:
+    """The SHA-256 of a key, 32 bytes."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def credentials(token: str) -> Credentials:
+    """`Authorization: Bearer TOKEN`."""
+    return Credentials(headers=(("authorization", f"Bearer {checked(token)}"),))

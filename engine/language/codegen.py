@@ -1,0 +1,404 @@
+"""Generated Python: a writer of functions whose every line knows its place in the YAML.
+
+Contract: values enter generated source as names bound in its namespace or as `repr` of a scalar, never as
+text. A function that fails is placed by its traceback, so that a good run pays nothing for it. What it reads
+is recorded as its lines are written; generated text is never searched.
+Must not know JMESPath, the language or HTTP.
+"""
+
+from __future__ import annotations
+
+import linecache
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Final
+
+from engine.language.budget import json_size
+from engine.language.uses import NOTHING, Made, Origin, Paths, Uses, VariableOrigin, VariablePath, minimal
+from engine.locations import Span
+from engine.values import TYPE_NAMES
+
+_SPANS: Final = "__spans__"
+_INDENT: Final = " "
+
+#: Bytes of a value, as JSON, whose type alone is known.
+_SMALL: Final = {"number": 8, "boolean": 5, "null": 4}
+_MOST_WEIGHT: Final = 1 << 30
+#: The number of the loop over the events of a stream, which generated code does not see.
+_EVENTS: Final = -1
+
+#: Lines in one function; templates that use each other could otherwise grow without bound.
+MAX_LINES: Final = 20_000
+
+
+class TooLarge(Exception):
+    """The code of one template exceeds what Python or `MAX_LINES` allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A value in generated code: a Python name or literal, and what is known of it at load.
+
+    Attributes:
+        source: the name or literal.
+        kind: its JSON type where that is certain, else "any".
+        origin: the variables whose values it holds; None where none of them is left to record as read.
+        is_constant: whether `constant` is its value.
+        elements: the items of a list that is made of constants; None where it is something else.
+        loop: the number of the loop that bounds its size: it is a part of that loop's item, or was made in
+            that loop of such parts and of what has been charged for. Over all items such values are together
+            not much larger than the loop's list. 0 outside of loops, and where nothing is known.
+        release: a line that comes before each use of it, as it may be changed in place until then.
+        keeps_parts: what is in it is never changed, so that its parts need no such line.
+    """
+
+    source: str
+    kind: str = "any"
+    origin: Origin | None = None
+    is_constant: bool = False
+    constant: Any = None
+    elements: tuple[Any, ...] | None = None
+    loop: int = 0
+    release: str = ""
+    keeps_parts: bool = False
+
+    def inside(self, step: str | int) -> Origin | None:
+        """The origin of a field, or of an item or a pair (`ITEM`)."""
+        return None if self.origin is None else self.origin.child(step)
+
+    @property
+    def item(self) -> Origin | None:
+        """The origin of an item, where the value is a list."""
+        return None if self.origin is None else self.origin.item()
+
+    @property
+    def variable(self) -> VariablePath | None:
+        """The variable that it is; None where it is something else."""
+        return self.origin.path if isinstance(self.origin, VariableOrigin) else None
+
+
+NULL: Final = Atom("None", "null", is_constant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A generated function `(payload, context) → value`, its source, and what it reads. `places`: the result
+    is at most so many times as large as all that its exchange has read, beside what its exchange was charged
+    for."""
+
+    function: Callable[[Any, Any], Any]
+    source: str
+    uses: Uses = NOTHING
+    places: int = 1
+
+
+class Writer:
+    """Collects the lines of one function."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names = dict(names)
+        self.is_pure = True
+        self.shared: set[str] = set()
+        self.loops = 0
+        self.weight = 0
+        self.places = 0
+        self.is_loose = False
+        self.weights: dict[str, int] = {}
+        self._loop = 0
+        self._loop_numbers = 0
+        self._lines: list[str] = []
+        self._spans: list[Span | None] = [None]
+        self._known: list[dict[str, Atom]] = [{}]
+        self._depth = 1
+        self._fresh = 0
+        self._span: Span | None = None
+        self._reads = Paths()
+        self._references = Paths()
+        self._named: set[str] = set()
+
+    def line(self, text: str) -> None:
+        if len(self._lines) >= MAX_LINES:
+            raise TooLarge
+        self._lines.append(_INDENT * self._depth + text)
+        self._spans.append(self._span)
+
+    @contextmanager
+    def block(self, header: str) -> Iterator[None]:
+        """Lines under `header`, which stands without its colon."""
+        self.line(header + ":")
+        self._depth += 1
+        self._known.append({})
+        before = len(self._lines)
+        yield
+        if len(self._lines) == before:
+            self.line("pass")
+        self._known.pop()
+        self._depth -= 1
+
+    @contextmanager
+    def loop(self, header: str, size: str) -> Iterator[None]:
+        """A block that runs `size` times, which is charged for before it begins; it counts against Python's
+        bound on nested loops."""
+        charge = len(self._lines)
+        self.line("")
+        self.line("")
+        self.loops += 1
+        outer = self._begin_items()
+        with self.block(header):
+            yield
+        weight = self._end_items(outer)
+        self.loops -= 1
+        produced, test = (f"; x.bytes -= {weight} * {size}", " or x.bytes < 0") if weight else ("", "")
+        indent = _INDENT * self._depth
+        self._lines[charge] = f"{indent}x.steps -= {size}{produced}"
+        self._lines[charge + 1] = f"{indent}if x.steps < 0{test}: spent(x)"
+
+    def _begin_items(self) -> tuple[int, int]:
+        """What is written from here on runs once for each of many items."""
+        outer = self._loop, self.weight
+        self._loop_numbers += 1
+        self._loop, self.weight = self._loop_numbers, 0
+        return outer
+
+    def _end_items(self, outer: tuple[int, int]) -> int:
+        """The end of that; how many bytes it makes for each item, as far as that is known at load."""
+        weight = self.weight
+        self._loop, self.weight = outer
+        return weight
+
+    @contextmanager
+    def counted_loop(self, index: str, item: str, items: str) -> Iterator[None]:
+        """A loop over `items`, a Python expression; it counts only where what is inside refers to `index`."""
+        header = len(self._lines) + 2
+        with self.loop(f"for {index}, {item} in enumerate({items})", f"len({items})"):
+            yield
+        if index not in self._named:
+            indent = self._lines[header][: -len(self._lines[header].lstrip())]
+            self._lines[header] = f"{indent}for {item} in {items}:"
+
+    @contextmanager
+    def function(self, name: str, parameter: str) -> Iterator[None]:
+        """A nested function of one parameter; its loops count anew, and it knows only what it computes. The
+        bytes that one call of it makes are then in `weights`."""
+        outer, self.loops = self.loops, 0
+        known, self._known = self._known, []
+        items = self._begin_items()
+        with self.block(f"def {name}({parameter})"):
+            yield
+        self.weights[name] = self._end_items(items)
+        self.loops, self._known = outer, known
+
+    @contextmanager
+    def choice(self) -> Iterator[Callable[[], None]]:
+        """Branches of which at most one runs: they weigh as much as the heaviest. What is given is called
+        after each of them."""
+        before = heaviest = self.weight
+
+        def end_branch() -> None:
+            nonlocal heaviest
+            heaviest, self.weight = max(heaviest, self.weight), before
+
+        yield end_branch
+        self.weight = heaviest
+
+    def item(self, atom: Atom, *parts: Atom) -> Atom:
+        """The item of the loop that is being written, or what is made in that loop: of these parts, or of
+        what was placed before. In the loop over events placing is free, so all of it must be the event's."""
+        is_charged = bool(parts) or self._loop != _EVENTS or not self.is_loose
+        is_bounded = is_charged and all(map(self.is_bounded, parts))
+        return replace(atom, loop=self._loop if is_bounded else 0)
+
+    def place(self, atom: Atom) -> None:
+        """The value is put into a container. In a loop it costs bytes, unless it is a part of that loop's
+        item; what is known of it at load is charged for with the loop."""
+        if atom.is_constant:
+            self.weight += json_size(atom.constant, _MOST_WEIGHT)
+        elif atom.kind in _SMALL:
+            self.weight += _SMALL[atom.kind]
+        elif self._loop in (0, _EVENTS):
+            self.places += 1
+            self.is_loose = self.is_loose or not self.is_bounded(atom)
+        elif not self.is_bounded(atom):
+            # What is placed most often is a short text of the request.
+            with self.block(f"if type({atom.source}) is str"):
+                self.line(f"x.bytes -= len({atom.source})")
+                self.line("if x.bytes < 0: spent(x)")
+            self.line(f"elif type({atom.source}) in CONTAINERS: take_value(x, {atom.source})")
+
+    def is_bounded(self, atom: Atom) -> bool:
+        """Whether a value can be placed once for each item of the loop around it, if any, at no cost: over
+        all items it is no larger than that loop's own list, or its size is known by its type."""
+        is_small = atom.is_constant or atom.kind in _SMALL or atom.kind == "expression"
+        return not self._loop or is_small or atom.loop == self._loop
+
+    def repeat(self) -> None:
+        """The function runs once for each event of a stream, whose data is the only item; what it makes of it
+        is charged for as it is written. `is_loose` tells whether a value was placed since it was last set to
+        False that is no part of the event's."""
+        self._loop = _EVENTS
+
+    @contextmanager
+    def at(self, span: Span) -> Iterator[None]:
+        """Lines written inside belong to `span`."""
+        outer, self._span = self._span, span
+        yield
+        self._span = outer
+
+    def fresh(self, prefix: str = "t") -> str:
+        """A name not used before in this function."""
+        self._fresh += 1
+        return f"{prefix}{self._fresh}"
+
+    def let(self, source: str, kind: str = "any", origin: Origin | None = None) -> Atom:
+        """Bind an expression of Python to a fresh name."""
+        name = self.fresh()
+        self.line(f"{name} = {source}")
+        return Atom(name, kind, origin)
+
+    def bound(self, atom: Atom) -> Atom:
+        """An atom with the value of this moment: an expression that may give another later gets a name."""
+        if atom.is_constant or atom.source.isidentifier():
+            return atom
+        return replace(atom, source=self.let(atom.source).source)
+
+    def once(self, source: str, origin: Origin | None) -> Atom:
+        """As `let`, for a path into values, which gives the same each time: written once in its block."""
+        for known in self._known:
+            if source in known:
+                return known[source]
+        self._known[-1][source] = atom = self.let(source, origin=origin)
+        return atom
+
+    def recall(self, key: str) -> Atom | None:
+        """What `remember` has under a key, where it was computed in this block or one around it."""
+        return next((known[key] for known in self._known if key in known), None)
+
+    def remember(self, key: str, atom: Atom) -> None:
+        """A value that is the same each time it is computed in this block; its name is not assigned again."""
+        self._known[-1][key] = atom
+        self.shared.add(atom.source)
+
+    def forget(self, variable: VariablePath) -> None:
+        """A variable has changed, or may have: paths into it are read again."""
+        for known in self._known:
+            for source, atom in list(known.items()):
+                if (atom.variable or ())[: len(variable)] == variable:
+                    del known[source]
+
+    def constant(self, value: Any) -> Atom:
+        """A value known at load; containers are shared, as no code changes one."""
+        kind = TYPE_NAMES[type(value)]
+        if isinstance(value, dict | list) or (isinstance(value, float) and not math.isfinite(value)):
+            return Atom(self.bind(value), kind, is_constant=True, constant=value)
+        return Atom(repr(value), kind, is_constant=True, constant=value)
+
+    def bind(self, value: Any, prefix: str = "k") -> str:
+        """A name for any Python object in the function's namespace."""
+        name = self.fresh(prefix)
+        self.names[name] = value
+        return name
+
+    # What the function reads
+
+    @contextmanager
+    def recording(self) -> Iterator[Paths]:
+        """What code written inside reads."""
+        outer, self._reads = self._reads, Paths()
+        yield (inner := self._reads)
+        outer.update(inner)
+        self._reads = outer
+
+    def refer(self, atom: Atom) -> None:
+        """The code evaluates this value."""
+        self._named.add(atom.source)
+        if atom.origin is not None:
+            self._references.whole(atom.origin)
+
+    def use(self, atom: Atom) -> None:
+        """The value is used as a whole."""
+        if atom.origin is not None:
+            self._reads.whole(atom.origin)
+
+    def ask(self, atom: Atom) -> None:
+        """Only the value's truth is used; nothing inside it is read."""
+        if atom.origin is not None:
+            self._reads.shell(atom.origin)
+
+    def find(self, atom: Atom) -> None:
+        """Only the value's presence is used; one that the code makes is there in any case."""
+        if not isinstance(atom.origin, Made):
+            self.ask(atom)
+
+    def check(self, atom: Atom) -> None:
+        """The value's truth decides whether the exchange goes on; that alone is not reading it."""
+        if atom.origin is not None:
+            self._references.shell(atom.origin)
+
+    def finish(self, label: str) -> Compiled:
+        """Compile what was written.
+
+        Raises:
+            TooLarge: Python cannot compile so much nesting.
+        """
+        source = "def template(p, x):\n" + "".join(line + "\n" for line in self._lines)
+        filename = f"<dragoman {label}>"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SyntaxWarning)
+                code = compile(source, filename, "exec")
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise TooLarge from error
+        namespace = {**self.names, _SPANS: self._spans}
+        exec(code, namespace)
+        _remember_lines(filename, source, namespace["template"])
+        return Compiled(namespace["template"], source, self._uses(), self.places + 1)
+
+    def _uses(self) -> Uses:
+        reads = minimal(self._reads.found)
+        return Uses(reads, reads | self._references.found, self.is_pure)
+
+
+def _remember_lines(filename: str, source: str, function: Callable[[Any, Any], Any]) -> None:
+    """Let tracebacks show the lines of a function, for as long as it is there."""
+    entry = (len(source), None, source.splitlines(keepends=True), filename)
+    linecache.cache[filename] = entry
+    weakref.finalize(function, _forget_lines, filename, entry).atexit = False
+
+
+def _forget_lines(filename: str, entry: Any) -> None:
+    """The same template of a newer plan may have taken the place of these lines: they stay."""
+    if linecache.cache.get(filename) is entry:
+        del linecache.cache[filename]
+
+
+def lines_of(compiled: Compiled) -> list[tuple[str, Span | None]]:
+    """The lines of a generated function, each with the place in the YAML that it was written for."""
+    names: dict[str, Any] = getattr(compiled.function, "__globals__", {})
+    return list(zip(compiled.source.splitlines(), names.get(_SPANS, ()), strict=False))
+
+
+def label_of(compiled: Compiled) -> str:
+    """What a generated function is for: the file, and the part of the mapping."""
+    filename: str = getattr(compiled.function, "__code__").co_filename  # noqa: B009 - not of every callable
+    return filename.removeprefix("<dragoman ").removesuffix(">")
+
+
+def first_place(compiled: Compiled) -> Span | None:
+    """Where in the YAML a generated function begins."""
+    return next((span for _, span in lines_of(compiled) if span is not None), None)
+
+
+def place(traceback: TracebackType | None) -> Span | None:
+    """Where in the YAML the innermost generated line of a traceback was written."""
+    found = None
+    while traceback is not None:
+        spans = traceback.tb_frame.f_globals.get(_SPANS)
+        if spans is not None:
+            found = spans[traceback.tb_lineno - 1] or found
+        traceback = traceback.tb_next
+    return found

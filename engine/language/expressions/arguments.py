@@ -1,0 +1,84 @@
+"""The arguments of a call: what each is written as, and whether its type fits its parameter.
+
+Contract: `argument` writes one argument. A type that is known at load and wrong is a
+finding; one that is not known is tested by generated code before the call.
+Must not know how calls are written.
+"""
+
+from __future__ import annotations
+
+from engine.errors import KINDS, suggestion
+from engine.language.codegen import Atom
+from engine.language.expressions.base import BaseEmitter
+from engine.language.expressions.conditions import is_none_of
+from engine.language.expressions.parser import Tree
+from engine.language.expressions.support import items_fit, parameter_at, wrong_type
+from engine.language.functions import Function, Parameter, compile_regex
+
+
+def argument(
+    emitter: BaseEmitter, function: Function, position: int, tree: Tree, is_used: bool = True
+) -> Atom:
+    """The argument of `function` at `position`; unless `is_used`, the caller records what is read of it."""
+    parameter = parameter_at(function, position)
+    if "expression" in parameter.types:
+        return Atom(_expression(emitter, function, parameter, tree), "expression")
+    if parameter.types & {"regex", "kind"}:
+        return Atom(_constant(emitter, function, parameter, tree))
+    emit = emitter.emit if function.cost.arguments else emitter.look_at
+    atom = emit(tree)
+    if is_used:
+        emitter.writer.use(atom)
+    check(emitter, function, position, atom, tree)
+    return atom
+
+
+def _expression(emitter: BaseEmitter, function: Function, parameter: Parameter, tree: Tree) -> str:
+    if tree["type"] == "expref":
+        return emitter.nested(tree["children"][0])
+    message = f"{function.name}() takes an expression as '{parameter.name}': put '&' before it"
+    return emitter.error("wrong-argument", message, tree).source
+
+
+def _constant(emitter: BaseEmitter, function: Function, parameter: Parameter, tree: Tree) -> str:
+    if tree["type"] != "literal" or not isinstance(tree["value"], str):
+        message = f"{function.name}() takes a literal string as '{parameter.name}'"
+        return emitter.error("wrong-argument", message, tree).source
+    return _kind(emitter, tree) if "kind" in parameter.types else _regex(emitter, tree)
+
+
+def _kind(emitter: BaseEmitter, tree: Tree) -> str:
+    name = tree["value"]
+    if name in KINDS:
+        return repr(name)
+    hint = suggestion(name, KINDS)
+    return emitter.error("wrong-argument", f"'{name}' is no kind of failure", tree, 1, hint).source
+
+
+def _regex(emitter: BaseEmitter, tree: Tree) -> str:
+    try:
+        return emitter.writer.bind(compile_regex(tree["value"]), "r")
+    except ValueError as error:
+        return emitter.error("bad-regex", f"not a regular expression of RE2: {error}", tree).source
+
+
+def check(emitter: BaseEmitter, function: Function, position: int, atom: Atom, tree: Tree) -> None:
+    """A finding where the argument's type is known and wrong, a test where it is not known."""
+    parameter = parameter_at(function, position)
+    if not parameter.types or (atom.kind in parameter.types and not parameter.items):
+        return
+    if atom.kind != "any" and atom.kind not in parameter.types:
+        emitter.error("wrong-argument", wrong_type(function, position, atom.kind), tree)
+    elif atom.is_constant and not items_fit(parameter, atom.constant):
+        emitter.error("wrong-argument", wrong_type(function, position, "an array of others"), tree)
+    elif not atom.is_constant:
+        _check_at_run_time(emitter, function, position, atom)
+
+
+def _check_at_run_time(emitter: BaseEmitter, function: Function, position: int, atom: Atom) -> None:
+    parameter, writer = parameter_at(function, position), emitter.writer
+    test = is_none_of(atom.source, parameter.types)
+    if parameter.items:
+        test = f"{test} or not items_fit({writer.bind(parameter, 'q')}, {atom.source})"
+    writer.names[f"f_{function.name}_"] = function
+    writer.line(f"if {test}: bad_argument(f_{function.name}_, {position}, {atom.source})")

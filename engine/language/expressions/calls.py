@@ -1,0 +1,225 @@
+"""The form that calls a function of the library.
+
+Contract: an unknown function, a wrong number of arguments and a function that stands where it must not are
+findings. A lazy function is written in place, so that it evaluates only the arguments it needs.
+Must not know the functions, but for the lazy ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from engine.errors import EvaluationError, ExchangeError, suggestion
+from engine.language.codegen import NULL, Atom, Writer
+from engine.language.expressions.arguments import argument, check
+from engine.language.expressions.base import BaseEmitter, Form
+from engine.language.expressions.conditions import PYTHON_TYPES, truth
+from engine.language.expressions.costs import charge_arguments, charge_result, makes_anew
+from engine.language.expressions.parser import Tree
+from engine.language.expressions.scope import CLIENT_BODY
+from engine.language.functions import FUNCTIONS, Function
+from engine.language.uses import Made, Origin, Without, either, written
+
+
+def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
+    name, arguments = tree["value"], tree["children"]
+    function = FUNCTIONS.get(name)
+    if function is None:
+        hint = suggestion(name, FUNCTIONS)
+        return emitter.error("unknown-function", f"unknown function '{name}'", tree, len(name), hint)
+    if not _arity_fits(function, len(arguments)):
+        return _wrong_arity(emitter, function, tree)
+    if name == "nullable":
+        return _misplaced_nullable(emitter, tree)
+    if function.lazy:
+        return _LAZY[name](emitter, arguments)
+    with emitter.writer.at(emitter.span(tree, len(name))):
+        return _call(emitter, function, arguments)
+
+
+def _arity_fits(function: Function, count: int) -> bool:
+    return function.minimum <= count and (function.maximum is None or count <= function.maximum)
+
+
+def _wrong_arity(emitter: BaseEmitter, function: Function, tree: Tree) -> Atom:
+    count = len(tree["children"])
+    message = f"{function.signature} got {count} {'argument' if count == 1 else 'arguments'}"
+    return emitter.error("wrong-arity", message, tree, len(function.name))
+
+
+def _misplaced_nullable(emitter: BaseEmitter, tree: Tree) -> Atom:
+    message = "nullable() can only be the outermost function of an expression"
+    return emitter.error("misplaced-nullable", message, tree, len("nullable"))
+
+
+def _expref(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return emitter.error("wrong-argument", "'&' stands only where a function takes an expression", tree)
+
+
+def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> Atom:
+    reports = emitter.findings.reports
+    atoms = [_argument(emitter, function, position, tree) for position, tree in enumerate(arguments)]
+    is_sound = emitter.findings.reports == reports
+    folded = _folded(emitter, function, atoms) if is_sound else None
+    return folded or _called(emitter, function, atoms)
+
+
+def write_arguments(emitter: BaseEmitter, function: Function, first: Atom, trees: list[Tree]) -> list[Atom]:
+    """The arguments of a call whose first one is there already; it is checked as the others."""
+    others = [_argument(emitter, function, position, tree) for position, tree in enumerate(trees, 1)]
+    if trees:
+        check(emitter, function, 0, first, trees[0])
+    return [first, *others]
+
+
+def write_call(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
+    """A call of a function with arguments that have been checked."""
+    return _called(emitter, function, atoms)
+
+
+def _argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
+    """An argument; the text of a failure or a warning, the last one, is read by people."""
+    outer, is_told = emitter.scope, function.group == "effects" and position == 1
+    emitter.scope = outer.telling() if is_told else outer
+    atom = argument(emitter, function, position, tree, is_used=function.name not in _PASSING)
+    emitter.scope = outer
+    return atom
+
+
+def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
+    writer = emitter.writer
+    sources = [*(("x",) if function.context else ()), *(atom.source for atom in atoms)]
+    name = "f_" + function.name
+    writer.names[name] = function.implementation
+    writer.is_pure &= function.pure
+    kind = function.returns if function.returns in PYTHON_TYPES else "any"
+    charge_arguments(writer, function, atoms)
+    passing = _PASSING.get(function.name)
+    origin = passing(writer, atoms) if passing else None
+    result = writer.let(f"{name}({', '.join(sources)})", kind, origin)
+    charge_result(writer, function, result, atoms)
+    return writer.item(result, *(() if makes_anew(function) else atoms))
+
+
+def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom | None:
+    """The result at load, of a function that always gives the same; None where it has to be called."""
+    constant = atoms and all(atom.is_constant for atom in atoms)
+    if not constant or not function.pure or function.context:
+        return None
+    try:
+        return emitter.writer.constant(function.implementation(*(atom.constant for atom in atoms)))
+    except (EvaluationError, ExchangeError):
+        return None
+
+
+# --- Functions whose result holds parts of their arguments ------------------------------------------------
+
+
+def _picked(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    source, keys = atoms
+    writer.find(source)  # its type is checked, whatever is read of the result
+    names = _constant_names(writer, keys)
+    if names is None:
+        writer.use(source)
+        return None
+    made = Made()
+    for name in names:
+        made.add_field(name, source.inside(name))
+    return made
+
+
+def _omitted(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    source, keys = atoms
+    writer.find(source)
+    names = _constant_names(writer, keys)
+    return source.origin if names is None or source.origin is None else Without(source.origin, names)
+
+
+def _constant_names(writer: Writer, keys: Atom) -> frozenset[str] | None:
+    """The keys that a function names, where they are known at load."""
+    writer.use(keys)
+    known = keys.constant if keys.is_constant else keys.elements
+    return frozenset(filter(_is_text, known)) if isinstance(known, list | tuple) else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _merged(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    made = Made()
+    for atom in atoms:
+        writer.find(atom)
+        made.add_spread(atom.origin)
+    return made
+
+
+def _warned(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    writer.use(atoms[1])
+    return atoms[0].origin
+
+
+#: What the result of each holds; arguments of which it holds nothing are used here.
+_PASSING: Final[Mapping[str, Callable[[Writer, list[Atom]], Origin | None]]] = {
+    "pick": _picked,
+    "omit": _omitted,
+    "merge": _merged,
+    "warn": _warned,
+}
+
+
+# --- Functions that evaluate only the arguments they need ------------------------------------------------
+
+
+def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+    result, condition = emitter.writer.fresh(), emitter.asked(arguments[0])
+    with emitter.writer.block(f"if {truth(condition)}"):
+        value = emitter.emit(arguments[1])
+        emitter.writer.line(f"{result} = {value.source}")
+    with emitter.writer.block("else"):
+        other = emitter.emit(arguments[2]) if len(arguments) > 2 else NULL
+        emitter.writer.line(f"{result} = {other.source}")
+    origin = value.origin if other is NULL else either(value.origin, other.origin)
+    return emitter.writer.item(Atom(result, origin=origin), value, other)
+
+
+def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+    if len(arguments) == 2:
+        checked = emitter.unless(arguments[0], arguments[1], "if {name} is None")
+        if checked is not None:
+            return checked
+    values = [emitter.tested(arguments[0])]
+    result = emitter.own(values[0], arguments[0])
+    for tree in arguments[1:]:
+        with emitter.writer.block(f"if {result} is None"):
+            values.append(emitter.tested(tree))
+            emitter.writer.line(f"{result} = {values[-1].source}")
+    return emitter.writer.item(Atom(result, origin=either(*(value.origin for value in values))), *values)
+
+
+def _drop(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+    """Its field is not read by this; which one it is, is known at load."""
+    field = emitter.emit(arguments[0])
+    path, emitter.writer.is_pure = field.variable or (), False
+    if path[:2] != CLIENT_BODY or path == CLIENT_BODY:
+        return emitter.error("wrong-argument", "drop() takes a field of the client's body", arguments[0])
+    with emitter.writer.block(f"if {field.source} is not None"):
+        emitter.writer.line(f"x.drop({written(path[2:])!r})")
+    if emitter.scope.notes_nulls:
+        with emitter.writer.block("else"):
+            emitter.writer.line(f"x.drop_null({path[2:]!r})")
+    return NULL
+
+
+_LAZY: Final[Mapping[str, Callable[[BaseEmitter, list[Tree]], Atom]]] = {
+    "if": _if,
+    "not_null": _not_null,
+    "default": _not_null,
+    "drop": _drop,
+}
+
+FORMS: Final[Mapping[str, Form]] = {
+    "function_expression": _function_expression,
+    "expref": _expref,
+}

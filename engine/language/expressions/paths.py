@@ -1,0 +1,158 @@
+"""The forms that go into a value: `@`, fields, indexes, slices, pipes, and `$variables`.
+
+Contract: a path that does not fit the value gives null. A variable's fields are resolved at load as far as
+they are known; one that is unknown or withheld is a finding.
+Must not know projections, logic or calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from engine.errors import suggestion
+from engine.language.codegen import NULL, Atom
+from engine.language.expressions.base import BaseEmitter, Form
+from engine.language.expressions.choices import shared_choice
+from engine.language.expressions.parser import Tree
+from engine.language.expressions.scope import Record, Withheld
+from engine.language.uses import Origin
+
+#: Forms whose first child alone sees the payload; the others see what that gives.
+_BEGINNING: Final = frozenset(
+    (
+        *("subexpression", "index_expression", "pipe", "flatten"),
+        *("projection", "value_projection", "filter_projection"),
+    )
+)
+
+
+def _current(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return emitter.payload
+
+
+def _field(emitter: BaseEmitter, tree: Tree) -> Atom:
+    base, name = emitter.payload, tree["value"]
+    if base.kind not in ("any", "object"):
+        return NULL
+    guard = "" if base.kind == "object" else f" if type({base.source}) is dict else None"
+    return _step(emitter, base, f"{base.source}.get({name!r}){guard}", base.inside(name))
+
+
+def _index(emitter: BaseEmitter, tree: Tree) -> Atom:
+    base, index = emitter.payload, tree["value"]
+    if base.kind not in ("any", "array"):
+        return NULL
+    bound = f"len({base.source}) > {index}" if index >= 0 else f"len({base.source}) >= {-index}"
+    source = f"{base.source}[{index}] if type({base.source}) is list and {bound} else None"
+    return _step(emitter, base, source, base.item)
+
+
+def _step(emitter: BaseEmitter, base: Atom, source: str, origin: Origin | None) -> Atom:
+    atom = emitter.writer.once(source, origin)
+    emitter.writer.refer(atom)
+    return replace(atom, loop=base.loop)
+
+
+def _slice(emitter: BaseEmitter, tree: Tree) -> Atom:
+    start, stop, step = tree["children"]
+    if step == 0:
+        return emitter.error("wrong-argument", "the step of a slice cannot be 0", tree)
+    base = emitter.payload
+    if base.kind not in ("any", "array"):
+        return NULL
+    source = f"{base.source}[{start}:{stop}:{step}] if type({base.source}) is list else None"
+    return replace(emitter.writer.let(source, origin=base.origin), loop=base.loop)
+
+
+# --- One step after another ------------------------------------------------------------------------------
+
+
+def _subexpression(emitter: BaseEmitter, tree: Tree) -> Atom:
+    first, *rest = tree["children"]
+    if first["type"] == "variable":
+        atom, rest = _variable_path(emitter, first, rest)
+        emitter.release(atom, tree, rest)
+        return _steps(emitter, atom, rest)
+    return _steps(emitter, shared_choice(emitter, first), rest)
+
+
+def _chain(emitter: BaseEmitter, tree: Tree) -> Atom:
+    first, *rest = tree["children"]
+    return _steps(emitter, emitter.emit(first), rest)
+
+
+def _steps(emitter: BaseEmitter, atom: Atom, rest: list[Tree]) -> Atom:
+    """Each of `rest` with the value before it as its payload."""
+    for child in rest:
+        atom = emitter.under(atom, child)
+    return atom
+
+
+# --- Variables -------------------------------------------------------------------------------------------
+
+
+def _variable(emitter: BaseEmitter, tree: Tree) -> Atom:
+    return _variable_path(emitter, tree, [])[0]
+
+
+def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[Atom, list[Tree]]:
+    """`$name.field…`, resolved at load as far as fields are known; the atom, and what is left to do."""
+    written = "$" + tree["value"]
+    found = emitter.scope.variables.get(tree["value"])
+    known: Iterable[str] = ("$" + name for name in emitter.scope.variables)
+    while isinstance(found, Record) and rest and (peeled := _peeled(rest[0])) is not None:
+        known, (name, remainder) = found.fields, peeled
+        left = [] if remainder is None else [remainder]
+        found, written, rest = found.fields.get(name), f"{written}.{name}", [*left, *rest[1:]]
+    if found is None:
+        return _unknown(emitter, written, known, tree), []
+    if isinstance(found, Withheld):
+        return emitter.error(found.code, found.message, tree, len(written)), []
+    if isinstance(found, Record):
+        return _whole_record(emitter, found, written, tree), rest
+    emitter.writer.refer(found)
+    return found, rest
+
+
+def _peeled(tree: Tree) -> tuple[str, Tree | None] | None:
+    """The field that a step begins with, and what the step does with its value: of `rooms[*].title`, which is
+    parsed as one step, `rooms` and `@[*].title`. None where it begins with something else."""
+    if tree["type"] == "field":
+        return tree["value"], None
+    if tree["type"] not in _BEGINNING or not tree["children"]:
+        return None
+    first, *others = tree["children"]
+    peeled = _peeled(first)
+    if peeled is None:
+        return None
+    name, remainder = peeled
+    return name, {**tree, "children": [remainder or {"type": "current", "children": []}, *others]}
+
+
+def _unknown(emitter: BaseEmitter, written: str, known: Iterable[str], tree: Tree) -> Atom:
+    hint = suggestion(written.rpartition(".")[2], known)
+    return emitter.error("unknown-variable", f"unknown variable '{written}'", tree, len(written), hint)
+
+
+def _whole_record(emitter: BaseEmitter, record: Record, written: str, tree: Tree) -> Atom:
+    if record.whole is not None:
+        emitter.writer.refer(record.whole)
+        return record.whole
+    fields = ", ".join(sorted(record.fields)) or "none here"
+    message = f"'{written}' is used by its fields: {fields}"
+    return emitter.error("unknown-variable", message, tree, len(written))
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "current": _current,
+    "identity": _current,
+    "field": _field,
+    "index": _index,
+    "slice": _slice,
+    "subexpression": _subexpression,
+    "index_expression": _chain,
+    "pipe": _chain,
+    "variable": _variable,
+}

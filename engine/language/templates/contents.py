@@ -1,0 +1,156 @@
+"""The code of what a template's value is made of: lists, objects, `$spread`, `$concat`, `$use`, `$value`.
+
+Contract: an item or an entry that gives nothing is left out. A named template sees the payload and `$index`
+of the place that uses it, but no `$let`; one that is unknown, or uses itself, is a finding.
+Must not know the directives that choose, repeat or name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from itertools import takewhile
+
+from engine.errors import suggestion
+from engine.language.codegen import Atom
+from engine.language.expressions import Scope, Variable
+from engine.language.templates.base import BaseTemplateWriter, ItemSink, Sink
+from engine.language.templates.directives import is_certain, is_output, literal_key
+from engine.language.uses import Made
+from engine.locations import Node
+
+
+def write_list(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    """A list, of the items that give something."""
+    with collecting(template, sink) as item:
+        for element in node.elements():
+            template.emit(element, item)
+
+
+@contextmanager
+def collecting(template: BaseTemplateWriter, sink: Sink) -> Iterator[Sink]:
+    """A sink for each item of a list: `sink` gets the list at the end, or each item where it takes these."""
+    if isinstance(sink, ItemSink):
+        yield sink.items
+        return
+    made = Made()
+    result = template.writer.let("[]", "array", made)
+    yield template.into(made.add_item, f"{result.source}.append(", ")")
+    sink(template.writer.item(result))
+
+
+def write_content(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    """The content of a mapping: one directive, or keys and `$spread`."""
+    if "$use" in node.value:
+        _use(template, node["$use"], sink)
+    elif "$concat" in node.value:
+        _concat(template, node["$concat"], sink)
+    elif "$value" in node.value:
+        template.emit(node["$value"], sink)
+    else:
+        _object(template, node, sink)
+
+
+# --- Objects ---------------------------------------------------------------------------------------------
+
+
+def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    entries = [(key, child) for key, child in node.items() if key == "$spread" or is_output(key)]
+    first = list(takewhile(lambda entry: is_output(entry[0]) and is_certain(entry[1].value), entries))
+    made = Made()
+    result = _display(template, first, made)
+    for key, child in entries[len(first) :]:
+        if key == "$spread":
+            _spread(template, child, result, made)
+        else:
+            template.writer.weight += len(key) + 4
+            name = literal_key(key)
+            holder = partial(made.add_field, name)
+            template.emit(child, template.into(holder, f"{result.source}[{name!r}] = "))
+    sink(template.writer.item(result))
+
+
+def _spread(template: BaseTemplateWriter, node: Node, result: Atom, made: Made) -> None:
+    """Put what is spread into an object: at once where it is one, or a list that stands here."""
+
+    def put(function: str, atom: Atom) -> None:
+        made.add_spread(atom.origin)
+        template.writer.place(atom)
+        is_object = atom.kind == "object"
+        source = f"{result.source}.update(" if is_object else f"{function}({result.source}, "
+        template.writer.line(f"{source}{atom.source})")
+
+    if isinstance(node.value, list):
+        for child in node.elements():
+            template.emit(child, partial(put, "spread_one"))
+    else:
+        template.emit(node, partial(put, "spread"))
+
+
+def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]], made: Made) -> Atom:
+    """A new object with the entries, each of which gives a value."""
+    atoms: dict[str, Atom] = {}
+    for key, child in entries:
+        template.emit(child, partial(atoms.__setitem__, literal_key(key)))
+    for key, atom in atoms.items():
+        made.add_field(key, atom.origin)
+        template.writer.place(atom)
+        template.writer.weight += len(key) + 4
+    pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
+    return template.writer.let(f"{{{pairs}}}", "object", made)
+
+
+# --- Directives that are content -------------------------------------------------------------------------
+
+
+def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    if isinstance(node.value, list) and isinstance(sink, ItemSink):
+        # A sink takes the items of a list that it is given: the entries need no list of their own.
+        for child in node.elements():
+            template.emit(child, sink)
+        return
+    made = Made()
+    result = template.writer.let("[]", "array", made)
+
+    def put_one(atom: Atom) -> None:
+        made.add_item(atom.origin)
+        made.add_spread(atom.origin)
+        template.writer.place(atom)
+        template.writer.line(f"concat_one({result.source}, {atom.source})")
+
+    def put_all(atom: Atom) -> None:
+        made.add_spread(None if atom.origin is None else atom.origin.flat())
+        template.writer.place(atom)
+        template.writer.line(f"concat({result.source}, {atom.source})")
+
+    if isinstance(node.value, list):
+        for child in node.elements():
+            template.emit(child, put_one)
+    else:
+        template.emit(node, put_all)
+    sink(template.writer.item(result))
+
+
+def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    """The named template's code, in place."""
+    name, known = node.value, template.templates.named
+    found = known.get(name) if isinstance(name, str) else None
+    if found is None:
+        hint = suggestion(str(name), known)
+        template.findings.error("unknown-template", f"unknown template '{name}'", node.span, hint)
+    elif name in template.open_templates:
+        cycle = " → ".join([*template.open_templates, name])
+        template.findings.error("template-cycle", f"a template uses itself: {cycle}", node.span)
+    else:
+        template.templates.used.add(name)
+        template.open_templates.append(name)
+        scope = template.scope
+        with template.within(Scope(scope.payload, _variables_of_templates(template), scope.told)):
+            template.emit(found, sink)
+        template.open_templates.pop()
+
+
+def _variables_of_templates(template: BaseTemplateWriter) -> Mapping[str, Variable]:
+    index = template.scope.variables.get("index")
+    return {**template.language, "index": index} if index else template.language

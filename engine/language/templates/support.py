@@ -1,0 +1,75 @@
+"""What generated code of templates calls while a request runs.
+
+Contract: `NAMES` is all of it, by the names that generated code uses, with what its expressions call. What
+fails raises an `EvaluationError` that names types, never values.
+Must not know nodes or how code is written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from engine.errors import EvaluationError
+from engine.language.expressions import SUPPORT
+from engine.values import ABSENT, JsonError, text, type_name
+
+
+def each(value: Any) -> list[Any]:
+    """What `$each` goes through: a list's items, or an object's `{key, value}` pairs."""
+    if type(value) is list:
+        return value
+    if type(value) is dict:
+        return [{"key": key, "value": item} for key, item in value.items()]
+    raise EvaluationError(f"$each takes a list or an object, got {type_name(value)}")
+
+
+def spread(result: dict[str, Any], value: Any) -> None:
+    """Put into `result` what `$spread` gave: an object's keys, or those of each object of a list."""
+    for item in value if type(value) is list else (value,):
+        spread_one(result, item)
+
+
+def spread_one(result: dict[str, Any], item: Any) -> None:
+    """Put into `result` the keys of an object, of null none."""
+    if type(item) is dict:
+        result.update(item)
+    elif item is not None:
+        raise EvaluationError(f"$spread takes an object or a list of objects, got {type_name(item)}")
+
+
+def concat(result: list[Any], value: Any) -> None:
+    """Append to `result` what the entries of a computed `$concat` have."""
+    if type(value) is list:
+        for entry in value:
+            concat_one(result, entry)
+    elif value is not None:
+        raise EvaluationError(f"$concat takes a list, got {type_name(value)}")
+
+
+def concat_one(result: list[Any], entry: Any) -> None:
+    """Append to `result` what one entry of `$concat` has: a list's items, or the value itself."""
+    if type(entry) is list:
+        result.extend(entry)
+    elif entry is not None:
+        result.append(entry)
+
+
+def interpolated(value: Any) -> str:
+    """A value inside longer text."""
+    try:
+        return text(value)
+    except JsonError as error:
+        raise EvaluationError(f"a value inside text {error.problem}") from None
+
+
+#: What generated code of templates refers to.
+NAMES: Final[dict[str, Any]] = {
+    **SUPPORT,
+    "ABSENT": ABSENT,
+    "text": interpolated,
+    "each": each,
+    "spread": spread,
+    "spread_one": spread_one,
+    "concat": concat,
+    "concat_one": concat_one,
+}

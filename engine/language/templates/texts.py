@@ -1,0 +1,103 @@
+"""The code of strings: literal text, one expression, or both joined to longer text.
+
+Contract: a string that is one expression gives its value with its type, and null is nothing; in longer text
+a value becomes text. Text that is no expression is a finding at the character where it stops being one.
+Must not know directives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.language.codegen import NULL, Atom
+from engine.language.expressions import Emitter, ExpressionSyntaxError, Tree, charge_text, parse
+from engine.language.templates.base import BaseTemplateWriter, Sink
+from engine.language.templates.strings import Part, split
+from engine.locations import Node
+
+
+def write_string(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    """A string, whatever is in it."""
+    try:
+        parts = split(node.value)
+    except ExpressionSyntaxError as error:
+        template.findings.error("bad-expression", error.message, node.span_at(error.offset, 2))
+        return
+    if len(parts) == 1 and parts[0].is_expression:
+        _expression(template, node, parts[0], sink)
+    elif any(part.is_expression for part in parts):
+        sink(joined_text(template, node, parts))
+    else:
+        sink(template.writer.constant("".join(part.text for part in parts)))
+
+
+def joined_text(template: BaseTemplateWriter, node: Node, parts: Iterable[Part]) -> Atom:
+    """Literal text and expressions as one string."""
+    atoms = [_piece(template, node, part) for part in parts]
+    pieces = ", ".join(map(_text_of, atoms))
+    joined = template.writer.item(template.writer.let(f"''.join(({pieces},))", "string"))
+    charge_text(template.writer, joined.source, atoms)
+    return joined
+
+
+def bind_expression(template: BaseTemplateWriter, node: Node) -> Atom:
+    """The value of a string that is one expression, null included."""
+    part = split(node.value)[0]
+    tree = _parse(template, node, part)
+    return NULL if tree is None else _value(template, node, part, tree)
+
+
+def _expression(template: BaseTemplateWriter, node: Node, part: Part, sink: Sink) -> None:
+    tree = _parse(template, node, part)
+    if tree is None:
+        return
+    if _keeps_null(tree):
+        sink(_value(template, node, part, tree["children"][0]))
+        return
+    with template.writer.recording() as read:
+        atom = _value(template, node, part, tree)
+    if atom.kind == "any":
+        template.note_null(atom, read)
+        with template.writer.block(f"if {atom.source} is not None"):
+            sink(atom)
+    elif atom.kind != "null":
+        sink(atom)
+
+
+def _keeps_null(tree: Tree) -> bool:
+    is_call = tree["type"] == "function_expression"
+    return is_call and tree["value"] == "nullable" and len(tree["children"]) == 1
+
+
+def _piece(template: BaseTemplateWriter, node: Node, part: Part) -> Atom:
+    """One part of longer text."""
+    if not part.is_expression:
+        return template.writer.constant(part.text)
+    tree = _parse(template, node, part)
+    if tree is None:
+        return NULL
+    atom = _value(template, node, part, tree)
+    template.writer.use(atom)
+    if atom.kind != "string" and not template.writer.is_bounded(atom):
+        template.writer.line(f"if type({atom.source}) in CONTAINERS: check_value(x, {atom.source})")
+    return atom
+
+
+def _text_of(atom: Atom) -> str:
+    """Python source of the string that a part of longer text is."""
+    if atom.kind == "string":
+        return atom.source
+    return f"{atom.source} if type({atom.source}) is str else text({atom.source})"
+
+
+def _parse(template: BaseTemplateWriter, node: Node, part: Part) -> Tree | None:
+    try:
+        return parse(part.text)
+    except ExpressionSyntaxError as error:
+        span = node.span_at(part.offset + error.offset)
+        template.findings.error("bad-expression", error.message, span)
+        return None
+
+
+def _value(template: BaseTemplateWriter, node: Node, part: Part, tree: Tree) -> Atom:
+    return Emitter(template.scope, template.writer, template.findings, node, part.offset).emit(tree)

@@ -1,0 +1,94 @@
+"""Items → data: aliases and merge keys expanded, and the place of everything noted.
+
+Contract: keys are text, the first of two that are alike counts, and a mapping's own keys stand before what it
+merges in. What the data may hold in all is bounded. Must not know PyYAML.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import Findings
+from engine.language.yaml.items import MAX_NODES, Item, Refused
+from engine.locations import Document, Path, ScalarText, SourceFile
+
+
+def expand(root: Item, file: SourceFile, findings: Findings) -> Document:
+    """The document that a file's item is.
+
+    Raises:
+        Refused: it holds too many values.
+    """
+    places = Document(file, None)
+    data = _Expander(places, findings).expand(root, ())
+    return Document(file, data, places.value_spans, places.key_spans, places.scalars)
+
+
+@dataclass(slots=True)
+class _Expander:
+    """Makes data of items, and puts their places into `document`."""
+
+    document: Document
+    findings: Findings
+    nodes: int = 0
+
+    def expand(self, item: Item, path: Path) -> Any:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            self.findings.error("file-too-large", f"the file holds more than {MAX_NODES} values", item.span)
+            raise Refused
+        self.document.value_spans[path] = item.span
+        if item.children is None:
+            if item.offsets is not None:
+                self.document.scalars[path] = ScalarText(item.offsets)
+            return item.value
+        if not item.is_mapping:
+            return [self.expand(child, (*path, i)) for i, (_, child) in enumerate(item.children)]
+        return self._mapping(item, path)
+
+    def _mapping(self, item: Item, path: Path) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        own = self._keys(item)
+        for key, child in item.pairs():
+            if own[key.text] is not key:
+                continue
+            if key.is_merge:
+                self._merge(child, path, data, own)
+            else:
+                self._put(key, child, path, data)
+        return data
+
+    def _keys(self, item: Item) -> dict[str, Item]:
+        """A mapping's keys by their text, of those that are alike the first."""
+        own: dict[str, Item] = {}
+        for key, _ in item.pairs():
+            if key.text in own:
+                message = f"key '{key.text}' already stands at line {own[key.text].span.line}"
+                self.findings.error("duplicate-key", message, key.span)
+            else:
+                own[key.text] = key
+        return own
+
+    def _merge(self, child: Item, path: Path, data: dict[str, Any], own: dict[str, Item]) -> None:
+        """The keys of a mapping, or of each in a list, that are not there yet; then what these merge in."""
+        sources = [child] if child.is_mapping or child.children is None else [i for _, i in child.children]
+        for source in sources:
+            if not source.is_mapping:
+                self.findings.error("yaml-merge", "'<<' takes a mapping or a list of mappings", source.span)
+                continue
+            merged = []
+            for key, value in source.pairs():
+                if key.is_merge:
+                    merged.append(value)
+                elif key.text not in own and key.text not in data:
+                    self._put(key, value, path, data)
+            for value in merged:
+                self._merge(value, path, data, own)
+
+    def _put(self, key: Item, child: Item, path: Path, data: dict[str, Any]) -> None:
+        below = (*path, key.text)
+        self.document.key_spans[below] = key.span
+        data[key.text] = self.expand(child, below)
+        if child.is_empty:
+            self.document.value_spans[below] = key.span

@@ -1,0 +1,527 @@
+"""The ASGI application: requests in, answers out.
+
+Contract: one plain ASGI callable for all mapped routes; of Starlette it has the lifespan, and middleware for
+CORS. It is served by our own `protocol` alone, which gives it the `Cycle` of a request: a client that
+leaves cancels the task that answers it, so that no task watches for that.
+The only importer of starlette.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engine.client.response_events import Flow
+from engine.client.runner import Relay
+from engine.errors import ExchangeError, overloaded, release_frames
+from engine.exchange import Answered, EventWriter, too_large, usage_of
+from engine.http.messages import Content, Inbound, Outbound
+from engine.http.routing import Match
+from engine.observability import logs, metrics, tracing
+from engine.plan import CorsPlan, PlanMatch, PlanSet
+from engine.process.garbage_collection import note_body, resettle
+from engine.server.browser_guard import BrowserGuard
+from engine.server.client_addresses import Addresses
+from engine.server.http1 import EXTENSION, Cycle
+from engine.stores.rate_limits import RateLimits
+
+#: A key of the scope: the response depends on the origin of the page, and no page made this request.
+_VARIES: Final = "dragoman.varies"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+#: Seconds until a set of plans that was replaced is looked for in memory.
+_SETTLING: Final = 0.2
+#: Bytes of a body that are given to the transport at a time.
+_PIECE_BYTES: Final = 256 * 1024
+#: Where a request is refused before its path is known.
+_NOWHERE: Final[PlanMatch] = Match(None, {}, ())
+
+
+class Application(Starlette):
+    """Serves a set of plans; of exchanges that run at a time, all above `in_flight` are refused.
+
+    Another set can take its place at any time: what is running ends on the plan and the upstreams it began
+    with.
+
+    Args:
+        limits: counts clients' requests, over all sets of plans.
+        addresses: tells clients apart.
+        guard: checks requests that need no key; None where other machines are served too.
+    """
+
+    def __init__(
+        self,
+        plans: PlanSet,
+        in_flight: int,
+        limits: RateLimits | None = None,
+        addresses: Addresses | None = None,
+        guard: BrowserGuard | None = None,
+    ) -> None:
+        @contextlib.asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[None]:
+            yield
+            await self._front.end()
+            await asyncio.gather(*self._ending)
+            await self._limits.aclose()
+
+        super().__init__(lifespan=lifespan)
+        self._load = Load(in_flight)
+        self._limits = limits or RateLimits()
+        self._addresses = addresses or Addresses()
+        self._guard = guard
+        self._front = self._before(plans)
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def _before(self, plans: PlanSet) -> Front:
+        return Front(plans, self._load, self._limits, self._addresses, self._guard)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Requests go by Starlette, all else to it."""
+        if scope["type"] == "http":
+            return self._front(scope, receive, send)
+        return super().__call__(scope, receive, send)
+
+    @property
+    def running(self) -> int:
+        """How many requests are being answered."""
+        return self._load.running
+
+    def replace(self, plans: PlanSet) -> None:
+        """Answer all requests that come from now on by `plans`; to be called in the event loop."""
+        old, self._front = self._front, self._before(plans)
+        ending = asyncio.ensure_future(old.end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ended)
+
+    def _ended(self, ending: asyncio.Task[None]) -> None:
+        """Plans and their generated functions refer to each other: the collector alone frees them."""
+        self._ending.discard(ending)
+        asyncio.get_running_loop().call_later(_SETTLING, resettle)
+
+
+class Load:
+    """How many exchanges run, and how many may."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.running = 0
+
+
+class Front:
+    """Everything between ASGI and the relay, for one set of plans."""
+
+    def __init__(
+        self,
+        plans: PlanSet,
+        load: Load,
+        limits: RateLimits,
+        addresses: Addresses,
+        guard: BrowserGuard | None,
+    ) -> None:
+        self._tree = plans.tree
+        self._relay = Relay(plans, limits)
+        self._load = load
+        self._addresses = addresses
+        self._guard = guard
+        self._running = 0
+        self._is_idle: asyncio.Event | None = None
+        self._cors: dict[str, ASGIApp] = {
+            name: _with_cors(self._serve, mapping.cors)
+            for name, mapping in plans.mappings.items()
+            if mapping.cors is not None
+        }
+
+    async def end(self) -> None:
+        """Close the upstreams, once the last exchange has ended."""
+        if self._running:
+            self._is_idle = asyncio.Event()
+            await self._is_idle.wait()
+        await self._relay.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert EXTENSION in scope["extensions"], "only served by engine.server.http1"
+        self._running += 1
+        self._load.running += 1
+        try:
+            path = scope["raw_path"]
+            match = scope["dragoman.match"] = self._tree.find(path, scope["method"]) if path else _NOWHERE
+            is_refused = self._guard is not None and self._refuse_page(self._guard, scope, match)
+            serve = self._serve if is_refused or not self._cors else self._chosen(scope, match)
+            await serve(scope, receive, send)
+        finally:
+            self._load.running -= 1
+            self._running -= 1
+            # A connection that waits idly still has its last scope, which must not keep old plans.
+            scope.pop("dragoman.match", None)
+            if self._is_idle is not None and not self._running:
+                self._is_idle.set()
+
+    def _refuse_page(self, guard: BrowserGuard, scope: Scope, match: PlanMatch) -> bool:
+        """Whether a request that needs no key is refused, as a page of another site makes it."""
+        cycle: Cycle = scope["extensions"][EXTENSION]
+        framing, method = cycle.framing, scope["method"]
+        if guard.trusts(framing.host, framing.is_of_page):
+            return False
+        if method == "OPTIONS" and (asked := _asked_method(scope)) is not None:
+            match, method = self._tree.find(scope["raw_path"], asked), asked
+        if cycle.fault is not None or _wants_key(match, method):
+            return False
+        cors = None if match.owner is None else match.owner.cors
+        cycle.fault = guard.refusal(scope["headers"], None if cors is None else cors.origins)
+        return cycle.fault is not None
+
+    def _chosen(self, scope: Scope, match: PlanMatch) -> ASGIApp:
+        """What serves a request where mappings have rules for other origins' pages."""
+        owner = match.owner
+        asked = _asked_method(scope) if scope["method"] == "OPTIONS" else None
+        if asked is not None:
+            owner = self._tree.find(scope["raw_path"], asked).owner
+            if owner is not None and owner.name in self._cors:
+                return partial(self._preflight, self._cors[owner.name])
+        cors = None if owner is None else self._cors.get(owner.name)
+        if cors is None or scope["extensions"][EXTENSION].framing.is_of_page:
+            return cors or self._serve
+        # There is nothing to allow: all that the middleware would do is to say that it depends on the origin.
+        scope[_VARIES] = True
+        return self._serve
+
+    async def _preflight(self, cors: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """A browser's question before the request itself, which the middleware answers."""
+        started, status = time.monotonic_ns(), 0
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await cors(scope, receive, note)
+        logs.preflight(_inbound(scope), scope["dragoman.match"], status, started)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cycle: Cycle = scope["extensions"][EXTENSION]
+        started = time.monotonic_ns()
+        match, inbound = scope["dragoman.match"], _inbound(scope)
+        peer = (scope["client"] or ("",))[0]
+        inbound.address = self._addresses.of(peer, inbound.headers)
+        if self._addresses.has_proxies:
+            inbound.is_proxied = self._addresses.is_proxy(peer)
+        answered: Answered | None = None
+        span = tracing.begin(inbound)
+        try:
+            body = Body(inbound, receive, cycle.framing.has_body)
+            answered = await self._answer(match, inbound, body, cycle, started)
+            if _VARIES in scope:
+                answered.outbound = _varying(answered.outbound)
+            if answered.outbound.is_whole:
+                await _send(answered, inbound.method, send, cycle)
+            elif answered.outbound.source is not None:
+                await self._pass(answered, send, cycle)
+            else:
+                await self._stream(answered, inbound.method, send, cycle)
+        except asyncio.CancelledError:
+            if not cycle.is_gone:
+                raise
+            logs.abandoned(inbound, match, started, answered)
+            metrics.abandoned(match, inbound, started)
+            tracing.abandon(span)
+            return
+        logs.exchange(answered)
+        metrics.exchange(answered, usage_of(answered))
+        tracing.end(span, answered)
+
+    async def _answer(
+        self, match: PlanMatch, inbound: Inbound, body: Body, cycle: Cycle, started: int
+    ) -> Answered:
+        """Carry out an exchange, unless it is refused or interrupted."""
+        fault = cycle.fault
+        if fault is None and self._load.running > self._load.most:
+            fault = overloaded("too many requests are being answered")
+        if fault is None:
+            if cycle.framing.has_body and not _reads_body(match, inbound.method):
+                cycle.ignore_body()
+            try:
+                return await self._relay.answer(match, inbound, body)
+            except asyncio.CancelledError:
+                fault = cycle.interruption()
+        return self._relay.refuse(match, inbound, fault, started)
+
+    async def _pass(self, answered: Answered, send: Send, cycle: Cycle) -> None:
+        """Send an upstream's bytes on; where they are truncated, so is the response."""
+        outbound = answered.outbound
+        try:
+            await send(_start(outbound, []))
+            if not any(name == "content-length" for name, _ in outbound.headers):
+                await send(_piece(b""))
+            while cycle.wants_body and (data := await outbound.source.next()) is not None:
+                await send(_piece(answered.sent(data)))
+            await send({"type": "http.response.body"})
+        except ExchangeError as error:
+            release_frames(error)
+            answered.error = error
+            if error.is_in_band:
+                await send({"type": "http.response.body"})
+            else:
+                cycle.cut()
+        except asyncio.CancelledError:
+            answered.error = cycle.interruption()
+            cycle.cut()
+        finally:
+            cycle.settle()
+            await self._relay.release(answered)
+
+    async def _stream(self, answered: Answered, method: str, send: Send, cycle: Cycle) -> None:
+        """Send a stream; its upstream is let go of in any case."""
+        stream = answered.outbound.stream
+        try:
+            await send(_start(answered.outbound, []))
+            writer = EventWriter(stream.plan, answered.exchange)
+            if method != "HEAD":
+                await self._send_events(answered, writer, send, cycle)
+            answered.error = answered.error or stream.error
+            if stream.error is not None and not stream.error.is_in_band:
+                cycle.cut()
+                return
+            # After an error event the body ends regularly, but without the end marker of a success.
+            has_marker = method != "HEAD" and stream.error is None
+            last = answered.sent(writer.close()) if has_marker else b""
+            await send({"type": "http.response.body", "body": last})
+        finally:
+            cycle.settle()
+            await self._relay.release(answered)
+
+    async def _send_events(self, answered: Answered, writer: EventWriter, send: Send, cycle: Cycle) -> None:
+        """Send events as they come; one read from the upstream is at most one write to the client."""
+        stream = answered.outbound.stream
+        try:
+            if not (stream.first or stream.script or stream.is_over):
+                # The status goes out before the first event, as that has kept the client waiting.
+                await send(_piece(answered.sent(writer.comment())))
+            with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
+
+                def take(events: list[Any]) -> bool:
+                    cycle.write(answered.sent(writer.write(events, stream), len(events)))
+                    beats.note()
+                    return cycle.can_answer
+
+                flow = Flow(answered)
+                while await flow.pump(take):
+                    await cycle.drained()
+        except asyncio.CancelledError:
+            told = stream.fail(cycle.interruption())
+            await send(_piece(answered.sent(writer.write(told, stream), len(told))))
+
+
+def _wants_key(match: PlanMatch, method: str) -> bool:
+    """Whether a request needs a key; one that no route serves does where its mapping has keys."""
+    leaf = match.found(method)
+    if leaf is not None:
+        return leaf.route.wants_key
+    return match.owner is not None and bool(match.owner.keys)
+
+
+def _reads_body(match: PlanMatch, method: str) -> bool:
+    leaf = match.found(method)
+    if leaf is None:
+        return False
+    return leaf.route.reads_body or any(attempt.forward for attempt in leaf.route.attempts)
+
+
+def _piece(data: bytes) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+class _Beats:
+    """Comments in a stream wherever nothing came for so many seconds; None for no comments."""
+
+    def __init__(self, cycle: Cycle, comment: bytes, seconds: float | None) -> None:
+        self._cycle = cycle
+        self._comment = comment
+        self._seconds = seconds
+        self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> _Beats:
+        if self._seconds is not None:
+            self.note()
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._tick, self._seconds)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def note(self) -> None:
+        """Something was sent."""
+        if self._seconds is not None:
+            self._last = time.monotonic()
+
+    def _tick(self, seconds: float) -> None:
+        if time.monotonic() - self._last >= seconds:
+            self._cycle.beat(self._comment)
+            self.note()
+        left = max(0.0, self._last + seconds - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(left, self._tick, seconds)
+
+
+# --- Requests --------------------------------------------------------------------------------------------
+
+
+def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
+    origins = plan.origins
+    return CORSMiddleware(
+        app,
+        allow_origins=("*",) if origins.is_any else origins.exact,
+        allow_origin_regex=None if origins.pattern is None else origins.pattern.pattern,
+        allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+        allow_headers=plan.headers,
+        allow_credentials=plan.credentials,
+        expose_headers=plan.expose,
+        max_age=plan.max_age,
+    )
+
+
+def _varying(outbound: Outbound) -> Outbound:
+    """The response that says that it depends on the origin, for caches (RFC 9110, 12.5.5)."""
+    given = [value for name, value in outbound.headers if name == "vary"]
+    others = [field for field in outbound.headers if field[0] != "vary"] if given else outbound.headers
+    headers = (*others, ("vary", ", ".join((*given, "Origin"))))
+    return Outbound(outbound.status, headers, outbound.content, outbound.stream, outbound.source)
+
+
+def _asked_method(scope: Scope) -> str | None:
+    """The method that a preflight asks for; None for what is none, or is refused."""
+    headers = dict(scope["headers"])
+    asked: bytes | None = headers.get(b"access-control-request-method")
+    if not asked or b"origin" not in headers or scope["extensions"][EXTENSION].fault is not None:
+        return None
+    return asked.decode("latin-1")
+
+
+def _inbound(scope: Scope) -> Inbound:
+    headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
+    inbound = Inbound(scope["method"], scope["raw_path"], scope["query_string"].decode("latin-1"), headers)
+    told = inbound.header("x-request-id")
+    inbound.request_id = told if told and _REQUEST_ID.match(told) else random.randbytes(16).hex()
+    return inbound
+
+
+class Body:
+    """The client's body, read when it is wanted."""
+
+    def __init__(self, inbound: Inbound, receive: Receive, has_body: bool) -> None:
+        self._inbound = inbound
+        self._receive = receive
+        self._is_read = not has_body
+        self._size = 0
+
+    @property
+    def length(self) -> int | None:
+        """Its bytes, where that is announced."""
+        announced = self._inbound.header("content-length")
+        return None if announced is None else int(announced)
+
+    async def next(self, limit: int | None) -> bytes | None:
+        """The next piece, None after the last; no more is taken from the client until it is asked for.
+
+        Args:
+            limit: bytes that the whole body may have, None for no bound.
+
+        Raises:
+            ExchangeError: `payload_too_large`, at once where the length is announced; or the body is not
+                understood, or not waited for any longer.
+            CancelledError: the client has left.
+        """
+        if self._is_read:
+            return None
+        if not self._size:
+            self._check_length(limit)
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        data: bytes = message["body"]
+        self._is_read = not message["more_body"]
+        self._size += len(data)
+        if limit is not None and self._size > limit:
+            raise too_large(limit)
+        return data if data or not self._is_read else None
+
+    def _check_length(self, limit: int | None) -> None:
+        length = self.length
+        if limit is not None and length is not None and length > limit:
+            raise too_large(limit)
+
+    def open(self, limit: int | None) -> PassingBody | None:
+        """The body as it comes, for an upstream; raises as `next`, where the length is announced."""
+        self._check_length(limit)
+        return None if self._is_read else PassingBody(self, limit)
+
+    async def read(self, limit: int) -> Content:
+        """The whole body; raises as `next`."""
+        pieces = []
+        try:
+            while (piece := await self.next(limit)) is not None:
+                pieces.append(piece)
+        finally:
+            note_body(self._size)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return Content(data, self._inbound.header("content-type") or "")
+
+
+class PassingBody:
+    """A client's body on its way to an upstream. `length` in bytes, or None."""
+
+    def __init__(self, body: Body, limit: int | None) -> None:
+        self.length = body.length
+        self._body = body
+        self._limit = limit
+
+    async def next(self) -> bytes | None:
+        """The next bytes, None at the end; raises as `Body.next`."""
+        while (data := await self._body.next(self._limit)) == b"":
+            pass
+        return data
+
+
+# --- Answers ---------------------------------------------------------------------------------------------
+
+
+def _start(outbound: Outbound, framing: list[tuple[bytes, bytes]]) -> Message:
+    """The head of an answer, as ASGI has it."""
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in outbound.headers]
+    if outbound.content.media_type:
+        headers.append((b"content-type", outbound.content.media_type.encode("latin-1")))
+    return {"type": "http.response.start", "status": outbound.status, "headers": headers + framing}
+
+
+async def _send(answered: Answered, method: str, send: Send, cycle: Cycle) -> None:
+    """Send an answer whose body is known; the protocol leaves it out where the method or status has none."""
+    outbound = answered.outbound
+    data, media_type = outbound.content.data, outbound.content.media_type
+    has_length = outbound.status not in (204, 304)
+    if has_length and method != "HEAD":
+        answered.sent(data)
+    if send == cycle.send and cycle.can_answer and len(data) <= _PIECE_BYTES:
+        fields = [*outbound.headers, ("content-type", media_type)] if media_type else [*outbound.headers]
+        if has_length:
+            fields.append(("content-length", str(len(data))))
+        cycle.answer(outbound.status, fields, data)
+        return
+    await send(_start(outbound, [(b"content-length", b"%d" % len(data))] if has_length else []))
+    sent = 0
+    while len(data) - sent > _PIECE_BYTES:
+        await send(_piece(data[sent : sent + _PIECE_BYTES]))
+        await asyncio.sleep(0)
+        sent += _PIECE_BYTES
+    await send({"type": "http.response.body", "body": data[sent:], "more_body": False})

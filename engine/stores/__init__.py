@@ -1,0 +1,1 @@
+"""State that outlives a request: cached responses, and counters of rate limits."""

@@ -1,0 +1,250 @@
+"""A case of a suite file → a case that is ready to run: its request as bytes, its expectations compiled.
+
+Contract: findings are collected; a case that has any is never run. Must not know how a case runs, nor how its
+mapping was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs, urlencode
+
+from engine.compiler.environment import Environment
+from engine.compiler.files import declared
+from engine.compiler.masking import keys_of_files
+from engine.errors import Findings, suggestion
+from engine.http.fields import literal_path
+from engine.http.messages import EMPTY, JSON, TEXT, Content, Headers, Inbound, UpstreamReply
+from engine.language.codegen import Atom
+from engine.language.expressions import Record, Scope
+from engine.language.spec import MappingSpec
+from engine.language.templates import TemplateCompiler
+from engine.locations import Node
+from engine.plan import PlanSet
+from engine.testing import spec
+from engine.testing.expectations import Expectation, Fields, Scalar, literal
+from engine.testing.notation import ExpectationCompiler
+from engine.values import JsonError, dumps, text
+
+_REQUEST_ID: Final = "test"
+
+_REQUEST: Final = Record(
+    {
+        "id": Atom("x.inbound.request_id", "string"),
+        "method": Atom("x.inbound.method", "string"),
+        "path": Atom("x.inbound.path", "string"),
+        "params": Atom("x.params", "object"),
+        "query": Atom("x.query", "object"),
+        "headers": Atom("x.headers", "object"),
+        "body": Atom("x.body"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CannedCall:
+    """A call that is expected, part by part, and what comes of it: a reply, or a failure by its name.
+
+    A reply that is read as it comes is read in pieces of `split` bytes, where that is given.
+    """
+
+    node: Node
+    expected: Mapping[str, Expectation]
+    reply: UpstreamReply
+    failure: str | None
+    split: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case that is ready to run.
+
+    Attributes:
+        inbound: the client's request; `content` is its body, which it has not been given yet.
+        expected: what is expected of the answer, part by part.
+        body: the JSON value of `content`, for expectations.
+        keys: what stands in files and is shown to upstreams as credentials; it is never told.
+    """
+
+    spec: spec.CaseSpec
+    plans: PlanSet
+    inbound: Inbound
+    content: Content
+    body: Any
+    calls: tuple[CannedCall, ...]
+    expected: Mapping[str, Expectation]
+    keys: frozenset[str] = frozenset()
+
+
+class CaseCompiler:
+    """Makes one case."""
+
+    def __init__(
+        self, case: spec.CaseSpec, mapping: MappingSpec, environment: Environment, findings: Findings
+    ) -> None:
+        self.spec = case
+        self.upstreams = {*declared(mapping, "upstreams"), *mapping.upstreams}
+        self.findings = findings
+        self.mapping, self.vars = mapping, environment.vars
+        file, names = case.node.document.file.name, environment.compiler.names
+        templates = TemplateCompiler(findings, file=file, names=names)
+        scope = Scope(Atom("p"), {**environment.variables(secrets=True), "request": _REQUEST})
+        self.values = ExpectationCompiler(templates, scope, findings)
+
+    def compile(self, plans: PlanSet) -> Case:
+        inbound, content = self._inbound(self.spec.request)
+        return Case(
+            spec=self.spec,
+            plans=plans,
+            inbound=inbound,
+            content=content,
+            body=_json_or_nothing(content),
+            calls=tuple(self._call(upstream) for upstream in self.spec.upstream),
+            expected=self._answer(self.spec.expect),
+            keys=frozenset(keys_of_files(self.mapping, self.vars, plans.mappings.values())),
+        )
+
+    # What is sent
+
+    def _inbound(self, request: spec.RequestSpec) -> tuple[Inbound, Content]:
+        headers = _header_fields(request.headers.value if request.headers else {})
+        content = self._content(request.body, request.text, headers)
+        path, query = self._target(request.path, request.query)
+        inbound = Inbound(
+            method=request.method or ("GET" if content.is_empty else "POST"),
+            path=literal_path(path.value),
+            query=_query(query),
+            headers=_with_type(headers, content),
+            request_id=dict(headers).get("x-request-id", _REQUEST_ID),
+        )
+        return inbound, content
+
+    def _target(self, path: Node, query: Node | None) -> tuple[Node, Node | None]:
+        """A path and its query, which may stand in the path."""
+        written = path.value
+        if not isinstance(written, str) or "?" not in written or "${" in written:
+            return path, query
+        if query is not None:
+            self.findings.error("bad-value", "there is a query in the path already", query.key_span)
+        end = written.index("?")
+        return path.part(0, written[:end]), path.part(end + 1, written[end + 1 :])
+
+    def _content(self, body: Node | None, plain: Node | None, headers: Headers) -> Content:
+        """A body as bytes, so that it is parsed as one from the network is."""
+        media_type = dict(headers).get("content-type")
+        if plain is not None:
+            return Content(self._bytes(plain, _encoded), media_type or TEXT)
+        if body is not None:
+            return Content(self._bytes(body, dumps), media_type or JSON)
+        return Content(b"", media_type or "")
+
+    def _bytes(self, node: Node, write: Callable[[Any], bytes]) -> bytes:
+        try:
+            return write(node.value)
+        except (JsonError, UnicodeEncodeError):
+            message = "this cannot be sent: JSON and UTF-8 have no form for it"
+            self.findings.error("bad-value", message, node.span)
+            return b""
+
+    def _reply(self, reply: spec.ReplySpec | None) -> UpstreamReply:
+        if reply is None:
+            return UpstreamReply(spec.DEFAULT_STATUS, (), EMPTY)
+        headers = _header_fields(reply.headers or {})
+        content = self._content(reply.body, reply.text, headers)
+        return UpstreamReply(reply.status, _with_type(headers, content), content)
+
+    # What is expected
+
+    def _call(self, upstream: spec.UpstreamSpec) -> CannedCall:
+        expected = self._expected_call(upstream.expect) if upstream.expect else {}
+        split = upstream.reply.split if upstream.reply else None
+        return CannedCall(upstream.node, expected, self._reply(upstream.reply), upstream.fail, split)
+
+    def _expected_call(self, call: spec.CallSpec) -> dict[str, Expectation]:
+        self._check_upstream(call.upstream)
+        path, query = self._target(call.path, call.query) if call.path else (None, call.query)
+        return _present(
+            upstream=_compiled(call.upstream, literal),
+            method=_compiled(call.method, literal),
+            path=_compiled(path, self.values.compile),
+            query=_compiled(query, self._query),
+            headers=_compiled(call.headers, self._headers),
+            body=_compiled(call.body, self.values.compile),
+            form=_compiled(call.form, self.values.texts.compile),
+        )
+
+    def _check_upstream(self, node: Node | None) -> None:
+        if node is not None and node.value not in self.upstreams:
+            hint = suggestion(str(node.value), self.upstreams)
+            self.findings.error("unknown-upstream", f"unknown upstream '{node.value}'", node.span, hint)
+
+    def _query(self, node: Node) -> Expectation:
+        """A query as a mapping, or as the text that stood in a path."""
+        if not isinstance(node.value, str):
+            return self.values.texts.compile(node)
+        pairs = parse_qs(node.value, keep_blank_values=True)
+        fields = {name: found[0] if len(found) == 1 else found for name, found in pairs.items()}
+        return literal(Node(node.document, node.path, fields))
+
+    def _headers(self, node: Node) -> Expectation:
+        texts = self.values.texts
+        return Fields(node, {name.lower(): texts.field(child) for name, child in node.items()}, is_open=True)
+
+    def _answer(self, answer: spec.AnswerSpec | None) -> dict[str, Expectation]:
+        if answer is None:
+            return {"status": Scalar(self.spec.node["name"], spec.DEFAULT_STATUS)}
+        status = answer.status or Node(answer.node.document, answer.node.path, spec.DEFAULT_STATUS)
+        return _present(
+            status=literal(status),
+            headers=_compiled(answer.headers, self._headers),
+            body=_compiled(answer.body, self.values.compile),
+            text=_compiled(answer.text, self.values.compile),
+            events=_compiled(answer.events, self.values.compile),
+            warnings=_compiled(answer.warnings, self.values.compile),
+        )
+
+
+def _compiled(node: Node | None, compile_node: Callable[[Node], Expectation]) -> Expectation | None:
+    return None if node is None else compile_node(node)
+
+
+def _present(**parts: Expectation | None) -> dict[str, Expectation]:
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _header_fields(headers: Mapping[str, Any]) -> Headers:
+    present = ((name.lower(), value) for name, value in headers.items() if value is not None)
+    return tuple((name, text(value)) for name, value in present)
+
+
+def _with_type(headers: Headers, content: Content) -> Headers:
+    """The headers, with the media type of the content where they name none."""
+    if not content.media_type or "content-type" in dict(headers):
+        return headers
+    return (*headers, ("content-type", content.media_type))
+
+
+def _query(node: Node | None) -> str:
+    if node is None:
+        return ""
+    return node.value if isinstance(node.value, str) else urlencode(list(_pairs(node.value)))
+
+
+def _pairs(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in fields.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None:
+                yield name, text(item)
+
+
+def _encoded(value: str) -> bytes:
+    return value.encode()
+
+
+def _json_or_nothing(content: Content) -> Any:
+    try:
+        return None if content.is_empty else content.value
+    except JsonError:
+        return None

@@ -1,0 +1,209 @@
+"""Expectations: what a value should be like, and how one that came differs from it.
+
+Contract: an expectation compares a JSON value, or `ABSENT` where there is none, and yields every mismatch
+with the path of the value and the place of the expectation. Objects compare exactly, unless they are open.
+Must not know HTTP, nor how expectations are written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.errors import ExchangeError
+from engine.exchange import evaluate
+from engine.http.messages import Exchange
+from engine.language.codegen import Compiled
+from engine.locations import Node, Span
+from engine.values import ABSENT, equal, text
+
+_MAX_SHOWN: Final = 160
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One difference: where in what came, what about it, and the place of the expectation."""
+
+    path: str
+    message: str
+    span: Span
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the expressions of expectations see: the whole body that came, and the client's exchange."""
+
+    payload: Any
+    exchange: Exchange
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, cut short."""
+    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    written = written.encode("utf-8", "backslashreplace").decode()
+    return written if len(written) <= _MAX_SHOWN else written[: _MAX_SHOWN - 1] + "…"
+
+
+def below(path: str, step: str | int) -> str:
+    """The path of something inside another: `data[0].id`, `headers.retry-after`."""
+    if isinstance(step, int):
+        return f"{path}[{step}]"
+    if _PLAIN_KEY.match(step):
+        return f"{path}.{step}" if path else step
+    return f"{path}[{shown(step)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation(ABC):
+    """What is expected of one value; `node` is where that is written."""
+
+    node: Node
+
+    @property
+    def wanted(self) -> str:
+        """What is expected, in a few words."""
+        return shown(self.node.value)
+
+    def compare(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        """How `actual` differs; `ABSENT` stands for a value that did not come."""
+        if actual is ABSENT:
+            yield self.mismatch(path, f"expected {self.wanted}, but it is missing")
+        else:
+            yield from self.differences(path, actual, sight)
+
+    @abstractmethod
+    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        """How a value that came differs."""
+
+    def fits(self, actual: Any, sight: Sight) -> bool:
+        return not any(True for _ in self.compare("", actual, sight))
+
+    def text(self, sight: Sight) -> str | None:
+        """The text that is expected, where it is one text."""
+        return None
+
+    def mismatch(self, path: str, message: str) -> Mismatch:
+        return Mismatch(path, message, self.node.span)
+
+    def differs(self, path: str, actual: Any) -> Mismatch:
+        return self.mismatch(path, f"expected {self.wanted}, got {shown(actual)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar(Expectation):
+    """A text, a number, true, false or null."""
+
+    value: Any
+
+    @property
+    def wanted(self) -> str:
+        return shown(self.value)
+
+    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        if not equal(self.value, actual):
+            yield self.differs(path, actual)
+
+    def text(self, sight: Sight) -> str | None:
+        return self.value if isinstance(self.value, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Items(Expectation):
+    """A list, item by item."""
+
+    items: Sequence[Expectation]
+
+    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        if type(actual) is not list:
+            yield self.mismatch(path, f"expected a list, got {shown(actual)}")
+            return
+        for index, item in enumerate(self.items):
+            came = actual[index] if index < len(actual) else ABSENT
+            yield from item.compare(below(path, index), came, sight)
+        for index in range(len(self.items), len(actual)):
+            yield self.mismatch(below(path, index), f"not expected here, got {shown(actual[index])}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields(Expectation):
+    """An object, key by key; an open one may have other keys too."""
+
+    fields: Mapping[str, Expectation]
+    is_open: bool = False
+
+    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        if type(actual) is not dict:
+            yield self.mismatch(path, f"expected an object, got {shown(actual)}")
+            return
+        for key, expected in self.fields.items():
+            yield from expected.compare(below(path, key), actual.get(key, ABSENT), sight)
+        for key, value in actual.items():
+            if key not in self.fields and not self.is_open:
+                yield self.mismatch(below(path, key), f"not expected here, got {shown(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Absent(Expectation):
+    """Null for a header or a query parameter: it must not be there."""
+
+    def compare(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        if actual is not ABSENT:
+            yield self.mismatch(path, f"expected to be absent, got {shown(actual)}")
+
+    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        return self.compare(path, actual, sight)
+
+
+def literal(node: Node, as_text: bool = False) -> Expectation:
+    """The expectation of exactly a node's value. With `as_text` numbers and booleans are the text of them, as
+    in headers and queries, and null is absence."""
+    value = node.value
+    if isinstance(value, dict):
+        return Fields(node, {key: literal(child, as_text) for key, child in node.items()})
+    if isinstance(value, list):
+        return Items(node, [literal(child, as_text) for child in node.elements()])
+    if as_text:
+        return Absent(node) if value is None else Scalar(node, text(value))
+    return Scalar(node, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Computed(Expectation):
+    """What an expression gives; null stands for null or absence."""
+
+    template: Compiled
+    as_text: bool
+
+    def compare(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        try:
+            value = self._value(sight)
+        except ExchangeError as error:
+            yield self.mismatch(path, f"this expectation failed: {error.cause or error.message}")
+            return
+        if value is not None:
+            node = Node(self.node.document, self.node.path, value)
+            yield from literal(node, self.as_text).compare(path, actual, sight)
+        elif actual is not ABSENT and actual is not None:
+            yield self.mismatch(path, f"expected nothing, got {shown(actual)}")
+
+    def _value(self, sight: Sight) -> Any:
+        value = evaluate(self.template, sight.payload, sight.exchange, "internal")
+        return None if value is ABSENT else value
+
+    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+        return self.compare(path, actual, sight)
+
+    def text(self, sight: Sight) -> str | None:
+        try:
+            value = self._value(sight)
+        except ExchangeError:
+            return None
+        return value if isinstance(value, str) else None

@@ -1,0 +1,212 @@
+"""The nouns of a suite file as frozen data: what its cases say, not yet how they run.
+
+Contract: built from a document that the schema has accepted, or from what is left of one; each field is a key
+of the YAML and each class a definition of the schema (a test holds them equal). Short forms are read into the
+same fields as long ones. Must not know how anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.locations import Document, Node
+
+#: What an answer has where the file does not say.
+DEFAULT_STATUS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """What the client sends. `path` may have the query with it."""
+
+    node: Node
+    method: str | None
+    path: Node
+    query: Node | None = None
+    headers: Node | None = None
+    body: Node | None = None
+    text: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpec:
+    """What an upstream is expected to be sent; what is absent is not compared. `path` as in a request."""
+
+    node: Node
+    upstream: Node | None = None
+    method: Node | None = None
+    path: Node | None = None
+    query: Node | None = None
+    headers: Node | None = None
+    body: Node | None = None
+    form: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplySpec:
+    """What an upstream answers."""
+
+    node: Node
+    status: int = DEFAULT_STATUS
+    headers: Mapping[str, Any] | None = None
+    body: Node | None = None
+    text: Node | None = None
+    split: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSpec:
+    """One call and its answer: a reply, or the way in which it fails."""
+
+    node: Node
+    expect: CallSpec | None
+    reply: ReplySpec | None
+    fail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSpec:
+    """What the client is expected to be answered; of what is absent, only `status` is compared."""
+
+    node: Node
+    status: Node | None = None
+    headers: Node | None = None
+    body: Node | None = None
+    text: Node | None = None
+    events: Node | None = None
+    warnings: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSpec:
+    """One request, what it calls, and its answer. `upstream` in the order of the calls."""
+
+    node: Node
+    name: str
+    env: Mapping[str, str | None]
+    request: RequestSpec
+    upstream: tuple[UpstreamSpec, ...]
+    expect: AnswerSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteSpec:
+    """A whole suite file."""
+
+    node: Node
+    dragoman: int
+    mapping: Node | None
+    env: Mapping[str, str | None]
+    cases: tuple[CaseSpec, ...]
+
+
+#: Each class and the definition of the schema whose properties are its fields.
+DEFINITIONS: Final[Mapping[type, str]] = {
+    SuiteSpec: "#",
+    CaseSpec: "case",
+    RequestSpec: "request",
+    UpstreamSpec: "upstream",
+    CallSpec: "call",
+    ReplySpec: "reply",
+    AnswerSpec: "answer",
+}
+
+
+def read(document: Document) -> SuiteSpec:
+    """The spec of a document, as far as it fits the suite schema."""
+    root = document.root
+    cases = root.get("cases")
+    return SuiteSpec(
+        node=root,
+        dragoman=root.value.get("dragoman", 1),
+        mapping=root.get("mapping"),
+        env=_env(root.get("env")),
+        cases=tuple(_case(case) for case in cases.elements()) if cases else (),
+    )
+
+
+def _env(node: Node | None) -> dict[str, str | None]:
+    return {} if node is None else {name: _env_text(value) for name, value in node.value.items()}
+
+
+def _env_text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value)
+
+
+def _case(node: Node) -> CaseSpec:
+    upstream, expect = node.get("upstream"), node.get("expect")
+    return CaseSpec(
+        node=node,
+        name=node.value["name"],
+        env=_env(node.get("env")),
+        request=_request(node["request"]),
+        upstream=tuple(_upstream(call) for call in _one_or_many(upstream)) if upstream else (),
+        expect=_answer(expect) if expect else None,
+    )
+
+
+def _one_or_many(node: Node) -> list[Node]:
+    return list(node.elements()) if isinstance(node.value, list) else [node]
+
+
+def _request(node: Node) -> RequestSpec:
+    if isinstance(node.value, str):
+        method, start = _word(node.value, 0)
+        return RequestSpec(node, method, node.part(start, node.value[start:]))
+    return RequestSpec(
+        node=node,
+        method=node.value.get("method"),
+        path=node["path"],
+        query=node.get("query"),
+        headers=node.get("headers"),
+        body=node.get("body"),
+        text=node.get("text"),
+    )
+
+
+def _word(text: str, start: int) -> tuple[str, int]:
+    """The word at `start`, and where the next one begins."""
+    end = text.index(" ", start)
+    return text[start:end], end + len(text[end:]) - len(text[end:].lstrip(" "))
+
+
+def _upstream(node: Node) -> UpstreamSpec:
+    expect, reply = node.get("expect"), node.get("reply")
+    return UpstreamSpec(
+        node=node,
+        expect=_call(expect) if expect else None,
+        reply=_reply(reply) if reply else None,
+        fail=node.value.get("fail"),
+    )
+
+
+def _call(node: Node) -> CallSpec:
+    if isinstance(node.value, str):
+        return _short_call(node)
+    names = ("upstream", "method", "path", "query", "headers", "body", "form")
+    return CallSpec(node, **{name: node.get(name) for name in names})
+
+
+def _short_call(node: Node) -> CallSpec:
+    """`METHOD /path?query`, or `METHOD upstream /path?query`."""
+    text = node.value
+    method, start = _word(text, 0)
+    upstream = None
+    if not text.startswith("/", start):
+        name, path_start = _word(text, start)
+        upstream, start = node.part(start, name), path_start
+    return CallSpec(node, upstream, node.part(0, method), node.part(start, text[start:]))
+
+
+def _reply(node: Node) -> ReplySpec:
+    status, headers = node.value.get("status", DEFAULT_STATUS), node.value.get("headers")
+    return ReplySpec(node, status, headers, node.get("body"), node.get("text"), node.value.get("split"))
+
+
+def _answer(node: Node) -> AnswerSpec:
+    names = ("status", "headers", "body", "text", "events", "warnings")
+    return AnswerSpec(node, **{name: node.get(name) for name in names})

@@ -1,0 +1,51 @@
+"""Calls that are made again are at most a fifth: an upstream that is down sees 1.2 times the traffic."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.client.retry_budget import RESERVE, Budget
+from tests.support.server import dragoman_server
+from tests.support.upstream import Upstream
+
+
+@pytest.mark.parametrize("rate", [20, 5, 100])
+@pytest.mark.parametrize("attempts", [2, 5])
+def test_over_a_minute_an_upstream_that_is_down_sees_a_fifth_more(rate: int, attempts: int) -> None:
+    now = [0.0]
+    budget, sent = Budget(lambda: now[0]), 0
+    for number in range(60 * rate):
+        now[0] = number / rate
+        budget.note_call()
+        sent += 1
+        for _ in range(attempts - 1):
+            if not budget.take():
+                break
+            budget.note_call()
+            sent += 1
+        assert sent <= max(number + 1 + RESERVE, 1.2 * (number + 1)), f"at {now[0]} s"
+    assert 1.15 * 60 * rate <= sent <= 1.2 * 60 * rate
+
+
+def test_few_calls_may_be_made_again() -> None:
+    now = [0.0]
+    budget = Budget(lambda: now[0])
+    for minute in range(10):
+        now[0] = minute * 60.0
+        budget.note_call()
+        assert budget.take()
+
+
+MAPPING = """
+dragoman: 1
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }", retry: { attempts: 3, wait: 1ms } } }
+routes: { GET /x: { call: GET up /status/503, respond: {} } }
+"""
+
+
+def test_an_upstream_that_is_down_is_not_flooded() -> None:
+    with Upstream() as upstream, dragoman_server(MAPPING, {"UP": upstream.url}) as server:
+        for _ in range(100):
+            assert server.get("/x").status == 503
+        assert 110 <= len(upstream.requests) <= 120

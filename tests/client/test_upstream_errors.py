@@ -1,0 +1,190 @@
+"""What an upstream says of its own failure: to the client in its error format, to the log as the cause."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from engine.exchange.upstream_error_text import MAX_TEXT, error_text, log_text
+from tests.support.server import Reply, Server, dragoman_server
+from tests.support.times import SOON
+from tests.support.upstream import Behaviour, Upstream, answer, json_answer
+
+KEY = "key-canary-4711"
+MAPPING = """
+dragoman: 1
+env: { UP: {}, KEY: { secret: true } }
+upstreams:
+  up:
+    url: "${ $env.UP }"
+    auth: { basic: { username: me, password: "pass-canary" } }
+    headers: { x-api-key: "header-canary" }
+errors:
+  body: { kind: "${ kind }", message: "${ upstream.message || message }", upstream: "${ upstream }" }
+routes:
+  GET /it/{name}: { call: "GET up /${ $request.params.name }", respond: { body: "${ @ }" } }
+  GET /case/{name}:
+    call: GET up /${ $request.params.name }
+    respond:
+      - { when: "${ $upstream.status >= `500` }", status: 599, body: { shown: "${ @ }" } }
+      - { body: "${ @ }" }
+"""
+TRACE = 'Traceback (most recent call last):\n  File "/srv/app.py", line 3, in f\nKeyError: 1'
+SAID = "model requires more system memory (5.5 GiB) than is available (3.2 GiB)"
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(upstream: Upstream) -> Iterator[Server]:
+    environ = {"UP": upstream.url, "KEY": KEY}
+    with dragoman_server(MAPPING, environ) as running:
+        yield running
+        assert "canary" not in running.text()
+
+
+@pytest.fixture(scope="module")
+def shipped(upstream: Upstream) -> Iterator[Server]:
+    environ = {"OLLAMA_HOST": upstream.url, "OPENAI_BASE_URL": f"{upstream.url}/v1", "OPENAI_API_KEY": KEY}
+    with dragoman_server(("ollama-over-openai", "openai-over-ollama"), environ) as running:
+        yield running
+        assert "canary" not in running.text()
+
+
+def asked(server: Server, upstream: Upstream, behaviour: Behaviour, way: str = "it") -> tuple[Reply, Any]:
+    """The response, and the cause in the log."""
+    name = uuid.uuid4().hex
+    upstream.on(f"/{name}", behaviour)
+    reply = server.get(f"/{way}/{name}", headers={"x-request-id": name})
+    return reply, server.logged(name).get("cause")
+
+
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 599])
+@pytest.mark.parametrize(
+    "body", [{"error": {"message": SAID}}, {"error": SAID}, {"message": SAID}, {"detail": f" {SAID}\n"}]
+)
+def test_the_message_goes_to_the_client_and_the_log(
+    server: Server, upstream: Upstream, status: int, body: Any
+) -> None:
+    reply, cause = asked(server, upstream, json_answer(body, status))
+    assert reply.status == (503 if status == 503 else 502)
+    assert reply.json["message"] == SAID
+    assert cause == SAID
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [
+        (json_answer({"error": {"message": TRACE}}, 500), TRACE.replace("\n  ", " ").replace("\n", " ")),
+        (answer(502, b"<html>\r\n<h1>502 Bad Gateway</h1>", "text/html"), "<html> <h1>502 Bad Gateway</h1>"),
+        (answer(500, TRACE.encode(), "text/plain"), TRACE.replace("\n  ", " ").replace("\n", " ")),
+        (json_answer({"error": {"message": "<!DOCTYPE html><p>"}}, 500), "<!DOCTYPE html><p>"),
+        (json_answer({"detail": "Internal Server Error"}, 500), "Internal Server Error"),
+        (json_answer({"code": 7, "trace": ["a"]}, 500), '{"code":7,"trace":["a"]}'),
+        (json_answer([1], 500), "[1]"),
+        (json_answer({"error": {"message": 5}}, 500), '{"error":{"message":5}}'),
+        (answer(500, b"\xff\x00\x1b[31m", "text/plain"), "\ufffd [31m"),
+        (answer(500, b""), None),
+        (json_answer(None, 500), None),
+    ],
+    ids=range(11),
+)
+def test_what_is_in_no_error_field_stays_in_the_log(
+    server: Server, upstream: Upstream, behaviour: Behaviour, cause: str | None
+) -> None:
+    reply, found = asked(server, upstream, behaviour)
+    assert reply.status == 502
+    status = reply.json["upstream"]["status"]
+    assert reply.json["message"] == f"the upstream answered with status {status}"
+    assert found == cause
+
+
+def test_both_are_bounded(server: Server, upstream: Upstream) -> None:
+    reply, cause = asked(server, upstream, json_answer({"error": "ü" * 5000}, 500))
+    for text in (reply.json["message"], cause):
+        assert len(text.encode()) <= MAX_TEXT
+        assert text == "ü" * ((MAX_TEXT - 3) // 2) + "…"
+    _, cause = asked(server, upstream, answer(500, b"x" * 5_000_000, "text/plain"))
+    assert cause == "x" * (MAX_TEXT - 3) + "…"
+
+
+@pytest.mark.parametrize("way", ["it", "case"])
+@pytest.mark.parametrize("secret", [KEY, "pass-canary", "bWU6cGFzcy1jYW5hcnk=", "header-canary"])
+def test_secrets_that_an_upstream_repeats_are_masked(
+    server: Server, upstream: Upstream, way: str, secret: str
+) -> None:
+    for body in (json.dumps({"error": f"bad key {secret}!", "k": [secret]}), f"<p>{secret}"):
+        reply, cause = asked(server, upstream, answer(500, body.encode(), "text/html"), way)
+        assert secret not in reply.text
+        assert "***" in reply.text
+        assert cause is None if way == "case" else "***" in cause
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "text"),
+    [
+        (400, {"error": {"message": "bad request"}}, "bad request"),
+        (400, {"error": "Bad Request", "message": ["x"]}, "Bad Request"),
+        (422, {"detail": [{"loc": ["body"]}]}, None),
+        (404, {"detail": "Not Found"}, None),
+        (404, {"error": {"message": "Not Found"}}, None),
+        (404, {"error": "404 page not found"}, None),
+        (404, "404 page not found", None),
+        (404, {"error": "model 'x' not found"}, "model 'x' not found"),
+        (500, {"message": "500 Internal Server Error."}, None),
+        (500, {"error": "at least one GPU (cuda:0) is needed"}, "at least one GPU (cuda:0) is needed"),
+        (500, {"error": "boom\n    at Object.f (/srv/app.js:3:7)"}, None),
+        (500, {"error": "panic: x\n\ngoroutine 1 [running]:"}, None),
+        (500, {"error": "app.rb:3:in `f'"}, None),
+        (500, {"error": ""}, None),
+        (500, {"error": {"message": ""}, "message": "later"}, "later"),
+        (500, {"error": True, "detail": "said"}, "said"),
+        (999, {"error": "odd"}, "odd"),
+        (500, None, None),
+    ],
+)
+def test_the_text_of_an_error_field(status: int, body: Any, text: str | None) -> None:
+    assert error_text(status, body) == text
+
+
+@pytest.mark.parametrize("unit", [" at a(", 'File "', "<h", " at a(:1", ".go:1 ", "x" * 50 + "\n"])
+def test_hostile_texts_take_no_time(unit: str) -> None:
+    started = time.process_time()
+    text = unit * (2_000_000 // len(unit))
+    for body in ({"error": text}, text):
+        error_text(500, body)
+        shown = log_text(body)
+        assert shown is not None
+        assert len(shown.encode()) <= MAX_TEXT
+    assert time.process_time() - started < SOON
+
+
+@pytest.mark.parametrize(
+    ("path", "at", "message"),
+    [
+        ("/api/tags", "/v1/models", lambda got: got["error"]),
+        ("/ollama/v1/models", "/api/tags", lambda got: got["error"]["message"]),
+    ],
+)
+def test_shipped_mappings(shipped: Server, upstream: Upstream, path: str, at: str, message: Any) -> None:
+    upstream.on(at, json_answer({"error": {"message": SAID}}, 500))
+    reply = shipped.get(path, headers={"x-request-id": "said"})
+    assert (reply.status, message(reply.json)) == (502, SAID)
+    upstream.on(at, json_answer({"error": SAID}, 503))
+    assert message(shipped.get(path).json) == SAID
+    upstream.on(at, answer(500, b"<h1>Oops</h1>", "text/html"))
+    assert message(shipped.get(path).json) == "the upstream answered with status 500"
+
+
+def test_a_shipped_mapping_masks_its_key(shipped: Server, upstream: Upstream) -> None:
+    upstream.on("/v1/models", json_answer({"error": {"message": f"no key like {KEY}"}}, 500))
+    assert shipped.get("/api/tags").json == {"error": "no key like ***"}

@@ -1,0 +1,129 @@
+"""What an endless event takes: no more than the bound and a chunk, in bytes, and little more in memory."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from engine.codecs import FRAMINGS, MAX_EVENT_BYTES, Decoder, Event, FramingError
+from tests.support.times import TORTURE
+
+from .chunks import decoded
+
+MIB = 1024 * 1024
+CHUNK = 64 * 1024
+PLENTY = 64 * MIB
+#: What else the interpreter allocates meanwhile: caches, and the test runner's own threads.
+NOISE = 32 * 1024
+#: What another thread allocates in one try it hardly does in all.
+TRIES = 3
+
+#: Endless events: what they begin with, and what goes on for ever.
+ENDLESS = {
+    "a line of data": ("sse", b"data: ", b"x"),
+    "a name": ("sse", b"event: ", b"x"),
+    "a comment": ("sse", b": ", b"x"),
+    "lines of data": ("sse", b"", b"data: some\n"),
+    "lines of data with CR": ("sse", b"", b"data: some\r"),
+    "lines of data with CR LF": ("sse", b"", b"data: some\r\n"),
+    "lines of data alone": ("sse", b"", b"data\n"),
+    "names": ("sse", b"", b"event: name\n"),
+    "comments": ("sse", b"", b":\n"),
+    "unknown fields": ("sse", b"", b"x\n"),
+    "a line": ("ndjson", b"", b"x"),
+    "white space": ("ndjson", b"", b" "),
+    "CRs": ("ndjson", b"", b"\r"),
+}
+
+
+def chunks(start: bytes, part: bytes, size: int, total: int = PLENTY) -> Iterator[bytes]:
+    """An endless event in chunks, cut off after a total of bytes."""
+    block = part * (size // len(part) + 1)
+    for _ in range(0, total, size):
+        yield (start + block)[:size]
+        start = b""
+
+
+def bytes_taken(decoder: Decoder, stream: Iterator[bytes]) -> int:
+    """How many bytes a decoder takes until it fails."""
+    taken = 0
+    for chunk in stream:
+        taken += len(chunk)
+        try:
+            assert decoder.feed(chunk) == []
+        except FramingError:
+            return taken
+    raise AssertionError("it takes all")
+
+
+@pytest.mark.parametrize(("framing", "start", "part"), ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("bound", [MIB, MAX_EVENT_BYTES])
+def test_an_endless_event_ends_at_the_bound(framing: str, start: bytes, part: bytes, bound: int) -> None:
+    taken = bytes_taken(FRAMINGS[framing].decoder(bound), chunks(start, part, CHUNK))
+    # CR LF counts as one byte, so up to twice the bytes may come.
+    ends = 1 + part.count(b"\r\n") / len(part)
+    assert bound < taken <= bound * ends * 1.02 + CHUNK
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_the_bound_has_a_default(framing: str) -> None:
+    assert bytes_taken(FRAMINGS[framing].decoder(), chunks(b"", b"x", CHUNK)) == MAX_EVENT_BYTES + CHUNK
+
+
+@pytest.mark.parametrize(("framing", "start", "part"), ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("size", [1, 7, 1024, 16 * 1024])
+def test_memory_is_bounded(framing: str, start: bytes, part: bytes, size: int) -> None:
+    bound = (128 if size > 1 or TORTURE else 32) * 1024
+    peaks, lefts = [], []
+    for _ in range(TRIES):
+        peak, left = weighed(FRAMINGS[framing].decoder(bound), chunks(start, part, size))
+        peaks.append(peak)
+        lefts.append(left)
+        if peak < 2 * bound + 8 * size + NOISE and left < 2 * size + NOISE:
+            return
+    assert min(peaks) < 2 * bound + 8 * size + NOISE
+    assert min(lefts) < 2 * size + NOISE, "a decoder that failed holds nothing"
+
+
+def weighed(decoder: Decoder, stream: Iterator[bytes]) -> tuple[int, int]:
+    """The bytes that are taken at most and in the end; by other threads of the process too."""
+    tracemalloc.start()
+    try:
+        bytes_taken(decoder, stream)
+        left, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return peak, left
+
+
+@pytest.mark.parametrize("part", [b"data\n", b"data:\n", b"data:ab\n", b"event\n", b":\n", b"x\n"])
+def test_an_event_of_many_small_lines_takes_a_multiple_of_the_bound(part: bytes) -> None:
+    """Less than its data would take as JSON that is read."""
+    bound = MIB
+    stream = part * ((bound - 2) // len(part)) + b"\n"
+    decoder = FRAMINGS["sse"].decoder(bound)
+    tracemalloc.start()
+    try:
+        decoder.feed(stream)
+        assert tracemalloc.get_traced_memory()[1] < 20 * bound
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [1000, 1024, 4096, CHUNK, 16 * MIB])
+@pytest.mark.parametrize(("framing", "frame"), [("sse", b"data: %b\n\n"), ("ndjson", b"%b\n")])
+def test_a_large_event_comes_out_whole(framing: str, frame: bytes, size: int) -> None:
+    data = bytes(itertools.islice(itertools.cycle(b'"abc\xe2\x80\xa8"'), MAX_EVENT_BYTES - len(frame % b"")))
+    stream = frame % data + frame % b"small"
+    pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
+    assert decoded(framing, pieces).events == [Event(data), Event(b"small")]
+
+
+def test_a_failure_tells_no_payload() -> None:
+    for framing in FRAMINGS:
+        with pytest.raises(FramingError) as failure:
+            FRAMINGS[framing].decoder(16).feed(b"data: secret\n\ndata: secret secret secret")
+        assert "secret" not in f"{failure.value} {failure.value!r} {failure.value.args}"

@@ -1,0 +1,113 @@
+"""The cases of `tests/suites/streams`: one file a feature, each case a stream and the events in it.
+
+A file names its `framing`. A case has `given`, and says what comes out; texts are bytes in ASCII, with the
+escapes of a bytes literal:
+
+- `expect`: the events, each its data, or `{ event: its name, data: … }`;
+- `bound`: the most bytes of an event, where it is not the usual;
+- `fails: true`: after these events the decoder fails.
+
+All of it holds however the stream is cut, and whichever line ends it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from engine.codecs import FRAMINGS, MAX_EVENT_BYTES, Event
+
+from .chunks import Outcome, all_cuts, decoded, one_by_one
+
+FOLDER = Path(__file__).parents[1] / "suites" / "streams"
+
+
+class Case(NamedTuple):
+    """A stream, and what it gives."""
+
+    framing: str
+    stream: bytes
+    outcome: Outcome
+    bound: int = MAX_EVENT_BYTES
+
+
+def read_case(framing: str, case: str, given: str, expect: list[Any], **more: Any) -> Any:
+    """A case of a file, as a parameter."""
+    events = [event(item) for item in expect]
+    outcome = Outcome(events, more.pop("fails", False))
+    return pytest.param(Case(framing, text(given), outcome, **more), id=f"{framing}-{case}")
+
+
+def event(item: str | dict[str, str]) -> Event:
+    if isinstance(item, str):
+        return Event(text(item))
+    return Event(text(item["data"]), text(item["event"]).decode())
+
+
+def text(escaped: str) -> bytes:
+    """The bytes of a text with escapes."""
+    return escaped.encode("ascii").decode("unicode_escape").encode("latin-1")
+
+
+def cases() -> list[Any]:
+    suites = [yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))]
+    return [read_case(suite["framing"], **case) for suite in suites for case in suite["cases"]]
+
+
+def line_ends(ends: bytes) -> Callable[[bytes], bytes]:
+    """How to give a stream other line ends."""
+    return lambda stream: stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", ends)
+
+
+#: By framing, the ways to write the same stream.
+SAME: dict[str, dict[str, Callable[[bytes], bytes]]] = {
+    "sse": {"LF": line_ends(b"\n"), "CR LF": line_ends(b"\r\n"), "CR": line_ends(b"\r")},
+    "ndjson": {},
+}
+
+
+@pytest.mark.parametrize("case", cases())
+def test_case(case: Case) -> None:
+    assert decoded(case.framing, [case.stream], case.bound) == case.outcome
+
+
+@pytest.mark.parametrize("case", cases())
+def test_case_in_chunks(case: Case) -> None:
+    for chunks in all_cuts(case.stream):
+        assert decoded(case.framing, chunks, case.bound) == case.outcome, chunks
+
+
+@pytest.mark.parametrize("case", [case for case in cases() if SAME[case.values[0].framing]])
+def test_case_with_other_line_ends(case: Case) -> None:
+    for name, written in SAME[case.framing].items():
+        stream = written(case.stream)
+        assert decoded(case.framing, [stream], case.bound) == case.outcome, name
+        for chunks in all_cuts(stream, longest_for_pairs=32):
+            assert decoded(case.framing, chunks, case.bound) == case.outcome, (name, chunks)
+
+
+@pytest.mark.parametrize("case", [case for case in cases() if not case.values[0].outcome.failed])
+def test_decoders_share_nothing(case: Case) -> None:
+    """Two streams read in turn, a byte each, give what each gives alone."""
+    new = FRAMINGS[case.framing].decoder
+    first, second = new(case.bound), new(case.bound)
+    read: tuple[list[Event], list[Event]] = ([], [])
+    for byte in one_by_one(case.stream):
+        read[0].extend(first.feed(byte))
+        read[1].extend(second.feed(byte))
+    read[0].extend(first.close())
+    read[1].extend(second.close())
+    assert read == (case.outcome.events, case.outcome.events)
+
+
+@pytest.mark.parametrize("case", cases())
+def test_a_case_after_the_end_of_another_stream(case: Case) -> None:
+    """A decoder that failed, or was left in the middle of an event, leaves nothing to the next."""
+    for before in (b"\xef\xbb", b"data: left\r", b"event: e\ndata: left", b"x" * (case.bound % 4096 + 1)):
+        decoded(case.framing, [before], case.bound)
+        FRAMINGS[case.framing].decoder(MAX_EVENT_BYTES).feed(before)
+        assert decoded(case.framing, [case.stream], case.bound) == case.outcome

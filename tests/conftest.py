@@ -1,0 +1,19 @@
+"""Fixtures that tests of the server and its clients share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.upstream import Upstream
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    """One loopback upstream for the tests of a module; requests are told apart by their request id.
+
+    Not for those of several: what one module scripts for `/slow` would answer another's `/slow/hang`.
+    """
+    with Upstream() as running:
+        yield running

@@ -1,0 +1,154 @@
+"""The admin listener: three paths, nothing else, apart from what is served."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.server.admin import address
+from tests.support.server import Reply, Server, dragoman_server, failed_start
+from tests.support.times import PATIENCE, SOON
+from tests.support.upstream import Gated, Upstream, eventually, json_answer
+
+MAPPING = """
+dragoman: 1
+name: shop
+env: { UP: {} }
+upstreams: { up: { url: "${ $env.UP }" } }
+routes:
+  GET /slow: { call: GET up /admin/slow, respond: { body: "${ @ }" } }
+  GET /local: { respond: { body: ok } }
+"""
+
+
+def admin_of(server: Server) -> str:
+    return str(next(line["url"] for line in server.log() if line["event"] == "admin"))
+
+
+def ask(server: Server, path: str, method: str = "GET") -> Reply:
+    parts = urlsplit(admin_of(server))
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 0, timeout=PATIENCE)
+    connection.request(method, path)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return Reply(response.status, response.getheaders(), body, 0)
+
+
+@pytest.fixture
+def server(upstream: Upstream) -> Iterator[Server]:
+    with dragoman_server(MAPPING, {"UP": upstream.url}, ("--admin", "0")) as running:
+        yield running
+
+
+def test_what_is_there_and_what_is_not(server: Server) -> None:
+    assert urlsplit(admin_of(server)).hostname == "127.0.0.1"
+    for path in ("/livez", "/readyz", "/metrics", "/livez?x=1"):
+        assert ask(server, path).status == 200, path
+        assert ask(server, path, "HEAD").body == b""
+    for path in ("/", "/local", "/health", "/admin", "/config", "/metrics/", "//metrics"):
+        reply = ask(server, path)
+        assert (reply.status, reply.json["error"]["status"]) == (404, 404), path
+    for method in ("POST", "PUT", "DELETE", "RELOAD"):
+        assert ask(server, "/metrics", method).status == 405
+    for path in ("/livez", "/readyz", "/metrics"):
+        assert server.get(path).status == 404, "what is served knows nothing of it"
+
+
+def test_nonsense_and_silence_hold_nothing(server: Server) -> None:
+    parts = urlsplit(admin_of(server))
+    for data in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET\r\n\r\n", b"x" * 20_000, b"GET /livez HTT"):
+        with socket.create_connection((str(parts.hostname), parts.port or 0), 10) as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            with client.makefile("rb") as answer:
+                assert b" 200 " not in answer.readline()
+    assert ask(server, "/livez").status == 200
+
+
+def test_figures_can_be_read(server: Server) -> None:
+    server.get("/local")
+    found = {family.name: family for family in text_string_to_metric_families(ask(server, "/metrics").text)}
+    assert {"http_server_request_duration_seconds", "dragoman_plan_generation"} <= found.keys()
+
+
+def test_a_server_that_ends_lives_but_is_not_ready(server: Server, upstream: Upstream) -> None:
+    gated = Gated(json_answer({"ok": True}))
+    upstream.on("/admin/slow", gated)
+    assert ask(server, "/readyz").status == 200
+    with ThreadPoolExecutor(1) as pool, gated:
+        slow = pool.submit(server.get, "/slow")
+        assert eventually(lambda: gated.here == 1)
+        server.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: ask(server, "/readyz").status == 503)
+        assert ask(server, "/livez").status == 200
+        gated.let()
+        assert slow.result().json == {"ok": True}
+    assert server.process.wait(SOON) == 0
+
+
+def is_refused(server: Server) -> bool:
+    try:
+        server.connect(1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_is_not_ready_from_the_signal_to_the_end(upstream: Upstream, workers: str) -> None:
+    """Not for a moment: who asks would send requests that nobody takes."""
+    args = ("--admin", "0", "--workers", workers)
+    gated = Gated(json_answer({"ok": True}))
+    upstream.on("/admin/slow", gated)
+    with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, ThreadPoolExecutor(1) as pool, gated:
+        assert [ask(server, "/readyz").status for _ in range(10)] == [200] * 10
+        slow = pool.submit(server.get, "/slow")
+        assert eventually(lambda: gated.here == 1)
+        server.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: ask(server, "/readyz").status == 503)
+        assert eventually(lambda: is_refused(server)), "it takes no new clients"
+        told = [ask(server, "/readyz") for _ in range(10)]
+        assert {(reply.status, reply.text) for reply in told} == {(503, '{"status":"not ready"}')}
+        gated.let()
+        assert slow.result().json == {"ok": True}
+        assert server.process.wait(SOON) == 0
+
+
+def test_an_address_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        args = ("--admin", f"127.0.0.1:{taken.getsockname()[1]}")
+        status, told = failed_start(MAPPING, {"UP": "http://127.0.0.1:9"}, args)
+    assert status == 1
+    assert "Address already in use" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("9090", ("127.0.0.1", 9090)),
+        (":9090", ("127.0.0.1", 9090)),
+        ("0.0.0.0:1", ("0.0.0.0", 1)),
+        ("[::1]:0", ("::1", 0)),
+        ("", None),
+        ("localhost", None),
+        ("localhost:", None),
+        ("localhost:70000", None),
+        ("localhost:-1", None),
+        ("localhost:٣", None),
+    ],
+)
+def test_addresses(text: str, expected: tuple[str, int] | None) -> None:
+    if expected is not None:
+        assert address(text) == expected
+    else:
+        with pytest.raises(ValueError, match="HOST:PORT"):
+            address(text)

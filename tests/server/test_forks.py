@@ -1,0 +1,152 @@
+"""Workers are forked from a process with one thread and no running event loop, and inherit nothing of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.server.test_admin import admin_of, ask
+from tests.server.test_workers import children, outcomes, put
+from tests.support.forks import watch_forks
+from tests.support.server import Server, dragoman_server
+from tests.support.times import SOON
+from tests.support.upstream import eventually
+
+MAPPING = "dragoman: 1\nname: shop\nroutes: { GET /version: { respond: { body: { version: %d } } } }\n"
+BROKEN = "dragoman: 1\nroutes: [\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "mappings" / "shop.yaml"
+    file.parent.mkdir()
+    file.write_text(MAPPING % 1)
+    return file
+
+
+def versions(server: Server) -> set[int]:
+    return {server.get("/version").json["version"] for _ in range(40)}
+
+
+def kill_one(server: Server) -> None:
+    """Kill a worker and wait until another has replaced it."""
+    known = children(server)
+    os.kill(known[0], signal.SIGKILL)
+    assert eventually(lambda: len(children(server)) == len(known) and known[0] not in children(server))
+
+
+def change(server: Server, file: Path, text: str, is_watched: bool) -> None:
+    """Change the mapping and wait for the outcome."""
+    before = len(outcomes(server))
+    put(file, text)
+    if not is_watched:
+        server.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: len(outcomes(server)) > before), server.text()
+
+
+@pytest.mark.parametrize("is_watched", [True, False], ids=["watch", "hangup"])
+def test_forks_come_from_a_single_thread_without_a_loop(file: Path, tmp_path: Path, is_watched: bool) -> None:
+    forks = watch_forks(tmp_path)
+    args = ("--workers", "2", "--admin", "0", *(["--watch"] if is_watched else []))
+    with dragoman_server(file, forks.env, args) as server:
+        assert ask(server, "/readyz").status == 200
+        kill_one(server)
+        change(server, file, MAPPING % 2, is_watched)
+        assert eventually(lambda: versions(server) == {2}), server.text()
+        kill_one(server)
+        change(server, file, BROKEN, is_watched)
+        kill_one(server)
+        assert eventually(lambda: versions(server) == {2}), server.text()
+        parent = server.process.pid
+    assert forks.records() == [
+        {"process": parent, "python_threads": 1, "system_threads": 1, "is_loop_running": False}
+    ] * (2 + 3)
+
+
+def test_a_fork_waits_for_the_end_of_a_reload(file: Path, tmp_path: Path) -> None:
+    """The files are loaded in a thread."""
+    forks = watch_forks(tmp_path)
+    with dragoman_server(file, forks.env, ("--workers", "2", "--admin", "0")) as server:
+        threads = Path(f"/proc/{server.process.pid}/task")
+        known = children(server)
+        forks.loading.touch()
+        put(file, MAPPING % 2)
+        server.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: len(list(threads.iterdir())) == 2)
+        os.kill(known[0], signal.SIGKILL)
+        assert eventually(lambda: any(line["event"] == "worker" for line in server.log()))
+        for _ in range(20):
+            assert ask(server, "/livez").status == 200, "the parent responds meanwhile"
+        time.sleep(1)
+        assert children(server) == known[1:], "none was forked"
+        forks.loading.unlink()
+        assert eventually(lambda: len(children(server)) == 2)
+        assert eventually(lambda: versions(server) == {2}), server.text()
+    assert [record["system_threads"] for record in forks.records()] == [1, 1, 1]
+
+
+def test_the_end_does_not_wait_for_a_reload(file: Path, tmp_path: Path) -> None:
+    """Workers end at once, and nothing is served."""
+    forks = watch_forks(tmp_path)
+    with dragoman_server(file, forks.env, ("--workers", "2", "--admin", "0")) as server:
+        threads = Path(f"/proc/{server.process.pid}/task")
+        forks.loading.touch()
+        server.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: len(list(threads.iterdir())) == 2)
+        server.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: not children(server))
+        forks.loading.unlink()
+        assert server.process.wait(SOON) == 0
+        assert outcomes(server) == []
+
+
+def test_a_single_process_does_not_fork(file: Path, tmp_path: Path) -> None:
+    forks = watch_forks(tmp_path)
+    with dragoman_server(file, forks.env, ("--watch", "--admin", "0")) as server:
+        change(server, file, MAPPING % 2, is_watched=True)
+        assert eventually(lambda: versions(server) == {2})
+    assert forks.records() == []
+
+
+def shared(server: Server, worker: int) -> set[str]:
+    """Sockets and pipes that a worker has in common with its parent, without the standard streams."""
+
+    def found(process: int) -> set[str]:
+        links = [fd.readlink() for fd in Path(f"/proc/{process}/fd").iterdir() if int(fd.name) > 2]
+        return {str(link) for link in links if str(link).startswith(("socket:", "pipe:"))}
+
+    return found(server.process.pid) & found(worker)
+
+
+def test_a_worker_inherits_only_the_address_and_the_pipe_of_its_parents_life(file: Path) -> None:
+    """Not the admin listener, nor a client of it: that would not see its connection closed."""
+    with dragoman_server(file, {}, ("--workers", "2", "--admin", "0", "--watch")) as server:
+        parts = urlsplit(admin_of(server))
+        with socket.create_connection((str(parts.hostname), parts.port or 0)):
+            assert ask(server, "/livez").status == 200, "the connection before it is accepted too"
+            kill_one(server)
+            kinds = [sorted(link.partition(":")[0] for link in shared(server, n)) for n in children(server)]
+        # The worker closes what it has inherited before it serves.
+        assert eventually(lambda: all(len(shared(server, n)) == 2 for n in children(server))), kinds
+        assert [sorted(link.partition(":")[0] for link in shared(server, n)) for n in children(server)] == [
+            ["pipe", "socket"]
+        ] * 2
+
+
+def test_a_worker_that_starts_during_a_reload_takes_the_new_set(file: Path, tmp_path: Path) -> None:
+    """It was forked with the old set, and cannot yet handle the signal that announces the new one."""
+    forks = watch_forks(tmp_path)
+    with dragoman_server(file, forks.env, ("--workers", "2")) as server:
+        forks.held.touch()
+        kill_one(server)
+        change(server, file, MAPPING % 2, is_watched=False)
+        assert eventually(lambda: outcomes(server) == ["done"] * 2), "the parent and the other worker"
+        forks.held.unlink()
+        assert eventually(lambda: outcomes(server) == ["done"] * 3), server.text()
+        assert versions(server) == {2}

@@ -1,0 +1,129 @@
+"""What may be served where: an address that others can reach wants keys, or that the mapping says so."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main
+from engine.server.missing_keys import is_loopback
+from tests.support.server import dragoman_server, failed_start
+from tests.support.upstream import eventually
+
+ROUTE = "routes: { GET /x: { respond: { body: x } } }"
+MAPPING = f"""
+dragoman: 1
+name: shop
+env: {{ KEYS: {{ secret: true }} }}
+auth: {{ bearer: "${{ $env.KEYS }}" }}
+{ROUTE}
+"""
+
+
+@pytest.mark.parametrize("text", [MAPPING, f"dragoman: 1\nname: shop\n{ROUTE}"], ids=["empty", "absent"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_an_exposed_address_wants_keys(text: str, host: str) -> None:
+    status, told = failed_start(text, {"KEYS": " , "}, ("--host", host))
+    assert status == 1
+    assert "error[no-key]" in told
+    assert "'shop'" in told
+    assert host in told
+    assert "Traceback" not in told
+
+
+def test_one_mapping_without_keys_is_enough() -> None:
+    texts = {"a.yaml": MAPPING, "b.yaml": f"dragoman: 1\nprefix: /b\n{ROUTE}"}
+    status, told = failed_start(texts, {"KEYS": "k"}, ("--host", "0.0.0.0"))
+    assert (status, told.count("error[no-key]")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (MAPPING, "k"),
+        (f"dragoman: 1\nauth: none\n{ROUTE}", ""),
+        ("dragoman: 1\nroutes: { GET /x: { auth: none, respond: { body: x } } }", ""),
+    ],
+    ids=["keys", "open", "open-route"],
+)
+def test_an_exposed_address_is_served(text: str, keys: str) -> None:
+    with dragoman_server(text, {"KEYS": keys}, ("--host", "0.0.0.0")) as server:
+        assert server.get("/x").status == (401 if keys else 200)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("[::1]", True), ("localhost", True),
+     ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("example.org", False), ("", False),
+     ("127.0.0.1.example.org", False), ("localhost.example.org", False)],
+)  # fmt: skip
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_a_port_that_is_taken_is_exit_status_1() -> None:
+    with dragoman_server(f"dragoman: 1\n{ROUTE}") as server:
+        status, told = failed_start(f"dragoman: 1\n{ROUTE}", args=("--port", str(server.address[1])))
+    assert status == 1
+    assert "address already in use" in told
+    assert "Traceback" not in told
+
+
+def test_keys_that_are_not_set_are_a_warning(tmp_path: Path) -> None:
+    """The variable is misspelt, or not set: the mapping would be open without a word."""
+    file = tmp_path / "shop.yaml"
+    file.write_text(MAPPING)
+    for keys, status, is_warned in ((" , ", 0, True), ("", 0, True), ("k", 0, False)):
+        done = CliRunner().invoke(main, ["validate", str(file)], env={"KEYS": keys})
+        assert done.exit_code == status
+        assert (
+            f"{file}:5:17: warning[no-key]: 'auth.bearer' gives no key: 'shop' is open" in done.output
+        ) is (is_warned), done.output
+    assert CliRunner().invoke(main, ["validate", "--strict", str(file)], env={"KEYS": ""}).exit_code == 1
+
+
+NO_AUTH = f"dragoman: 1\nname: shop\nprefix: /free\n{ROUTE}"
+OPEN = f"dragoman: 1\nname: open\nprefix: /open\nauth: none\n{ROUTE}"
+HALF_OPEN = "dragoman: 1\nauth: { bearer: '' }\nroutes: { GET /x: { auth: none, respond: { body: x } } }"
+
+
+@pytest.mark.parametrize(
+    ("texts", "keys", "note", "logged"),
+    [
+        ({"a.yaml": MAPPING}, "", " (no keys: open to local processes)", ["shop"]),
+        ({"a.yaml": MAPPING}, "k", "", []),
+        ({"a.yaml": NO_AUTH}, "", " (no keys: open to local processes)", []),
+        ({"a.yaml": MAPPING, "b.yaml": OPEN}, "k", " (no keys for open: open to local processes)", []),
+        ({"a.yaml": MAPPING, "b.yaml": OPEN}, "", " (no keys: open to local processes)", ["shop"]),
+        ({"a.yaml": HALF_OPEN}, "", " (no keys: open to local processes)", []),
+    ],
+    ids=["unset", "set", "absent", "one-of-two", "both", "no-guarded-route"],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_start_says_who_can_call_without_a_key(
+    texts: dict[str, str], keys: str, note: str, logged: list[str], workers: str
+) -> None:
+    with dragoman_server(texts, {"KEYS": keys}, ("--workers", workers)) as server:
+        assert [line for line in server.lines if line.endswith(f" at {server.url}{note}")]
+        assert [line["mapping"] for line in server.log() if line["event"] == "no_keys"] == logged
+
+
+def test_the_start_says_that_an_open_address_is_open() -> None:
+    with dragoman_server({"a.yaml": OPEN}, args=("--host", "0.0.0.0")) as server:
+        assert [line for line in server.lines if line.endswith(" (no keys: open to everyone)")]
+
+
+def test_keys_that_go_with_a_reload_are_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    keys = tmp_path / "keys.env"
+    file.write_text(MAPPING)
+    keys.write_text("KEYS=k\n")
+    with dragoman_server(file, args=("--env-file", str(keys))) as server:
+        keys.write_text("KEYS=\n")
+        server.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: any(line["event"] == "reload" for line in server.log()))
+        (finding,) = [line for line in server.log() if line["event"] == "finding"]
+        assert (finding["code"], finding["level"], finding["line"]) == ("no-key", "warning", 5)
