@@ -25,7 +25,7 @@ import orjson
 from jmespath import functions
 
 from benchmarks.payloads import A_CHUNK, models
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language import yaml
 from engine.language.budget import Budget, Limits
 from engine.language.codegen import Atom, Compiled

@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from engine.compiler import compile_set, load, source_files
-from engine.errors import Diagnostic, DragomanError, ExchangeError, Findings, MappingError
+from engine.diagnostics import Diagnostic, Findings
+from engine.errors import DragomanError, ExchangeError, MappingError
 from engine.language.functions import FUNCTIONS, Example
 from engine.locations import Span
 from engine.plan import MappingPlan, PlanSet, RoutePlan

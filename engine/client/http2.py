@@ -20,10 +20,10 @@ from engine.client.http1.content_coding import BadCoding, coding_of
 from engine.client.limits import IDLE_SECONDS
 from engine.client.resolver import resolver
 from engine.client.tls import context_of, system_context
-from engine.client.upstream import Stepwise
 from engine.errors import ExchangeError, call_failed
-from engine.http.fields import BODY_METHODS
+from engine.exchange.response_source import Stepwise
 from engine.http.messages import EMPTY, BodySource, Content, Headers, UpstreamReply, UpstreamRequest
+from engine.http.methods import BODY_METHODS
 from engine.plan import UpstreamPlan
 from engine.process.garbage_collection import note_body
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from engine.client.request_bodies import Body, PassedBody, WholeBody
 from engine.client.response_events import Flow
-from engine.client.upstream import Source, Stepwise
 from engine.errors import ExchangeError, call_failed
 from engine.exchange import EventStream, EventWriter, no_route
+from engine.exchange.exchange import Exchange
+from engine.exchange.response_source import Source, Stepwise
 from engine.http.fields import first_value
-from engine.http.messages import Content, Exchange, Inbound, Outbound, UpstreamReply, UpstreamRequest
+from engine.http.messages import Content, Inbound, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import UpstreamPlan
 from engine.values import dumps
 

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from engine.client.upstream import Source, Stepwise, Upstream
+from engine.client.upstream import Upstream
 from engine.errors import ExchangeError
 from engine.exchange import Batch, health_request, is_well
+from engine.exchange.response_source import Source, Stepwise
 from engine.http.messages import Content, UpstreamReply, UpstreamRequest
 from engine.observability import logs
 from engine.plan import UpstreamPlan

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from engine.client.upstream import Feed, Source
 from engine.errors import ExchangeError
 from engine.exchange import Batch
+from engine.exchange.response_source import Feed, Source
 from engine.http.messages import Content
 
 

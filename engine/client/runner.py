@@ -22,10 +22,11 @@ from engine.client.read_timeout import within
 from engine.client.request_bodies import Body
 from engine.client.response_events import Flow
 from engine.client.retry_budget import Budget
-from engine.client.upstream import Source, Upstream
+from engine.client.upstream import Upstream
 from engine.client.worker_threads import in_thread, is_long
 from engine.errors import ExchangeError, overloaded, release_frames
 from engine.exchange import Answered
+from engine.exchange.response_source import Source
 from engine.http.messages import Inbound, Outbound
 from engine.observability import logs, metrics, tracing
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan

@@ -10,7 +10,7 @@ from engine.compiler.context import MappingContext
 from engine.compiler.reads import RESPONSE_BODY, RESPONSE_STATUS, calls_parsed, client_fields, read_tree
 from engine.compiler.rules import state_variable
 from engine.compiler.streams import compile_collect, compile_stream, stream_templates
-from engine.errors import suggestion
+from engine.diagnostics import suggestion
 from engine.language.codegen import Atom, Compiled
 from engine.language.expressions import Record, Scope
 from engine.language.spec import AttemptSpec, CaseSpec

@@ -12,9 +12,10 @@ from engine.compiler.files import declared
 from engine.compiler.reads import blame, calls_read, env_read, is_known_at_load, sources_of
 from engine.compiler.route_paths import PLAIN_PATH
 from engine.compiler.upstreams import NOWHERE
-from engine.errors import suggestion
-from engine.http.fields import CREDENTIAL_NAME, literal_path
+from engine.diagnostics import suggestion
+from engine.http.fields import CREDENTIAL_NAME
 from engine.http.messages import MAX_BODY_BYTES
+from engine.http.request_target import literal_path
 from engine.language.codegen import Atom, Compiled, Writer
 from engine.language.expressions import ExpressionSyntaxError, Record, Scope, Variable, literal_results, parse
 from engine.language.schema import BodySchema, BodySchemaError, body_schema

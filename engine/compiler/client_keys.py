@@ -14,7 +14,7 @@ from typing import Any, Final
 from engine.compiler.context import MappingContext
 from engine.compiler.environment import read_file
 from engine.compiler.rate_limits import rate_of
-from engine.errors import suggestion
+from engine.diagnostics import suggestion
 from engine.http.auth import BearerKeys, ClientKey
 from engine.language.spec import RouteSpec
 from engine.locations import Node, Span

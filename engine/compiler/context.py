@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from engine.compiler.environment import Environment
 from engine.compiler.reads import REQUEST_HEADERS, REQUEST_KEY, RESPONSE_BODY, RESPONSE_STATUS
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language.codegen import Atom, Compiled, Writer
 from engine.language.expressions import CLIENT_BODY, Record, Scope, Variable, Withheld
 from engine.language.spec import MappingSpec

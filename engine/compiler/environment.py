@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.compiler.files import declared
-from engine.errors import EvaluationError, ExchangeError, Findings
+from engine.diagnostics import Findings
+from engine.errors import EvaluationError, ExchangeError
 from engine.language import yaml
 from engine.language.budget import Budget
 from engine.language.codegen import Atom, Compiled, place

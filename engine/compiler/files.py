@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language import schema, spec, yaml
 from engine.language.spec import ErrorsSpec, LimitsSpec, MappingSpec, RouteSpec
 from engine.locations import Document, Node, SourceFile, Span

@@ -15,7 +15,7 @@ from engine.compiler.rate_limits import compile_rate
 from engine.compiler.routes import compile_route
 from engine.compiler.secrets import secrets_of
 from engine.compiler.upstreams import compile_upstream
-from engine.errors import Findings, suggestion
+from engine.diagnostics import Findings, suggestion
 from engine.http.routing import RouteTree
 from engine.language.budget import DEFAULT_LIMITS, Limits
 from engine.language.expressions import Scope

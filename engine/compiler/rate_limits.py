@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from engine.compiler.context import MappingContext
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.locations import Node, Span
 from engine.plan import RatePlan
 from engine.values import ABSENT

@@ -13,8 +13,8 @@ from engine.compiler.context import MappingContext
 from engine.compiler.rate_limits import compile_rate
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
 from engine.compiler.route_paths import parameters, path_problem
-from engine.http.fields import BODY_METHODS, NULLS_MATTER
 from engine.http.messages import MAX_BODY_BYTES
+from engine.http.methods import BODY_METHODS, NULLS_MATTER
 from engine.language.codegen import Compiled
 from engine.language.expressions import CLIENT_BODY
 from engine.language.spec import RouteSpec

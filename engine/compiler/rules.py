@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from engine.compiler.append_rules import Growth, growing_names, growth_of
-from engine.errors import suggestion
+from engine.diagnostics import suggestion
 from engine.language.codegen import Atom, Compiled, Writer
 from engine.language.expressions import Emitter, Record, Scope, Variable, truth, write_arguments, write_call
 from engine.language.functions import FUNCTIONS

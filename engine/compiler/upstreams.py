@@ -12,7 +12,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from engine.compiler.context import MappingContext
 from engine.compiler.tls import compile_tls
 from engine.http.auth import OUTBOUND, Credentials
-from engine.http.fields import CREDENTIAL_NAME, FIELD_NAME, literal_path
+from engine.http.fields import CREDENTIAL_NAME, FIELD_NAME
+from engine.http.request_target import literal_path
 from engine.language.spec import BreakerSpec, HealthSpec, RetrySpec, UpstreamSpec
 from engine.language.templates import is_static
 from engine.locations import Node, Span

@@ -4,6 +4,7 @@ Contract: plain values in and out; no asyncio, no sockets. What goes wrong is an
 client's fault where its body was being translated, the upstream's where its answer was.
 Must not know any HTTP library, nor how anything is sent.
 
+    exchange             a request, its response and its state
     evaluation           templates → values, and values → text and bytes
     output_limits        what an exchange writes, within its limits
     unread_fields        the client's fields that a route does not carry over
@@ -16,6 +17,7 @@ Must not know any HTTP library, nor how anything is sent.
     upstream_error_text  what an upstream says of its own failure
     errors               what failed → an `ExchangeError` → the client's dialect
     stream_translation   the upstream's events → those of the client
+    response_source      the body of an upstream's response, read as it arrives
     event_stream         an answer that is a stream of events
     response             the upstream's reply → the answer
     caching              answers that are given or taken again

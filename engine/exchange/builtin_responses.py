@@ -6,9 +6,10 @@ from collections.abc import Generator
 from typing import Any
 
 from engine.exchange.effects import AskHealth, AskMetrics, Step
+from engine.exchange.exchange import Exchange
 from engine.exchange.response import answer_from
 from engine.exchange.response_content import outbound_of
-from engine.http.messages import Exchange, Outbound
+from engine.http.messages import Outbound
 from engine.plan import MappingPlan, RoutePlan
 
 

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import Final
 
+from engine.exchange.exchange import Exchange
 from engine.exchange.headers import DROPPED_HEADER, REQUEST_ID_HEADER
 from engine.exchange.unread_fields import listed
-from engine.http.messages import Exchange, Headers, Outbound, UpstreamReply, UpstreamRequest
+from engine.http.messages import Headers, Outbound, UpstreamReply, UpstreamRequest
 from engine.plan import CachePlan, MappingPlan, RoutePlan
 
 #: What the keys of calls begin with, and those of clients' requests.

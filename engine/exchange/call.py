@@ -15,10 +15,12 @@ from urllib.parse import quote, urlencode
 
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, write
+from engine.exchange.exchange import Exchange
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.output_limits import check_size, refused, take_output, text_within
-from engine.http.fields import is_json, literal_path, parameter_name, readings
-from engine.http.messages import EMPTY, FORM, JSON, Client, Content, Exchange, UpstreamRequest
+from engine.http.media_types import is_json
+from engine.http.messages import EMPTY, FORM, JSON, Client, Content, UpstreamRequest
+from engine.http.request_target import literal_path, parameter_name, readings
 from engine.language.codegen import Compiled, first_place
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name

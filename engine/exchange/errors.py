@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate, write
+from engine.exchange.exchange import Exchange
 from engine.exchange.headers import can_stand_in_header, header_fields
 from engine.exchange.output_limits import check_size
 from engine.exchange.response_content import outbound_of, status_of
 from engine.exchange.upstream_error_text import error_text, log_text
-from engine.http.messages import Content, Exchange, Outbound, UpstreamReply, UpstreamRequest, joined
+from engine.http.fields import joined
+from engine.http.messages import Content, Outbound, UpstreamReply, UpstreamRequest
 from engine.language.codegen import Compiled
 from engine.language.stream_state import release_all
 from engine.plan import ErrorsPlan, MappingPlan

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from engine.errors import EvaluationError, ExchangeError
-from engine.http.messages import Content, Exchange
+from engine.exchange.exchange import Exchange
+from engine.http.messages import Content
 from engine.language.codegen import Compiled, place
 from engine.values import JsonError, text
 

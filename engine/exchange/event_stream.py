@@ -12,9 +12,10 @@ from typing import Any
 from engine.codecs import FRAMINGS
 from engine.errors import ExchangeError, release_frames
 from engine.exchange.evaluation import evaluate, text_of
+from engine.exchange.exchange import Exchange
 from engine.exchange.output_limits import too_many_bytes
 from engine.exchange.stream_translation import Batch, Translation
-from engine.http.messages import Content, Exchange, Outbound
+from engine.http.messages import Content, Outbound
 from engine.plan import StreamPlan
 from engine.values import ABSENT, JsonError, dumps
 

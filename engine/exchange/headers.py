@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate
+from engine.exchange.exchange import Exchange
 from engine.exchange.output_limits import MAX_HEAD, refused, take_output, text_within
 from engine.exchange.unread_fields import listed
 from engine.http.fields import FRAMING_FIELDS
-from engine.http.messages import Exchange, Headers
+from engine.http.messages import Headers
 from engine.language.codegen import Compiled, first_place
 from engine.plan import RoutePlan
 

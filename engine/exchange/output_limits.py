@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from engine.errors import EvaluationError, ExchangeError
 from engine.exchange.evaluation import text_of, untranslatable
-from engine.http.messages import Exchange
+from engine.exchange.exchange import Exchange
 from engine.language.budget import CONTAINERS, json_size
 from engine.language.codegen import Compiled, first_place
 

@@ -15,10 +15,12 @@ from engine.exchange.call import build_request, chosen_upstream, is_made
 from engine.exchange.effects import Branch, Keep, LookUp, ReadContent, Step, Together
 from engine.exchange.errors import failure_of_reply
 from engine.exchange.evaluation import evaluate
+from engine.exchange.exchange import Exchange
 from engine.exchange.response import is_failure, read_reply
 from engine.exchange.retry import send
 from engine.exchange.unread_fields import refuse_dropped
-from engine.http.messages import Exchange, UpstreamReply, UpstreamRequest, joined
+from engine.http.fields import joined
+from engine.http.messages import UpstreamReply, UpstreamRequest
 from engine.plan import AttemptPlan, CallPlan, MappingPlan, RoutePlan, UpstreamPlan
 
 #: The most calls that one list can ask for.

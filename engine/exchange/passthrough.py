@@ -14,10 +14,12 @@ from urllib.parse import urlencode
 from engine.exchange.call import build_target, chosen_upstream, client_of, time_left
 from engine.exchange.effects import LetGo, OpenBody, Step
 from engine.exchange.errors import failure_of_reply
+from engine.exchange.exchange import Exchange
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.retry import send
-from engine.http.fields import FRAMING_FIELDS, hyphenated, parameter_name, tells_of_client
-from engine.http.messages import EMPTY, Content, Exchange, Headers, Outbound, UpstreamReply, UpstreamRequest
+from engine.http.fields import FRAMING_FIELDS, hyphenated, tells_of_client
+from engine.http.messages import EMPTY, Content, Headers, Outbound, UpstreamReply, UpstreamRequest
+from engine.http.request_target import parameter_name
 from engine.plan import ForwardPlan, MappingPlan, RoutePlan, UpstreamPlan
 
 _KIND: Final = "invalid_request"

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from engine.errors import ExchangeError
 from engine.exchange.effects import Admit
-from engine.http.messages import Exchange, Inbound
+from engine.exchange.exchange import Exchange
+from engine.http.messages import Inbound
 from engine.http.routing import segments
 from engine.language.schema import BodySchema
 from engine.plan import MappingPlan, PlanLeaf, RatePlan, RoutePlan

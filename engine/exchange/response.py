@@ -13,11 +13,12 @@ from engine.errors import ExchangeError
 from engine.exchange.errors import failure_of, shown_body, unusable_reply
 from engine.exchange.evaluation import evaluate
 from engine.exchange.event_stream import written_out
+from engine.exchange.exchange import Exchange
 from engine.exchange.headers import header_fields
 from engine.exchange.output_limits import check_size, take_output
 from engine.exchange.response_content import NO_BODY, outbound_of, status_of
-from engine.http.fields import decoded_text, is_text
-from engine.http.messages import Content, Exchange, Outbound, UpstreamReply
+from engine.http.media_types import decoded_text, is_text
+from engine.http.messages import Content, Outbound, UpstreamReply
 from engine.language.codegen import Compiled
 from engine.language.schema import BodySchema
 from engine.plan import AttemptPlan, CallPlan, CasePlan

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import write
-from engine.http.fields import is_json
+from engine.http.media_types import is_json
 from engine.http.messages import EMPTY, JSON, TEXT, Content, Outbound
 from engine.values import ABSENT
 

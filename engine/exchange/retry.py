@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange.effects import LetGo, MayRepeat, Pause, SendCall, Step
-from engine.http.fields import IDEMPOTENT_METHODS
-from engine.http.messages import Exchange, UpstreamReply, UpstreamRequest
+from engine.exchange.exchange import Exchange
+from engine.http.messages import UpstreamReply, UpstreamRequest
+from engine.http.methods import IDEMPOTENT_METHODS
 from engine.plan import MappingPlan, RetryPlan, UpstreamPlan
 
 #: The longest that an upstream's Retry-After is waited for, in seconds.

@@ -17,6 +17,7 @@ from engine.exchange.call import build_request, chosen_call, chosen_upstream
 from engine.exchange.effects import AskHealth, Keep, LetGo, LookUp, ReadBody, ReadContent, Step
 from engine.exchange.errors import build_error
 from engine.exchange.evaluation import evaluate
+from engine.exchange.exchange import Exchange
 from engine.exchange.headers import extra_headers
 from engine.exchange.parallel_calls import make_calls
 from engine.exchange.passthrough import forward, is_refusal
@@ -25,7 +26,7 @@ from engine.exchange.response import build_reply, streaming_case
 from engine.exchange.retry import send
 from engine.exchange.stream_response import streamed
 from engine.exchange.unread_fields import check_dropped
-from engine.http.messages import EMPTY, Exchange, Inbound, Outbound
+from engine.http.messages import EMPTY, Inbound, Outbound
 from engine.language.budget import DEFAULT_LIMITS
 from engine.plan import (
     AttemptPlan,

@@ -15,9 +15,10 @@ from engine.errors import call_failed
 from engine.exchange.effects import Later, ReadBatch, ReadContent, Step
 from engine.exchange.errors import told_in_band, unusable_reply
 from engine.exchange.event_stream import EventStream, outbound_stream
+from engine.exchange.exchange import Exchange
 from engine.exchange.response import answer_of, head_of
 from engine.exchange.stream_translation import Batch, Translation, framing_of
-from engine.http.messages import Content, Exchange, Outbound, UpstreamReply
+from engine.http.messages import Content, Outbound, UpstreamReply
 from engine.plan import CasePlan, MappingPlan, TranslationPlan
 from engine.values import JsonError, dumps
 

@@ -12,7 +12,8 @@ from typing import Any
 from engine.codecs import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
 from engine.errors import ExchangeError, call_failed, release_frames
 from engine.exchange.evaluation import FAILURES, evaluate, untranslatable
-from engine.http.messages import UNMEASURED, Exchange
+from engine.exchange.exchange import Exchange
+from engine.http.messages import UNMEASURED
 from engine.language.codegen import Compiled
 from engine.language.stream_state import release_all
 from engine.plan import TranslationPlan

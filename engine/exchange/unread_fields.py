@@ -10,8 +10,8 @@ import re
 from typing import Any, Final
 
 from engine.errors import ExchangeError
-from engine.http.fields import NULLS_MATTER
-from engine.http.messages import Exchange
+from engine.exchange.exchange import Exchange
+from engine.http.methods import NULLS_MATTER
 from engine.language.uses import ITEM
 from engine.plan import OTHERS, ReadTree, RoutePlan
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate
+from engine.exchange.exchange import Exchange
 from engine.exchange.run import Answered
-from engine.http.messages import Exchange
 from engine.plan import RoutePlan
 
 _MOST: Final = 1 << 53

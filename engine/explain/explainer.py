@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from engine.compiler import compile_set
 from engine.compiler import environment as load_time
 from engine.compiler.masking import Mask, credentials_in, file_texts, stand_ins
-from engine.errors import Findings, suggestion
+from engine.diagnostics import Findings, suggestion
 from engine.explain.entries import Entry
 from engine.explain.python import python_entries
 from engine.explain.routes import name_of, route_entry

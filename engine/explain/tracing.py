@@ -14,12 +14,14 @@ from engine import exchange as middle
 from engine.codecs import FRAMINGS
 from engine.compiler.masking import Mask
 from engine.errors import CALL_FAILURES, call_failed
+from engine.exchange.exchange import Exchange
 from engine.explain.entries import Entry
 from engine.explain.instrumentation import watched
 from engine.explain.routes import name_of
 from engine.explain.upstreams import url_of
-from engine.http.fields import FRAMING_FIELDS, literal_path
-from engine.http.messages import EMPTY, JSON, Content, Exchange, Headers, Inbound, UpstreamReply
+from engine.http.fields import FRAMING_FIELDS
+from engine.http.messages import EMPTY, JSON, Content, Headers, Inbound, UpstreamReply
+from engine.http.request_target import literal_path
 from engine.http.routing import Leaf, Match
 from engine.locations import Node
 from engine.plan import PlanMatch, PlanSet

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from engine.errors import ExchangeError
-from engine.http.fields import is_ambiguous, readings, resolved
+from engine.http.request_target import is_ambiguous, readings, resolved
 
 Owner = TypeVar("Owner")
 Route = TypeVar("Route")

@@ -10,9 +10,11 @@ import sys
 import time
 from typing import Any, Final, Literal, TextIO
 
-from engine.errors import Defect, Diagnostic
+from engine.diagnostics import Diagnostic
+from engine.errors import Defect
 from engine.exchange import Answered
-from engine.http.messages import Exchange, Inbound
+from engine.exchange.exchange import Exchange
+from engine.http.messages import Inbound
 from engine.observability.json_lines import JsonLines
 from engine.plan import MappingPlan, PlanMatch, RoutePlan
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from engine.client.upstream import Stepwise
 from engine.errors import ExchangeError
 from engine.exchange import Answered, SendCall
+from engine.exchange.response_source import Stepwise
 from engine.http.messages import Content, Headers, Inbound, UpstreamReply
 from engine.resources import distribution_version
 

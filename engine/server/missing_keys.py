@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.plan import MappingPlan, PlanSet
 
 

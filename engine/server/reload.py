@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from watchfiles import awatch
 
 from engine.compiler import compile_set, load, source_files
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language import yaml
 from engine.locations import SourceFile, Span
 from engine.observability import logs, metrics

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlencode
 from engine.compiler.environment import Environment
 from engine.compiler.files import declared
 from engine.compiler.masking import keys_of_files
-from engine.errors import Findings, suggestion
-from engine.http.fields import literal_path
+from engine.diagnostics import Findings, suggestion
 from engine.http.messages import EMPTY, JSON, TEXT, Content, Headers, Inbound, UpstreamReply
+from engine.http.request_target import literal_path
 from engine.language.codegen import Atom
 from engine.language.expressions import Record, Scope
 from engine.language.spec import MappingSpec

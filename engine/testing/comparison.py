@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 
 from engine.codecs import FRAMINGS, MEDIA_TYPES
 from engine.exchange import Answered
-from engine.http.messages import Content, Exchange, Inbound, UpstreamReply, UpstreamRequest
+from engine.exchange.exchange import Exchange
+from engine.http.messages import Content, Inbound, UpstreamReply, UpstreamRequest
 from engine.testing.cases import Case
 from engine.testing.expectations import Expectation, Mismatch, Sight, below, shown
 from engine.values import ABSENT, JsonError, loads

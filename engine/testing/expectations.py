@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange import evaluate
-from engine.http.messages import Exchange
+from engine.exchange.exchange import Exchange
 from engine.language.codegen import Compiled
 from engine.locations import Node, Span
 from engine.values import ABSENT, equal, text

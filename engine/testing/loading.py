@@ -17,7 +17,7 @@ from engine.compiler import compile_set, load
 from engine.compiler import environment as load_time
 from engine.compiler.environment import Environment
 from engine.compiler.files import declared
-from engine.errors import Findings, suggestion
+from engine.diagnostics import Findings, suggestion
 from engine.language import schema, yaml
 from engine.language.spec import MappingSpec
 from engine.language.templates import Coverage, TemplateCompiler

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from engine.errors import Findings, suggestion
+from engine.diagnostics import Findings, suggestion
 from engine.language.expressions import Scope
 from engine.language.functions import compile_regex
 from engine.language.templates import TemplateCompiler

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from engine import exchange as middle
 from engine.compiler.masking import Mask
-from engine.errors import Findings, call_failed
+from engine.diagnostics import Findings
+from engine.errors import call_failed
 from engine.http.messages import EMPTY, Content, UpstreamReply
 from engine.locations import SourceFile, Span
 from engine.testing.cases import CannedCall, Case

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine import Findings, compile_set, load
 from engine.errors import ExchangeError
 from engine.exchange.request import check_readings
-from engine.http.fields import readings, resolved
+from engine.http.request_target import readings, resolved
 from engine.plan import PlanLeaf, PlanSet
 from tests.support.properties import tried
 

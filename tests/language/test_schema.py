@@ -17,7 +17,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.exceptions import relevance
 
 from engine import schema_text
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language import schema
 from engine.language.schema.body_validator import MAX_LOCATED, Checked
 from engine.language.schema.quick_check import Unsure, fits

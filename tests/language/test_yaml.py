@@ -11,7 +11,7 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language.yaml import MAX_DEPTH, parse
 from engine.locations import Document, Path
 from tests.support.properties import tried

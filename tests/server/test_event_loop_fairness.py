@@ -17,10 +17,11 @@ import pytest
 from engine.client.request_bodies import WholeBody
 from engine.client.response_events import Flow
 from engine.client.runner import Relay
-from engine.client.upstream import Stepwise
 from engine.client.worker_threads import LONG_BODY, MANY_EVENTS, in_thread
 from engine.exchange import Answered, EventWriter
-from engine.http.messages import JSON, Content, Exchange, Inbound, Outbound, UpstreamReply
+from engine.exchange.exchange import Exchange
+from engine.exchange.response_source import Stepwise
+from engine.http.messages import JSON, Content, Inbound, Outbound, UpstreamReply
 from engine.plan import PlanSet
 from engine.server import app
 from tests.limits.exchanges import compiled

@@ -46,7 +46,7 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time stands still."""
     stopped = {"time": lambda: 1772366400.0, "time_ns": lambda: 1772366400 * 10**9, "monotonic_ns": lambda: 5}
     monkeypatch.setattr(times, "time", SimpleNamespace(**stopped))
-    monkeypatch.setattr("engine.http.messages.time", SimpleNamespace(monotonic_ns=lambda: 2))
+    monkeypatch.setattr("engine.exchange.exchange.time", SimpleNamespace(monotonic_ns=lambda: 2))
 
 
 @pytest.fixture

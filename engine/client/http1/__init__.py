@@ -33,8 +33,9 @@ from engine.client.http1.response import Response
 from engine.client.http1.response_body import Http1Source
 from engine.client.limits import IDLE_SECONDS
 from engine.errors import ExchangeError, call_failed, release_frames
-from engine.http.fields import IDEMPOTENT_METHODS, first_value
+from engine.http.fields import first_value
 from engine.http.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
+from engine.http.methods import IDEMPOTENT_METHODS
 from engine.plan import UpstreamPlan
 
 __all__ = ["Http1Upstream"]

@@ -10,8 +10,9 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from engine.http.fields import BODY_METHODS, FRAMING_FIELDS
+from engine.http.fields import FRAMING_FIELDS
 from engine.http.messages import UpstreamRequest
+from engine.http.methods import BODY_METHODS
 
 PORTS: Final = {"http": 80, "https": 443}
 

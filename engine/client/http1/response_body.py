@@ -13,8 +13,8 @@ from engine.client.http1.connection import Connection
 from engine.client.http1.content_coding import BadCoding, Inflater
 from engine.client.http1.errors import CallFailed, Tell, too_large
 from engine.client.http1.pool import Pool
-from engine.client.upstream import Feed, Stepwise
 from engine.errors import ExchangeError
+from engine.exchange.response_source import Feed, Stepwise
 from engine.http.fields import first_value
 from engine.http.messages import Content, Headers
 from engine.process.garbage_collection import note_body

@@ -7,7 +7,8 @@ Must not know how calls are written.
 
 from __future__ import annotations
 
-from engine.errors import KINDS, suggestion
+from engine.diagnostics import suggestion
+from engine.errors import KINDS
 from engine.language.codegen import Atom
 from engine.language.expressions.base import BaseEmitter
 from engine.language.expressions.conditions import is_none_of

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language.codegen import Atom, Writer
 from engine.language.expressions.conditions import truth
 from engine.language.expressions.parser import Tree

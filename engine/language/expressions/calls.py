@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from engine.errors import EvaluationError, ExchangeError, suggestion
+from engine.diagnostics import suggestion
+from engine.errors import EvaluationError, ExchangeError
 from engine.language.codegen import NULL, Atom, Writer
 from engine.language.expressions.arguments import argument, check
 from engine.language.expressions.base import BaseEmitter, Form

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from engine.errors import suggestion
+from engine.diagnostics import suggestion
 from engine.language.codegen import NULL, Atom
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.choices import shared_choice

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from engine.errors import Findings
-from engine.language.schema.body_schema import BodySchema, BodySchemaError, body_schema
+from engine.diagnostics import Findings
+from engine.language.schema.body_schema import BodySchema, body_schema
+from engine.language.schema.body_schema_errors import BodySchemaError
 from engine.language.schema.file_schemas import schema_named
 from engine.language.schema.quick_check import Unsure, fits
 from engine.locations import Document

@@ -8,20 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-from engine.locations import Path
-
-#: `{path, rule, message}` of what does not fit; of the schema alone, as the value is payload.
-Misfit: TypeAlias = dict[str, Any]
-
-
-class BodySchemaError(Exception):
-    """A schema that is none, or that refers outside itself; `path` leads to what is wrong in it."""
-
-    def __init__(self, message: str, path: Path) -> None:
-        super().__init__(message)
-        self.path = path
+from engine.language.schema.body_schema_errors import Misfit
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import jsonschema_rs
 
-from engine.language.schema.body_schema import BodySchemaError, Misfit
+from engine.language.schema.body_schema_errors import BodySchemaError, Misfit
 from engine.language.schema.subschemas import CHOICES, keyword_of, subschemas, without_branch_errors
 from engine.locations import Path
 from engine.values import dumps_ascii, loads, type_name

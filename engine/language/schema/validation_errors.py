@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import referencing
 from jsonschema import Draft7Validator
 
-from engine.errors import Findings, suggestion
+from engine.diagnostics import Findings, suggestion
 from engine.language.schema.file_schemas import schema_named
 from engine.locations import Document, Node, Path
 from engine.values import type_name

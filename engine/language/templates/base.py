@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language.codegen import Atom, Writer
 from engine.language.expressions import CLIENT_BODY, Scope
 from engine.language.templates.coverage import Coverage

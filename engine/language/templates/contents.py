@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
 
-from engine.errors import suggestion
+from engine.diagnostics import suggestion
 from engine.language.codegen import Atom
 from engine.language.expressions import Scope, Variable
 from engine.language.templates.base import BaseTemplateWriter, ItemSink, Sink

@@ -11,7 +11,7 @@ import re
 from collections.abc import Container
 from typing import Any, Final
 
-from engine.errors import Findings, suggestion
+from engine.diagnostics import Findings, suggestion
 from engine.language.templates.strings import is_static
 from engine.locations import Node
 

@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from pathlib import Path as FilePath
 from typing import Final
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language.yaml.composer import compose
 from engine.language.yaml.expander import expand
 from engine.language.yaml.items import MAX_DEPTH, MAX_NODES, Refused

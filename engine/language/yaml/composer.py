@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language.yaml import scalars, syntax_errors
 from engine.language.yaml.items import MAX_DEPTH, MAX_NODES, Item, Refused
 from engine.language.yaml.positions import Places

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language.yaml.items import MAX_NODES, Item, Refused
 from engine.locations import Document, Path, ScalarText, SourceFile
 

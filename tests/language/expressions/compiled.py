@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.errors import Diagnostic, Findings
+from engine.diagnostics import Diagnostic, Findings
 from engine.language.budget import Budget
 from engine.language.codegen import Atom, Compiled, TooLarge, Writer
 from engine.language.expressions import CLIENT_BODY, SUPPORT, Emitter, ExpressionSyntaxError, Scope, parse

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.errors import EvaluationError, Findings
+from engine.diagnostics import Findings
+from engine.errors import EvaluationError
 from engine.language.codegen import Atom
 from engine.language.expressions import MAX_LENGTH, Scope
 from engine.language.templates import TemplateCompiler

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.errors import EvaluationError, Findings
+from engine.diagnostics import Findings
+from engine.errors import EvaluationError
 from engine.language import yaml
 from engine.language.codegen import Atom, place
 from engine.language.expressions import Scope

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from engine.compiler.reads import client_fields, read_tree
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.exchange import unread
-from engine.http.messages import Exchange, Inbound
+from engine.exchange.exchange import Exchange
+from engine.http.messages import Inbound
 from engine.language import yaml
 from engine.language.codegen import Atom, Compiled
 from engine.language.expressions import CLIENT_BODY, Record, Scope

@@ -12,7 +12,8 @@ from typing import Any
 import jmespath
 import pytest
 
-from engine.errors import EvaluationError, ExchangeError, Findings
+from engine.diagnostics import Findings
+from engine.errors import EvaluationError, ExchangeError
 from engine.language.budget import Budget
 from engine.language.codegen import Atom, Compiled, place
 from engine.language.expressions import CLIENT_BODY, QUOTED, Scope

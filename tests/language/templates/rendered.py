@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.errors import Findings
+from engine.diagnostics import Findings
 from engine.language import yaml
 from engine.language.budget import Budget
 from engine.language.codegen import Atom, Compiled

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from engine.compiler import compile_set, load
-from engine.errors import Diagnostic, EvaluationError, ExchangeError, Findings
+from engine.diagnostics import Diagnostic, Findings
+from engine.errors import EvaluationError, ExchangeError
 from engine.language import yaml
 from engine.locations import Node
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from engine.compiler.reads import client_fields, read_tree
 from engine.errors import EvaluationError, ExchangeError
 from engine.exchange import unread
-from engine.http.messages import Exchange, Inbound
+from engine.exchange.exchange import Exchange
+from engine.http.messages import Inbound
 from engine.language.codegen import Compiled
 from engine.language.expressions import CLIENT_BODY
 from engine.language.uses import ITEM
