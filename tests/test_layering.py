@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, which library lives where, that all of it is documented."""
+"""The package layout: which package may import which, where each library is imported, documentation."""
 
 from __future__ import annotations
 
@@ -12,41 +12,28 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-#: The rooms from the ground up; a module imports only from rooms before its own, or from its own room.
-ROOMS = (
-    "engine.locations",
-    "engine.errors",
-    "engine.json_fallback",
-    "engine.values",
-    "engine.language.budget",
-    "engine.http.fields",
-    "engine.http.origins",
-    "engine.resources",
-    "engine.language.functions",
-    "engine.language.stream_state",
-    "engine.http.auth",
-    "engine.codecs",
-    "engine.language.uses",
-    "engine.language.codegen",
-    "engine.language.expressions",
-    "engine.language.templates",
-    "engine.language.yaml",
-    "engine.language.schema",
-    "engine.language.spec",
-    "engine.http.messages",
-    "engine.http.routing",
-    "engine.plan",
-    "engine.compiler",
-    "engine.compiler.masking",
-    "engine.exchange",
-    "engine.testing.offline",
-    "engine.testing",
-    "engine.explain",
-    "engine.explain",
-    "engine",
-    "engine.server",
-    "cli",
-)
+#: The modules at the top of `engine` that every package may use; they import one another alone.
+BASE = ("locations", "diagnostics", "json_fallback", "values", "errors", "resources")
+
+#: Each package, and those that it may import, with all that these may import.
+LAYERS = {
+    "base": (),
+    "process": (),
+    "http": ("base",),
+    "codecs": ("base",),
+    "language": ("http", "codecs"),
+    "plan": ("language",),
+    "compiler": ("plan",),
+    "exchange": ("plan",),
+    "testing": ("compiler", "exchange"),
+    "explain": ("testing",),
+    "engine": ("explain",),
+    "observability": ("exchange",),
+    "stores": ("observability",),
+    "client": ("process", "stores"),
+    "server": ("compiler", "client"),
+    "cli": ("engine", "server"),
+}
 
 #: Libraries that shape the project, and the one place that imports each.
 LIBRARIES = {
@@ -70,8 +57,8 @@ LIBRARIES = {
     "dotenv": ("cli.options",),
 }
 
-#: Rooms that must stay free of the event loop and of sockets.
-PURE = ROOMS[: ROOMS.index("engine.server")]
+#: Packages that may know the event loop and sockets.
+IMPURE = ("process", "observability", "stores", "client", "server", "cli")
 
 MODULES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("cli/**/*.py")])
 
@@ -96,21 +83,82 @@ def _module(module: str, name: str) -> str:
     return f"{module}.{name}" if inner.is_dir() or inner.with_suffix(".py").exists() else module
 
 
-def room_of(module: str) -> int | None:
-    """The room of a module: the longest name that it is, or lies below."""
-    fitting = [
-        room for room in ROOMS if module == room or (module.startswith(room + ".") and room != "engine")
-    ]
-    return ROOMS.index(max(fitting, key=len)) if fitting else None
+def package_of(module: str) -> str | None:
+    """The entry of `LAYERS` that a module belongs to; None for a module of somebody else."""
+    tree, _, rest = module.partition(".")
+    if tree == "engine" and rest:
+        name = rest.partition(".")[0]
+        return "base" if name in BASE else name
+    return tree if tree in LAYERS else None
+
+
+def allowed(package: str) -> set[str]:
+    """The packages that one may import, itself included."""
+    return {package}.union(*(allowed(other) for other in LAYERS[package]))
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_modules_import_only_from_lower_rooms(file: Path) -> None:
-    own = room_of(name_of(file))
-    assert own is not None, "every module belongs to a room"
+def test_modules_import_only_from_lower_packages(file: Path) -> None:
+    own = package_of(name_of(file))
+    assert own in LAYERS, "every module belongs to a package of LAYERS"
     for module in imports(file):
-        room = room_of(module)
-        assert room is None or room <= own, f"{name_of(file)} must not import {module}"
+        package = package_of(module)
+        assert package is None or package in allowed(own), f"{name_of(file)} must not import {module}"
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one node (Tarjan)."""
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = lowest[node] = len(index)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in index:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], index[other])
+        if lowest[node] == index[node]:
+            component = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(component) > 1:
+                found.append(sorted(component))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+PACKAGES = sorted(name_of(file) for file in MODULES if file.name == "__init__.py")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_cycles_inside_a_package(package: str) -> None:
+    """Among its files and the packages in it: an import anywhere in one is an import of it."""
+
+    def part(module: str) -> str | None:
+        if module == package:
+            return "__init__"
+        return module[len(package) + 1 :].partition(".")[0] if module.startswith(package + ".") else None
+
+    graph: dict[str, set[str]] = {}
+    for file in MODULES:
+        own = part(name_of(file))
+        if own is not None:
+            others = {part(module) for module in imports(file)} - {own, None}
+            graph.setdefault(own, set()).update(other for other in others if other is not None)
+    assert cycles(graph) == []
+
+
+def test_cycles_are_found() -> None:
+    graph: dict[str, set[str]] = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set(), "f": {"a"}}
+    assert cycles(graph) == [["a", "b", "c"]]
+    assert cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
@@ -121,9 +169,8 @@ def test_libraries_are_imported_in_one_place(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_pure_rooms_know_no_event_loop(file: Path) -> None:
-    room = room_of(name_of(file))
-    if room is not None and ROOMS[room] in PURE:
+def test_pure_packages_know_no_event_loop(file: Path) -> None:
+    if package_of(name_of(file)) not in IMPURE:
         assert not {"asyncio", "socket", "anyio", "uvloop"} & set(imports(file))
 
 
