@@ -115,7 +115,7 @@ class _Timed:
     def _taken(self) -> dict[str, Any]:
         self._file.unlink(missing_ok=True)
         self.server.report()
-        self.server.await_answer(self._file.exists, _SECONDS)
+        self.server.await_response(self._file.exists, _SECONDS)
         found: dict[str, Any] = json.loads(self._file.read_text())
         return found
 
@@ -133,7 +133,7 @@ def _serving(checkout: Path, upstream: str, directory: Path) -> Iterator[_Timed]
     command = Command([*argv, "serve", *options, "ollama-over-openai"], env)
     server = Server(port, command, cores()[0], directory / "timed.log")
     try:
-        server.await_answer(lambda: listens(port), _START_SECONDS)
+        server.await_response(lambda: listens(port), _START_SECONDS)
         yield _Timed(server, file)
     finally:
         server.stop()
@@ -169,7 +169,7 @@ def main() -> int:
             port, module("benchmarks.upstream", str(port)), cores()[1], directory / "upstream.log"
         )
         try:
-            upstream.await_answer(lambda: listens(port), _START_SECONDS)
+            upstream.await_response(lambda: listens(port), _START_SECONDS)
             url = f"http://127.0.0.1:{port}"
             found = [measure(each, url, directory, chosen) for each in checkouts]
         finally:

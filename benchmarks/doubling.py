@@ -46,7 +46,7 @@ class Doubled:
 
 def _size(case: Case) -> int:
     return len(case.content.data) + sum(
-        len(call.reply.content.data) for call in case.calls if call.failure is None
+        len(call.response.content.data) for call in case.calls if call.failure is None
     )
 
 

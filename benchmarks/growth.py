@@ -17,7 +17,7 @@ from typing import Any
 
 from engine import exchange as middle
 from engine.errors import call_failed
-from engine.http.messages import EMPTY, Content, UpstreamReply
+from engine.http.messages import EMPTY, Content, UpstreamResponse
 from engine.testing.cases import CannedCall, Case
 from engine.testing.loading import load_suite
 from engine.testing.offline import Halt, carry_out
@@ -115,7 +115,7 @@ def growths_of(case: Case) -> Iterator[Growth]:
             yield Growth(f"body {label}", f"body {shape}", lambda n, grow=grow: with_body(case, grow(n)))
     for number, call in enumerate(case.calls):
         if call.failure is None:
-            for label, shape, data in of_content(call.reply.content):
+            for label, shape, data in of_content(call.response.content):
                 yield Growth(
                     f"response {number} {label}",
                     f"response {number} {shape}",
@@ -130,8 +130,8 @@ def with_body(case: Case, value: Any) -> Case:
 
 def with_reply(case: Case, number: int, data: bytes) -> Case:
     call = case.calls[number]
-    content = Content(data, call.reply.content.media_type)
-    made = replace(call, reply=UpstreamReply(call.reply.status, call.reply.headers, content))
+    content = Content(data, call.response.content.media_type)
+    made = replace(call, response=UpstreamResponse(call.response.status, call.response.headers, content))
     return replace(case, calls=(*case.calls[:number], made, *case.calls[number + 1 :]))
 
 
@@ -185,7 +185,7 @@ class Responses:
     sent: int = 0
     left: bytes | None = None
 
-    def send(self, step: middle.SendCall) -> UpstreamReply:
+    def send(self, step: middle.SendCall) -> UpstreamResponse:
         if self.sent == len(self.calls):
             raise Halt
         call = self.calls[self.sent]
@@ -193,9 +193,9 @@ class Responses:
         if call.failure is not None:
             raise call_failed(step.request.upstream, call.failure, "as the case has it")
         if not step.streams:
-            return call.reply
-        self.left = call.reply.content.data
-        return UpstreamReply(call.reply.status, call.reply.headers, EMPTY, source=self)
+            return call.response
+        self.left = call.response.content.data
+        return UpstreamResponse(call.response.status, call.response.headers, EMPTY, source=self)
 
     def next(self) -> bytes | None:
         left, self.left = self.left, None
@@ -205,7 +205,7 @@ class Responses:
         return Content(self.next() or b"", "")
 
 
-def carried_out(case: Case) -> middle.Answered | None:
+def carried_out(case: Case) -> middle.ExchangeResult | None:
     """What a case comes to; None where it calls more than its own responses are for."""
     match = case.plans.tree.find(case.inbound.path, case.inbound.method)
     try:
@@ -251,4 +251,4 @@ def distinct_growths(route: str) -> Iterator[tuple[Case, Growth]]:
 def shape_key(case: Case) -> str:
     """Which way a case goes: by the keys of its body, and by what its upstream answers with."""
     body = sorted(case.body) if isinstance(case.body, dict) else type(case.body).__name__
-    return json.dumps([body, [call.reply.status for call in case.calls]])
+    return json.dumps([body, [call.response.status for call in case.calls]])

@@ -36,7 +36,7 @@ _SENT_AT = re.compile(rb'"content": ?"(\d{9,})"')
 T = TypeVar("T")
 
 
-class WrongAnswer(Exception):
+class WrongResponse(Exception):
     """An answer is not what it should be."""
 
 
@@ -64,7 +64,7 @@ def checked(port: int, ask: Ask, seconds: float = _SLOWEST_SECONDS) -> Expected:
         assert ask.check is not None
         ask.check(body)
     except Exception as error:
-        raise WrongAnswer(f"{ask.method} {ask.path}: {error!r} in {body[:500]!r}") from error
+        raise WrongResponse(f"{ask.method} {ask.path}: {error!r} in {body[:500]!r}") from error
     return Expected(len(body), body.count(b"\n"))
 
 
@@ -77,7 +77,7 @@ def once(port: int, ask: Ask, seconds: float) -> tuple[int, bytes]:
         try:
             return response.status, response.read()
         except http.client.HTTPException as error:
-            raise WrongAnswer(repr(error)) from error
+            raise WrongResponse(repr(error)) from error
 
 
 class Asking(asyncio.Protocol):
@@ -107,13 +107,13 @@ class Asking(asyncio.Protocol):
         self._ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(WrongAnswer("the connection was closed before the end of an answer"))
+        self._end(WrongResponse("the connection was closed before the end of an answer"))
 
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._end(WrongAnswer(repr(error)))
+            self._end(WrongResponse(repr(error)))
 
     def _ask(self) -> None:
         self._length = self._newlines = 0
@@ -149,7 +149,7 @@ class Asking(asyncio.Protocol):
         status = self._parser.get_status_code()
         if self._expected and not self._expected.holds(status, self._length, self._newlines):
             found = f"status {status}, {self._length} bytes, {self._newlines} lines"
-            self._end(WrongAnswer(f"{found} in the place of {self._expected}"))
+            self._end(WrongResponse(f"{found} in the place of {self._expected}"))
             return
         self.answers += 1
         self._something()
@@ -244,7 +244,7 @@ async def _paced(port: int, ask: Ask, seconds: float) -> float:
         await _anything(opened)
         delays = [delay for each in opened for delay in each.delays]
     if not delays:
-        raise WrongAnswer("no chunk came")
+        raise WrongResponse("no chunk came")
     return statistics.median(delays) / 1e9
 
 

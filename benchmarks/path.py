@@ -16,7 +16,7 @@ from benchmarks import load
 from benchmarks.contenders import CONTENDERS, DIRECT, DRAGOMAN, Contender, Place
 from benchmarks.contenders.base import module
 from benchmarks.contenders.dragoman import many_routes, serve
-from benchmarks.load import Expected, WrongAnswer
+from benchmarks.load import Expected, WrongResponse
 from benchmarks.measures import MEASURES, Measure, Slice
 from benchmarks.requests import Ask, any_json
 from benchmarks.results import Figures
@@ -39,7 +39,7 @@ _ROUTE_COUNTS = (10, 1000)
 _ROUTE_SLICES = 3
 
 #: What goes wrong in one contender, and does not end the run.
-_FAULTS = (Failed, WrongAnswer, OSError, TimeoutError)
+_FAULTS = (Failed, WrongResponse, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Run:
         command = module("benchmarks.upstream", str(port))
         server = Server(port, command, cores()[1], self.directory / "upstream.log")
         stack.callback(server.stop)
-        server.await_answer(lambda: listens(port), _START_SECONDS)
+        server.await_response(lambda: listens(port), _START_SECONDS)
         self.upstream = f"http://127.0.0.1:{port}"
 
     # --- Servers ------------------------------------------------------------------------------------------
@@ -143,13 +143,13 @@ class Run:
     @contextlib.contextmanager
     def _answering(self, command: Command, port: int, ask: Ask, name: str) -> Iterator[Server]:
         def answers() -> bool:
-            with contextlib.suppress(OSError, WrongAnswer):
+            with contextlib.suppress(OSError, WrongResponse):
                 return load.once(port, ask, _START_SECONDS)[0] == 200
             return False
 
         server = Server(port, command, cores()[0], self.directory / f"{name}.log")
         try:
-            server.await_answer(answers, _START_SECONDS)
+            server.await_response(answers, _START_SECONDS)
             yield server
         finally:
             server.stop()

@@ -19,7 +19,7 @@ PACE_SECONDS = 0.01
 CREATED = 1_704_190_830
 ANSWER = "The quick brown fox jumps over the lazy dog. " * 14
 #: 15 MB of text.
-LARGE_ANSWER = "sky " * 3_750_000
+LARGE_TEXT = "sky " * 3_750_000
 MESSAGES = [
     {"role": "system", "content": "You are a helpful assistant."},
     {"role": "user", "content": "Why is the sky blue? Answer in one paragraph."},
@@ -80,7 +80,7 @@ def usage(count: int) -> dict[str, int]:
 # --- OpenAI's dialect -------------------------------------------------------------------------------------
 
 
-def openai_answer(content: str = ANSWER) -> dict[str, Any]:
+def openai_response(content: str = ANSWER) -> dict[str, Any]:
     message = {"role": "assistant", "content": content, "refusal": None}
     return {
         "id": "chatcmpl-8f1b3c2e",

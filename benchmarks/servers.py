@@ -107,7 +107,7 @@ class Server:
                 start_new_session=True,
             )
 
-    def await_answer(self, answers: Callable[[], bool], seconds: float) -> None:
+    def await_response(self, answers: Callable[[], bool], seconds: float) -> None:
         """Ask every `POLL_SECONDS` until there is an answer.
 
         Raises:

@@ -78,11 +78,11 @@ OPENAI_CHAT, OLLAMA_CHAT = b"/v1/chat/completions", b"/api/chat"
 
 _CHATS = {
     OPENAI_CHAT: {
-        "plain": whole(payloads.openai_answer()),
+        "plain": whole(payloads.openai_response()),
         "short": openai_stream(payloads.SHORT_CHUNKS),
         "burst": openai_stream(payloads.BURST_CHUNKS),
         "flood": openai_stream(payloads.FLOOD_CHUNKS),
-        "large": whole(payloads.openai_answer(payloads.LARGE_ANSWER)),
+        "large": whole(payloads.openai_response(payloads.LARGE_TEXT)),
     },
     OLLAMA_CHAT: {
         "plain": whole(payloads.ollama_last(payloads.ANSWER, 140)),

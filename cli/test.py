@@ -16,7 +16,7 @@ from engine import (
     Mismatch,
     SuiteResult,
     SuiteRun,
-    Unreached,
+    Uncovered,
     run_suites,
     source_files,
 )
@@ -69,7 +69,7 @@ def run(paths: tuple[str, ...], output_format: str, name_part: str, require_cove
     _no_such_case(tests, name_part, findings)
     _FORMATS[output_format](tests, findings, require_coverage)
     failed = tests.failed or tests.not_run or findings.has_errors
-    return 1 if failed or (require_coverage and tests.unreached) else 0
+    return 1 if failed or (require_coverage and tests.uncovered) else 0
 
 
 def _no_such_case(tests: SuiteRun, name_part: str, findings: Findings) -> None:
@@ -86,11 +86,11 @@ def _as_text(tests: SuiteRun, findings: Findings, require_coverage: bool) -> Non
     render.findings(findings, "text")
     for suite in tests.suites:
         _suite(suite)
-    if tests.unreached:
+    if tests.uncovered:
         render.line("not reached by any case:", style="yellow")
-    for place in tests.unreached:
+    for place in tests.uncovered:
         render.line(f"  {place.span}: {place.what}")
-    is_bad = tests.failed or tests.not_run or findings.has_errors or (require_coverage and tests.unreached)
+    is_bad = tests.failed or tests.not_run or findings.has_errors or (require_coverage and tests.uncovered)
     render.line(_summary(tests), style="red" if is_bad else "green")
 
 
@@ -120,8 +120,8 @@ def _summary(tests: SuiteRun) -> str:
     parts = [f"{render.count(tests.passed, 'case')} passed, {tests.failed} failed"]
     if tests.not_run:
         parts.append(f"{render.count(tests.not_run, 'suite')} not run")
-    if tests.unreached:
-        parts.append(f"{render.count(len(tests.unreached), 'place')} not reached")
+    if tests.uncovered:
+        parts.append(f"{render.count(len(tests.uncovered), 'place')} not reached")
     return "; ".join(parts)
 
 
@@ -132,7 +132,7 @@ def _as_json(tests: SuiteRun, findings: Findings, require_coverage: bool) -> Non
     report = {
         "findings": [render.as_data(diagnostic) for diagnostic in findings],
         "suites": [_suite_data(suite) for suite in tests.suites],
-        "unreached": [{"what": place.what, **_place(place)} for place in tests.unreached],
+        "unreached": [{"what": place.what, **_place(place)} for place in tests.uncovered],
         "passed": tests.passed,
         "failed": tests.failed,
         "not_run": tests.not_run,
@@ -158,7 +158,7 @@ def _case_data(case: CaseResult) -> dict[str, object]:
     }
 
 
-def _place(what: CaseResult | Mismatch | Unreached) -> dict[str, object]:
+def _place(what: CaseResult | Mismatch | Uncovered) -> dict[str, object]:
     return {"file": what.span.file.name, "line": what.span.line, "column": what.span.column}
 
 
@@ -170,7 +170,7 @@ def _as_github(tests: SuiteRun, findings: Findings, require_coverage: bool) -> N
     for suite in tests.suites:
         render.findings(suite.findings, "github")
         render.findings(_annotations(suite), "github")
-    render.findings((_missed(place, require_coverage) for place in tests.unreached), "github")
+    render.findings((_missed(place, require_coverage) for place in tests.uncovered), "github")
     render.line(_summary(tests))
 
 
@@ -180,7 +180,7 @@ def _annotations(suite: SuiteResult) -> Iterator[Diagnostic]:
             yield Diagnostic("case-failed", f"{case.name}: {mismatch}", mismatch.span)
 
 
-def _missed(place: Unreached, is_error: bool) -> Diagnostic:
+def _missed(place: Uncovered, is_error: bool) -> Diagnostic:
     message = f"no case has reached {place.what}"
     return Diagnostic("not-reached", message, place.span, "error" if is_error else "warning")
 

@@ -18,7 +18,7 @@ from engine.resources import distribution_version, schema_text, shipped_mappings
 
 if TYPE_CHECKING:
     from engine.explain import Answer, Entry, Explainer, Request, Walk
-    from engine.testing import CaseResult, Mismatch, SuiteResult, SuiteRun, Unreached, run_suites
+    from engine.testing import CaseResult, Mismatch, SuiteResult, SuiteRun, Uncovered, run_suites
 
 __all__ = [
     "FUNCTIONS",
@@ -40,7 +40,7 @@ __all__ = [
     "Span",
     "SuiteResult",
     "SuiteRun",
-    "Unreached",
+    "Uncovered",
     "Walk",
     "compile_set",
     "distribution_version",
@@ -54,7 +54,7 @@ __all__ = [
 #: What serving does without, and where each lies.
 _LATER = {
     **dict.fromkeys(
-        ("CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Unreached", "run_suites"), "engine.testing"
+        ("CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Uncovered", "run_suites"), "engine.testing"
     ),
     **dict.fromkeys(("Answer", "Entry", "Explainer", "Request", "Walk"), "engine.explain"),
 }

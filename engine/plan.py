@@ -169,7 +169,7 @@ class CallPlan:
     reads: ReadTree = True
     name: str = ""
     needs: frozenset[str] = frozenset()
-    reads_reply: bool = False
+    reads_upstream_body: bool = False
     continues: bool = False
     each: Compiled | None = None
     parallel: int = 1
@@ -282,7 +282,7 @@ class AttemptPlan:
     cases: tuple[CasePlan, ...]
     first_case: int
     streams: bool
-    reads_reply: bool
+    reads_upstream_body: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from tests.support.commands import variables
 from tests.support.image import Container, Image, as_user, build, context, described, instructions, running
 from tests.support.times import PATIENCE, START
-from tests.support.upstream import Upstream, eventually, json_answer
+from tests.support.upstream import Upstream, eventually, json_response
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "deploy/kubernetes"
@@ -291,7 +291,7 @@ def mount(volume: Path, name: str, files: Mapping[str, str]) -> None:
 def test_the_manifests_mapping_is_served_as_a_kubelet_mounts_it(image: Image, volume: Path) -> None:
     mount(volume, "first", yaml.safe_load((MANIFESTS / "configmap.yaml").read_text())["data"])
     with Upstream() as upstream:
-        upstream.on("/stock", json_answer({"articles": [{"article_no": 4711, "label": "Samovar"}]}))
+        upstream.on("/stock", json_response({"articles": [{"article_no": 4711, "label": "Samovar"}]}))
         env = {"WAREHOUSE_URL": upstream.url, "WAREHOUSE_KEY": "w1", "DRAGOMAN_API_KEYS": "k1"}
         with started(image, volume, env) as (_, port):
             assert get(port, "/products")[0] == 401

@@ -19,7 +19,7 @@ from benchmarks.contenders import translation
 from engine import Findings, compile_set, load, source_files
 from engine.client.runner import Relay
 from engine.client.upstream import Upstream
-from engine.http.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
+from engine.http.messages import EMPTY, JSON, Content, UpstreamRequest, UpstreamResponse
 
 PORT, MAPPING = int(sys.argv[1]), sys.argv[2]
 
@@ -54,8 +54,8 @@ async def live(receive: Any, send: Any) -> None:
 
 
 async def models(send: Any) -> None:
-    reply = await upstream.send(UpstreamRequest("up", "GET", "/api/tags", (), EMPTY))
-    await whole(send, translation.models(reply.content.value))
+    response = await upstream.send(UpstreamRequest("up", "GET", "/api/tags", (), EMPTY))
+    await whole(send, translation.models(response.content.value))
 
 
 async def chat(receive: Any, send: Any) -> None:
@@ -69,11 +69,11 @@ async def chat(receive: Any, send: Any) -> None:
     content = Content.json(wanted)
     headers = (("content-type", JSON),)
     call = UpstreamRequest("up", "POST", "/v1/chat/completions", headers, content)
-    reply = await upstream.send(call, wanted["stream"])
+    response = await upstream.send(call, wanted["stream"])
     if wanted["stream"]:
-        await stream(receive, send, reply, translation.ChatStream(body["model"]))
+        await stream(receive, send, response, translation.ChatStream(body["model"]))
     else:
-        await whole(send, translation.chat_answer(reply.content.value, body["model"], started_ns))
+        await whole(send, translation.chat_response(response.content.value, body["model"], started_ns))
 
 
 async def whole(send: Any, value: Any) -> None:
@@ -88,19 +88,19 @@ async def start(send: Any, media_type: bytes, *more: tuple[bytes, bytes]) -> Non
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-async def stream(receive: Any, send: Any, reply: UpstreamReply, made: translation.ChatStream) -> None:
+async def stream(receive: Any, send: Any, response: UpstreamResponse, made: translation.ChatStream) -> None:
     """One write for each read, until either side ends."""
     left = asyncio.ensure_future(receive())
     await start(send, b"application/x-ndjson")
     rest = b""
     try:
-        while not left.done() and (data := await reply.source.next()) is not None:
+        while not left.done() and (data := await response.source.next()) is not None:
             *lines, rest = (rest + data).split(b"\n")
             if body := b"".join([made.line(line) for line in lines if line]):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
     finally:
         left.cancel()
-        await reply.source.aclose()
+        await response.source.aclose()
     await send({"type": "http.response.body", "body": b""})
 
 

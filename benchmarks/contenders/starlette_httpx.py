@@ -35,9 +35,9 @@ def json(body: Any) -> Response:
 
 
 async def models(request: Request) -> Response:
-    reply = await client.get("/api/tags")
-    reply.raise_for_status()
-    return json(translation.models(orjson.loads(reply.content)))
+    response = await client.get("/api/tags")
+    response.raise_for_status()
+    return json(translation.models(orjson.loads(response.content)))
 
 
 async def chat(request: Request) -> Response:
@@ -45,21 +45,21 @@ async def chat(request: Request) -> Response:
     wanted = translation.chat_request(body)
     started_ns = time.monotonic_ns()
     call = client.build_request("POST", "/v1/chat/completions", json=wanted)
-    reply = await client.send(call, stream=wanted["stream"])
-    reply.raise_for_status()
+    response = await client.send(call, stream=wanted["stream"])
+    response.raise_for_status()
     if wanted["stream"]:
-        return StreamingResponse(lines(reply, body["model"]), media_type="application/x-ndjson")
-    return json(translation.chat_answer(orjson.loads(reply.content), body["model"], started_ns))
+        return StreamingResponse(lines(response, body["model"]), media_type="application/x-ndjson")
+    return json(translation.chat_response(orjson.loads(response.content), body["model"], started_ns))
 
 
-async def lines(reply: httpx.Response, model: str) -> AsyncIterator[bytes]:
+async def lines(response: httpx.Response, model: str) -> AsyncIterator[bytes]:
     stream = translation.ChatStream(model)
     try:
-        async for line in reply.aiter_lines():
+        async for line in response.aiter_lines():
             if made := stream.line(line):
                 yield made
     finally:
-        await reply.aclose()
+        await response.aclose()
 
 
 @contextlib.asynccontextmanager

@@ -52,7 +52,7 @@ def _counts(usage: Any) -> dict[str, Any]:
     return {"prompt_eval_count": usage.get("prompt_tokens"), "eval_count": usage.get("completion_tokens")}
 
 
-def chat_answer(body: Any, model: str, started_ns: int) -> dict[str, Any]:
+def chat_response(body: Any, model: str, started_ns: int) -> dict[str, Any]:
     """OpenAI's whole answer → Ollama's."""
     choice = body["choices"][0]
     return {

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from engine.client.upstream import Upstream
 from engine.errors import ExchangeError
-from engine.exchange import AskHealth, answered_report, failed_report, health_request, unasked_report
+from engine.exchange import CheckHealth, failed_report, health_request, response_report, skipped_report
 from engine.observability import logs
 from engine.plan import UpstreamPlan
 
@@ -51,11 +51,11 @@ class Health:
             if plan.health is not None
         }
 
-    async def ask(self, step: AskHealth) -> dict[str, dict[str, Any]]:
+    async def ask(self, step: CheckHealth) -> dict[str, dict[str, Any]]:
         """Reports `{healthy, status, error, latency_ms}` by name; what is known, or what they say now."""
         states = {name: self._states[step.mapping.name, name] for name in step.names}
         if step.known:
-            return {name: state.report or unasked_report() for name, state in states.items()}
+            return {name: state.report or skipped_report() for name, state in states.items()}
         reports = await asyncio.gather(*(self._fresh(state) for state in states.values()))
         return dict(zip(states, reports, strict=True))
 
@@ -66,7 +66,7 @@ class Health:
             return
         if error is None:
             if state.is_down:
-                self._learn(state, unasked_report())
+                self._learn(state, skipped_report())
         elif error.how in _TELLING:
             self._learn(state, failed_report(error.message))
 
@@ -122,7 +122,7 @@ async def _check(state: _State) -> dict[str, Any]:
     """Send the request of the plan."""
     started = time.monotonic()
     try:
-        reply = await state.upstream.send(health_request(state.plan))
+        response = await state.upstream.send(health_request(state.plan))
     except ExchangeError as error:
         return failed_report(error.message)
-    return answered_report(reply.status, round((time.monotonic() - started) * 1000, 3))
+    return response_report(response.status, round((time.monotonic() - started) * 1000, 3))

@@ -22,7 +22,7 @@ from engine.client.resolver import resolver
 from engine.client.tls import context_of, system_context
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.response_source import Stepwise
-from engine.http.messages import EMPTY, BodySource, Content, Headers, UpstreamReply, UpstreamRequest
+from engine.http.messages import EMPTY, BodySource, Content, Headers, UpstreamRequest, UpstreamResponse
 from engine.http.methods import BODY_METHODS
 from engine.plan import UpstreamPlan
 from engine.process.garbage_collection import note_body
@@ -57,7 +57,7 @@ class Http2Upstream:
             ),
         )
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
         """Send one request and read its answer, within the timeouts of the plan."""
         with self.failures():
             async with asyncio.timeout(request.timeout):
@@ -67,8 +67,10 @@ class Http2Upstream:
                     await self._check_coding(response, headers)
                 source = _Http2Source(self, response, request.raw)
                 if streams:
-                    return UpstreamReply(response.status_code, headers, EMPTY, source)
-                return UpstreamReply(response.status_code, headers, await source.content(request.max_bytes))
+                    return UpstreamResponse(response.status_code, headers, EMPTY, source)
+                return UpstreamResponse(
+                    response.status_code, headers, await source.content(request.max_bytes)
+                )
 
     async def _open(self, request: UpstreamRequest) -> httpx2.Response:
         """The head of the answer."""

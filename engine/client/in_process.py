@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine.client.request_bodies import Body, PassedBody, WholeBody
+from engine.client.request_bodies import Body, BufferedRequestBody, PassedBody
 from engine.client.response_events import Flow
 from engine.errors import ExchangeError, call_failed
 from engine.exchange import EventStream, EventWriter, no_route
 from engine.exchange.exchange import Exchange
 from engine.exchange.response_source import Source, Stepwise
 from engine.http.fields import first_value
-from engine.http.messages import Content, Inbound, Outbound, UpstreamReply, UpstreamRequest
+from engine.http.messages import Content, Inbound, Response, UpstreamRequest, UpstreamResponse
 from engine.plan import UpstreamPlan
 from engine.values import dumps
 
@@ -84,7 +84,7 @@ class WrittenEvents(Stepwise):
 def _body(request: UpstreamRequest) -> Body:
     """The body of a request, as the other mapping reads it."""
     if request.body is None:
-        return WholeBody(request.content)
+        return BufferedRequestBody(request.content)
     return PassedBody(request.body, first_value(request.headers, "content-type") or "")
 
 
@@ -106,7 +106,7 @@ def _too_large(upstream: str, limit: int) -> ExchangeError:
 #: Answers a request with the routes of the mapping that is an upstream; an answer that is not whole comes
 #: with its source, which gives bytes where these are wanted, and else events. None is what comes of a request
 #: that no route of the mapping serves.
-Answer = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Outbound | None, Any]]]
+Answer = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Response | None, Any]]]
 
 
 class MappingUpstream:
@@ -116,7 +116,7 @@ class MappingUpstream:
         self._plan = plan
         self._answer = answer
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
         """Answer the request from the other mapping, as over HTTP, but for its client's key.
 
         Raises:
@@ -130,19 +130,19 @@ class MappingUpstream:
                 inbound.is_inside = True
                 inbound.key = request.client.key if request.client is not None else None
                 inbound.is_proxied = True  # the outer mapping has decided what it sends
-                outbound, source = await self._answer(self._plan, inbound, _body(request), request.raw)
+                response, source = await self._answer(self._plan, inbound, _body(request), request.raw)
         except TimeoutError:
             raise call_failed(self._plan.name, "timeout", "total") from None
-        if outbound is None:
+        if response is None:
             raise no_route(self._plan.name, self._plan.mapping or "", request, path)
-        headers, media_type = outbound.headers, outbound.content.media_type
+        headers, media_type = response.headers, response.content.media_type
         if media_type:
             headers = (*headers, ("content-type", media_type))
         if source is not None and not streams:
-            return UpstreamReply(outbound.status, headers, await self._whole(source, request.max_bytes))
-        if not request.raw and len(outbound.content.data) > request.max_bytes:
+            return UpstreamResponse(response.status, headers, await self._whole(source, request.max_bytes))
+        if not request.raw and len(response.content.data) > request.max_bytes:
             raise _too_large(self._plan.name, request.max_bytes)
-        return UpstreamReply(outbound.status, headers, outbound.content, source)
+        return UpstreamResponse(response.status, headers, response.content, source)
 
     async def _whole(self, source: Source, limit: int) -> Content:
         try:

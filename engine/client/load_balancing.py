@@ -14,9 +14,9 @@ from typing import Final
 
 from engine.client.upstream import Upstream
 from engine.errors import ExchangeError
-from engine.exchange import Batch, health_request, is_well
+from engine.exchange import Batch, health_request, is_healthy
 from engine.exchange.response_source import Source, Stepwise
-from engine.http.messages import Content, UpstreamReply, UpstreamRequest
+from engine.http.messages import Content, UpstreamRequest, UpstreamResponse
 from engine.observability import logs
 from engine.plan import UpstreamPlan
 
@@ -57,7 +57,7 @@ class BalancedUpstream:
         """Whether one of the servers is not left out."""
         return any(server.back_at is None for server in self._servers)
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
         """Send one request to the server that has the least to do."""
         return await self._send(self._chosen(), request, streams)
 
@@ -73,10 +73,10 @@ class BalancedUpstream:
             chosen.back_at = now + LEFT_OUT
         return chosen
 
-    async def _send(self, server: _Server, request: UpstreamRequest, streams: bool) -> UpstreamReply:
+    async def _send(self, server: _Server, request: UpstreamRequest, streams: bool) -> UpstreamResponse:
         server.running += 1
         try:
-            reply = await server.upstream.send(request, streams)
+            response = await server.upstream.send(request, streams)
         except BaseException as error:
             server.running -= 1
             if isinstance(error, ExchangeError) and error.how == "connect":
@@ -84,11 +84,11 @@ class BalancedUpstream:
             raise
         if self._plan.health is None:
             self._take_back(server)
-        if reply.source is None:
+        if response.source is None:
             server.running -= 1
         else:
-            reply.source = _Counted(reply.source, server)
-        return reply
+            response.source = _Counted(response.source, server)
+        return response
 
     # Who is left out
 
@@ -120,29 +120,29 @@ class BalancedUpstream:
         finally:
             server.watching = None
 
-    async def check(self, server: _Server) -> UpstreamReply | ExchangeError:
+    async def check(self, server: _Server) -> UpstreamResponse | ExchangeError:
         """Ask a server how it is, and leave it out or take it back accordingly."""
         try:
-            reply = await server.upstream.send(health_request(self._plan))
+            response = await server.upstream.send(health_request(self._plan))
         except ExchangeError as error:
             self._leave_out(server)
             return error
-        if is_well(reply.status):
+        if is_healthy(response.status):
             self._take_back(server)
         else:
             self._leave_out(server)
-        return reply
+        return response
 
-    async def check_all(self) -> UpstreamReply:
+    async def check_all(self) -> UpstreamResponse:
         """The answer of a server that is well to a check of health; where none is, that of the first.
 
         Raises:
             ExchangeError: none of them answers.
         """
         found = await asyncio.gather(*map(self.check, self._servers))
-        replies = [reply for reply in found if isinstance(reply, UpstreamReply)]
-        for reply in (*(r for r in replies if is_well(r.status)), *replies):
-            return reply
+        replies = [response for response in found if isinstance(response, UpstreamResponse)]
+        for response in (*(r for r in replies if is_healthy(r.status)), *replies):
+            return response
         raise next(error for error in found if isinstance(error, ExchangeError))
 
     async def aclose(self) -> None:
@@ -161,7 +161,7 @@ class _Checks:
     def __init__(self, upstream: BalancedUpstream) -> None:
         self._upstream = upstream
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
         """Ask all of them."""
         return await self._upstream.check_all()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from engine.exchange import too_large
-from engine.http.messages import BodySource, Content, WholeSource
+from engine.http.messages import BodySource, BufferedBody, Content
 
 
 class Body(Protocol):
@@ -24,7 +24,7 @@ class Body(Protocol):
         ...
 
 
-class WholeBody:
+class BufferedRequestBody:
     """A body that is here already. A value that was not written as JSON is of a body that was bounded."""
 
     __slots__ = ("_content",)
@@ -38,14 +38,14 @@ class WholeBody:
             raise too_large(limit)
         return self._content
 
-    def open(self, limit: int | None) -> WholeSource | None:
+    def open(self, limit: int | None) -> BufferedBody | None:
         """As `Body.open`."""
         if self._content.is_empty:
             return None
         data = self._content.data
         if limit is not None and len(data) > limit:
             raise too_large(limit)
-        return WholeSource(data)
+        return BufferedBody(data)
 
 
 class PassedBody:

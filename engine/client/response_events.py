@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from engine.client.worker_threads import LONG_BATCH, LONG_BODY, MANY_EVENTS, in_thread, is_long
 from engine.errors import ExchangeError, call_failed
-from engine.exchange import Answered, Batch, EventStream
+from engine.exchange import Batch, EventStream, ExchangeResult
 from engine.plan import Timeouts
 
 #: So many bytes without an event may be one that is long.
@@ -38,14 +38,14 @@ class Flow:
         "_upstream",
     )
 
-    def __init__(self, answered: Answered) -> None:
-        exchange, stream = answered.exchange, answered.outbound.stream
+    def __init__(self, result: ExchangeResult) -> None:
+        exchange, stream = result.exchange, result.response.stream
         self._stream: EventStream = stream
         self._ready: deque[Any] = deque(stream.first)
         self._script = deque(stream.script)
-        self._source: Any = None if exchange.reply is None else exchange.reply.source
+        self._source: Any = None if exchange.upstream_response is None else exchange.upstream_response.source
         self._upstream = exchange.upstream or ""
-        self._ends = _end_of(answered)
+        self._ends = _end_of(result)
         self._late: Batch = None
         self._has_ended = self._source is None
         # Bytes of the stream, and those since the last event.
@@ -138,9 +138,9 @@ class Flow:
         return events
 
 
-def _end_of(answered: Answered) -> float:
+def _end_of(result: ExchangeResult) -> float:
     """When the stream of an answer must have come to its end, in ns of `time.monotonic_ns`."""
-    mapping, exchange = answered.mapping, answered.exchange
+    mapping, exchange = result.mapping, result.exchange
     upstream = mapping.upstreams.get(exchange.upstream or "") if mapping is not None else None
     seconds = (upstream.timeouts if upstream is not None else Timeouts()).stream
     return exchange.started_ns + seconds * 1e9

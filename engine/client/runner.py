@@ -25,13 +25,13 @@ from engine.client.retry_budget import Budget
 from engine.client.upstream import Upstream
 from engine.client.worker_threads import in_thread, is_long
 from engine.errors import ExchangeError, overloaded, release_frames
-from engine.exchange import Answered
+from engine.exchange import ExchangeResult
 from engine.exchange.response_source import Source
-from engine.http.messages import Inbound, Outbound
+from engine.http.messages import Inbound, Response
 from engine.observability import logs, metrics, tracing
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
 from engine.stores.rate_limits import RateLimits
-from engine.stores.response_cache import KeptAnswers
+from engine.stores.response_cache import ResponseCache
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Relay:
     limits: RateLimits = field(default_factory=RateLimits)
     _running: dict[RoutePlan, int] = field(default_factory=dict)
     _opened: dict[tuple[str, str], _Opened] = field(default_factory=dict)
-    _kept: KeptAnswers = field(default_factory=KeptAnswers)
+    _kept: ResponseCache = field(default_factory=ResponseCache)
     _health: Health = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,39 +103,41 @@ class Relay:
                 self._opened[key] = _Opened(upstream, Budget(), breaker)
         self._health = Health(watched)
 
-    async def answer(self, match: PlanMatch, inbound: Inbound, body: Body) -> Answered:
+    async def answer(self, match: PlanMatch, inbound: Inbound, body: Body) -> ExchangeResult:
         """Carry out one exchange. Where it is cancelled, its upstreams are cut off."""
         going = _Going(body, inbound)
         try:
-            answered: Answered = await self._carry_out(middle.answer(match, inbound), going)
+            result: ExchangeResult = await self._carry_out(middle.answer(match, inbound), going)
         except BaseException:
             if going.place is not None:
                 going.place.leave()
             for source in going.sources:
                 await source.aclose()
             raise
-        answered.place = going.place
-        if answered.outbound.is_whole:
-            await self.release(answered)
-        if answered.defect is not None:
-            logs.unforeseen(answered.exchange, answered.defect)
-        return answered
+        result.place = going.place
+        if result.response.is_complete:
+            await self.release(result)
+        if result.defect is not None:
+            logs.unforeseen(result.exchange, result.defect)
+        return result
 
-    def refuse(self, match: PlanMatch, inbound: Inbound, error: ExchangeError, started_ns: int) -> Answered:
+    def refuse(
+        self, match: PlanMatch, inbound: Inbound, error: ExchangeError, started_ns: int
+    ) -> ExchangeResult:
         """The answer to a request that is not carried out, or not to its end; begun at `started_ns`."""
-        answered = middle.refusal(match, inbound, error)
-        answered.exchange.started_ns = started_ns
-        if answered.defect is not None:
-            logs.unforeseen(answered.exchange, answered.defect)
-        return answered
+        result = middle.refusal(match, inbound, error)
+        result.exchange.started_ns = started_ns
+        if result.defect is not None:
+            logs.unforeseen(result.exchange, result.defect)
+        return result
 
-    async def release(self, answered: Answered) -> None:
+    async def release(self, result: ExchangeResult) -> None:
         """Close what an answer was read from; to be called for every stream, begun or not."""
-        if answered.place is not None:
-            answered.place.leave()
-        reply = answered.exchange.reply
-        if reply is not None and reply.source is not None:
-            await reply.source.aclose()
+        if result.place is not None:
+            result.place.leave()
+        response = result.exchange.upstream_response
+        if response is not None and response.source is not None:
+            await response.source.aclose()
 
     async def _carry_out(self, steps: Generator[middle.Step, Any, Any], going: _Going) -> Any:
         """Give an exchange, or a branch of one, what it asks for, until it has come to its end."""
@@ -171,24 +173,24 @@ class Relay:
                 return await self._read_batch(step)
             case middle.ReadContent():
                 return await step.source.content(step.limit)
-            case middle.LetGo():
+            case middle.Release():
                 return None if step.source is None else await step.source.aclose()
-            case middle.Pause():
+            case middle.Sleep():
                 return await asyncio.sleep(step.seconds)
-            case middle.MayRepeat():
+            case middle.AcquireRetry():
                 return self._opened[step.mapping.name, step.upstream.name].budget.take()
-            case middle.Together():
+            case middle.RunParallel():
                 return await self._together(step, going)
             case middle.OpenBody():
                 return going.body.open(step.limit)
-            case middle.AskHealth():
+            case middle.CheckHealth():
                 return await self._health.ask(step)
-            case middle.AskMetrics():
+            case middle.RenderMetrics():
                 return metrics.exposition()
-            case middle.LookUp():
+            case middle.CacheLookup():
                 return self._kept.get(step.key)
-            case middle.Keep():
-                return self._kept.put(step.key, step.outbound, step.seconds)
+            case middle.CacheStore():
+                return self._kept.put(step.key, step.response, step.seconds)
             case _:
                 raise AssertionError(f"an unknown step: {type(step).__name__}")
 
@@ -196,7 +198,7 @@ class Relay:
         if step.seconds is None:
             return await step.source.next()
         has_come, found = await within(step.source, step.seconds)
-        return found if has_come else middle.Later(found)
+        return found if has_come else middle.BatchTimeout(found)
 
     async def _admit(self, step: middle.Admit, going: _Going) -> None:
         """Let a request in, if its route has a place left and its client has not had too many."""
@@ -220,7 +222,7 @@ class Relay:
         started = time.monotonic()
         span = tracing.begin_call(going.inbound, step)
         try:
-            reply = await upstream.send(step.request, step.streams)
+            response = await upstream.send(step.request, step.streams)
         except ExchangeError as error:
             tracing.end_call(span, error)
             metrics.call(*key, error.how or error.kind, time.monotonic() - started)
@@ -232,16 +234,16 @@ class Relay:
         except asyncio.CancelledError:
             tracing.abandon(span)
             raise
-        tracing.follow(span, reply)
-        metrics.call(*key, reply.status, time.monotonic() - started)
+        tracing.follow(span, response)
+        metrics.call(*key, response.status, time.monotonic() - started)
         self._health.note(key, None)
         if breaker is not None:
-            breaker.note_status(reply.status)
-        if reply.source is not None:
-            going.sources.append(reply.source)
-        return reply
+            breaker.note_status(response.status)
+        if response.source is not None:
+            going.sources.append(response.source)
+        return response
 
-    async def _together(self, step: middle.Together, going: _Going) -> None:
+    async def _together(self, step: middle.RunParallel, going: _Going) -> None:
         """Carry out branches at the same time; the first failure ends the others, and is raised once they
         have ended."""
         limit = asyncio.Semaphore(step.limit or len(step.branches) or 1)
@@ -271,20 +273,20 @@ class Relay:
 
     async def _answer_inside(
         self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool
-    ) -> tuple[Outbound | None, Any]:
+    ) -> tuple[Response | None, Any]:
         """Answer a call that another mapping makes in this process; None where no route serves it."""
         match = self.plans.mappings[plan.mapping or ""].tree.find(inbound.path, inbound.method)
         if match.found(inbound.method) is None:
             return None, None
-        answered = await self.answer(match, inbound, body)
-        logs.inside(answered)
-        outbound = answered.outbound
-        if outbound.stream is None:
-            if outbound.source is None:
-                return outbound, None
-            return outbound, PassedBytes(outbound.source, lambda: self.release(answered))
-        events = Events(Flow(answered), lambda: self.release(answered), plan.name)
-        return outbound, WrittenEvents(events, outbound.stream, answered.exchange) if as_bytes else events
+        result = await self.answer(match, inbound, body)
+        logs.inside(result)
+        response = result.response
+        if response.stream is None:
+            if response.source is None:
+                return response, None
+            return response, PassedBytes(response.source, lambda: self.release(result))
+        events = Events(Flow(result), lambda: self.release(result), plan.name)
+        return response, WrittenEvents(events, response.stream, result.exchange) if as_bytes else events
 
     async def aclose(self) -> None:
         """Close all upstreams."""

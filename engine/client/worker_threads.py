@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from engine.http.messages import Content, UpstreamReply
+from engine.http.messages import Content, UpstreamResponse
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ _pool: ThreadPoolExecutor | None = None
 def is_long(given: Any) -> bool:
     """Whether it takes long to go on with what an exchange is given: a body, or a piece of a stream."""
     kind = type(given)
-    if kind is UpstreamReply:
+    if kind is UpstreamResponse:
         given = given.content
     elif kind is bytes:
         return len(given) > LONG_BATCH and given.count(b"\n") > _MANY_LINES

@@ -100,12 +100,12 @@ class _OneAttempt:
         shared = Uses.of_all((*self.uses, *conditions, *(own for _, own in before)))
         plan = AttemptPlan(
             when=None,
-            before=tuple(replace(call, reads_reply=call.name in parsed) for call, _ in before),
+            before=tuple(replace(call, reads_upstream_body=call.name in parsed) for call, _ in before),
             calls=tuple(
                 replace(
                     call,
                     reads=read_tree(client_fields(own) | client_fields(shared)),
-                    reads_reply=call.name in parsed,
+                    reads_upstream_body=call.name in parsed,
                 )
                 for call, own in calls
             ),
@@ -116,7 +116,7 @@ class _OneAttempt:
             cases=cases,
             first_case=self.first_case,
             streams=bool(calls) and any(case.stream or case.collect for case in cases),
-            reads_reply=bool(calls) and self._reads_reply(cases),
+            reads_upstream_body=bool(calls) and self._reads_reply(cases),
         )
         return plan, uses
 

@@ -136,8 +136,8 @@ _REQUEST: Final[Mapping[str, Variable]] = {
 _UPSTREAM: Final = Record(
     {
         "status": _variable(RESPONSE_STATUS, "x.status"),
-        "headers": _variable(("upstream", "headers"), "x.reply_headers", "object"),
-        "body": _variable(RESPONSE_BODY, "x.reply_body"),
+        "headers": _variable(("upstream", "headers"), "x.upstream_headers", "object"),
+        "body": _variable(RESPONSE_BODY, "x.upstream_body"),
         "name": _variable(("upstream", "name"), "x.upstream"),
     }
 )

@@ -48,7 +48,9 @@ class _RouteCompiler:
         attempts = tuple(self._attempts())
         usage = self._usage(attempts)
         if usage is not None and usage.uses.refers_to(RESPONSE_BODY):
-            attempts = tuple(replace(a, reads_reply=a.reads_reply or bool(a.calls)) for a in attempts)
+            attempts = tuple(
+                replace(a, reads_upstream_body=a.reads_upstream_body or bool(a.calls)) for a in attempts
+            )
         schema = compile_body_schema(self.context, request.schema if request else None)
         max_bytes = request.max_bytes if request else None
         plan = RoutePlan(

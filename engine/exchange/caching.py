@@ -15,7 +15,7 @@ from typing import Final
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import DROPPED_HEADER, REQUEST_ID_HEADER
 from engine.exchange.unread_fields import listed
-from engine.http.messages import Headers, Outbound, UpstreamReply, UpstreamRequest
+from engine.http.messages import Headers, Response, UpstreamRequest, UpstreamResponse
 from engine.plan import CachePlan, MappingPlan, RoutePlan
 
 #: What the keys of calls begin with, and those of clients' requests.
@@ -55,7 +55,7 @@ def _digest(mark: bytes, parts: Iterable[str], fields: Iterable[tuple[str, str]]
     return digest.hexdigest()
 
 
-def can_be_kept(answer: Outbound) -> bool:
+def is_cacheable(answer: Response) -> bool:
     """Whether the response to a client may be sent to others: not one that sets a cookie, says that it is not
     to be cached, or depends on more than its request says."""
     if not _can_be_shared(answer):
@@ -63,14 +63,14 @@ def can_be_kept(answer: Outbound) -> bool:
     return _UNCACHEABLE.isdisjoint(_items(answer.headers, "cache-control"))
 
 
-def reply_can_be_kept(reply: UpstreamReply) -> bool:
+def is_response_cacheable(response: UpstreamResponse) -> bool:
     """Whether the response to a call may be used for the same call again. `cache` in the mapping stands above
     the upstream's Cache-Control."""
-    return _can_be_shared(reply)
+    return _can_be_shared(response)
 
 
-def _can_be_shared(answer: Outbound | UpstreamReply) -> bool:
-    if not answer.is_whole or not 200 <= answer.status < 300 or answer.status == _PARTIAL:
+def _can_be_shared(answer: Response | UpstreamResponse) -> bool:
+    if not answer.is_complete or not 200 <= answer.status < 300 or answer.status == _PARTIAL:
         return False
     return not any(name == "set-cookie" for name, _ in answer.headers) and "*" not in _items(
         answer.headers, "vary"
@@ -83,20 +83,20 @@ def _items(headers: Headers, name: str) -> set[str]:
     return {item.partition("=")[0].strip().lower() for value in values for item in value.split(",")}
 
 
-def kept_answer(exchange: Exchange, outbound: Outbound) -> Outbound:
+def cached_response(exchange: Exchange, response: Response) -> Response:
     """The response to a client in the form in which it is cached: with the names of the fields that are not
     carried over, which are those of each request with its key."""
     if not exchange.dropped:
-        return outbound
-    headers = (*outbound.headers, (DROPPED_HEADER, listed(exchange.dropped)))
-    return Outbound(outbound.status, headers, outbound.content)
+        return response
+    headers = (*response.headers, (DROPPED_HEADER, listed(exchange.dropped)))
+    return Response(response.status, headers, response.content)
 
 
-def as_kept(reply: UpstreamReply) -> Outbound:
+def to_cached(response: UpstreamResponse) -> Response:
     """The response to a call in the form in which it is cached."""
-    return Outbound(reply.status, reply.headers, reply.content)
+    return Response(response.status, response.headers, response.content)
 
 
-def from_kept(outbound: Outbound) -> UpstreamReply:
+def from_cached(response: Response) -> UpstreamResponse:
     """The cached response to a call."""
-    return UpstreamReply(outbound.status, outbound.headers, outbound.content)
+    return UpstreamResponse(response.status, response.headers, response.content)

@@ -21,7 +21,7 @@ from engine.exchange.output_limits import check_size, refused, take_output, text
 from engine.http.media_types import is_json
 from engine.http.messages import EMPTY, FORM, JSON, Client, Content, UpstreamRequest
 from engine.http.request_target import literal_path, parameter_name, readings
-from engine.language.codegen import Compiled, first_place
+from engine.language.codegen import Compiled, first_location
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
 
@@ -32,7 +32,7 @@ _NOTHING: Final[dict[str, Any]] = dict.fromkeys(("status", "headers", "body", "e
 _NO_ENCODING = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\x21-\x7e]")
 
 
-def chosen_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
+def select_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
     """The first call of an attempt whose `when` holds; None where none is to be made."""
     for call in attempt.calls:
         if is_made(call, exchange):
@@ -45,7 +45,7 @@ def is_made(call: CallPlan, exchange: Exchange) -> bool:
     return call.when is None or truth(evaluate(call.when, exchange.body, exchange, call.kind("when")))
 
 
-def chosen_upstream(
+def select_upstream(
     upstream: UpstreamPlan | UpstreamChoice, payload: Any, exchange: Exchange
 ) -> UpstreamPlan:
     """The upstream of a call.
@@ -59,7 +59,7 @@ def chosen_upstream(
     name = evaluate(upstream.template, payload, exchange, upstream.kind)
     found = upstream.among.get(name) if isinstance(name, str) else None
     if found is None:
-        cause = f"{first_place(upstream.template)}: this names no upstream"
+        cause = f"{first_location(upstream.template)}: this names no upstream"
         raise ExchangeError(upstream.kind, "no upstream serves this request", cause=cause)
     return found
 
@@ -245,7 +245,9 @@ def _bad_path(
     """The error of a path as a whole; an upstream's, where it is good without what earlier calls returned."""
     own = ["x" if part.kind != _KIND else piece for part, piece in zip(path, pieces, strict=True)]
     kind = _KIND if is_bad("".join(own)) else "upstream_error"
-    places = [first_place(part.template) for part in path if part.template is not None and part.kind == kind]
+    places = [
+        first_location(part.template) for part in path if part.template is not None and part.kind == kind
+    ]
     return ExchangeError(kind, message, cause=f"{places[0] if places else 'path'}: {message}")
 
 
@@ -296,7 +298,7 @@ def _described(value: Any) -> str:
 def _bad_value(part: PathPart, why: str) -> ExchangeError:
     assert part.template is not None
     message = f"a value for the path {why}"
-    return ExchangeError(part.kind, message, cause=f"{first_place(part.template)}: {message}")
+    return ExchangeError(part.kind, message, cause=f"{first_location(part.template)}: {message}")
 
 
 def _as_it_came(raw: str, decoded: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from engine.http.messages import Outbound, UpstreamRequest
+from engine.http.messages import Response, UpstreamRequest
 from engine.plan import MappingPlan, RatePlan, RoutePlan, UpstreamPlan
 
 
@@ -59,7 +59,7 @@ class ReadBatch:
 
 
 @dataclass(slots=True)
-class Later:
+class BatchTimeout:
     """What is given where a batch has not come in time; `source` takes the place of the one that was read."""
 
     source: Any
@@ -74,21 +74,21 @@ class ReadContent:
 
 
 @dataclass(slots=True)
-class LetGo:
+class Release:
     """Asks to read no more of a reply: an upstream that still sends is cut off."""
 
     source: Any
 
 
 @dataclass(slots=True)
-class Pause:
+class Sleep:
     """Asks to go on after so many seconds."""
 
     seconds: float
 
 
 @dataclass(slots=True)
-class MayRepeat:
+class AcquireRetry:
     """Asks whether a call that failed may be made again: True, unless too many of that upstream's calls have
     been made again lately."""
 
@@ -106,7 +106,7 @@ class Branch:
 
 
 @dataclass(slots=True)
-class Together:
+class RunParallel:
     """Asks for branches to be carried out at the same time, at most `limit` of them. They stand so that each
     comes after those it needs. The first that fails ends all."""
 
@@ -115,7 +115,7 @@ class Together:
 
 
 @dataclass(slots=True)
-class AskHealth:
+class CheckHealth:
     """Asks how upstreams are: a mapping of each name to a report `{healthy, status, error, latency_ms}`.
 
     If `known` nothing is sent: told is what was seen last, and an upstream of which nothing is known is well.
@@ -127,23 +127,23 @@ class AskHealth:
 
 
 @dataclass(slots=True)
-class AskMetrics:
+class RenderMetrics:
     """Asks for the figures of this process: a `Content` in Prometheus's text format."""
 
 
 @dataclass(slots=True)
-class LookUp:
+class CacheLookup:
     """Asks for the answer that is kept under a key: an `Outbound`, or None."""
 
     key: str
 
 
 @dataclass(slots=True)
-class Keep:
+class CacheStore:
     """Asks to keep an answer for so many seconds."""
 
     key: str
-    outbound: Outbound
+    response: Response
     seconds: float
 
 
@@ -154,12 +154,12 @@ Step: TypeAlias = (
     | SendCall
     | ReadBatch
     | ReadContent
-    | LetGo
-    | Pause
-    | MayRepeat
-    | Together
-    | AskHealth
-    | AskMetrics
-    | LookUp
-    | Keep
+    | Release
+    | Sleep
+    | AcquireRetry
+    | RunParallel
+    | CheckHealth
+    | RenderMetrics
+    | CacheLookup
+    | CacheStore
 )

@@ -16,7 +16,7 @@ from engine.exchange.output_limits import check_size
 from engine.exchange.response_content import outbound_of, status_of
 from engine.exchange.upstream_error_text import error_text, log_text
 from engine.http.fields import joined
-from engine.http.messages import Content, Outbound, UpstreamReply, UpstreamRequest
+from engine.http.messages import Content, Response, UpstreamRequest, UpstreamResponse
 from engine.language.codegen import Compiled
 from engine.language.stream_state import release_all
 from engine.plan import ErrorsPlan, MappingPlan
@@ -57,28 +57,28 @@ def too_large(limit: int) -> ExchangeError:
 
 def failure_of(exchange: Exchange) -> ExchangeError:
     """The failure that the status of the upstream's answer is."""
-    assert exchange.reply is not None
-    return failure_of_reply(exchange.upstream, exchange.reply)
+    assert exchange.upstream_response is not None
+    return error_of_response(exchange.upstream, exchange.upstream_response)
 
 
-def failure_of_reply(upstream: str | None, reply: UpstreamReply) -> ExchangeError:
+def error_of_response(upstream: str | None, response: UpstreamResponse) -> ExchangeError:
     """The failure that an upstream's status outside 2xx is.
 
     Where the call carried credentials of ours, 401 and 403 are about these: they and whatever has no kind of
     its own are `upstream_error`.
     """
-    kind = "upstream_error" if _is_about_us(reply) else _PASSED_ON.get(reply.status, "upstream_error")
-    names = _FIELDS_PASSED_ON.get(reply.status, ()) if kind != "upstream_error" else ()
-    fields = (field for field in reply.headers if field[0] in names and can_stand_in_header(field[1]))
+    kind = "upstream_error" if _is_about_us(response) else _PASSED_ON.get(response.status, "upstream_error")
+    names = _FIELDS_PASSED_ON.get(response.status, ()) if kind != "upstream_error" else ()
+    fields = (field for field in response.headers if field[0] in names and can_stand_in_header(field[1]))
     # That it does not know a path says nothing of the path that its client asked for.
-    named = f"the upstream '{upstream}'" if reply.status == 404 else "the upstream"
-    body = shown_body(reply)
+    named = f"the upstream '{upstream}'" if response.status == 404 else "the upstream"
+    body = shown_body(response)
     return ExchangeError(
         kind,
-        f"{named} answered with status {reply.status}",
+        f"{named} answered with status {response.status}",
         headers=tuple(joined(fields).items()),
-        upstream=_upstream(upstream, reply.status, body, error_text(reply.status, body)),
-        cause=log_text(body) if reply.status >= 500 else None,
+        upstream=_upstream(upstream, response.status, body, error_text(response.status, body)),
+        cause=log_text(body) if response.status >= 500 else None,
     )
 
 
@@ -94,33 +94,33 @@ def no_route(upstream: str, mapping: str, request: UpstreamRequest, path: str) -
     )
 
 
-def unusable_reply(exchange: Exchange, message: str, cause: str) -> ExchangeError:
+def unusable_response(exchange: Exchange, message: str, cause: str) -> ExchangeError:
     """The failure that an upstream's answer is which cannot be read."""
     return ExchangeError("upstream_error", message, upstream=_bodiless(exchange), cause=cause)
 
 
-def shown_body(reply: UpstreamReply) -> Any:
+def shown_body(response: UpstreamResponse) -> Any:
     """What mappings may see of a failed upstream's body: nothing where it speaks of our credentials, and no
     secret."""
-    if _is_about_us(reply) or reply.content.is_empty:
+    if _is_about_us(response) or response.content.is_empty:
         return None
-    content = _masked(reply)
+    content = _masked(response)
     try:
         return content.value
     except JsonError:
         return content.data[:_MAX_SHOWN].decode("utf-8", "replace")
 
 
-def _masked(reply: UpstreamReply) -> Content:
-    content = reply.content
-    for secret in reply.secrets:
+def _masked(response: UpstreamResponse) -> Content:
+    content = response.content
+    for secret in response.secrets:
         if secret in content.data:
             content = Content(content.data.replace(secret, _MASK), content.media_type)
     return content
 
 
-def _is_about_us(reply: UpstreamReply) -> bool:
-    return reply.status in (401, 403) and reply.is_about_us
+def _is_about_us(response: UpstreamResponse) -> bool:
+    return response.status in (401, 403) and response.is_about_us
 
 
 def _bodiless(exchange: Exchange) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _upstream(
 # --- How it is told --------------------------------------------------------------------------------------
 
 
-def build_error(mapping: MappingPlan | None, exchange: Exchange, error: ExchangeError) -> Outbound:
+def build_error(mapping: MappingPlan | None, exchange: Exchange, error: ExchangeError) -> Response:
     """A failure as its client is told of it, in the mapping's dialect or, without one, in a plain form."""
     errors = mapping.errors if mapping is not None else ErrorsPlan()
     payload = _payload(exchange, error)
@@ -149,7 +149,7 @@ def build_error(mapping: MappingPlan | None, exchange: Exchange, error: Exchange
         return _told(ErrorsPlan(), payload, exchange, error)
 
 
-def told_in_band(
+def in_band_error(
     mapping: MappingPlan, exchange: Exchange, error: ExchangeError, rules: Compiled | None
 ) -> list[Any]:
     """An error after the first event, as events that can be written: by the stream's own rules, or the body
@@ -185,7 +185,7 @@ def _payload(exchange: Exchange, error: ExchangeError) -> dict[str, Any]:
     }
 
 
-def _told(errors: ErrorsPlan, payload: dict[str, Any], exchange: Exchange, error: ExchangeError) -> Outbound:
+def _told(errors: ErrorsPlan, payload: dict[str, Any], exchange: Exchange, error: ExchangeError) -> Response:
     status = _status(errors, payload, exchange, error)
     headers = dict(error.headers)
     headers.update(header_fields(errors.headers, payload, exchange, "internal"))

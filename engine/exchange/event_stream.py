@@ -15,7 +15,7 @@ from engine.exchange.evaluation import evaluate, text_of
 from engine.exchange.exchange import Exchange
 from engine.exchange.output_limits import too_many_bytes
 from engine.exchange.stream_translation import Batch, Translation
-from engine.http.messages import Content, Outbound
+from engine.http.messages import Content, Response
 from engine.plan import StreamPlan
 from engine.values import ABSENT, JsonError, dumps
 
@@ -66,17 +66,17 @@ class EventStream:
         return self.error_events
 
 
-def outbound_stream(stream: EventStream, status: int, headers: dict[str, str]) -> Outbound:
+def outbound_stream(stream: EventStream, status: int, headers: dict[str, str]) -> Response:
     """The answer whose body is a stream."""
     framing = FRAMINGS[stream.plan.framing]
     media_type = headers.pop("content-type", framing.media_type)
     if stream.plan.framing == "sse":
         # Caches and proxies in between would hold events back.
         headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no", **headers}
-    return Outbound(status, tuple(headers.items()), Content(b"", media_type), stream)
+    return Response(status, tuple(headers.items()), Content(b"", media_type), stream)
 
 
-def written_out(plan: StreamPlan, status: int, headers: dict[str, str], events: Any) -> Outbound:
+def written_out(plan: StreamPlan, status: int, headers: dict[str, str], events: Any) -> Response:
     """The answer whose events are known beforehand."""
     stream = EventStream(plan, None, lambda error: [])
     listed = events if type(events) is list else [] if events is ABSENT or events is None else [events]

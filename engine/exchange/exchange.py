@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from engine.http.fields import joined
-from engine.http.messages import Inbound, UpstreamReply
+from engine.http.messages import Inbound, UpstreamResponse
 from engine.language.budget import DEFAULT_LIMITS, Budget, Limits
 from engine.language.uses import ITEM, Step, VariablePath, written
 
@@ -33,7 +33,7 @@ class Exchange(Budget):
     __slots__ = (
         "_headers",
         "_query",
-        "_reply_headers",
+        "_upstream_headers",
         "body",
         "calls",
         "case",
@@ -46,13 +46,13 @@ class Exchange(Budget):
         "owned",
         "params",
         "raw_params",
-        "reply",
-        "reply_body",
         "sent",
         "started_ns",
         "state",
         "tried",
         "upstream",
+        "upstream_body",
+        "upstream_response",
         "warnings",
     )
 
@@ -69,13 +69,13 @@ class Exchange(Budget):
         self.tried: list[tuple[str, int | str]] = []
         self._query: dict[str, Any] | None = None
         self._headers: dict[str, str] | None = None
-        self.begin_anew()
+        self.reset()
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Have nothing of any attempt, so that the next one finds none of what the last has left behind."""
-        self.reply: UpstreamReply | None = None
-        self.reply_body: Any = None
-        self._reply_headers: dict[str, str] | None = None
+        self.upstream_response: UpstreamResponse | None = None
+        self.upstream_body: Any = None
+        self._upstream_headers: dict[str, str] | None = None
         self.dropped: list[str] = []
         self.nulls: set[VariablePath] | None = None
         self.case: int | None = None
@@ -127,14 +127,14 @@ class Exchange(Budget):
     @property
     def status(self) -> int | None:
         """The upstream's status."""
-        return None if self.reply is None else self.reply.status
+        return None if self.upstream_response is None else self.upstream_response.status
 
     @property
-    def reply_headers(self) -> dict[str, str]:
+    def upstream_headers(self) -> dict[str, str]:
         """The upstream's headers, as `headers`."""
-        if self._reply_headers is None:
-            self._reply_headers = joined(self.reply.headers if self.reply else ())
-        return self._reply_headers
+        if self._upstream_headers is None:
+            self._upstream_headers = joined(self.upstream_response.headers if self.upstream_response else ())
+        return self._upstream_headers
 
 
 def _nulls_along(body: Any, path: VariablePath) -> Iterator[VariablePath]:

@@ -17,7 +17,7 @@ from engine.exchange.output_limits import MAX_HEAD, refused, take_output, text_w
 from engine.exchange.unread_fields import listed
 from engine.http.fields import FRAMING_FIELDS
 from engine.http.messages import Headers
-from engine.language.codegen import Compiled, first_place
+from engine.language.codegen import Compiled, first_location
 from engine.plan import RoutePlan
 
 DROPPED_HEADER: Final = "x-dragoman-dropped"
@@ -42,7 +42,7 @@ def header_fields(template: Compiled | None, payload: Any, exchange: Exchange, k
     try:
         fields = _written_fields(template, value, exchange, kind)
     except ExchangeError as error:
-        error.cause = error.cause or f"{first_place(template)}: {error.message}"
+        error.cause = error.cause or f"{first_location(template)}: {error.message}"
         raise
     if fields:
         size = sum(len(name) + len(text) for name, text in fields.items())

@@ -25,14 +25,14 @@ def health_request(plan: UpstreamPlan) -> UpstreamRequest:
     return UpstreamRequest(plan.name, health.method, target, tuple(headers.items()), EMPTY, health.timeout)
 
 
-def is_well(status: int) -> bool:
+def is_healthy(status: int) -> bool:
     """Whether an answer with this status says that the upstream is well."""
     return 200 <= status < 400
 
 
-def answered_report(status: int, latency_ms: float) -> dict[str, Any]:
+def response_report(status: int, latency_ms: float) -> dict[str, Any]:
     """The report on an upstream that has answered."""
-    error = None if is_well(status) else f"status {status}"
+    error = None if is_healthy(status) else f"status {status}"
     return _report(error is None, status, error, latency_ms)
 
 
@@ -41,7 +41,7 @@ def failed_report(message: str) -> dict[str, Any]:
     return _report(False, None, message, None)
 
 
-def unasked_report() -> dict[str, Any]:
+def skipped_report() -> dict[str, Any]:
     """The report on an upstream of which nothing is known, or that answers calls: it is well."""
     return _report(True, None, None, None)
 

@@ -13,7 +13,7 @@ from engine.errors import EvaluationError, ExchangeError
 from engine.exchange.evaluation import text_of, untranslatable
 from engine.exchange.exchange import Exchange
 from engine.language.budget import CONTAINERS, json_size
-from engine.language.codegen import Compiled, first_place
+from engine.language.codegen import Compiled, first_location
 
 #: Names and values of the header fields of one request or response, in characters.
 MAX_HEAD: Final = 64 * 1024
@@ -53,7 +53,7 @@ def too_many_bytes(exchange: Exchange, template: Compiled | None, kind: str) -> 
 
 def refused(template: Compiled | None, message: str, kind: str) -> ExchangeError:
     """The failure of what a template gives, at its location."""
-    place = None if template is None else first_place(template)
+    place = None if template is None else first_location(template)
     return untranslatable(EvaluationError(message, place, for_client=True), kind)
 
 

@@ -10,17 +10,17 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from engine.errors import ExchangeError
-from engine.exchange.caching import as_kept, from_kept, reply_can_be_kept, request_key
-from engine.exchange.call import build_request, chosen_upstream, is_made
-from engine.exchange.effects import Branch, Keep, LookUp, ReadContent, Step, Together
-from engine.exchange.errors import failure_of_reply
+from engine.exchange.caching import from_cached, is_response_cacheable, request_key, to_cached
+from engine.exchange.call import build_request, is_made, select_upstream
+from engine.exchange.effects import Branch, CacheLookup, CacheStore, ReadContent, RunParallel, Step
+from engine.exchange.errors import error_of_response
 from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
-from engine.exchange.response import is_failure, read_reply
+from engine.exchange.response import is_failure, read_upstream_body
 from engine.exchange.retry import send
 from engine.exchange.unread_fields import refuse_dropped
 from engine.http.fields import joined
-from engine.http.messages import UpstreamReply, UpstreamRequest
+from engine.http.messages import UpstreamRequest, UpstreamResponse
 from engine.plan import AttemptPlan, CallPlan, MappingPlan, RoutePlan, UpstreamPlan
 
 #: The most calls that one list can ask for.
@@ -48,8 +48,8 @@ def make_calls(
     if wanted:
         main = calls[-1] if attempt is not None else None
         streams = attempt is not None and attempt.streams
-        yield Together(tuple(_Making(mapping, route, wanted, exchange, main, streams).branches()))
-    return calls[-1] if exchange.reply is not None else None
+        yield RunParallel(tuple(_Making(mapping, route, wanted, exchange, main, streams).branches()))
+    return calls[-1] if exchange.upstream_response is not None else None
 
 
 def _nothing() -> dict[str, Any]:
@@ -100,7 +100,7 @@ class _Making:
             raise _named(call, ExchangeError(kind, f"more than {MAX_EACH} calls are asked for"))
         results: list[Any] = [None] * len(items)
         self.exchange.calls[call.name] = results
-        yield Together(tuple(self._items(call, items, results)), call.parallel)
+        yield RunParallel(tuple(self._items(call, items, results)), call.parallel)
 
     def _items(self, call: CallPlan, items: list[Any], results: list[Any]) -> Iterator[Branch]:
         for number, item in enumerate(items):
@@ -116,55 +116,63 @@ class _Making:
         try:
             upstream, request = self._request(call, payload, number)
             key = None if call.cache is None else request_key(self.mapping, request)
-            kept = None if key is None else (yield LookUp(key))
+            kept = None if key is None else (yield CacheLookup(key))
             if kept:
-                reply = from_kept(kept)
+                response = from_cached(kept)
             else:
                 streams = is_main and self.streams
-                reply = yield from send(self.mapping, upstream, request, self.exchange, streams)
-            self._note(call, upstream, reply, is_main)
-            if reply.source is not None and self.exchange.reply is not reply:
-                reply.content = yield ReadContent(reply.source, call.max_bytes)
-            result = self._result(call, reply, is_main)
-            if key is not None and kept is None and reply_can_be_kept(reply):
-                yield Keep(key, as_kept(reply), call.cache or 0.0)
+                response = yield from send(self.mapping, upstream, request, self.exchange, streams)
+            self._note(call, upstream, response, is_main)
+            if response.source is not None and self.exchange.upstream_response is not response:
+                response.content = yield ReadContent(response.source, call.max_bytes)
+            result = self._result(call, response, is_main)
+            if key is not None and kept is None and is_response_cacheable(response):
+                yield CacheStore(key, to_cached(response), call.cache or 0.0)
             return result
         except ExchangeError as error:
             return self._failed(call, error, is_main)
 
     def _request(self, call: CallPlan, payload: Any, number: int) -> tuple[UpstreamPlan, UpstreamRequest]:
         self.exchange.index = number
-        upstream = chosen_upstream(call.upstream, payload, self.exchange)
+        upstream = select_upstream(call.upstream, payload, self.exchange)
         request = build_request(self.route, call, upstream, self.exchange, payload)
         refuse_dropped(self.route, self.exchange)
         return upstream, request
 
-    def _note(self, call: CallPlan, upstream: UpstreamPlan, reply: UpstreamReply, is_main: bool) -> None:
+    def _note(
+        self, call: CallPlan, upstream: UpstreamPlan, response: UpstreamResponse, is_main: bool
+    ) -> None:
         self.exchange.upstream = upstream.name
-        if is_main and not (call.continues and is_failure(reply)):
-            self.exchange.reply = reply
+        if is_main and not (call.continues and is_failure(response)):
+            self.exchange.upstream_response = response
 
     def _failed(self, call: CallPlan, error: ExchangeError, is_main: bool) -> dict[str, Any]:
         """What `$calls` shows of a call that failed; it is raised, unless the call continues."""
         if not call.continues:
             raise _named(call, error) from None
         if is_main:
-            self.exchange.reply = None
+            self.exchange.upstream_response = None
         status = error.upstream["status"] if error.upstream else None
         return {**_nothing(), "status": status, "error": _told(error)}
 
-    def _result(self, call: CallPlan, reply: UpstreamReply, is_main: bool) -> dict[str, Any]:
+    def _result(self, call: CallPlan, response: UpstreamResponse, is_main: bool) -> dict[str, Any]:
         """What `$calls` shows of a reply; that of the last call is left to its answers to judge."""
-        result = {**_nothing(), "status": reply.status, "headers": joined(reply.headers)}
-        is_judged_later = is_main and self.exchange.reply is reply
-        if not is_failure(reply):
-            if not is_judged_later or (reply.source is None and (call.reads_reply or call.continues)):
-                result["body"] = read_reply(call, self.exchange, reply, call.reads_reply)
+        result = {
+            **_nothing(),
+            "status": response.status,
+            "headers": joined(response.headers),
+        }
+        is_judged_later = is_main and self.exchange.upstream_response is response
+        if not is_failure(response):
+            if not is_judged_later or (
+                response.source is None and (call.reads_upstream_body or call.continues)
+            ):
+                result["body"] = read_upstream_body(call, self.exchange, response, call.reads_upstream_body)
         elif not is_judged_later:
-            failure = failure_of_reply(self.exchange.upstream, reply)
+            failure = error_of_response(self.exchange.upstream, response)
             if not call.continues:
                 raise failure
-            self.exchange.received += reply.content.most
+            self.exchange.received += response.content.most
             result["error"] = _told(failure)
         return result
 

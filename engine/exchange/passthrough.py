@@ -11,14 +11,14 @@ from collections.abc import Generator, Iterable
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from engine.exchange.call import build_target, chosen_upstream, client_of, time_left
-from engine.exchange.effects import LetGo, OpenBody, Step
-from engine.exchange.errors import failure_of_reply
+from engine.exchange.call import build_target, client_of, select_upstream, time_left
+from engine.exchange.effects import OpenBody, Release, Step
+from engine.exchange.errors import error_of_response
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.retry import send
-from engine.http.fields import FRAMING_FIELDS, hyphenated, tells_of_client
-from engine.http.messages import EMPTY, Content, Headers, Outbound, UpstreamReply, UpstreamRequest
+from engine.http.fields import FRAMING_FIELDS, hyphenated, reveals_client
+from engine.http.messages import EMPTY, Content, Headers, Response, UpstreamRequest, UpstreamResponse
 from engine.http.request_target import parameter_name
 from engine.plan import ForwardPlan, MappingPlan, RoutePlan, UpstreamPlan
 
@@ -35,28 +35,28 @@ _OF_CREDENTIALS: Final = ("www-authenticate", "authentication-info")
 
 def forward(
     mapping: MappingPlan, route: RoutePlan, plan: ForwardPlan, exchange: Exchange
-) -> Generator[Step, Any, Outbound]:
+) -> Generator[Step, Any, Response]:
     """Send the client's request on; the response is given back as it comes, whatever its status.
 
     Raises:
         ExchangeError: the upstream does not respond, or refuses credentials that are not the client's.
     """
-    upstream = chosen_upstream(plan.upstream, exchange.body, exchange)
+    upstream = select_upstream(plan.upstream, exchange.body, exchange)
     exchange.upstream = upstream.name
     request = _request(mapping, route, plan, upstream, exchange)
     if not (route.reads_body or route.keeps_body):
         request.body = yield OpenBody(route.max_forwarded)
-    exchange.reply = reply = yield from send(mapping, upstream, request, exchange, True)
-    if reply.status in _ABOUT_CREDENTIALS and request.has_credentials:
-        yield LetGo(reply.source)
-        raise failure_of_reply(upstream.name, reply)
-    return _outbound(reply, request.has_credentials)
+    exchange.upstream_response = response = yield from send(mapping, upstream, request, exchange, True)
+    if response.status in _ABOUT_CREDENTIALS and request.has_credentials:
+        yield Release(response.source)
+        raise error_of_response(upstream.name, response)
+    return _outbound(response, request.has_credentials)
 
 
-def is_refusal(outbound: Outbound) -> bool:
+def is_refusal(response: Response) -> bool:
     """Whether an upstream's response says that it did not do what it was asked for; a 304 (RFC 9110, 15.4.5)
     is the response to a condition that the client has made."""
-    return not 200 <= outbound.status < 300 and outbound.status != 304
+    return not 200 <= response.status < 300 and response.status != 304
 
 
 def _request(
@@ -101,7 +101,7 @@ def _headers(
     not_sent = {*_NOT_SENT, *map(hyphenated, (key_header, *plan.replaced, *own))}
     for name, value in end_to_end(inbound.headers):
         like = hyphenated(name)
-        if like not in not_sent and (inbound.is_proxied or not tells_of_client(like)):
+        if like not in not_sent and (inbound.is_proxied or not reveals_client(like)):
             separator = "; " if name == "cookie" else ", "
             headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     headers[REQUEST_ID_HEADER] = inbound.request_id
@@ -120,17 +120,17 @@ def end_to_end(headers: Headers) -> Iterable[tuple[str, str]]:
     return ((name, value) for name, value in headers if name not in _HOP_BY_HOP and name not in listed)
 
 
-def _outbound(reply: UpstreamReply, has_credentials: bool) -> Outbound:
+def _outbound(response: UpstreamResponse, has_credentials: bool) -> Response:
     """The upstream's response, to be given back as it comes, without what it says of credentials of ours."""
-    media_type = reply.header("content-type") or ""
+    media_type = response.header("content-type") or ""
     left_out = {"content-type", "date", *(_OF_CREDENTIALS if has_credentials else ())}
-    headers = tuple(field for field in end_to_end(reply.headers) if field[0] not in left_out)
-    date = reply.header("date")
+    headers = tuple(field for field in end_to_end(response.headers) if field[0] not in left_out)
+    date = response.header("date")
     if date is not None:
         headers = (*headers, ("date", date))
-    length = reply.header("content-length")
-    if reply.source is not None and length is not None and length.isdigit():
+    length = response.header("content-length")
+    if response.source is not None and length is not None and length.isdigit():
         headers = (*headers, ("content-length", length))
-    if reply.source is None:
-        return Outbound(reply.status, headers, Content(reply.content.data, media_type))
-    return Outbound(reply.status, headers, Content(b"", media_type), source=reply.source)
+    if response.source is None:
+        return Response(response.status, headers, Content(response.content.data, media_type))
+    return Response(response.status, headers, Content(b"", media_type), source=response.source)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.errors import ExchangeError
-from engine.exchange.errors import failure_of, shown_body, unusable_reply
+from engine.exchange.errors import failure_of, shown_body, unusable_response
 from engine.exchange.evaluation import evaluate
 from engine.exchange.event_stream import written_out
 from engine.exchange.exchange import Exchange
@@ -18,53 +18,53 @@ from engine.exchange.headers import header_fields
 from engine.exchange.output_limits import check_size, take_output
 from engine.exchange.response_content import NO_BODY, outbound_of, status_of
 from engine.http.media_types import decoded_text, is_text
-from engine.http.messages import Content, Outbound, UpstreamReply
+from engine.http.messages import Content, Response, UpstreamResponse
 from engine.language.codegen import Compiled
 from engine.language.schema import BodySchema
 from engine.plan import AttemptPlan, CallPlan, CasePlan
 from engine.values import ABSENT, JsonError, truth
 
 
-def build_reply(attempt: AttemptPlan, call: CallPlan | None, exchange: Exchange) -> Outbound:
+def build_response(attempt: AttemptPlan, call: CallPlan | None, exchange: Exchange) -> Response:
     """The answer of an attempt; where a call was made for it, from `exchange.reply`.
 
     Raises:
         ExchangeError: the upstream failed and no case is for that, or its answer cannot be translated.
     """
-    reply = exchange.reply
-    if reply is None or call is None:
+    response = exchange.upstream_response
+    if response is None or call is None:
         payload = None if attempt.calls else exchange.body
-        return answer_from(attempt, exchange, payload, "invalid_request")
-    failed = is_failure(reply)
+        return response_from(attempt, exchange, payload, "invalid_request")
+    failed = is_failure(response)
     if failed and not any(case.for_failures for case in attempt.cases):
         raise failure_of(exchange)
     if failed:
-        exchange.received += reply.content.most
-        exchange.reply_body = shown_body(reply)
+        exchange.received += response.content.most
+        exchange.upstream_body = shown_body(response)
     else:
-        exchange.reply_body = read_reply(call, exchange, reply, attempt.reads_reply)
-    return answer_from(attempt, exchange, exchange.reply_body, "upstream_error", failed)
+        exchange.upstream_body = read_upstream_body(call, exchange, response, attempt.reads_upstream_body)
+    return response_from(attempt, exchange, exchange.upstream_body, "upstream_error", failed)
 
 
 # --- What the upstream said ------------------------------------------------------------------------------
 
 
-def is_failure(reply: UpstreamReply) -> bool:
+def is_failure(response: UpstreamResponse) -> bool:
     """Whether the upstream says that it could not do what it was asked for."""
-    return not 200 <= reply.status < 300
+    return not 200 <= response.status < 300
 
 
-def read_reply(call: CallPlan, exchange: Exchange, reply: UpstreamReply, is_read: bool) -> Any:
+def read_upstream_body(call: CallPlan, exchange: Exchange, response: UpstreamResponse, is_read: bool) -> Any:
     """The body of a 2xx answer, parsed and checked where that is wanted; else None.
 
     Raises:
         ExchangeError: `upstream_error`, where it is neither JSON nor text, or does not match the schema.
     """
-    has_body = reply.status not in NO_BODY and call.method != "HEAD"
+    has_body = response.status not in NO_BODY and call.method != "HEAD"
     if call.response_schema is None and not (is_read and has_body):
         return None
-    exchange.received += reply.content.most
-    body = _parsed(exchange, reply.content)
+    exchange.received += response.content.most
+    body = _parsed(exchange, response.content)
     if call.response_schema is not None:
         _check_schema(call.response_schema, exchange, body)
     return body
@@ -81,7 +81,7 @@ def _parsed(exchange: Exchange, content: Content) -> Any:
     except JsonError as error:
         if not is_text(media_type):
             message = f"the upstream's answer {error.problem}"
-            raise unusable_reply(exchange, message, str(error)) from None
+            raise unusable_response(exchange, message, str(error)) from None
     return decoded_text(content.data, media_type)
 
 
@@ -89,15 +89,15 @@ def _check_schema(schema: BodySchema, exchange: Exchange, body: Any) -> None:
     misfit = schema.check(body)
     if misfit is not None:
         cause = f"{misfit['path'] or 'the body'}: {misfit['message']}"
-        raise unusable_reply(exchange, "the upstream's answer has an unexpected shape", cause)
+        raise unusable_response(exchange, "the upstream's answer has an unexpected shape", cause)
 
 
 # --- What the client is answered -------------------------------------------------------------------------
 
 
-def answer_from(
+def response_from(
     attempt: AttemptPlan, exchange: Exchange, payload: Any, kind: str, failed: bool = False
-) -> Outbound:
+) -> Response:
     """The answer of the first case that holds for a payload.
 
     Raises:
@@ -108,14 +108,14 @@ def answer_from(
             continue
         if case.when is None or truth(evaluate(case.when, payload, exchange, kind)):
             exchange.case = number
-            return answer_of(case, exchange, payload, kind)
+            return case_response(case, exchange, payload, kind)
     if failed:
         raise failure_of(exchange)
-    kind = "upstream_error" if exchange.reply else "internal"
+    kind = "upstream_error" if exchange.upstream_response else "internal"
     raise ExchangeError(kind, "no answer is given for this case")
 
 
-def answer_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Outbound:
+def case_response(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Response:
     """The answer of one case; a stream without a call is written out from its `emit`."""
     status, headers = head_of(case, exchange, payload, kind)
     if case.stream is not None:
@@ -125,9 +125,9 @@ def answer_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Ou
         return outbound_of(status, headers, ABSENT, kind)
     body = evaluate(case.body, payload, exchange, kind)
     check_size(exchange, case.body, body, kind)
-    outbound = outbound_of(status, headers, body, kind)
-    take_output(exchange, case.body, len(outbound.content.data), kind)
-    return outbound
+    response = outbound_of(status, headers, body, kind)
+    take_output(exchange, case.body, len(response.content.data), kind)
+    return response
 
 
 def head_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> tuple[int, dict[str, str]]:
@@ -143,9 +143,9 @@ def streaming_case(attempt: AttemptPlan, exchange: Exchange) -> CasePlan | None:
 
     It is chosen before the body is there: loading has seen to it that no `when` up to it reads that.
     """
-    reply = exchange.reply
-    assert reply is not None
-    if not attempt.streams or is_failure(reply):
+    response = exchange.upstream_response
+    assert response is not None
+    if not attempt.streams or is_failure(response):
         return None
     for number, case in enumerate(attempt.cases, attempt.first_case):
         if case.when is None or truth(evaluate(case.when, None, exchange, "upstream_error")):

@@ -10,14 +10,14 @@ from typing import Any, Final
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import write
 from engine.http.media_types import is_json
-from engine.http.messages import EMPTY, JSON, TEXT, Content, Outbound
+from engine.http.messages import EMPTY, JSON, TEXT, Content, Response
 from engine.values import ABSENT
 
 #: Statuses whose answers have no body.
 NO_BODY: Final = (204, 205, 304)
 
 
-def outbound_of(status: int, headers: dict[str, str], body: Any, kind: str) -> Outbound:
+def outbound_of(status: int, headers: dict[str, str], body: Any, kind: str) -> Response:
     """An answer from a template's values: text goes out as it is, all else as JSON.
 
     Raises:
@@ -25,10 +25,10 @@ def outbound_of(status: int, headers: dict[str, str], body: Any, kind: str) -> O
     """
     media_type = headers.pop("content-type", None)
     if body is ABSENT or status in NO_BODY:
-        return Outbound(status, tuple(headers.items()), EMPTY)
+        return Response(status, tuple(headers.items()), EMPTY)
     content = _content(body, media_type)
     write(content, kind, "the answer")
-    return Outbound(status, tuple(headers.items()), content)
+    return Response(status, tuple(headers.items()), content)
 
 
 def _content(body: Any, media_type: str | None) -> Content:

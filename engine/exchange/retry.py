@@ -12,9 +12,9 @@ from collections.abc import Generator
 from typing import Any, Final
 
 from engine.errors import ExchangeError
-from engine.exchange.effects import LetGo, MayRepeat, Pause, SendCall, Step
+from engine.exchange.effects import AcquireRetry, Release, SendCall, Sleep, Step
 from engine.exchange.exchange import Exchange
-from engine.http.messages import UpstreamReply, UpstreamRequest
+from engine.http.messages import UpstreamRequest, UpstreamResponse
 from engine.http.methods import IDEMPOTENT_METHODS
 from engine.plan import MappingPlan, RetryPlan, UpstreamPlan
 
@@ -26,7 +26,7 @@ _SECONDS = re.compile(r"[0-9]{1,4}\Z")
 
 def send(
     mapping: MappingPlan, upstream: UpstreamPlan, request: UpstreamRequest, exchange: Exchange, streams: bool
-) -> Generator[Step, Any, UpstreamReply]:
+) -> Generator[Step, Any, UpstreamResponse]:
     """Send a call until it is answered, or may not be sent again.
 
     Raises:
@@ -36,22 +36,22 @@ def send(
     for attempt in range(1, attempts + 1):
         is_last = attempt == attempts
         try:
-            reply: UpstreamReply = yield SendCall(mapping, upstream, request, streams)
+            response: UpstreamResponse = yield SendCall(mapping, upstream, request, streams)
         except ExchangeError as error:
             exchange.tried.append((upstream.name, error.kind))
             if is_last or not _may_repeat(upstream.retry, request, error.how):
                 raise
-            if not (yield MayRepeat(mapping, upstream)):
+            if not (yield AcquireRetry(mapping, upstream)):
                 raise
-            yield Pause(_wait(upstream.retry, attempt))
+            yield Sleep(_wait(upstream.retry, attempt))
             continue
-        reply.is_about_us, reply.secrets = request.has_credentials, mapping.secrets
-        exchange.tried.append((upstream.name, reply.status))
-        wait = None if is_last else _wait_after(upstream.retry, attempt, reply)
-        if wait is None or not (yield MayRepeat(mapping, upstream)):
-            return reply
-        yield LetGo(reply.source)
-        yield Pause(wait)
+        response.is_about_us, response.secrets = request.has_credentials, mapping.secrets
+        exchange.tried.append((upstream.name, response.status))
+        wait = None if is_last else _wait_after(upstream.retry, attempt, response)
+        if wait is None or not (yield AcquireRetry(mapping, upstream)):
+            return response
+        yield Release(response.source)
+        yield Sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 
@@ -61,11 +61,11 @@ def _may_repeat(plan: RetryPlan | None, request: UpstreamRequest, how: str | Non
     return how == "connect" or request.method in IDEMPOTENT_METHODS
 
 
-def _wait_after(plan: RetryPlan | None, attempt: int, reply: UpstreamReply) -> float | None:
+def _wait_after(plan: RetryPlan | None, attempt: int, response: UpstreamResponse) -> float | None:
     """How long to wait before the next try; None where the answer is to be taken as it is."""
-    if plan is None or reply.status not in plan.on:
+    if plan is None or response.status not in plan.on:
         return None
-    asked = reply.header("retry-after")
+    asked = response.header("retry-after")
     if asked is None or not _SECONDS.match(asked.strip()):
         return _wait(plan, attempt)
     seconds = float(asked)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from engine.errors import Defect, ExchangeError, release_frames
-from engine.exchange.builtin_responses import builtin_answer
-from engine.exchange.caching import can_be_kept, exchange_key, kept_answer
-from engine.exchange.call import build_request, chosen_call, chosen_upstream
-from engine.exchange.effects import AskHealth, Keep, LetGo, LookUp, ReadBody, ReadContent, Step
+from engine.exchange.builtin_responses import builtin_response
+from engine.exchange.caching import cached_response, exchange_key, is_cacheable
+from engine.exchange.call import build_request, select_call, select_upstream
+from engine.exchange.effects import CacheLookup, CacheStore, CheckHealth, ReadBody, ReadContent, Release, Step
 from engine.exchange.errors import build_error
 from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
@@ -22,11 +22,11 @@ from engine.exchange.headers import extra_headers
 from engine.exchange.parallel_calls import make_calls
 from engine.exchange.passthrough import forward, is_refusal
 from engine.exchange.request import admission, authorize, check_readings, read_body
-from engine.exchange.response import build_reply, streaming_case
+from engine.exchange.response import build_response, streaming_case
 from engine.exchange.retry import send
 from engine.exchange.stream_response import streamed
 from engine.exchange.unread_fields import check_dropped
-from engine.http.messages import EMPTY, Inbound, Outbound
+from engine.http.messages import EMPTY, Inbound, Response
 from engine.language.budget import DEFAULT_LIMITS
 from engine.plan import (
     AttemptPlan,
@@ -40,7 +40,7 @@ from engine.values import truth
 
 
 @dataclass(slots=True)
-class Answered:
+class ExchangeResult:
     """What an exchange came to: the answer, and what the log says of it.
 
     `defect` is an exception that the engine did not expect; its client received an `internal` error.
@@ -50,7 +50,7 @@ class Answered:
     """
 
     exchange: Exchange
-    outbound: Outbound
+    response: Response
     mapping: MappingPlan | None = None
     route: RoutePlan | None = None
     error: ExchangeError | None = None
@@ -71,16 +71,16 @@ class Answered:
 
 #: An exchange that is being carried out. It yields what it needs, is sent that, or is thrown the exception
 #: that came instead, and returns what it came to.
-Steps: TypeAlias = Generator[Step, Any, Answered]
+Steps: TypeAlias = Generator[Step, Any, ExchangeResult]
 
 
 def answer(match: PlanMatch, inbound: Inbound) -> Steps:
     """Carry out one exchange. Whatever is thrown into it, there is an answer."""
     exchange = Exchange(inbound, {})
-    answered = Answered(exchange, Outbound(500, (), EMPTY), match.owner)
+    result = ExchangeResult(exchange, Response(500, (), EMPTY), match.owner)
     try:
         leaf = match.leaf(inbound.method)
-        answered.mapping, answered.route = leaf.owner, leaf.route
+        result.mapping, result.route = leaf.owner, leaf.route
         if leaf.owner.limits is not DEFAULT_LIMITS:
             exchange.limit(leaf.owner.limits)
         if match.others:
@@ -91,26 +91,26 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
             yield admit
         exchange.params = match.params(leaf)
         exchange.raw_params = match.raw_params(leaf)
-        answered.outbound = yield from _exchange(leaf, exchange)
+        result.response = yield from _exchange(leaf, exchange)
     except ExchangeError as error:
-        _fail(answered, error)
+        _fail(result, error)
     except Exception as error:
-        answered.defect = Defect.of(error)
+        result.defect = Defect.of(error)
         release_frames(error)
-        _fail(answered, ExchangeError("internal", "something went wrong here"))
-    _add_extra_headers(answered)
-    return answered
+        _fail(result, ExchangeError("internal", "something went wrong here"))
+    _add_extra_headers(result)
+    return result
 
 
-def refusal(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> Answered:
+def refusal(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> ExchangeResult:
     """What an exchange comes to that is not carried out, or not to its end."""
-    answered = Answered(Exchange(inbound, {}), Outbound(500, (), EMPTY), match.owner)
-    _fail(answered, error)
-    _add_extra_headers(answered)
-    return answered
+    result = ExchangeResult(Exchange(inbound, {}), Response(500, (), EMPTY), match.owner)
+    _fail(result, error)
+    _add_extra_headers(result)
+    return result
 
 
-def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbound]:
+def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Response]:
     mapping, route = leaf.owner, leaf.route
     if route.reads_body or route.keeps_body:
         exchange.inbound.content = yield ReadBody(route.max_bytes)
@@ -118,18 +118,18 @@ def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Outbou
     if route.cache is None:
         return (yield from _made(mapping, route, exchange))
     key = exchange_key(mapping, route, route.cache, exchange)
-    kept: Outbound | None = yield LookUp(key)
+    kept: Response | None = yield CacheLookup(key)
     if kept is not None:
         return kept
-    outbound = yield from _made(mapping, route, exchange)
-    if can_be_kept(outbound):
-        yield Keep(key, kept_answer(exchange, outbound), route.cache.seconds)
-    return outbound
+    response = yield from _made(mapping, route, exchange)
+    if is_cacheable(response):
+        yield CacheStore(key, cached_response(exchange, response), route.cache.seconds)
+    return response
 
 
-def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generator[Step, Any, Outbound]:
+def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generator[Step, Any, Response]:
     if route.builtin is not None:
-        return builtin_answer(mapping, route, exchange)
+        return builtin_response(mapping, route, exchange)
     if route.spec.try_:
         return _first_that_works(mapping, route, exchange)
     return _attempted(mapping, route, route.attempts[0], exchange)
@@ -140,13 +140,13 @@ def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generat
 
 def _first_that_works(
     mapping: MappingPlan, route: RoutePlan, exchange: Exchange
-) -> Generator[Step, Any, Outbound]:
+) -> Generator[Step, Any, Response]:
     """The answer of the first attempt that holds and works; those whose upstream is down come last.
 
     A `forward` whose upstream responds with a failure is given back where no other attempt follows.
     """
     failure: ExchangeError | None = None
-    passed: Outbound | None = None
+    passed: Response | None = None
     down: list[AttemptPlan] = []
     for attempts in (route.attempts, down):
         for attempt in attempts:
@@ -159,7 +159,7 @@ def _first_that_works(
                 passed = None
                 yield from _leave_attempt(exchange)
             try:
-                outbound = yield from _attempted(mapping, route, attempt, exchange)
+                response = yield from _attempted(mapping, route, attempt, exchange)
             except ExchangeError as error:
                 if not error.is_upstreams:
                     raise
@@ -167,18 +167,18 @@ def _first_that_works(
                 failure = error
                 yield from _leave_attempt(exchange)
                 continue
-            if attempt.forward is None or not is_refusal(outbound):
-                return outbound
-            passed = outbound
+            if attempt.forward is None or not is_refusal(response):
+                return response
+            passed = response
     if passed is not None:
         return passed
     raise failure or ExchangeError("internal", "no attempt is for this request")
 
 
 def _leave_attempt(exchange: Exchange) -> Generator[Step, Any, None]:
-    if exchange.reply is not None:
-        yield LetGo(exchange.reply.source)
-    exchange.begin_anew()
+    if exchange.upstream_response is not None:
+        yield Release(exchange.upstream_response.source)
+    exchange.reset()
 
 
 def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:
@@ -190,13 +190,13 @@ def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Generator[Step, Any,
     """Whether an upstream of an attempt was found to be down lately."""
     if not attempt.watched:
         return False
-    reports = yield AskHealth(mapping, attempt.watched, known=True)
+    reports = yield CheckHealth(mapping, attempt.watched, known=True)
     return not all(report["healthy"] for report in reports.values())
 
 
 def _attempted(
     mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
-) -> Generator[Step, Any, Outbound]:
+) -> Generator[Step, Any, Response]:
     """The answer of one attempt.
 
     Raises:
@@ -206,15 +206,15 @@ def _attempted(
         return (yield from forward(mapping, route, attempt.forward, exchange))
     call = yield from _called(mapping, route, attempt, exchange)
     if call is None:
-        return build_reply(attempt, None, exchange)
-    reply = exchange.reply
-    assert reply is not None
+        return build_response(attempt, None, exchange)
+    response = exchange.upstream_response
+    assert response is not None
     case = streaming_case(attempt, exchange)
     if case is not None:
-        return (yield from streamed(mapping, case, exchange, reply, call.max_bytes))
-    if reply.source is not None:
-        reply.content = yield ReadContent(reply.source, call.max_bytes)
-    return build_reply(attempt, call, exchange)
+        return (yield from streamed(mapping, case, exchange, response, call.max_bytes))
+    if response.source is not None:
+        response.content = yield ReadContent(response.source, call.max_bytes)
+    return build_response(attempt, call, exchange)
 
 
 def _called(
@@ -226,35 +226,35 @@ def _called(
         return (yield from make_calls(mapping, route, attempt.calls, exchange, attempt))
     if attempt.before:
         yield from make_calls(mapping, route, attempt.before, exchange)
-    call = chosen_call(attempt, exchange)
+    call = select_call(attempt, exchange)
     if call is None:
         return None
-    upstream = chosen_upstream(call.upstream, exchange.body, exchange)
+    upstream = select_upstream(call.upstream, exchange.body, exchange)
     request = build_request(route, call, upstream, exchange, exchange.body)
     check_dropped(route, call.reads, exchange)
-    exchange.reply = yield from send(mapping, upstream, request, exchange, attempt.streams)
+    exchange.upstream_response = yield from send(mapping, upstream, request, exchange, attempt.streams)
     return call
 
 
 # --- What failed, and what every answer carries ----------------------------------------------------------
 
 
-def _fail(answered: Answered, error: ExchangeError) -> None:
+def _fail(result: ExchangeResult, error: ExchangeError) -> None:
     """Answer with a failure; with a plain one, where telling it in the mapping's dialect is a defect too."""
     release_frames(error)
-    answered.error = error
+    result.error = error
     try:
-        answered.outbound = build_error(answered.mapping, answered.exchange, error)
+        result.response = build_error(result.mapping, result.exchange, error)
     except Exception as defect:
-        answered.defect = Defect.of(defect)
+        result.defect = Defect.of(defect)
         release_frames(defect)
-        answered.outbound = build_error(None, answered.exchange, error)
+        result.response = build_error(None, result.exchange, error)
 
 
-def _add_extra_headers(answered: Answered) -> None:
-    outbound, headers = answered.outbound, extra_headers(answered.exchange, answered.route)
-    if outbound.headers:
+def _add_extra_headers(result: ExchangeResult) -> None:
+    response, headers = result.response, extra_headers(result.exchange, result.route)
+    if response.headers:
         names = [name for name, _ in headers]
-        headers = (*[field for field in outbound.headers if field[0] not in names], *headers)
+        headers = (*[field for field in response.headers if field[0] not in names], *headers)
     # A kept answer is given to many: it must not take the headers of one of them.
-    answered.outbound = Outbound(outbound.status, headers, outbound.content, outbound.stream, outbound.source)
+    result.response = Response(response.status, headers, response.content, response.stream, response.source)

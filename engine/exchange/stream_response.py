@@ -12,20 +12,24 @@ from typing import Any
 
 from engine.codecs import FRAMINGS
 from engine.errors import call_failed
-from engine.exchange.effects import Later, ReadBatch, ReadContent, Step
-from engine.exchange.errors import told_in_band, unusable_reply
+from engine.exchange.effects import BatchTimeout, ReadBatch, ReadContent, Step
+from engine.exchange.errors import in_band_error, unusable_response
 from engine.exchange.event_stream import EventStream, outbound_stream
 from engine.exchange.exchange import Exchange
-from engine.exchange.response import answer_of, head_of
+from engine.exchange.response import case_response, head_of
 from engine.exchange.stream_translation import Batch, Translation, framing_of
-from engine.http.messages import Content, Outbound, UpstreamReply
+from engine.http.messages import Content, Response, UpstreamResponse
 from engine.plan import CasePlan, MappingPlan, TranslationPlan
 from engine.values import JsonError, dumps
 
 
 def streamed(
-    mapping: MappingPlan, case: CasePlan, exchange: Exchange, reply: UpstreamReply, max_bytes: int
-) -> Generator[Step, Any, Outbound]:
+    mapping: MappingPlan,
+    case: CasePlan,
+    exchange: Exchange,
+    response: UpstreamResponse,
+    max_bytes: int,
+) -> Generator[Step, Any, Response]:
     """An answer made from the upstream's events, once the first of them is there.
 
     `max_bytes` bounds what is read as a whole: a response that is no stream, and a stream that is collected.
@@ -33,23 +37,25 @@ def streamed(
     plan = case.stream or case.collect
     assert plan is not None
     assert plan.translation is not None
-    batches = _Batches(reply, plan.translation)
+    batches = _Batches(response, plan.translation)
     if batches.framing is None:
-        content = reply.content if reply.source is None else (yield ReadContent(reply.source, max_bytes))
+        content = (
+            response.content if response.source is None else (yield ReadContent(response.source, max_bytes))
+        )
         batches.take_whole(content, exchange)
     translation = Translation(plan.translation, exchange, batches.framing or "ndjson")
     if case.collect is not None:
         yield from _collect(translation, batches, exchange, max_bytes)
-        return answer_of(case, exchange, None, "upstream_error")
+        return case_response(case, exchange, None, "upstream_error")
     assert case.stream is not None
     rules = plan.translation.error
-    stream = EventStream(case.stream, translation, lambda e: told_in_band(mapping, exchange, e, rules))
+    stream = EventStream(case.stream, translation, lambda e: in_band_error(mapping, exchange, e, rules))
     patience = case.stream.keep_alive if FRAMINGS[case.stream.framing].has_comments else None
     while not stream.first and not stream.is_over:
         batch = yield from batches.next(patience)
-        if isinstance(batch, Later):
+        if isinstance(batch, BatchTimeout):
             # Its read goes on; what closes the reply closes that too.
-            reply.source = batch.source
+            response.source = batch.source
             break
         stream.first = stream.feed(batch)
     if stream.error is not None and not exchange.sent:
@@ -65,7 +71,7 @@ def _collect(
     size = 0
     while not translation.is_over:
         batch = yield from batches.next()
-        assert not isinstance(batch, Later), "it was waited for without a bound"
+        assert not isinstance(batch, BatchTimeout), "it was waited for without a bound"
         size += 0 if batches.framing is None else _size_of(batch)
         if size > max_bytes:
             raise call_failed(exchange.upstream or "", "too_large", f"over {max_bytes} bytes")
@@ -88,9 +94,9 @@ def _size_of(batch: Batch) -> int:
 class _Batches:
     """What an upstream sends to a stream: batches as they come, or a whole JSON answer as one event."""
 
-    def __init__(self, reply: UpstreamReply, plan: TranslationPlan) -> None:
-        self.source = reply.source
-        self.framing = framing_of(reply.header("content-type") or "", plan) if reply.source else None
+    def __init__(self, response: UpstreamResponse, plan: TranslationPlan) -> None:
+        self.source = response.source
+        self.framing = framing_of(response.header("content-type") or "", plan) if response.source else None
         self._left: list[Batch] = []
 
     def take_whole(self, content: Content, exchange: Exchange) -> None:
@@ -99,11 +105,11 @@ class _Batches:
             self._left = [[content.value], None]
         except JsonError as error:
             message = "the upstream's answer is neither a stream nor JSON"
-            raise unusable_reply(exchange, message, str(error)) from None
+            raise unusable_response(exchange, message, str(error)) from None
 
-    def next(self, seconds: float | None = None) -> Generator[Step, Any, Batch | Later]:
+    def next(self, seconds: float | None = None) -> Generator[Step, Any, Batch | BatchTimeout]:
         """What comes next, None at the end; a `Later` where it does not come within so many seconds."""
         if self.framing is None:
             return self._left.pop(0)
-        batch: Batch | Later = yield ReadBatch(self.source, seconds)
+        batch: Batch | BatchTimeout = yield ReadBatch(self.source, seconds)
         return batch

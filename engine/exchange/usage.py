@@ -10,18 +10,18 @@ from typing import Any, Final
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
-from engine.exchange.run import Answered
+from engine.exchange.run import ExchangeResult
 from engine.plan import RoutePlan
 
 _MOST: Final = 1 << 53
 
 
-def usage_of(answered: Answered) -> dict[str, int]:
+def usage_of(result: ExchangeResult) -> dict[str, int]:
     """Whole numbers from 0, by `input` and `output`; those alone that are known."""
-    route, exchange = answered.route, answered.exchange
+    route, exchange = result.route, result.exchange
     if route is None or route.usage is None:
         return {}
-    if answered.error is not None and answered.outbound.is_whole:
+    if result.error is not None and result.response.is_complete:
         return {}
     try:
         found = evaluate(route.usage, _payload(route, exchange), exchange, "upstream_error")
@@ -35,4 +35,4 @@ def _payload(route: RoutePlan, exchange: Exchange) -> Any:
     case = None if exchange.case is None else route.cases[exchange.case]
     if case is not None and (case.stream or case.collect) is not None:
         return exchange.state
-    return exchange.reply_body
+    return exchange.upstream_body

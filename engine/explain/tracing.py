@@ -20,12 +20,12 @@ from engine.explain.instrumentation import watched
 from engine.explain.routes import name_of
 from engine.explain.upstreams import url_of
 from engine.http.fields import FRAMING_FIELDS
-from engine.http.messages import EMPTY, JSON, Content, Headers, Inbound, UpstreamReply
+from engine.http.messages import EMPTY, JSON, Content, Headers, Inbound, UpstreamResponse
 from engine.http.request_target import literal_path
 from engine.http.routing import Leaf, Match
 from engine.locations import Node
 from engine.plan import PlanMatch, PlanSet
-from engine.testing.offline import Halt, Unanswered, carry_out, failure_of
+from engine.testing.offline import Halt, MissingStub, carry_out, failure_of
 from engine.values import ABSENT, JsonError
 
 _REQUEST_ID = "explain"
@@ -92,17 +92,20 @@ class _Walker:
 
     # What is sent, and what comes of it
 
-    def send(self, step: middle.SendCall) -> UpstreamReply:
+    def send(self, step: middle.SendCall) -> UpstreamResponse:
         if step.upstream.mapping in self.plans.mappings:
-            reply = self._inside(step)
+            response = self._inside(step)
         else:
             self.steps.append(self._call(step))
-            reply = self._given(step)
+            response = self._given(step)
         self._answered = len(self.steps)
         if step.streams:
-            self._pieces, self._media_type = [reply.content.data], reply.content.media_type
-            return UpstreamReply(reply.status, reply.headers, EMPTY, source=self)
-        return reply
+            self._pieces, self._media_type = (
+                [response.content.data],
+                response.content.media_type,
+            )
+            return UpstreamResponse(response.status, response.headers, EMPTY, source=self)
+        return response
 
     def next(self) -> bytes | None:
         return self._pieces.pop(0) if self._pieces else None
@@ -140,10 +143,10 @@ class _Walker:
         except JsonError:
             return self.mask.text(content.data.decode("utf-8", "replace"))
 
-    def _given(self, step: middle.SendCall) -> UpstreamReply:
+    def _given(self, step: middle.SendCall) -> UpstreamResponse:
         if not self.answers:
             self.steps.append(Entry("no answer", "what the upstream says is not known here"))
-            raise Unanswered
+            raise MissingStub
         answer = self.answers.pop(0)
         if answer.failure:
             self.steps.append(Entry("fails", CALL_FAILURES[answer.failure][1]))
@@ -151,9 +154,9 @@ class _Walker:
         media_type = _sniffed(answer.body) if answer.body else ""
         self.steps.append(Entry("answered", f"{answer.status} {media_type}".strip()))
         headers = (("content-type", media_type),) if media_type else ()
-        return UpstreamReply(answer.status, headers, Content(answer.body, media_type))
+        return UpstreamResponse(answer.status, headers, Content(answer.body, media_type))
 
-    def _inside(self, step: middle.SendCall) -> UpstreamReply:
+    def _inside(self, step: middle.SendCall) -> UpstreamResponse:
         """The answer of another mapping of the set."""
         mapping = self.plans.mappings[str(step.upstream.mapping)]
         path, _, query = step.request.target.partition("?")
@@ -168,31 +171,31 @@ class _Walker:
             self.steps.append(self._call(step))
             raise middle.no_route(step.upstream.name, mapping.name, request, path)
         match = _opened(found, walker)
-        answered = None
+        result = None
         try:
-            answered = carry_out(middle.answer(match, inbound), content, walker)
+            result = carry_out(middle.answer(match, inbound), content, walker)
         finally:
             self.steps.append(self._call(step, tuple(walker.steps)))
-        outbound = answered.outbound
-        self.steps.append(Entry("answered", f"{outbound.status} by the mapping {mapping.name}"))
-        media_type = outbound.content.media_type
-        return UpstreamReply(
-            outbound.status, (*outbound.headers, ("content-type", media_type)), outbound.content
+        response = result.response
+        self.steps.append(Entry("answered", f"{response.status} by the mapping {mapping.name}"))
+        media_type = response.content.media_type
+        return UpstreamResponse(
+            response.status, (*response.headers, ("content-type", media_type)), response.content
         )
 
     # The end
 
-    def finish(self, answered: middle.Answered) -> Walk:
-        failure = failure_of(answered)
-        if answered.defect is not None:
-            failure = f"a defect of the engine: {answered.defect.error}"
+    def finish(self, result: middle.ExchangeResult) -> Walk:
+        failure = failure_of(result)
+        if result.defect is not None:
+            failure = f"a defect of the engine: {result.defect.error}"
         if failure is not None:
             self.steps.append(Entry("failure", self.mask.text(failure)))
-        self._remarks(answered.exchange)
-        outbound = answered.outbound
-        headers = tuple(pair for pair in outbound.headers if pair[0] not in FRAMING_FIELDS)
-        text = f"{outbound.status} {outbound.content.media_type}".strip()
-        value = self._value(outbound.content)
+        self._remarks(result.exchange)
+        response = result.response
+        headers = tuple(pair for pair in response.headers if pair[0] not in FRAMING_FIELDS)
+        text = f"{response.status} {response.content.media_type}".strip()
+        value = self._value(response.content)
         self.steps.append(Entry("the client gets", text, None, self._headers(headers), value))
         return Walk(tuple(self.steps), failure is not None)
 
@@ -215,10 +218,10 @@ def walk(plans: PlanSet, mask: Mask, request: Request, answers: list[Answer]) ->
     walker.steps += _found(match, request.method)
     content = Content(request.body, inbound.header("content-type") or "")
     try:
-        answered = carry_out(middle.answer(_opened(match, walker), inbound), content, walker)
+        result = carry_out(middle.answer(_opened(match, walker), inbound), content, walker)
     except Halt:
         return walker.unfinished()
-    return walker.finish(answered)
+    return walker.finish(result)
 
 
 def _fields(request: Request) -> Headers:

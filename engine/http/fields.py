@@ -31,7 +31,7 @@ CREDENTIAL_NAME: Final = re.compile(
 )
 
 
-def tells_of_client(name: str) -> bool:
+def reveals_client(name: str) -> bool:
     """Whether proxies put the client's address, host or scheme into a header field."""
     return name in _CLIENT_FIELDS or name.startswith("x-forwarded-")
 

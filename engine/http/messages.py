@@ -151,7 +151,7 @@ class BodySource(Protocol):
         ...
 
 
-class WholeSource:
+class BufferedBody:
     """A `BodySource` whose bytes are here already."""
 
     __slots__ = ("data",)
@@ -237,7 +237,7 @@ class UpstreamRequest:
         self.max_bytes = max_bytes
 
 
-class UpstreamReply:
+class UpstreamResponse:
     """An upstream's answer. Header names are in lower case.
 
     `source` is where the adapter reads the body from as it comes, for who gives batches of it; without one
@@ -256,7 +256,7 @@ class UpstreamReply:
         self.source = source
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all of the answer is here."""
         return self.source is None
 
@@ -265,7 +265,7 @@ class UpstreamReply:
         return first_value(self.headers, name)
 
 
-class Outbound:
+class Response:
     """The answer to a client. Framing headers and content-type come from `content`.
 
     `stream` is the `EventStream` of an answer that has not ended yet, `source` where the bytes of one that
@@ -284,6 +284,6 @@ class Outbound:
         self.source = source
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all of the answer is here."""
         return self.stream is None and self.source is None

@@ -388,7 +388,7 @@ def label_of(compiled: Compiled) -> str:
     return filename.removeprefix("<dragoman ").removesuffix(">")
 
 
-def first_place(compiled: Compiled) -> Span | None:
+def first_location(compiled: Compiled) -> Span | None:
     """Where in the YAML a generated function begins."""
     return next((span for _, span in lines_of(compiled) if span is not None), None)
 

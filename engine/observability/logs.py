@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TextIO
 
 from engine.diagnostics import Diagnostic
 from engine.errors import Defect
-from engine.exchange import Answered
+from engine.exchange import ExchangeResult
 from engine.exchange.exchange import Exchange
 from engine.http.messages import Inbound
 from engine.observability.json_lines import JsonLines
@@ -98,14 +98,14 @@ def caution(name: str, **fields: Any) -> None:
     _out.log.warning(name, **fields)
 
 
-def exchange(answered: Answered) -> None:
+def exchange(result: ExchangeResult) -> None:
     """The line of an exchange, and those of its warnings."""
-    warnings(answered)
-    error = answered.error
-    is_failure = error is not None and answered.outbound.status >= 500
+    warnings(result)
+    error = result.error
+    is_failure = error is not None and result.response.status >= 500
     if not is_failure and _out.level > logging.INFO:
         return
-    fields = _fields(answered)
+    fields = _fields(result)
     if error is not None:
         fields["kind"] = error.kind
         if error.cause:
@@ -113,30 +113,30 @@ def exchange(answered: Answered) -> None:
     (_out.log.error if is_failure else _out.log.info)("exchange", **fields)
 
 
-def inside(answered: Answered) -> None:
+def inside(result: ExchangeResult) -> None:
     """An exchange with another mapping in the process: its warnings, and its line where it failed."""
-    if answered.error is not None:
-        exchange(answered)
+    if result.error is not None:
+        exchange(result)
     else:
-        warnings(answered)
+        warnings(result)
 
 
-def warnings(answered: Answered) -> None:
+def warnings(result: ExchangeResult) -> None:
     """What `warn()` said in an exchange."""
-    for message in answered.exchange.warnings:
+    for message in result.exchange.warnings:
         _out.log.warning(
             "warning",
-            request_id=answered.exchange.inbound.request_id,
-            mapping=answered.mapping.name if answered.mapping else None,
+            request_id=result.exchange.inbound.request_id,
+            mapping=result.mapping.name if result.mapping else None,
             message=message,
         )
 
 
-def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int, answered: Answered | None) -> None:
+def abandoned(inbound: Inbound, match: PlanMatch, started_ns: int, result: ExchangeResult | None) -> None:
     """The client left before its answer's end (status 499, as nginx has it, in the log alone)."""
     leaf = match.found(inbound.method)
-    if answered is not None:
-        fields = _fields(answered) | {"status_code": 499}
+    if result is not None:
+        fields = _fields(result) | {"status_code": 499}
     else:
         route = None if leaf is None else leaf.route
         upstreams = route.upstreams if route is not None else ()
@@ -158,16 +158,16 @@ def _defect(defect: Defect) -> dict[str, Any]:
     return {"error": defect.error, "trace": list(defect.trace)}
 
 
-def _fields(answered: Answered) -> dict[str, Any]:
-    exchange = answered.exchange
-    status = answered.outbound.status
+def _fields(result: ExchangeResult) -> dict[str, Any]:
+    exchange = result.exchange
+    status = result.response.status
     inbound, started = exchange.inbound, exchange.started_ns
-    fields = _line(inbound, answered.mapping, answered.route, exchange.upstream, status, started)
+    fields = _line(inbound, result.mapping, result.route, exchange.upstream, status, started)
     fields["attempt"] = len(exchange.tried)
-    fields["bytes"] = answered.bytes_sent
-    if answered.events:
-        fields["events"] = answered.events
-        fields["first_event_ms"] = round((answered.first_event_ns - started) / 1e6, 3)
+    fields["bytes"] = result.bytes_sent
+    if result.events:
+        fields["events"] = result.events
+        fields["first_event_ms"] = round((result.first_event_ns - started) / 1e6, 3)
     if exchange.dropped:
         fields["dropped"] = exchange.dropped[:20]
     if len(exchange.tried) > 1:

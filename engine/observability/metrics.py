@@ -25,7 +25,7 @@ from prometheus_client import (
     values,
 )
 
-from engine.exchange import Answered
+from engine.exchange import ExchangeResult
 from engine.http.messages import Content, Inbound
 from engine.plan import PlanMatch
 
@@ -247,23 +247,23 @@ def call(mapping: str, upstream: str, outcome: int | str, seconds: float) -> Non
     figures.histograms[figures.call_seconds, mapping, upstream, str(outcome)].observe(seconds)
 
 
-def exchange(answered: Answered, usage: Mapping[str, int]) -> None:
+def exchange(result: ExchangeResult, usage: Mapping[str, int]) -> None:
     """Count an exchange that has come to its end; `usage` is its tokens by direction."""
     figures = _state.figures
-    mapping = answered.mapping.name if answered.mapping else ""
-    route = answered.route
+    mapping = result.mapping.name if result.mapping else ""
+    route = result.route
     pattern, method = (route.pattern, route.method) if route else ("", "")
-    started = answered.exchange.started_ns
-    status = str(answered.outbound.status)
+    started = result.exchange.started_ns
+    status = str(result.response.status)
     seconds = (time.monotonic_ns() - started) / 1e9
     figures.histograms[figures.requests, mapping, pattern, method, status].observe(seconds)
-    if answered.error is not None:
-        figures.counters[figures.failures, mapping, answered.error.kind].inc()
-    for upstream, outcome in answered.exchange.tried:
+    if result.error is not None:
+        figures.counters[figures.failures, mapping, result.error.kind].inc()
+    for upstream, outcome in result.exchange.tried:
         figures.counters[figures.calls, mapping, upstream, str(outcome)].inc()
-    if answered.events:
-        figures.counters[figures.events, mapping, pattern].inc(answered.events)
-        seconds = (answered.first_event_ns - started) / 1e9
+    if result.events:
+        figures.counters[figures.events, mapping, pattern].inc(result.events)
+        seconds = (result.first_event_ns - started) / 1e9
         figures.histograms[figures.first_event, mapping, pattern].observe(seconds)
     for direction, tokens in usage.items():
         figures.histograms[figures.tokens, mapping, pattern, direction].observe(tokens)

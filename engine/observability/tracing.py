@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.errors import ExchangeError
-from engine.exchange import Answered, SendCall
+from engine.exchange import ExchangeResult, SendCall
 from engine.exchange.response_source import Stepwise
-from engine.http.messages import Content, Headers, Inbound, UpstreamReply
+from engine.http.messages import Content, Headers, Inbound, UpstreamResponse
 from engine.resources import distribution_version
 
 #: W3C Trace Context, 3.2.2: neither id is all zeros.
@@ -89,24 +89,24 @@ def begin(inbound: Inbound) -> Any:
     return span
 
 
-def end(span: Any, answered: Answered) -> None:
+def end(span: Any, result: ExchangeResult) -> None:
     """An exchange has come to its end; `span` is what `begin` gave."""
     if span is None:
         return
-    route, mapping, status = answered.route, answered.mapping, answered.outbound.status
+    route, mapping, status = result.route, result.mapping, result.response.status
     if route is not None:
         span.update_name(f"{route.method} {route.pattern}")
         span.set_attribute("http.route", route.pattern)
     if mapping is not None:
         span.set_attribute("dragoman.mapping", mapping.name)
     span.set_attribute("http.response.status_code", status)
-    if answered.events:
-        passed = time.monotonic_ns() - answered.first_event_ns
+    if result.events:
+        passed = time.monotonic_ns() - result.first_event_ns
         span.add_event("first event", timestamp=time.time_ns() - passed)
-        span.add_event("end of stream", {"dragoman.events": answered.events})
-    if answered.error is not None:
-        span.set_attribute("error.type", answered.error.kind)
-    if status >= 500 or (answered.error is not None and answered.events):
+        span.add_event("end of stream", {"dragoman.events": result.events})
+    if result.error is not None:
+        span.set_attribute("error.type", result.error.kind)
+    if status >= 500 or (result.error is not None and result.events):
         span.set_status(_tracing.api.StatusCode.ERROR)
     span.end()
 
@@ -156,15 +156,15 @@ def end_call(span: Any, outcome: int | ExchangeError) -> None:
     span.end()
 
 
-def follow(span: Any, reply: UpstreamReply) -> None:
+def follow(span: Any, response: UpstreamResponse) -> None:
     """A call was answered; of an answer that is read as it comes the span ends with its body."""
     if span is None:
         return
-    if reply.source is None:
-        end_call(span, reply.status)
+    if response.source is None:
+        end_call(span, response.status)
         return
     span.add_event("head of the answer")
-    reply.source = _TracedSource(reply.source, span, reply.status)
+    response.source = _TracedSource(response.source, span, response.status)
 
 
 class _TracedSource(Stepwise):

@@ -25,8 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from engine.client.response_events import Flow
 from engine.client.runner import Relay
 from engine.errors import ExchangeError, overloaded, release_frames
-from engine.exchange import Answered, EventWriter, too_large, usage_of
-from engine.http.messages import Content, Inbound, Outbound
+from engine.exchange import EventWriter, ExchangeResult, too_large, usage_of
+from engine.http.messages import Content, Inbound, Response
 from engine.http.routing import Match
 from engine.observability import logs, metrics, tracing
 from engine.plan import CorsPlan, PlanMatch, PlanSet
@@ -215,33 +215,33 @@ class Front:
         inbound.address = self._addresses.of(peer, inbound.headers)
         if self._addresses.has_proxies:
             inbound.is_proxied = self._addresses.is_proxy(peer)
-        answered: Answered | None = None
+        result: ExchangeResult | None = None
         span = tracing.begin(inbound)
         try:
             body = Body(inbound, receive, cycle.framing.has_body)
-            answered = await self._answer(match, inbound, body, cycle, started)
+            result = await self._answer(match, inbound, body, cycle, started)
             if _VARIES in scope:
-                answered.outbound = _varying(answered.outbound)
-            if answered.outbound.is_whole:
-                await _send(answered, inbound.method, send, cycle)
-            elif answered.outbound.source is not None:
-                await self._pass(answered, send, cycle)
+                result.response = _varying(result.response)
+            if result.response.is_complete:
+                await _send(result, inbound.method, send, cycle)
+            elif result.response.source is not None:
+                await self._pass(result, send, cycle)
             else:
-                await self._stream(answered, inbound.method, send, cycle)
+                await self._stream(result, inbound.method, send, cycle)
         except asyncio.CancelledError:
             if not cycle.is_gone:
                 raise
-            logs.abandoned(inbound, match, started, answered)
+            logs.abandoned(inbound, match, started, result)
             metrics.abandoned(match, inbound, started)
             tracing.abandon(span)
             return
-        logs.exchange(answered)
-        metrics.exchange(answered, usage_of(answered))
-        tracing.end(span, answered)
+        logs.exchange(result)
+        metrics.exchange(result, usage_of(result))
+        tracing.end(span, result)
 
     async def _answer(
         self, match: PlanMatch, inbound: Inbound, body: Body, cycle: Cycle, started: int
-    ) -> Answered:
+    ) -> ExchangeResult:
         """Carry out an exchange, unless it is refused or interrupted."""
         fault = cycle.fault
         if fault is None and self._load.running > self._load.most:
@@ -255,70 +255,72 @@ class Front:
                 fault = cycle.interruption()
         return self._relay.refuse(match, inbound, fault, started)
 
-    async def _pass(self, answered: Answered, send: Send, cycle: Cycle) -> None:
+    async def _pass(self, result: ExchangeResult, send: Send, cycle: Cycle) -> None:
         """Send an upstream's bytes on; where they are truncated, so is the response."""
-        outbound = answered.outbound
+        response = result.response
         try:
-            await send(_start(outbound, []))
-            if not any(name == "content-length" for name, _ in outbound.headers):
+            await send(_start(response, []))
+            if not any(name == "content-length" for name, _ in response.headers):
                 await send(_piece(b""))
-            while cycle.wants_body and (data := await outbound.source.next()) is not None:
-                await send(_piece(answered.sent(data)))
+            while cycle.wants_body and (data := await response.source.next()) is not None:
+                await send(_piece(result.sent(data)))
             await send({"type": "http.response.body"})
         except ExchangeError as error:
             release_frames(error)
-            answered.error = error
+            result.error = error
             if error.is_in_band:
                 await send({"type": "http.response.body"})
             else:
                 cycle.cut()
         except asyncio.CancelledError:
-            answered.error = cycle.interruption()
+            result.error = cycle.interruption()
             cycle.cut()
         finally:
             cycle.settle()
-            await self._relay.release(answered)
+            await self._relay.release(result)
 
-    async def _stream(self, answered: Answered, method: str, send: Send, cycle: Cycle) -> None:
+    async def _stream(self, result: ExchangeResult, method: str, send: Send, cycle: Cycle) -> None:
         """Send a stream; its upstream is let go of in any case."""
-        stream = answered.outbound.stream
+        stream = result.response.stream
         try:
-            await send(_start(answered.outbound, []))
-            writer = EventWriter(stream.plan, answered.exchange)
+            await send(_start(result.response, []))
+            writer = EventWriter(stream.plan, result.exchange)
             if method != "HEAD":
-                await self._send_events(answered, writer, send, cycle)
-            answered.error = answered.error or stream.error
+                await self._send_events(result, writer, send, cycle)
+            result.error = result.error or stream.error
             if stream.error is not None and not stream.error.is_in_band:
                 cycle.cut()
                 return
             # After an error event the body ends regularly, but without the end marker of a success.
             has_marker = method != "HEAD" and stream.error is None
-            last = answered.sent(writer.close()) if has_marker else b""
+            last = result.sent(writer.close()) if has_marker else b""
             await send({"type": "http.response.body", "body": last})
         finally:
             cycle.settle()
-            await self._relay.release(answered)
+            await self._relay.release(result)
 
-    async def _send_events(self, answered: Answered, writer: EventWriter, send: Send, cycle: Cycle) -> None:
+    async def _send_events(
+        self, result: ExchangeResult, writer: EventWriter, send: Send, cycle: Cycle
+    ) -> None:
         """Send events as they come; one read from the upstream is at most one write to the client."""
-        stream = answered.outbound.stream
+        stream = result.response.stream
         try:
             if not (stream.first or stream.script or stream.is_over):
                 # The status goes out before the first event, as that has kept the client waiting.
-                await send(_piece(answered.sent(writer.comment())))
+                await send(_piece(result.sent(writer.comment())))
             with _Beats(cycle, writer.comment(), stream.plan.keep_alive) as beats:
 
                 def take(events: list[Any]) -> bool:
-                    cycle.write(answered.sent(writer.write(events, stream), len(events)))
+                    cycle.write(result.sent(writer.write(events, stream), len(events)))
                     beats.note()
-                    return cycle.can_answer
+                    return cycle.can_respond
 
-                flow = Flow(answered)
+                flow = Flow(result)
                 while await flow.pump(take):
                     await cycle.drained()
         except asyncio.CancelledError:
             told = stream.fail(cycle.interruption())
-            await send(_piece(answered.sent(writer.write(told, stream), len(told))))
+            await send(_piece(result.sent(writer.write(told, stream), len(told))))
 
 
 def _wants_key(match: PlanMatch, method: str) -> bool:
@@ -392,12 +394,12 @@ def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
     )
 
 
-def _varying(outbound: Outbound) -> Outbound:
+def _varying(response: Response) -> Response:
     """The response that says that it depends on the origin, for caches (RFC 9110, 12.5.5)."""
-    given = [value for name, value in outbound.headers if name == "vary"]
-    others = [field for field in outbound.headers if field[0] != "vary"] if given else outbound.headers
+    given = [value for name, value in response.headers if name == "vary"]
+    others = [field for field in response.headers if field[0] != "vary"] if given else response.headers
     headers = (*others, ("vary", ", ".join((*given, "Origin"))))
-    return Outbound(outbound.status, headers, outbound.content, outbound.stream, outbound.source)
+    return Response(response.status, headers, response.content, response.stream, response.source)
 
 
 def _asked_method(scope: Scope) -> str | None:
@@ -497,28 +499,28 @@ class PassingBody:
 # --- Answers ---------------------------------------------------------------------------------------------
 
 
-def _start(outbound: Outbound, framing: list[tuple[bytes, bytes]]) -> Message:
+def _start(response: Response, framing: list[tuple[bytes, bytes]]) -> Message:
     """The head of an answer, as ASGI has it."""
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in outbound.headers]
-    if outbound.content.media_type:
-        headers.append((b"content-type", outbound.content.media_type.encode("latin-1")))
-    return {"type": "http.response.start", "status": outbound.status, "headers": headers + framing}
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    if response.content.media_type:
+        headers.append((b"content-type", response.content.media_type.encode("latin-1")))
+    return {"type": "http.response.start", "status": response.status, "headers": headers + framing}
 
 
-async def _send(answered: Answered, method: str, send: Send, cycle: Cycle) -> None:
+async def _send(result: ExchangeResult, method: str, send: Send, cycle: Cycle) -> None:
     """Send an answer whose body is known; the protocol leaves it out where the method or status has none."""
-    outbound = answered.outbound
-    data, media_type = outbound.content.data, outbound.content.media_type
-    has_length = outbound.status not in (204, 304)
+    response = result.response
+    data, media_type = response.content.data, response.content.media_type
+    has_length = response.status not in (204, 304)
     if has_length and method != "HEAD":
-        answered.sent(data)
-    if send == cycle.send and cycle.can_answer and len(data) <= _PIECE_BYTES:
-        fields = [*outbound.headers, ("content-type", media_type)] if media_type else [*outbound.headers]
+        result.sent(data)
+    if send == cycle.send and cycle.can_respond and len(data) <= _PIECE_BYTES:
+        fields = [*response.headers, ("content-type", media_type)] if media_type else [*response.headers]
         if has_length:
             fields.append(("content-length", str(len(data))))
-        cycle.answer(outbound.status, fields, data)
+        cycle.answer(response.status, fields, data)
         return
-    await send(_start(outbound, [(b"content-length", b"%d" % len(data))] if has_length else []))
+    await send(_start(response, [(b"content-length", b"%d" % len(data))] if has_length else []))
     sent = 0
     while len(data) - sent > _PIECE_BYTES:
         await send(_piece(data[sent : sent + _PIECE_BYTES]))

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from engine.http.messages import Content, Headers, Outbound
+from engine.http.messages import Content, Headers, Response
 
 _MAX_ANSWERS: Final = 1000
 _MAX_BYTES: Final = 64 * 1024 * 1024
@@ -40,7 +40,7 @@ class _Answer:
     until: float
 
 
-class KeptAnswers:
+class ResponseCache:
     """Responses by their keys."""
 
     def __init__(self, max_answers: int = _MAX_ANSWERS, max_bytes: int = _MAX_BYTES) -> None:
@@ -57,7 +57,7 @@ class KeptAnswers:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def get(self, key: str) -> Outbound | None:
+    def get(self, key: str) -> Response | None:
         """The response cached under a key, unless its time is over."""
         answer = self._answers.get(key)
         if answer is None:
@@ -69,12 +69,12 @@ class KeptAnswers:
         self._answers.move_to_end(key)
         age = answer.age + int(now - answer.since)
         headers = (*answer.headers, (_AGE, str(age)), (_HIT, "hit"))
-        return Outbound(answer.status, headers, Content(answer.data, answer.media_type))
+        return Response(answer.status, headers, Content(answer.data, answer.media_type))
 
-    def put(self, key: str, outbound: Outbound, seconds: float) -> None:
+    def put(self, key: str, response: Response, seconds: float) -> None:
         """Cache a response for so many seconds; one larger than the whole cache is not."""
-        data = outbound.content.data
-        headers = tuple(field for field in outbound.headers if field[0] not in (_AGE, _HIT))
+        data = response.content.data
+        headers = tuple(field for field in response.headers if field[0] not in (_AGE, _HIT))
         size = _ENTRY_BYTES + sys.getsizeof(key) + sys.getsizeof(data) + _size_of(headers)
         if key in self._answers:
             self._remove(key)
@@ -82,11 +82,11 @@ class KeptAnswers:
             return
         now = time.monotonic()
         self._answers[key] = _Answer(
-            outbound.status,
+            response.status,
             headers,
-            outbound.content.media_type,
+            response.content.media_type,
             data,
-            _age_of(outbound.headers),
+            _age_of(response.headers),
             size,
             now,
             now + seconds,

@@ -14,8 +14,8 @@ with a suite file, or with its mapping, is a finding, and then no case of that s
     coverage      which places of mappings the cases have reached
 """
 
-from engine.testing.coverage import Unreached
+from engine.testing.coverage import Uncovered
 from engine.testing.expectations import Mismatch
 from engine.testing.runner import CaseResult, SuiteResult, SuiteRun, run_suites
 
-__all__ = ["CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Unreached", "run_suites"]
+__all__ = ["CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Uncovered", "run_suites"]

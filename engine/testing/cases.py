@@ -15,7 +15,7 @@ from engine.compiler.environment import Environment
 from engine.compiler.files import declared
 from engine.compiler.masking import keys_of_files
 from engine.diagnostics import Findings, suggestion
-from engine.http.messages import EMPTY, JSON, TEXT, Content, Headers, Inbound, UpstreamReply
+from engine.http.messages import EMPTY, JSON, TEXT, Content, Headers, Inbound, UpstreamResponse
 from engine.http.request_target import literal_path
 from engine.language.codegen import Atom
 from engine.language.expressions import Record, Scope
@@ -52,7 +52,7 @@ class CannedCall:
 
     node: Node
     expected: Mapping[str, Expectation]
-    reply: UpstreamReply
+    response: UpstreamResponse
     failure: str | None
     split: int | None = None
 
@@ -148,19 +148,19 @@ class CaseCompiler:
             self.findings.error("bad-value", message, node.span)
             return b""
 
-    def _reply(self, reply: spec.ReplySpec | None) -> UpstreamReply:
-        if reply is None:
-            return UpstreamReply(spec.DEFAULT_STATUS, (), EMPTY)
-        headers = _header_fields(reply.headers or {})
-        content = self._content(reply.body, reply.text, headers)
-        return UpstreamReply(reply.status, _with_type(headers, content), content)
+    def _reply(self, response: spec.StubResponseSpec | None) -> UpstreamResponse:
+        if response is None:
+            return UpstreamResponse(spec.DEFAULT_STATUS, (), EMPTY)
+        headers = _header_fields(response.headers or {})
+        content = self._content(response.body, response.text, headers)
+        return UpstreamResponse(response.status, _with_type(headers, content), content)
 
     # What is expected
 
     def _call(self, upstream: spec.UpstreamSpec) -> CannedCall:
         expected = self._expected_call(upstream.expect) if upstream.expect else {}
-        split = upstream.reply.split if upstream.reply else None
-        return CannedCall(upstream.node, expected, self._reply(upstream.reply), upstream.fail, split)
+        split = upstream.response.split if upstream.response else None
+        return CannedCall(upstream.node, expected, self._reply(upstream.response), upstream.fail, split)
 
     def _expected_call(self, call: spec.CallSpec) -> dict[str, Expectation]:
         self._check_upstream(call.upstream)
@@ -192,7 +192,7 @@ class CaseCompiler:
         texts = self.values.texts
         return Fields(node, {name.lower(): texts.field(child) for name, child in node.items()}, is_open=True)
 
-    def _answer(self, answer: spec.AnswerSpec | None) -> dict[str, Expectation]:
+    def _answer(self, answer: spec.ExpectedResponseSpec | None) -> dict[str, Expectation]:
         if answer is None:
             return {"status": Scalar(self.spec.node["name"], spec.DEFAULT_STATUS)}
         status = answer.status or Node(answer.node.document, answer.node.path, spec.DEFAULT_STATUS)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from engine.codecs import FRAMINGS, MEDIA_TYPES
-from engine.exchange import Answered
+from engine.exchange import ExchangeResult
 from engine.exchange.exchange import Exchange
-from engine.http.messages import Content, Inbound, UpstreamReply, UpstreamRequest
+from engine.http.messages import Content, Inbound, UpstreamRequest, UpstreamResponse
 from engine.testing.cases import Case
-from engine.testing.expectations import Expectation, Mismatch, Sight, below, shown
+from engine.testing.expectations import Expectation, Mismatch, View, below, shown
 from engine.values import ABSENT, JsonError, loads
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class ReceivedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceivedAnswer:
+class ReceivedResponse:
     """An answer as its client receives it: as the reply of an exchange, and what `warn()` said."""
 
     exchange: Exchange
@@ -53,14 +53,16 @@ class ReceivedAnswer:
     warnings: list[str]
 
     @classmethod
-    def of(cls, answered: Answered) -> ReceivedAnswer:
-        outbound, inbound = answered.outbound, answered.exchange.inbound
-        data = b"" if inbound.method == "HEAD" else outbound.content.data
-        content = Content(data, outbound.content.media_type)
+    def of(cls, result: ExchangeResult) -> ReceivedResponse:
+        response, inbound = result.response, result.exchange.inbound
+        data = b"" if inbound.method == "HEAD" else response.content.data
+        content = Content(data, response.content.media_type)
         media_type = (("content-type", content.media_type),) if content.media_type else ()
-        client = Exchange(inbound, answered.exchange.params)
-        client.reply = UpstreamReply(outbound.status, (*outbound.headers, *media_type), content)
-        return cls(client, content, answered.exchange.warnings)
+        client = Exchange(inbound, result.exchange.params)
+        client.upstream_response = UpstreamResponse(
+            response.status, (*response.headers, *media_type), content
+        )
+        return cls(client, content, result.exchange.warnings)
 
 
 def call_mismatches(case: Case, calls: list[ReceivedCall], params: dict[str, str]) -> Iterator[Mismatch]:
@@ -75,18 +77,18 @@ def call_mismatches(case: Case, calls: list[ReceivedCall], params: dict[str, str
             yield Mismatch(path, "expected a call, but none was made", canned.node.span)
 
 
-def answer_mismatches(case: Case, answered: Answered) -> Iterator[Mismatch]:
+def response_mismatches(case: Case, result: ExchangeResult) -> Iterator[Mismatch]:
     """How an answer differs from the one that is expected."""
-    answer = ReceivedAnswer.of(answered)
-    sight = _sight(case, answered.exchange.params, _payload(answer.content))
+    answer = ReceivedResponse.of(result)
+    sight = _sight(case, result.exchange.params, _payload(answer.content))
     yield from _compare(case.expected, _ANSWER_PARTS, answer, "", sight)
 
 
-def _sight(case: Case, params: dict[str, str], payload: Any) -> Sight:
+def _sight(case: Case, params: dict[str, str], payload: Any) -> View:
     """What the expressions of expectations see."""
     client = Exchange(case.inbound, params)
     client.body = case.body
-    return Sight(payload, client)
+    return View(payload, client)
 
 
 def _compare(
@@ -94,7 +96,7 @@ def _compare(
     parts: Mapping[str, Callable[[T], Any]],
     came: T,
     path: str,
-    sight: Sight,
+    sight: View,
 ) -> Iterator[Mismatch]:
     for name, expectation in expected.items():
         where = below(path, name)
@@ -155,9 +157,9 @@ _CALL_PARTS: Final[Mapping[str, Callable[[ReceivedCall], Any]]] = {
 }
 
 #: How each part of an answer is read, by its key under `expect`.
-_ANSWER_PARTS: Final[Mapping[str, Callable[[ReceivedAnswer], Any]]] = {
+_ANSWER_PARTS: Final[Mapping[str, Callable[[ReceivedResponse], Any]]] = {
     "status": lambda answer: answer.exchange.status,
-    "headers": lambda answer: answer.exchange.reply_headers,
+    "headers": lambda answer: answer.exchange.upstream_headers,
     "body": lambda answer: _json(answer.content),
     "text": lambda answer: _text(answer.content),
     "events": lambda answer: _events(answer.content),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from engine.exchange import Answered
+from engine.exchange import ExchangeResult
 from engine.language.spec import CaseSpec
 from engine.language.templates import Coverage
 from engine.locations import Node, Span
@@ -25,7 +25,7 @@ _BRANCHES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Unreached:
+class Uncovered:
     """A place of a mapping that no case has reached."""
 
     what: str
@@ -36,12 +36,12 @@ class Unreached:
 class _Place:
     node: Node
     span: Span
-    is_whole: bool
+    is_complete: bool
     count: int = 0
 
 
 @dataclass(slots=True)
-class Reach:
+class RunCoverage:
     """The places of the mappings of a run, each with how often it was reached."""
 
     _places: dict[tuple[str, tuple[str | int, ...], str], _Place] = field(default_factory=dict)
@@ -54,9 +54,9 @@ class Reach:
                 for number, case in enumerate(_answers(route)):
                     self._add(case.node, _answer(route, number), 0)
 
-    def note(self, answered: Answered) -> None:
+    def note(self, result: ExchangeResult) -> None:
         """Count what an exchange has reached."""
-        route, case = answered.route, answered.exchange.case
+        route, case = result.route, result.exchange.case
         if route is not None:
             self._add(route.spec.node, _route(route), 1)
         if route is not None and case is not None:
@@ -65,18 +65,18 @@ class Reach:
     def take(self, branches: Coverage) -> None:
         """Take over what has been counted in templates."""
         for (node, label), count in zip(branches.branches, branches.counts, strict=True):
-            self._add(node, _BRANCHES.get(label, f"the {label} of this $switch"), count, is_whole=False)
+            self._add(node, _BRANCHES.get(label, f"the {label} of this $switch"), count, is_complete=False)
 
-    def _add(self, node: Node, what: str, count: int, is_whole: bool = True) -> None:
+    def _add(self, node: Node, what: str, count: int, is_complete: bool = True) -> None:
         key = (node.document.file.name, node.path, what)
-        self._places.setdefault(key, _Place(node, node.key_span, is_whole)).count += count
+        self._places.setdefault(key, _Place(node, node.key_span, is_complete)).count += count
 
-    def unreached(self) -> list[Unreached]:
+    def uncovered(self) -> list[Uncovered]:
         """What no case has reached, in the order of files and lines."""
         missed = {key: place for key, place in self._places.items() if place.count == 0}
-        wholes = {(file, path) for (file, path, _), place in missed.items() if place.is_whole}
+        wholes = {(file, path) for (file, path, _), place in missed.items() if place.is_complete}
         found = [
-            Unreached(what, place.span)
+            Uncovered(what, place.span)
             for (file, path, what), place in missed.items()
             if not any((file, outer) in wholes for outer in _around(path))
         ]

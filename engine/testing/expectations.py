@@ -38,7 +38,7 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class View:
     """What the expressions of expectations see: the whole body that came, and the client's exchange."""
 
     payload: Any
@@ -72,7 +72,7 @@ class Expectation(ABC):
         """What is expected, in a few words."""
         return shown(self.node.value)
 
-    def compare(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def compare(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         """How `actual` differs; `ABSENT` stands for a value that did not come."""
         if actual is ABSENT:
             yield self.mismatch(path, f"expected {self.wanted}, but it is missing")
@@ -80,13 +80,13 @@ class Expectation(ABC):
             yield from self.differences(path, actual, sight)
 
     @abstractmethod
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         """How a value that came differs."""
 
-    def fits(self, actual: Any, sight: Sight) -> bool:
+    def fits(self, actual: Any, sight: View) -> bool:
         return not any(True for _ in self.compare("", actual, sight))
 
-    def text(self, sight: Sight) -> str | None:
+    def text(self, sight: View) -> str | None:
         """The text that is expected, where it is one text."""
         return None
 
@@ -107,11 +107,11 @@ class Scalar(Expectation):
     def wanted(self) -> str:
         return shown(self.value)
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if not equal(self.value, actual):
             yield self.differs(path, actual)
 
-    def text(self, sight: Sight) -> str | None:
+    def text(self, sight: View) -> str | None:
         return self.value if isinstance(self.value, str) else None
 
 
@@ -121,7 +121,7 @@ class Items(Expectation):
 
     items: Sequence[Expectation]
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if type(actual) is not list:
             yield self.mismatch(path, f"expected a list, got {shown(actual)}")
             return
@@ -139,7 +139,7 @@ class Fields(Expectation):
     fields: Mapping[str, Expectation]
     is_open: bool = False
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if type(actual) is not dict:
             yield self.mismatch(path, f"expected an object, got {shown(actual)}")
             return
@@ -154,11 +154,11 @@ class Fields(Expectation):
 class Absent(Expectation):
     """Null for a header or a query parameter: it must not be there."""
 
-    def compare(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def compare(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if actual is not ABSENT:
             yield self.mismatch(path, f"expected to be absent, got {shown(actual)}")
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         return self.compare(path, actual, sight)
 
 
@@ -182,7 +182,7 @@ class Computed(Expectation):
     template: Compiled
     as_text: bool
 
-    def compare(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def compare(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         try:
             value = self._value(sight)
         except ExchangeError as error:
@@ -194,14 +194,14 @@ class Computed(Expectation):
         elif actual is not ABSENT and actual is not None:
             yield self.mismatch(path, f"expected nothing, got {shown(actual)}")
 
-    def _value(self, sight: Sight) -> Any:
+    def _value(self, sight: View) -> Any:
         value = evaluate(self.template, sight.payload, sight.exchange, "internal")
         return None if value is ABSENT else value
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         return self.compare(path, actual, sight)
 
-    def text(self, sight: Sight) -> str | None:
+    def text(self, sight: View) -> str | None:
         try:
             value = self._value(sight)
         except ExchangeError:

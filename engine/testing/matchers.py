@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.language.functions.regexes import Pattern
-from engine.testing.expectations import Expectation, Mismatch, Sight, below, shown
+from engine.testing.expectations import Expectation, Mismatch, View, below, shown
 from engine.values import ABSENT
 
 #: What `$any` can name: the words for it, and the types of Python.
@@ -36,7 +36,7 @@ class OfType(Expectation):
     def wanted(self) -> str:
         return TYPES[self.name][0]
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if type(actual) not in TYPES[self.name][1]:
             yield self.differs(path, actual)
 
@@ -51,7 +51,7 @@ class Matches(Expectation):
     def wanted(self) -> str:
         return f"text that matches {shown(self.node.value)}"
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if type(actual) is not str or self.pattern.search(actual) is None:
             yield self.differs(path, actual)
 
@@ -66,7 +66,7 @@ class Contains(Expectation):
     def wanted(self) -> str:
         return f"text or a list that contains {self.item.wanted}"
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if type(actual) is list:
             found = any(self.item.fits(item, sight) for item in actual)
         else:
@@ -86,7 +86,7 @@ class Length(Expectation):
     def wanted(self) -> str:
         return f"a length of {self.length.wanted}"
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if not isinstance(actual, str | list | dict):
             yield self.differs(path, actual)
         elif not self.length.fits(len(actual), sight):
@@ -99,11 +99,11 @@ class Optional(Expectation):
 
     value: Expectation
 
-    def compare(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def compare(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if actual is not ABSENT:
             yield from self.value.compare(path, actual, sight)
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         return self.compare(path, actual, sight)
 
 
@@ -113,7 +113,7 @@ class Unordered(Expectation):
 
     items: Sequence[Expectation]
 
-    def differences(self, path: str, actual: Any, sight: Sight) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
         if type(actual) is not list:
             yield self.mismatch(path, f"expected a list, got {shown(actual)}")
             return

@@ -13,21 +13,21 @@ from typing import Any, Protocol
 
 from engine import exchange as middle
 from engine.errors import ExchangeError, call_failed
-from engine.http.messages import TEXT, Content, UpstreamReply, WholeSource
+from engine.http.messages import TEXT, BufferedBody, Content, UpstreamResponse
 
 
 class Halt(Exception):
     """An exchange is left where it is: raised by a double, it reaches who drives the exchange."""
 
 
-class Unanswered(Halt):
+class MissingStub(Halt):
     """A call without an answer; calls that do not wait for it are made all the same."""
 
 
-class Double(Protocol):
+class UpstreamStub(Protocol):
     """What stands in the place of all upstreams."""
 
-    def send(self, step: middle.SendCall) -> UpstreamReply:
+    def send(self, step: middle.SendCall) -> UpstreamResponse:
         """The reply to a call; raises what an upstream would, or a `Halt`."""
         ...
 
@@ -40,7 +40,7 @@ class Double(Protocol):
         ...
 
 
-def carry_out(steps: middle.Steps, content: Content, double: Double) -> middle.Answered:
+def carry_out(steps: middle.Steps, content: Content, double: UpstreamStub) -> middle.ExchangeResult:
     """Carry out an exchange to its end, a stream too, whose bytes then stand in `outbound.content`.
 
     Args:
@@ -49,14 +49,14 @@ def carry_out(steps: middle.Steps, content: Content, double: Double) -> middle.A
     Raises:
         Halt: a double does not go on.
     """
-    answered: middle.Answered = _driven(steps, content, double)
-    _write_stream(answered, double)
-    return answered
+    result: middle.ExchangeResult = _driven(steps, content, double)
+    _write_stream(result, double)
+    return result
 
 
-def failure_of(answered: middle.Answered) -> str | None:
+def failure_of(result: middle.ExchangeResult) -> str | None:
     """What an exchange has failed of, with its place, where it did: for authors, not for clients."""
-    error = answered.error
+    error = result.error
     if error is None:
         return None
     place, _, said = (error.cause or "").partition(": ")
@@ -64,7 +64,7 @@ def failure_of(answered: middle.Answered) -> str | None:
     return f"{error.kind}: {error.message}" + (f" ({cause})" if cause else "")
 
 
-def _driven(steps: Generator[middle.Step, Any, Any], content: Content, double: Double) -> Any:
+def _driven(steps: Generator[middle.Step, Any, Any], content: Content, double: UpstreamStub) -> Any:
     """Give an exchange what it asks for, until it has come to its end."""
     try:
         step = next(steps)
@@ -81,23 +81,23 @@ def _driven(steps: Generator[middle.Step, Any, Any], content: Content, double: D
         return end.value
 
 
-def _write_stream(answered: middle.Answered, double: Double) -> None:
+def _write_stream(result: middle.ExchangeResult, double: UpstreamStub) -> None:
     """Carry a stream to its end, and put what its client reads in the place of it."""
-    outbound, stream = answered.outbound, answered.outbound.stream
-    if outbound.source is not None:
-        outbound.content = Content(double.rest().data, outbound.content.media_type)
+    response, stream = result.response, result.response.stream
+    if response.source is not None:
+        response.content = Content(double.rest().data, response.content.media_type)
     if stream is None:
         return
-    writer = middle.EventWriter(stream.plan, answered.exchange)
+    writer = middle.EventWriter(stream.plan, result.exchange)
     data = writer.write([*stream.first, *stream.script], stream)
     while not stream.is_over:
         data += writer.write(stream.feed(double.next()), stream)
-    answered.error = stream.error
+    result.error = stream.error
     data += b"" if stream.error is not None else writer.close()
-    outbound.content = Content(data, outbound.content.media_type)
+    response.content = Content(data, response.content.media_type)
 
 
-def _take(step: middle.Step, content: Content, double: Double) -> Any:
+def _take(step: middle.Step, content: Content, double: UpstreamStub) -> Any:
     """What one step asks for."""
     match step:
         case middle.SendCall():
@@ -109,19 +109,19 @@ def _take(step: middle.Step, content: Content, double: Double) -> Any:
         case middle.ReadBody():
             return _bounded(content, step.limit)
         case middle.OpenBody():
-            return WholeSource((content if step.limit is None else _bounded(content, step.limit)).data)
-        case middle.Together():
+            return BufferedBody((content if step.limit is None else _bounded(content, step.limit)).data)
+        case middle.RunParallel():
             _together(step, content, double)
-        case middle.AskHealth():
+        case middle.CheckHealth():
             return {name: _health(step, name, double) for name in step.names}
-        case middle.MayRepeat():
+        case middle.AcquireRetry():
             return True
-        case middle.AskMetrics():
+        case middle.RenderMetrics():
             return Content(b"", TEXT)
     return None
 
 
-def _together(step: middle.Together, content: Content, double: Double) -> None:
+def _together(step: middle.RunParallel, content: Content, double: UpstreamStub) -> None:
     """Branches one by one; as they are made at the same time, the failure of one is told after all others
     have been made that do not wait for it."""
     failures: dict[str, Exception] = {}
@@ -129,22 +129,22 @@ def _together(step: middle.Together, content: Content, double: Double) -> None:
         if not branch.needs & failures.keys():
             try:
                 _driven(branch.steps, content, double)
-            except (ExchangeError, Unanswered) as error:
+            except (ExchangeError, MissingStub) as error:
                 failures[branch.name] = error
     for failure in failures.values():
         raise failure
 
 
-def _health(step: middle.AskHealth, name: str, double: Double) -> dict[str, Any]:
+def _health(step: middle.CheckHealth, name: str, double: UpstreamStub) -> dict[str, Any]:
     """A report on an upstream: by its answer to the check, or unasked that it is well."""
     plan = step.mapping.upstreams[name]
     if step.known or plan.health is None:
-        return middle.unasked_report()
+        return middle.skipped_report()
     try:
-        reply = double.send(middle.SendCall(step.mapping, plan, middle.health_request(plan)))
+        response = double.send(middle.SendCall(step.mapping, plan, middle.health_request(plan)))
     except ExchangeError as error:
         return middle.failed_report(error.message)
-    return middle.answered_report(reply.status, 0)
+    return middle.response_report(response.status, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +154,14 @@ class _Source:
     upstream: str
 
 
-def _reply(step: middle.SendCall, double: Double) -> UpstreamReply:
+def _reply(step: middle.SendCall, double: UpstreamStub) -> UpstreamResponse:
     """The reply to a call, unless it is larger than the call accepts."""
-    reply, request = double.send(step), step.request
-    if reply.source is not None:
-        reply.source = _Source(request.upstream)
+    response, request = double.send(step), step.request
+    if response.source is not None:
+        response.source = _Source(request.upstream)
     elif not request.raw:
-        _checked(reply.content, request.max_bytes, request.upstream)
-    return reply
+        _checked(response.content, request.max_bytes, request.upstream)
+    return response
 
 
 def _checked(content: Content, limit: int, upstream: str) -> Content:

@@ -14,11 +14,11 @@ from engine import exchange as middle
 from engine.compiler.masking import Mask
 from engine.diagnostics import Findings
 from engine.errors import call_failed
-from engine.http.messages import EMPTY, Content, UpstreamReply
+from engine.http.messages import EMPTY, Content, UpstreamResponse
 from engine.locations import SourceFile, Span
 from engine.testing.cases import CannedCall, Case
-from engine.testing.comparison import ReceivedCall, answer_mismatches, call_mismatches
-from engine.testing.coverage import Reach, Unreached
+from engine.testing.comparison import ReceivedCall, call_mismatches, response_mismatches
+from engine.testing.coverage import RunCoverage, Uncovered
 from engine.testing.expectations import Mismatch
 from engine.testing.loading import Suite, load_suite
 from engine.testing.offline import Halt, carry_out, failure_of
@@ -61,7 +61,7 @@ class SuiteRun:
     """How all suites went, and what none of them has reached."""
 
     suites: tuple[SuiteResult, ...]
-    unreached: tuple[Unreached, ...] = field(default=())
+    uncovered: tuple[Uncovered, ...] = field(default=())
 
     @property
     def passed(self) -> int:
@@ -83,12 +83,12 @@ def run_suites(files: Iterable[Path], name_part: str = "") -> SuiteRun:
         files: `*.test.yaml` files.
         name_part: run only cases with this in their names; then nothing is said of what was not reached.
     """
-    reach = Reach()
+    reach = RunCoverage()
     suites = tuple(_run(load_suite(file), name_part, reach) for file in files)
-    return SuiteRun(suites, () if name_part else tuple(reach.unreached()))
+    return SuiteRun(suites, () if name_part else tuple(reach.uncovered()))
 
 
-def _run(suite: Suite, name_part: str, reach: Reach) -> SuiteResult:
+def _run(suite: Suite, name_part: str, reach: RunCoverage) -> SuiteResult:
     results = []
     for case in suite.cases:
         if name_part in case.spec.name:
@@ -124,7 +124,7 @@ class _FakeUpstreams:
         left, self.batches = b"".join(self.batches), []
         return Content(left, self.media_type)
 
-    def send(self, step: middle.SendCall) -> UpstreamReply:
+    def send(self, step: middle.SendCall) -> UpstreamResponse:
         """The reply to a call, in its turn."""
         self.received.append(ReceivedCall.of(step.request))
         if len(self.received) > len(self.canned):
@@ -134,30 +134,30 @@ class _FakeUpstreams:
             is_large = canned.failure == "too_large"
             cause = f"over {step.request.max_bytes} bytes" if is_large else f"fail: {canned.failure}"
             raise call_failed(step.request.upstream, canned.failure, cause)
-        reply = canned.reply
+        response = canned.response
         if not step.streams:
-            return reply
-        data, size = reply.content.data, canned.split or len(reply.content.data) or 1
+            return response
+        data, size = response.content.data, canned.split or len(response.content.data) or 1
         self.batches = [data[i : i + size] for i in range(0, len(data), size)]
-        self.media_type = reply.content.media_type
-        return UpstreamReply(reply.status, reply.headers, EMPTY, source=self)
+        self.media_type = response.content.media_type
+        return UpstreamResponse(response.status, response.headers, EMPTY, source=self)
 
 
-def _run_case(case: Case, reach: Reach) -> CaseResult:
+def _run_case(case: Case, reach: RunCoverage) -> CaseResult:
     fake = _FakeUpstreams(case.calls)
     match = case.plans.tree.find(case.inbound.path, case.inbound.method)
     try:
-        answered = carry_out(middle.answer(match, case.inbound), case.content, fake)
+        result = carry_out(middle.answer(match, case.inbound), case.content, fake)
     except _UnexpectedCall:
         params = match.params(match.leaf(case.inbound.method))
         return _result(case, [*call_mismatches(case, fake.received, params), _unexpected(case, fake)])
-    reach.note(answered)
+    reach.note(result)
     mismatches = [
-        *_defects(case, answered),
-        *call_mismatches(case, fake.received, answered.exchange.params),
-        *answer_mismatches(case, answered),
+        *_defects(case, result),
+        *call_mismatches(case, fake.received, result.exchange.params),
+        *response_mismatches(case, result),
     ]
-    return _result(case, mismatches, failure_of(answered))
+    return _result(case, mismatches, failure_of(result))
 
 
 def _result(case: Case, mismatches: list[Mismatch], failure: str | None = None) -> CaseResult:
@@ -174,8 +174,8 @@ def _unexpected(case: Case, fake: _FakeUpstreams) -> Mismatch:
     return Mismatch(f"upstream[{count}]", f"{fake.received[-1]} was called, but {expected}", place.key_span)
 
 
-def _defects(case: Case, answered: middle.Answered) -> Iterator[Mismatch]:
+def _defects(case: Case, result: middle.ExchangeResult) -> Iterator[Mismatch]:
     """An exception that the engine did not foresee fails a case, whatever it expects."""
-    if answered.defect is not None:
-        message = f"a defect of the engine: {answered.defect.error} in {answered.defect.function}()"
+    if result.defect is not None:
+        message = f"a defect of the engine: {result.defect.error} in {result.defect.function}()"
         yield Mismatch("exchange", message, case.spec.node["name"].span)

@@ -45,7 +45,7 @@ class CallSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplySpec:
+class StubResponseSpec:
     """What an upstream answers."""
 
     node: Node
@@ -62,12 +62,12 @@ class UpstreamSpec:
 
     node: Node
     expect: CallSpec | None
-    reply: ReplySpec | None
+    response: StubResponseSpec | None
     fail: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerSpec:
+class ExpectedResponseSpec:
     """What the client is expected to be answered; of what is absent, only `status` is compared."""
 
     node: Node
@@ -88,7 +88,7 @@ class CaseSpec:
     env: Mapping[str, str | None]
     request: RequestSpec
     upstream: tuple[UpstreamSpec, ...]
-    expect: AnswerSpec | None
+    expect: ExpectedResponseSpec | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ DEFINITIONS: Final[Mapping[type, str]] = {
     RequestSpec: "request",
     UpstreamSpec: "upstream",
     CallSpec: "call",
-    ReplySpec: "reply",
-    AnswerSpec: "answer",
+    StubResponseSpec: "response",
+    ExpectedResponseSpec: "answer",
 }
 
 
@@ -175,11 +175,11 @@ def _word(text: str, start: int) -> tuple[str, int]:
 
 
 def _upstream(node: Node) -> UpstreamSpec:
-    expect, reply = node.get("expect"), node.get("reply")
+    expect, response = node.get("expect"), node.get("response")
     return UpstreamSpec(
         node=node,
         expect=_call(expect) if expect else None,
-        reply=_reply(reply) if reply else None,
+        response=_response(response) if response else None,
         fail=node.value.get("fail"),
     )
 
@@ -202,11 +202,13 @@ def _short_call(node: Node) -> CallSpec:
     return CallSpec(node, upstream, node.part(0, method), node.part(start, text[start:]))
 
 
-def _reply(node: Node) -> ReplySpec:
+def _response(node: Node) -> StubResponseSpec:
     status, headers = node.value.get("status", DEFAULT_STATUS), node.value.get("headers")
-    return ReplySpec(node, status, headers, node.get("body"), node.get("text"), node.value.get("split"))
+    return StubResponseSpec(
+        node, status, headers, node.get("body"), node.get("text"), node.value.get("split")
+    )
 
 
-def _answer(node: Node) -> AnswerSpec:
+def _answer(node: Node) -> ExpectedResponseSpec:
     names = ("status", "headers", "body", "text", "events", "warnings")
-    return AnswerSpec(node, **{name: node.get(name) for name in names})
+    return ExpectedResponseSpec(node, **{name: node.get(name) for name in names})

@@ -12,7 +12,7 @@ from engine.client.circuit_breaker import Breaker
 from engine.errors import ExchangeError
 from engine.plan import BreakerPlan
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Gated, Upstream, eventually, in_turn, json_answer, raw, refusing
+from tests.support.upstream import Gated, Upstream, eventually, in_turn, json_response, raw, refusing
 
 MAPPING = """
 dragoman: 1
@@ -49,14 +49,16 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 def test_a_dead_upstream_is_not_asked(server: Server, upstream: Upstream) -> None:
-    upstream.on("/dead", json_answer({}, 500))
+    upstream.on("/dead", json_response({}, 500))
     assert [server.get("/dead").status for _ in range(20)] == [502] * 20
-    replies = [server.get("/dead") for _ in range(50)]
-    assert {(reply.status, reply.json["kind"]) for reply in replies} == {(503, "upstream_unavailable")}
-    assert 1 <= int(replies[0].header("retry-after") or 0) <= 60
-    reply = server.get("/try")
-    assert (reply.status, reply.json) == (200, {"ok": True})
-    assert reply.header("x-dragoman-upstream") == "dead;failed=upstream_unavailable, well;status=200"
+    responses = [server.get("/dead") for _ in range(50)]
+    assert {(response.status, response.json["kind"]) for response in responses} == {
+        (503, "upstream_unavailable")
+    }
+    assert 1 <= int(responses[0].header("retry-after") or 0) <= 60
+    response = server.get("/try")
+    assert (response.status, response.json) == (200, {"ok": True})
+    assert response.header("x-dragoman-upstream") == "dead;failed=upstream_unavailable, well;status=200"
     assert (
         'dragoman_upstream_breaker_open{mapping="mapping",upstream="dead"} 1.0' in server.get("/metrics").text
     )
@@ -68,14 +70,14 @@ def test_an_upstream_that_cannot_be_reached(server: Server) -> None:
 
 
 def test_it_is_open_for_its_time(server: Server, upstream: Upstream) -> None:
-    upstream.on("/stern", in_turn(*[raw(b"", "close")] * 3, json_answer({"ok": True})))
+    upstream.on("/stern", in_turn(*[raw(b"", "close")] * 3, json_response({"ok": True})))
     assert [server.get("/stern").status for _ in range(5)] == [502] * 3 + [503] * 2
 
 
 def test_it_closes_on_the_first_success(server: Server, upstream: Upstream) -> None:
     upstream.on("/flaky", raw(b"", "close"))
     assert eventually(lambda: server.get("/flaky").status == 503)
-    upstream.on("/flaky", json_answer({"ok": True}))
+    upstream.on("/flaky", json_response({"ok": True}))
     assert eventually(lambda: server.get("/flaky").status == 200)
     assert [server.get("/flaky").status for _ in range(5)] == [200] * 5
     told = [
@@ -85,16 +87,16 @@ def test_it_closes_on_the_first_success(server: Server, upstream: Upstream) -> N
 
 
 def test_one_trial_at_a_time(server: Server, upstream: Upstream) -> None:
-    late = Gated(json_answer({"ok": True}))
-    upstream.on("/flaky", in_turn(*[json_answer({}, 500)] * 3, late))
+    late = Gated(json_response({"ok": True}))
+    upstream.on("/flaky", in_turn(*[json_response({}, 500)] * 3, late))
     for _ in range(3):
         assert server.get("/flaky").status == 502
     time.sleep(0.5)
     with ThreadPoolExecutor(8) as pool, late:
-        replies = [pool.submit(server.get, "/flaky") for _ in range(8)]
-        assert eventually(lambda: sum(reply.done() for reply in replies) == 7)
+        responses = [pool.submit(server.get, "/flaky") for _ in range(8)]
+        assert eventually(lambda: sum(response.done() for response in responses) == 7)
         late.let()
-        statuses = sorted(reply.result().status for reply in replies)
+        statuses = sorted(response.result().status for response in responses)
     assert statuses == [200] + [503] * 7
     assert late.most == 1
 

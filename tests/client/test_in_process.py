@@ -134,10 +134,10 @@ def server(upstream: Upstream) -> Iterator[Server]:
     ],
 )
 def test_an_answer_of_another_mapping(server: Server, target: str, status: int, body: object) -> None:
-    reply = server.get(target)
-    assert reply.status == status
-    assert body is None or (reply.text if isinstance(body, str) else reply.json) == body
-    assert len(reply.all("x-request-id")) == 1
+    response = server.get(target)
+    assert response.status == status
+    assert body is None or (response.text if isinstance(body, str) else response.json) == body
+    assert len(response.all("x-request-id")) == 1
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_an_answer_of_another_mapping(server: Server, target: str, status: int, 
 def test_a_failure_of_another_mapping_is_an_upstreams(
     server: Server, target: str, status: int, kind: str, inner: dict[str, str] | None
 ) -> None:
-    reply = server.get(target)
-    assert (reply.status, reply.json["outer"]) == (status, kind)
-    body = reply.json["upstream"].get("body") or {}
+    response = server.get(target)
+    assert (response.status, response.json["outer"]) == (status, kind)
+    body = response.json["upstream"].get("body") or {}
     assert inner is None or inner.items() <= body.items()
-    assert target != "/call/busy" or reply.header("retry-after") == "7"
+    assert target != "/call/busy" or response.header("retry-after") == "7"
 
 
 @pytest.mark.parametrize(
@@ -178,18 +178,18 @@ def test_a_path_that_another_mapping_does_not_serve(
     server: Server, target: str, status: int, what: str
 ) -> None:
     """A mistake of the calling mapping, unless its client has chosen the path."""
-    reply = server.get(target)
-    assert reply.status == status
-    assert reply.json["outer"] == ("not_found" if status == 404 else "upstream_error")
-    assert reply.json["message"] == f"the mapping 'middle' serves no {what}"
-    assert reply.json["upstream"] == {"name": "middle", "status": 404, "body": None, "message": None}
-    line = server.logged(reply.header("x-request-id") or "")
+    response = server.get(target)
+    assert response.status == status
+    assert response.json["outer"] == ("not_found" if status == 404 else "upstream_error")
+    assert response.json["message"] == f"the mapping 'middle' serves no {what}"
+    assert response.json["upstream"] == {"name": "middle", "status": 404, "body": None, "message": None}
+    line = server.logged(response.header("x-request-id") or "")
     assert line["cause"] == "no route of the mapping 'middle'"
 
 
 def test_bodies_go_in_and_come_out(server: Server) -> None:
-    reply = server.post("/call/double", {"n": 21, "é": ["🦙", None]})
-    assert reply.json == {"n": 42, "all": {"n": 21, "é": ["🦙", None]}}
+    response = server.post("/call/double", {"n": 21, "é": ["🦙", None]})
+    assert response.json == {"n": 42, "all": {"n": 21, "é": ["🦙", None]}}
     refused = server.post("/call/checked", {"n": 1})
     assert (refused.status, refused.json["outer"]) == (422, "unprocessable")
     deep = b'{"n":1,"a":' + b"[" * 300 + b"]" * 300 + b"}"
@@ -203,8 +203,8 @@ def test_a_head_call(server: Server) -> None:
 
 
 def test_what_the_inner_mapping_sees(server: Server) -> None:
-    reply = server.get("/call/request", headers={"x-request-id": "outer-1", "cookie": "a=1", "x-own": "1"})
-    seen = reply.json
+    response = server.get("/call/request", headers={"x-request-id": "outer-1", "cookie": "a=1", "x-own": "1"})
+    seen = response.json
     assert (seen["id"], seen["path"]) == ("outer-1", "/request")
     assert set(seen["headers"]) == {"user-agent", "accept", "accept-encoding", "x-request-id"}
 
@@ -216,8 +216,8 @@ def test_what_the_outer_mapping_sees(server: Server) -> None:
 
 def test_one_id_and_one_connection_through_three_mappings(server: Server, upstream: Upstream) -> None:
     before = len(upstream.requests)
-    reply = server.get("/call/third/x", headers={"x-request-id": "three-deep"})
-    assert reply.json == {"middle": {"inner": "three-deep", "id": "three-deep"}}
+    response = server.get("/call/third/x", headers={"x-request-id": "three-deep"})
+    assert response.json == {"middle": {"inner": "three-deep", "id": "three-deep"}}
     assert len(upstream.requests) == before + 1
     assert server.logged("three-deep")["mapping"] == "outer"
     assert len([line for line in server.log() if line.get("request_id") == "three-deep"]) == 1
@@ -231,9 +231,9 @@ def test_no_call_goes_out_where_none_has_to(server: Server, upstream: Upstream) 
 
 
 def test_the_outer_time_limit_holds(server: Server) -> None:
-    reply = server.get("/brief")
-    assert (reply.status, reply.json["outer"]) == (504, "upstream_timeout")
-    assert reply.seconds < SOON
+    response = server.get("/brief")
+    assert (response.status, response.json["outer"]) == (504, "upstream_timeout")
+    assert response.seconds < SOON
 
 
 def test_logs_of_the_inner_mapping(server: Server) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server import Reply, Server, dragoman_server
+from tests.support.server import Response, Server, dragoman_server
 
 MAPPINGS = {
     "outer.yaml": """
@@ -64,7 +64,7 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def ask(server: Server, target: str, key: str | None = "sk-web") -> Reply:
+def ask(server: Server, target: str, key: str | None = "sk-web") -> Response:
     return server.get(target, headers={} if key is None else {"authorization": f"Bearer {key}"})
 
 
@@ -81,8 +81,8 @@ def ask(server: Server, target: str, key: str | None = "sk-web") -> Reply:
 def test_a_call_inside_needs_no_key_and_sees_that_of_the_client(
     server: Server, target: str, body: object
 ) -> None:
-    reply = ask(server, target)
-    assert (reply.status, reply.json) == (200, body)
+    response = ask(server, target)
+    assert (response.status, response.json) == (200, body)
 
 
 @pytest.mark.parametrize("target", ["/key", "/through", "/two"])
@@ -116,6 +116,6 @@ def test_the_rate_of_an_inner_route_counts_by_the_key_of_the_client(server: Serv
 
 
 def test_a_refusal_of_the_inner_mapping_itself_is_passed_on(server: Server) -> None:
-    reply = ask(server, "/refused")
-    assert (reply.status, reply.json["outer"]) == (401, "unauthorized")
-    assert reply.json["said"] == {"inner": "unauthorized"}
+    response = ask(server, "/refused")
+    assert (response.status, response.json["outer"]) == (401, "unauthorized")
+    assert response.json["said"] == {"inner": "unauthorized"}

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Gated, Upstream, drip, eventually, head, json_answer, refusing
+from tests.support.upstream import Gated, Upstream, drip, eventually, head, json_response, refusing
 
 MAPPING = """
 dragoman: 1
@@ -69,7 +69,7 @@ def test_servers_with_as_much_to_do_take_turns(server: Server, servers: list[Ups
 
 
 def test_the_next_call_goes_to_the_one_with_the_fewest(server: Server, servers: list[Upstream]) -> None:
-    all_here = Gated(json_answer({}), wanted=9)
+    all_here = Gated(json_response({}), wanted=9)
     for upstream in servers:
         upstream.on("/slow", all_here)
     with ThreadPoolExecutor(9) as pool, all_here:
@@ -115,7 +115,7 @@ def test_one_that_is_well_again_is_taken_back() -> None:
     with Upstream() as one, Upstream() as two:
 
         async def health(channel: object, seen: object) -> None:
-            await json_answer({}, 200 if let.is_set() else 500)(channel, seen)  # type: ignore[arg-type]
+            await json_response({}, 200 if let.is_set() else 500)(channel, seen)  # type: ignore[arg-type]
 
         one.on("/health", health)
         env = {"URLS": one.url, "HALF": f"{one.url},{two.url}", "DEAD": one.url}

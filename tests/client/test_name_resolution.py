@@ -23,7 +23,7 @@ from engine.errors import ExchangeError
 from tests.support.calls import both_loops, call, plan, run
 from tests.support.server import dragoman_server
 from tests.support.times import PATIENCE, SOON
-from tests.support.upstream import Upstream, json_answer
+from tests.support.upstream import Upstream, json_response
 
 OK = b'{"ok": true}'
 
@@ -77,7 +77,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
-        running.otherwise(json_answer({"ok": True}))
+        running.otherwise(json_response({"ok": True}))
         yield running
 
 
@@ -217,8 +217,8 @@ def test_a_slow_name_fails_in_its_own_time_and_delays_no_other(
         failing = [asyncio.ensure_future(_fails(slow)) for _ in range(12)]
         await names.begun()
         for other in [fine] * 8 + [behind] * 8:
-            reply = await other.send(call("/"))
-            assert reply.content.data == OK
+            response = await other.send(call("/"))
+            assert response.content.data == OK
         for error in await asyncio.gather(*failing):
             assert (error.kind, error.how) == ("upstream_timeout", "timeout")
             assert error.cause == ("name lookup" if way == "http1" else "ConnectTimeout")
@@ -237,8 +237,8 @@ def test_another_address_is_taken_where_one_is_dead(names: Names, upstream: Upst
 
     async def work() -> None:
         adapter = open_upstream(described)
-        reply = await adapter.send(call("/"))
-        assert reply.content.data == OK
+        response = await adapter.send(call("/"))
+        assert response.content.data == OK
         await adapter.aclose()
 
     run(work)

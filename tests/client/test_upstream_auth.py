@@ -145,8 +145,8 @@ def test_the_clients_own_headers_are_not_sent_on(server: Server) -> None:
 
 
 def test_cookies_of_upstreams_are_neither_kept_nor_given_on(server: Server) -> None:
-    reply = server.get("/bearer/cookie", headers=KEY)
-    assert (reply.status, reply.header("set-cookie")) == (200, None)
+    response = server.get("/bearer/cookie", headers=KEY)
+    assert (response.status, response.header("set-cookie")) == (200, None)
     assert "cookie" not in server.get("/bearer/echo", headers=KEY).json["headers"]
 
 
@@ -160,21 +160,25 @@ QUICK = [
 
 def test_no_secret_is_ever_told(server: Server) -> None:
     """Successes and failures of every kind at debug level: canaries are in no line and in no answer."""
-    replies = [
+    responses = [
         server.get(f"/{scheme}/{name}?key=x", headers=KEY) for scheme in SCHEMES for name in QUICK[::4]
     ]
-    replies += [server.get(f"/slow/{name}", headers=KEY) for name in ("hang", "drip", "hang-in-body", "json")]
-    replies += [server.get(path, headers=KEY) for path in ("/nowhere", "/unknown", "/none", "/bearer/%ff")]
-    replies += [
+    responses += [
+        server.get(f"/slow/{name}", headers=KEY) for name in ("hang", "drip", "hang-in-body", "json")
+    ]
+    responses += [server.get(path, headers=KEY) for path in ("/nowhere", "/unknown", "/none", "/bearer/%ff")]
+    responses += [
         server.get(path, headers={"authorization": "Bearer canary-wrong"}) for path in ("/nowhere", "/x")
     ]
-    replies += [server.post("/bad", {"canary-body": "canary"}, headers=KEY)]
-    replies += [server.request("PATCH", "/bearer/echo?key=canary-own", headers={**KEY, "cookie": "canary=1"})]
-    assert len({reply.status for reply in replies}) >= 6
-    assert not [reply for reply in replies if reply.status == 500]
+    responses += [server.post("/bad", {"canary-body": "canary"}, headers=KEY)]
+    responses += [
+        server.request("PATCH", "/bearer/echo?key=canary-own", headers={**KEY, "cookie": "canary=1"})
+    ]
+    assert len({response.status for response in responses}) >= 6
+    assert not [response for response in responses if response.status == 500]
     request_id = server.get("/bearer/json?canary=1", headers=KEY).header("x-request-id")
     assert server.logged(request_id or "")["status_code"] == 200
-    for told in [server.text(), *(f"{reply.headers}{reply.body!r}" for reply in replies)]:
+    for told in [server.text(), *(f"{response.headers}{response.body!r}" for response in responses)]:
         assert "canary" not in told.replace("sk-upstream-canary", "").lower() or "canary-body" in told
         for secret in (*CANARIES.values(), "s%40crt", "s@crt", "YW5uLWNhb", "Ym9iOnNA", "sk-upstream-canary"):
             assert secret not in told, told

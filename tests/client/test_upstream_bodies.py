@@ -14,10 +14,10 @@ import pytest
 from engine.client.http1.connection import MAX_BUFFERED
 from engine.client.http1.content_coding import STEP, BadCoding, Inflater
 from engine.errors import ExchangeError
-from engine.http.messages import MAX_BODY_BYTES, UpstreamReply
+from engine.http.messages import MAX_BODY_BYTES, UpstreamResponse
 from tests.support.calls import both_loops, call, opened, run
 from tests.support.times import A_SECOND, PATIENCE, SOON
-from tests.support.upstream import Channel, Seen, Upstream, answer, drip, eventually, head, json_answer, raw
+from tests.support.upstream import Channel, Seen, Upstream, answer, drip, eventually, head, json_response, raw
 
 CHUNKED = head(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")])
 TEXT = random.Random(2).randbytes(5000).hex().encode()
@@ -33,10 +33,10 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-async def rest(reply: UpstreamReply, pieces: list[bytes] | None = None) -> list[bytes]:
+async def rest(response: UpstreamResponse, pieces: list[bytes] | None = None) -> list[bytes]:
     """The pieces of a stream up to its end, or its failure."""
     pieces = [] if pieces is None else pieces
-    while (piece := await reply.source.next()) is not None:
+    while (piece := await response.source.next()) is not None:
         pieces.append(piece)
     return pieces
 
@@ -72,11 +72,11 @@ def test_one_coding_is_decoded(upstream: Upstream, name: str) -> None:
     async def work() -> None:
         async with opened(upstream.url) as up:
             for path in ("/whole", "/pieces"):
-                reply = await up.send(call(path))
-                assert reply.content.data == TEXT
+                response = await up.send(call(path))
+                assert response.content.data == TEXT
                 if data != TEXT:
-                    assert reply.header("content-encoding") is None
-                    assert reply.header("content-length") is None
+                    assert response.header("content-encoding") is None
+                    assert response.header("content-length") is None
                 stream = await up.send(call(path), streams=True)
                 found = await rest(stream)
                 assert all(0 < len(piece) <= STEP for piece in found)
@@ -84,7 +84,7 @@ def test_one_coding_is_decoded(upstream: Upstream, name: str) -> None:
                 as_it_is = await up.send(call(path, raw=True))
                 assert as_it_is.content.data == data
                 assert as_it_is.header("content-encoding") == coding
-            assert reply.header("x-other") == "1"
+            assert response.header("x-other") == "1"
 
     run(work)
     assert len(upstream.connections) == 1
@@ -213,13 +213,13 @@ def test_a_stream_lasts_as_long_as_it_is_not_silent(upstream: Upstream, loop: st
         async with opened(upstream.url, read=2.5) as up:
 
             async def as_it_comes() -> None:
-                reply = await up.send(call("/up", timeout=2.5), streams=True)
-                assert b"".join(await rest(reply)) == b"x" * 30
+                response = await up.send(call("/up", timeout=2.5), streams=True)
+                assert b"".join(await rest(response)) == b"x" * 30
 
             async def whole() -> None:
-                reply = await up.send(call("/up", timeout=2.5), streams=True)
+                response = await up.send(call("/up", timeout=2.5), streams=True)
                 with pytest.raises(ExchangeError) as caught:
-                    await reply.source.content(MAX_BODY_BYTES)
+                    await response.source.content(MAX_BODY_BYTES)
                 assert caught.value.cause == "total", "what is read as a whole has a time for the whole"
 
             await asyncio.gather(as_it_comes(), whole())
@@ -236,14 +236,14 @@ def test_a_stream_that_breaks_off_gives_what_came_and_then_fails(upstream: Upstr
     async def work() -> None:
         async with opened(upstream.url) as up:
             for path in ("/up", "/bad", "/reset"):
-                reply = await up.send(call(path), streams=True)
+                response = await up.send(call(path), streams=True)
                 if path != "/reset":
-                    assert await reply.source.next() == b"abc"
+                    assert await response.source.next() == b"abc"
                 for _ in range(2):
                     with pytest.raises(ExchangeError) as caught:
-                        await rest(reply)
+                        await rest(response)
                     assert caught.value.kind == "upstream_error"
-                await reply.source.aclose()
+                await response.source.aclose()
 
     run(work, loop)
 
@@ -261,15 +261,15 @@ def test_a_stream_that_is_left_after_its_closing_word(upstream: Upstream, loop: 
     async def work() -> None:
         async with opened(upstream.url) as up:
             for _ in range(10):
-                reply = await up.send(call("/ended"), streams=True)
-                assert b"[DONE]" in (await reply.source.next() or b"")
-                await reply.source.aclose()
-                await reply.source.aclose()
+                response = await up.send(call("/ended"), streams=True)
+                assert b"[DONE]" in (await response.source.next() or b"")
+                await response.source.aclose()
+                await response.source.aclose()
                 await asyncio.sleep(0.02)
             assert len(upstream.connections) < 10, "where its end comes soon, the connection is kept"
-            reply = await up.send(call("/endless"), streams=True)
-            await reply.source.next()
-            await reply.source.aclose()
+            response = await up.send(call("/endless"), streams=True)
+            await response.source.next()
+            await response.source.aclose()
             left = upstream.connections[upstream.requests[-1].connection]
             assert await asyncio.to_thread(eventually, lambda: left.closed is not None, A_SECOND)
             assert up._pool._free + len(up._pool._idle) == 200
@@ -303,12 +303,12 @@ def test_a_body_as_it_comes(upstream: Upstream, loop: str) -> None:
         async with opened(upstream.url) as up:
             for length in (6, None):
                 for pieces in ((b"abc", b"", b"def"), (b"abcdef",), (b"", b"a", b"bcdef", b"")):
-                    reply = await up.send(call("/echo", "POST", Sent(*pieces, length=length, every=0.001)))
-                    assert reply.content.value["body"] == "abcdef"
+                    response = await up.send(call("/echo", "POST", Sent(*pieces, length=length, every=0.001)))
+                    assert response.content.value["body"] == "abcdef"
             await up.send(call("/echo", "POST", Sent(length=0)))
             await up.send(call("/echo", "POST", Sent()))
             large = random.Random(4).randbytes(3_000_000)
-            upstream.on("/large", json_answer({"ok": True}))
+            upstream.on("/large", json_response({"ok": True}))
             await up.send(call("/large", "POST", large))
 
     run(work, loop)
@@ -365,8 +365,8 @@ def test_an_upstream_that_answers_early_is_sent_no_more(loop: str) -> None:
     async def work() -> None:
         server = await asyncio.start_server(refuse, "127.0.0.1", 0)
         async with server, opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as up:
-            reply = await up.send(call("/", "POST", body))
-            assert (reply.status, reply.content.data) == (413, b"{}")
+            response = await up.send(call("/", "POST", body))
+            assert (response.status, response.content.data) == (413, b"{}")
             assert up._pool._free == 200, "such a connection carries no other request"
             await asyncio.sleep(0.05)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from engine.exchange.upstream_error_text import MAX_TEXT, error_text, log_text
-from tests.support.server import Reply, Server, dragoman_server
+from tests.support.server import Response, Server, dragoman_server
 from tests.support.times import SOON
-from tests.support.upstream import Behaviour, Upstream, answer, json_answer
+from tests.support.upstream import Behaviour, Upstream, answer, json_response
 
 KEY = "key-canary-4711"
 MAPPING = """
@@ -60,12 +60,12 @@ def shipped(upstream: Upstream) -> Iterator[Server]:
         assert "canary" not in running.text()
 
 
-def asked(server: Server, upstream: Upstream, behaviour: Behaviour, way: str = "it") -> tuple[Reply, Any]:
+def asked(server: Server, upstream: Upstream, behaviour: Behaviour, way: str = "it") -> tuple[Response, Any]:
     """The response, and the cause in the log."""
     name = uuid.uuid4().hex
     upstream.on(f"/{name}", behaviour)
-    reply = server.get(f"/{way}/{name}", headers={"x-request-id": name})
-    return reply, server.logged(name).get("cause")
+    response = server.get(f"/{way}/{name}", headers={"x-request-id": name})
+    return response, server.logged(name).get("cause")
 
 
 @pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 599])
@@ -75,42 +75,42 @@ def asked(server: Server, upstream: Upstream, behaviour: Behaviour, way: str = "
 def test_the_message_goes_to_the_client_and_the_log(
     server: Server, upstream: Upstream, status: int, body: Any
 ) -> None:
-    reply, cause = asked(server, upstream, json_answer(body, status))
-    assert reply.status == (503 if status == 503 else 502)
-    assert reply.json["message"] == SAID
+    response, cause = asked(server, upstream, json_response(body, status))
+    assert response.status == (503 if status == 503 else 502)
+    assert response.json["message"] == SAID
     assert cause == SAID
 
 
 @pytest.mark.parametrize(
     ("behaviour", "cause"),
     [
-        (json_answer({"error": {"message": TRACE}}, 500), TRACE.replace("\n  ", " ").replace("\n", " ")),
+        (json_response({"error": {"message": TRACE}}, 500), TRACE.replace("\n  ", " ").replace("\n", " ")),
         (answer(502, b"<html>\r\n<h1>502 Bad Gateway</h1>", "text/html"), "<html> <h1>502 Bad Gateway</h1>"),
         (answer(500, TRACE.encode(), "text/plain"), TRACE.replace("\n  ", " ").replace("\n", " ")),
-        (json_answer({"error": {"message": "<!DOCTYPE html><p>"}}, 500), "<!DOCTYPE html><p>"),
-        (json_answer({"detail": "Internal Server Error"}, 500), "Internal Server Error"),
-        (json_answer({"code": 7, "trace": ["a"]}, 500), '{"code":7,"trace":["a"]}'),
-        (json_answer([1], 500), "[1]"),
-        (json_answer({"error": {"message": 5}}, 500), '{"error":{"message":5}}'),
+        (json_response({"error": {"message": "<!DOCTYPE html><p>"}}, 500), "<!DOCTYPE html><p>"),
+        (json_response({"detail": "Internal Server Error"}, 500), "Internal Server Error"),
+        (json_response({"code": 7, "trace": ["a"]}, 500), '{"code":7,"trace":["a"]}'),
+        (json_response([1], 500), "[1]"),
+        (json_response({"error": {"message": 5}}, 500), '{"error":{"message":5}}'),
         (answer(500, b"\xff\x00\x1b[31m", "text/plain"), "\ufffd [31m"),
         (answer(500, b""), None),
-        (json_answer(None, 500), None),
+        (json_response(None, 500), None),
     ],
     ids=range(11),
 )
 def test_what_is_in_no_error_field_stays_in_the_log(
     server: Server, upstream: Upstream, behaviour: Behaviour, cause: str | None
 ) -> None:
-    reply, found = asked(server, upstream, behaviour)
-    assert reply.status == 502
-    status = reply.json["upstream"]["status"]
-    assert reply.json["message"] == f"the upstream answered with status {status}"
+    response, found = asked(server, upstream, behaviour)
+    assert response.status == 502
+    status = response.json["upstream"]["status"]
+    assert response.json["message"] == f"the upstream answered with status {status}"
     assert found == cause
 
 
 def test_both_are_bounded(server: Server, upstream: Upstream) -> None:
-    reply, cause = asked(server, upstream, json_answer({"error": "ü" * 5000}, 500))
-    for text in (reply.json["message"], cause):
+    response, cause = asked(server, upstream, json_response({"error": "ü" * 5000}, 500))
+    for text in (response.json["message"], cause):
         assert len(text.encode()) <= MAX_TEXT
         assert text == "ü" * ((MAX_TEXT - 3) // 2) + "…"
     _, cause = asked(server, upstream, answer(500, b"x" * 5_000_000, "text/plain"))
@@ -123,9 +123,9 @@ def test_secrets_that_an_upstream_repeats_are_masked(
     server: Server, upstream: Upstream, way: str, secret: str
 ) -> None:
     for body in (json.dumps({"error": f"bad key {secret}!", "k": [secret]}), f"<p>{secret}"):
-        reply, cause = asked(server, upstream, answer(500, body.encode(), "text/html"), way)
-        assert secret not in reply.text
-        assert "***" in reply.text
+        response, cause = asked(server, upstream, answer(500, body.encode(), "text/html"), way)
+        assert secret not in response.text
+        assert "***" in response.text
         assert cause is None if way == "case" else "***" in cause
 
 
@@ -176,15 +176,15 @@ def test_hostile_texts_take_no_time(unit: str) -> None:
     ],
 )
 def test_shipped_mappings(shipped: Server, upstream: Upstream, path: str, at: str, message: Any) -> None:
-    upstream.on(at, json_answer({"error": {"message": SAID}}, 500))
-    reply = shipped.get(path, headers={"x-request-id": "said"})
-    assert (reply.status, message(reply.json)) == (502, SAID)
-    upstream.on(at, json_answer({"error": SAID}, 503))
+    upstream.on(at, json_response({"error": {"message": SAID}}, 500))
+    response = shipped.get(path, headers={"x-request-id": "said"})
+    assert (response.status, message(response.json)) == (502, SAID)
+    upstream.on(at, json_response({"error": SAID}, 503))
     assert message(shipped.get(path).json) == SAID
     upstream.on(at, answer(500, b"<h1>Oops</h1>", "text/html"))
     assert message(shipped.get(path).json) == "the upstream answered with status 500"
 
 
 def test_a_shipped_mapping_masks_its_key(shipped: Server, upstream: Upstream) -> None:
-    upstream.on("/v1/models", json_answer({"error": {"message": f"no key like {KEY}"}}, 500))
+    upstream.on("/v1/models", json_response({"error": {"message": f"no key like {KEY}"}}, 500))
     assert shipped.get("/api/tags").json == {"error": "no key like ***"}

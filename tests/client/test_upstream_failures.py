@@ -20,7 +20,7 @@ from tests.support.upstream import (
     black_hole,
     eventually,
     in_turn,
-    json_answer,
+    json_response,
     raw,
     refusing,
 )
@@ -130,15 +130,15 @@ def test_every_behaviour_has_an_outcome() -> None:
 
 def test_every_behaviour_is_told_rightly_and_soon(server: Server) -> None:
     def ask(name: str) -> tuple[str, int, str | None, bool]:
-        reply = server.get(f"/{'late' if OUTCOMES[name] == LATE else 'call'}/{name}")
-        kind = reply.json["kind"] if reply.status != 200 and reply.status != 201 else None
-        soon = reply.seconds < SOON
+        response = server.get(f"/{'late' if OUTCOMES[name] == LATE else 'call'}/{name}")
+        kind = response.json["kind"] if response.status != 200 and response.status != 201 else None
+        soon = response.seconds < SOON
         if kind is not None:
-            assert reply.json["status"] == reply.status
-            assert reply.json["name"] == ("hurried" if OUTCOMES[name] == LATE else "up")
+            assert response.json["status"] == response.status
+            assert response.json["name"] == ("hurried" if OUTCOMES[name] == LATE else "up")
             for internal in ("Traceback", "internal.example", "canary", "127.0.0.1", "httpx", "Error("):
-                assert internal not in f"{reply.headers}{reply.text}", name
-        return name, reply.status, kind, soon
+                assert internal not in f"{response.headers}{response.text}", name
+        return name, response.status, kind, soon
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(ask, OUTCOMES))
@@ -158,10 +158,10 @@ def test_every_behaviour_is_told_rightly_and_soon(server: Server) -> None:
     ],
 )
 def test_no_answer_at_all(server: Server, path: str, status: int, kind: str) -> None:
-    reply = server.get(path)
-    assert (reply.status, reply.json["kind"]) == (status, kind)
-    assert reply.seconds < SOON
-    line = server.logged(reply.header("x-request-id") or "")
+    response = server.get(path)
+    assert (response.status, response.json["kind"]) == (status, kind)
+    assert response.seconds < SOON
+    line = server.logged(response.header("x-request-id") or "")
     assert line["cause"]
     assert line["level"] == "error"
 
@@ -173,16 +173,16 @@ def test_retry_after_is_passed_on(server: Server, name: str, value: str | None) 
 
 @pytest.mark.parametrize("value", ["Wed, 21 Oct 2026 07:28:00 GMT", "120"])
 def test_retry_after_of_either_form(server: Server, upstream: Upstream, value: str) -> None:
-    upstream.on("/retry", json_answer({}, 429, [("retry-after", value)]))
+    upstream.on("/retry", json_response({}, 429, [("retry-after", value)]))
     assert server.get("/call/retry").header("retry-after") == value
 
 
 @pytest.mark.parametrize("name", ["unauthorized", "forbidden"])
 def test_what_speaks_of_our_credentials_is_hidden(server: Server, name: str) -> None:
     for path in ("keyed", "cases"):
-        reply = server.get(f"/{path}/{name}")
-        assert "canary" not in f"{reply.headers}{reply.text}"
-        assert reply.header("www-authenticate") is None
+        response = server.get(f"/{path}/{name}")
+        assert "canary" not in f"{response.headers}{response.text}"
+        assert response.header("www-authenticate") is None
     assert "sk-upstream-canary" not in server.text()
 
 
@@ -199,9 +199,9 @@ def test_what_speaks_of_our_credentials_is_hidden(server: Server, name: str) -> 
     ],
 )
 def test_cases_for_failures(server: Server, name: str, status: int, body: object) -> None:
-    reply = server.get(f"/cases/{name}")
-    assert reply.status == status
-    assert body is None or reply.json == body
+    response = server.get(f"/cases/{name}")
+    assert response.status == status
+    assert body is None or response.json == body
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_answers_of_an_unexpected_shape(server: Server, path: str, status: int) 
 def test_an_upstream_that_recovers(server: Server, upstream: Upstream) -> None:
     upstream.on(
         "/moody",
-        in_turn(raw(b"", "reset"), json_answer({"a": 1}, 500), raw(b"", "close"), json_answer({"ok": 1})),
+        in_turn(raw(b"", "reset"), json_response({"a": 1}, 500), raw(b"", "close"), json_response({"ok": 1})),
     )
     assert server.get("/ordinary").status == 200, "there is a connection to be used again"
     # One that closes without an answer is replaced, and a call that may be repeated is sent once more.
@@ -228,7 +228,7 @@ def test_an_upstream_that_recovers(server: Server, upstream: Upstream) -> None:
 def test_a_connection_closed_while_idle_is_not_used_again(server: Server, upstream: Upstream) -> None:
     async def once(channel: Channel, seen: Seen) -> None:
         channel.keep_alive = False
-        await json_answer({"ok": True})(channel, seen)
+        await json_response({"ok": True})(channel, seen)
 
     upstream.on("/once", once)
     for _ in range(30):
@@ -237,7 +237,7 @@ def test_a_connection_closed_while_idle_is_not_used_again(server: Server, upstre
 
 
 def test_many_slow_calls_do_not_stop_others(server: Server, upstream: Upstream) -> None:
-    gated = Gated(json_answer({"ok": True}))
+    gated = Gated(json_response({"ok": True}))
     upstream.on("/slow", gated)
     with ThreadPoolExecutor(24) as pool, gated:
         waiting = [pool.submit(server.get, "/call/slow") for _ in range(20)]
@@ -256,8 +256,8 @@ def test_more_calls_than_connections_are_told_to_come_back(server: Server, upstr
             client.sendall(b"GET /crowd HTTP/1.1\r\nhost: x\r\nx-request-id: crowd\r\n\r\n")
             if number % 20 == 19:
                 assert upstream.eventually(lambda up: len(up.seen("crowd")) > number)  # noqa: B023
-        reply = server.get("/crowd")
-        assert (reply.status, reply.json["kind"]) == (503, "upstream_unavailable")
-        assert reply.header("retry-after") == "1"
+        response = server.get("/crowd")
+        assert (response.status, response.json["kind"]) == (503, "upstream_unavailable")
+        assert response.header("retry-after") == "1"
         assert server.get("/ordinary").status == 200
     assert eventually(lambda: server.get("/ordinary").status == 200)

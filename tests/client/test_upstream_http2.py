@@ -20,7 +20,7 @@ from engine.client.adapters import open_upstream
 from engine.client.http1 import Http1Upstream
 from engine.client.http2 import Http2Upstream
 from engine.errors import ExchangeError
-from engine.http.messages import UpstreamReply
+from engine.http.messages import UpstreamResponse
 from engine.plan import UpstreamPlan
 from tests.client.test_upstream_tls import server_context
 from tests.support.calls import call, plan, run
@@ -81,13 +81,13 @@ def test_http2(secured: bool) -> None:
         upstream = open_upstream(plan(origin, http2=True, tls=trust))
         assert isinstance(upstream, Http2Upstream)
         host = origin.partition("//")[2]
-        replies = await asyncio.gather(*(upstream.send(call(f"/a%2Fb?{n}")) for n in range(20)))
-        for number, reply in enumerate(replies):
-            assert reply.content.data.decode() == f"GET /a%2Fb?{number} {host} !"
+        responses = await asyncio.gather(*(upstream.send(call(f"/a%2Fb?{n}")) for n in range(20)))
+        for number, response in enumerate(responses):
+            assert response.content.data.decode() == f"GET /a%2Fb?{number} {host} !"
         assert (await upstream.send(call("/", "POST", b"abcd"))).content.data.endswith(b" abcd!")
         for length in (4, None):
-            reply = await upstream.send(call("/", "POST", Pieces(length)))
-            assert reply.content.data.endswith(b" abcd!")
+            response = await upstream.send(call("/", "POST", Pieces(length)))
+            assert response.content.data.endswith(b" abcd!")
         stream = await upstream.send(call("/"), streams=True)
         assert b"".join([piece async for piece in _pieces(stream)]).endswith(b"!")
         await stream.source.aclose()
@@ -110,8 +110,8 @@ async def closing(described: UpstreamPlan) -> AsyncIterator[Any]:
         await upstream.aclose()
 
 
-async def _pieces(reply: UpstreamReply) -> Any:
-    while (piece := await reply.source.next()) is not None:
+async def _pieces(response: UpstreamResponse) -> Any:
+    while (piece := await response.source.next()) is not None:
         yield piece
 
 
@@ -214,8 +214,8 @@ def test_a_body_that_cannot_be_decoded(coding: str, what: str, streams: bool) ->
     proxy = Proxy()
 
     async def read(up: Any) -> None:
-        reply = await up.send(call("/coded"), streams=streams)
-        assert [piece async for piece in _pieces(reply)] == []
+        response = await up.send(call("/coded"), streams=streams)
+        assert [piece async for piece in _pieces(response)] == []
 
     async def work(upstream: Upstream, port: int) -> None:
         async with closing(plan(upstream.url, proxy=f"http://localhost:{port}")) as up:
@@ -255,10 +255,10 @@ routes:
     with serving(proxy.serve) as port:
         env = {"PROXY": f"http://user:wr0ng-canary@localhost:{port}"}
         with dragoman_server(mapping, env, ("--log-level", "debug")) as server:
-            reply = server.get("/x")
-            assert reply.status == 502
-            assert server.logged(reply.header("x-request-id") or "")["cause"] == "ProxyError"
-            for text in (reply.text, server.text()):
+            response = server.get("/x")
+            assert response.status == 502
+            assert server.logged(response.header("x-request-id") or "")["cause"] == "ProxyError"
+            for text in (response.text, server.text()):
                 assert "canary" not in text
                 assert "secret-reason" not in text
     assert proxy.seen[0][1]

@@ -13,7 +13,7 @@ import pytest
 from tests.support.memory import MIB, linux_only, memory
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Upstream, answer, drip, eventually, head, json_answer, raw
+from tests.support.upstream import Upstream, answer, drip, eventually, head, json_response, raw
 
 pytestmark = linux_only
 
@@ -35,7 +35,7 @@ STARTED = head(200, [("content-type", "text/event-stream"), ("transfer-encoding"
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
-        running.on("/up/fine", json_answer({"ok": True}))
+        running.on("/up/fine", json_response({"ok": True}))
         yield running
 
 
@@ -96,8 +96,8 @@ def test_what_is_far_too_much(server: Server, upstream: Upstream, name: str) -> 
     assert server.get("/json/fine").status == 200
     before = memory(server)
     for _ in range(3):
-        reply = server.get("/json/large")
-        assert reply.status == 502, reply.text
+        response = server.get("/json/large")
+        assert response.status == 502, response.text
     grown = memory(server, peak=True) - before
     assert grown < room * MIB, f"{grown / MIB:.0f} MiB"
     assert server.get("/json/fine").status == 200
@@ -107,9 +107,9 @@ def test_a_line_without_end(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/line", drip(STARTED + chunk(b'data: {"a":1}\n\ndata: '), chunk(b"x" * 65_536), 0))
     assert server.get("/json/fine").status == 200
     before = memory(server)
-    reply = server.get("/sse/line")
-    assert '{"a":1}' in reply.text
-    assert "error" in reply.text
+    response = server.get("/sse/line")
+    assert '{"a":1}' in response.text
+    assert "error" in response.text
     grown = memory(server, peak=True) - before
     assert grown < 16 * MIB, f"{grown / MIB:.0f} MiB"
     assert upstream.eventually(lambda up: len(up.open) <= 1)

@@ -218,8 +218,8 @@ def test_each_mutation_gives_one_coherent_answer(server: Server, upstream: Upstr
         problems = [found for found in pool.map(ask, range(COUNT)) if found]
     assert problems == []
     upstream.on("/ordinary", _ordinary)
-    reply = server.get("/ordinary")
-    assert (reply.status, reply.json) == (200, 7)
+    response = server.get("/ordinary")
+    assert (response.status, response.json) == (200, 7)
     assert eventually(lambda: not any(line["event"] == "unforeseen" for line in server.log()))
 
 

@@ -25,7 +25,7 @@ from tests.support.upstream import (
     after,
     black_hole,
     eventually,
-    json_answer,
+    json_response,
     raw,
     refusing,
 )
@@ -53,7 +53,7 @@ def test_a_connection_is_used_again(upstream: Upstream, loop: str) -> None:
 def test_there_are_no_more_than_the_bound_and_who_waits_is_served_in_turn(
     upstream: Upstream, loop: str
 ) -> None:
-    upstream.on("/slow", after(0.02, json_answer({"ok": True})))
+    upstream.on("/slow", after(0.02, json_response({"ok": True})))
     order: list[int] = []
 
     async def work() -> None:
@@ -102,7 +102,7 @@ async def connected(up: Http1Upstream) -> None:
 
 @both_loops
 def test_ten_thousand_cancelled_calls_leave_no_place_behind(upstream: Upstream, loop: str) -> None:
-    upstream.on("/slow", after(0.001, json_answer({"ok": True})))
+    upstream.on("/slow", after(0.001, json_response({"ok": True})))
     chance = random.Random(5)
 
     async def work() -> None:
@@ -120,8 +120,8 @@ def test_ten_thousand_cancelled_calls_leave_no_place_behind(upstream: Upstream, 
                     if chance.random() < 0.1:
                         await asyncio.sleep(0)
                 await asyncio.gather(*tasks, return_exceptions=True)
-            replies = await asyncio.gather(*(up.send(call("/json")) for _ in range(50)))
-            assert [reply.status for reply in replies] == [200] * 50
+            responses = await asyncio.gather(*(up.send(call("/json")) for _ in range(50)))
+            assert [response.status for response in responses] == [200] * 50
             assert up._pool._free + len(up._pool._idle) == 10
             assert not up._pool._busy
             assert not up._pool._waiting
@@ -151,7 +151,7 @@ def test_a_cancelled_call_is_cut_off_at_once(upstream: Upstream, loop: str) -> N
 @both_loops
 def test_idle_connections_expire(upstream: Upstream, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.client.http1.IDLE_SECONDS", 0.1)
-    upstream.on("/five", Gated(json_answer({"ok": True}), wanted=5))
+    upstream.on("/five", Gated(json_response({"ok": True}), wanted=5))
 
     async def work() -> None:
         async with opened(upstream.url) as up:
@@ -186,7 +186,7 @@ def closing_soon(chance: random.Random) -> object:
     """Answers, and closes up to 5 ms later."""
 
     async def behave(channel: Channel, seen: Seen) -> None:
-        await json_answer({"ok": True})(channel, seen)
+        await json_response({"ok": True})(channel, seen)
         if chance.random() < 0.5:
             await channel.pause(chance.random() * 0.005)
             channel.keep_alive = False

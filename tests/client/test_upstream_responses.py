@@ -17,14 +17,14 @@ from engine.client.http1.response import (
     MAX_HEAD_BYTES,
     MAX_INTERIM,
     MAX_OVERHEAD,
-    BadResponse,
-    Response,
+    InvalidResponse,
+    ResponseReader,
 )
 from engine.errors import ExchangeError
 from tests.support.calls import both_loops, call, opened, run
 from tests.support.properties import tried
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Channel, Seen, Upstream, head, json_answer, raw
+from tests.support.upstream import Behaviour, Channel, Seen, Upstream, head, json_response, raw
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
@@ -34,7 +34,7 @@ EVERYTHING = 1 << 30
 
 def received(*pieces: bytes, method: str = "GET", eof: bool = True) -> tuple[int, bytes, bool, bool]:
     """Status and body, whether there is surplus, whether it is the last on its connection."""
-    response = Response(method)
+    response = ResponseReader(method)
     for piece in pieces:
         response.feed(piece)
     if eof:
@@ -153,10 +153,10 @@ def test_what_is_no_response_is_refused_however_it_is_cut(name: str) -> None:
     data = REFUSED[name]
     pieces = [data[i : i + 1000] for i in range(0, len(data), 1000)]
     for cut in ([data] if data else [], pieces, [data[:40], data[40:]] if len(data) > 40 else []):
-        with pytest.raises(BadResponse):
+        with pytest.raises(InvalidResponse):
             received(*cut)
     if len(data) < 2000:
-        with pytest.raises(BadResponse):
+        with pytest.raises(InvalidResponse):
             received(*(data[i : i + 1] for i in range(len(data))))
 
 
@@ -173,18 +173,18 @@ def test_the_answer_to_head_has_no_body() -> None:
 def test_nothing_but_a_bad_response_is_raised(data: bytes, cuts: set[int], start: bytes) -> None:
     data = start + data
     places = sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})
-    response = Response("GET")
+    response = ResponseReader("GET")
     try:
         for begin, end in itertools.pairwise(places):
             response.feed(data[begin:end])
         response.eof()
-    except BadResponse:
+    except InvalidResponse:
         return
     assert response.is_complete
 
 
 def test_what_is_taken_in_parts_is_the_whole() -> None:
-    response = Response("GET")
+    response = ResponseReader("GET")
     body = random.Random(3).randbytes(10_000)
     response.feed(OK + b"content-length: 10000\r\n\r\n" + body[:7000])
     response.feed(body[7000:])
@@ -252,7 +252,7 @@ def test_bytes_that_come_while_a_connection_is_idle_end_it(upstream: Upstream, l
         sent.release()
 
     upstream.on("/bad", late)
-    upstream.on("/good", json_answer({"good": True}))
+    upstream.on("/good", json_response({"good": True}))
 
     async def work() -> None:
         async with opened(upstream.url) as up:

@@ -18,7 +18,7 @@ from openai.types.chat import ChatCompletionToolParam
 
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Upstream, answer, head, json_answer, raw
+from tests.support.upstream import Behaviour, Upstream, answer, head, json_response, raw
 
 CHAT = "/v1/chat/completions"
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
@@ -115,7 +115,7 @@ def sent(upstream: Upstream, path: str) -> Any:
 
 
 def test_ollama_chats(olla: ollama.Client, upstream: Upstream) -> None:
-    upstream.on(CHAT, json_answer(completion(content="Hi.")))
+    upstream.on(CHAT, json_response(completion(content="Hi.")))
     options = {"temperature": 0.5, "num_predict": 9, "top_k": 3, "seed": 1, "stop": ["x"]}
     got = olla.chat("qwen3:latest", ASKED, options=options)
     assert (got.message.role, got.message.content, got.model) == ("assistant", "Hi.", "qwen3:latest")
@@ -152,7 +152,7 @@ def test_ollama_streams(olla: ollama.Client, upstream: Upstream) -> None:
 def test_ollama_chats_asynchronously(server: Server, upstream: Upstream) -> None:
     async def chat() -> tuple[str | None, list[str | None]]:
         async with ollama.AsyncClient(host=server.url) as client:
-            upstream.on(CHAT, json_answer(completion(content="Hi.")))
+            upstream.on(CHAT, json_response(completion(content="Hi.")))
             whole = await client.chat("qwen3", ASKED)
             upstream.on(CHAT, sse(STREAM))
             parts = [part.message.content async for part in await client.chat("qwen3", ASKED, stream=True)]
@@ -178,7 +178,7 @@ HISTORY: list[dict[str, Any]] = [
 
 def test_ollama_sends_a_history_with_tools(olla: ollama.Client, upstream: Upstream) -> None:
     call = {"id": "abc", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Bern"}'}}
-    upstream.on(CHAT, json_answer(completion("tool_calls", content=None, tool_calls=[call])))
+    upstream.on(CHAT, json_response(completion("tool_calls", content=None, tool_calls=[call])))
     got = olla.chat("qwen3", HISTORY, tools=[WEATHER])
     assert got.message.tool_calls is not None
     assert [(c.function.name, c.function.arguments) for c in got.message.tool_calls] == [
@@ -225,7 +225,7 @@ def test_ollama_gets_parallel_tool_calls_from_deltas(olla: ollama.Client, upstre
 
 
 def test_ollama_sends_an_image(olla: ollama.Client, upstream: Upstream) -> None:
-    upstream.on(CHAT, json_answer(completion(content="A cat.")))
+    upstream.on(CHAT, json_response(completion(content="A cat.")))
     olla.chat("qwen3", [{"role": "user", "content": "What?", "images": [PICTURE]}])
     assert sent(upstream, CHAT)["messages"] == [
         {
@@ -240,7 +240,7 @@ def test_ollama_sends_an_image(olla: ollama.Client, upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 def test_ollama_thinks(olla: ollama.Client, upstream: Upstream, field: str) -> None:
-    upstream.on(CHAT, json_answer(completion(content="4", **{field: "2+2"})))
+    upstream.on(CHAT, json_response(completion(content="4", **{field: "2+2"})))
     got = olla.chat("qwen3", ASKED, think=True)
     assert (got.message.thinking, got.message.content) == ("2+2", "4")
     assert sent(upstream, CHAT)["chat_template_kwargs"] == {"enable_thinking": True}
@@ -250,7 +250,7 @@ def test_ollama_thinks(olla: ollama.Client, upstream: Upstream, field: str) -> N
 
 
 def test_ollama_asks_for_json(olla: ollama.Client, upstream: Upstream) -> None:
-    upstream.on(CHAT, json_answer(completion(content='{"city": "Rome"}')))
+    upstream.on(CHAT, json_response(completion(content='{"city": "Rome"}')))
     olla.chat("qwen3", ASKED, format="json")
     assert sent(upstream, CHAT)["response_format"] == {"type": "json_object"}
     olla.chat("qwen3", ASKED, format=SCHEMA)
@@ -274,7 +274,7 @@ def test_ollama_loads_a_model(
 
 
 def test_ollama_generates(olla: ollama.Client, upstream: Upstream) -> None:
-    upstream.on(CHAT, json_answer(completion("length", content="Hi.")))
+    upstream.on(CHAT, json_response(completion("length", content="Hi.")))
     got = olla.generate("qwen3", "Hello", system="Be short.")
     assert (got.response, got.done, got.done_reason, got.eval_count) == ("Hi.", True, "length", 7)
     assert sent(upstream, CHAT) == {
@@ -292,7 +292,7 @@ def test_ollama_generates(olla: ollama.Client, upstream: Upstream) -> None:
 def test_ollama_generates_raw(olla: ollama.Client, upstream: Upstream) -> None:
     choice = {"index": 0, "text": " there", "finish_reason": "stop"}
     upstream.on(
-        "/v1/completions", json_answer({"object": "text_completion", "choices": [choice], "usage": USAGE})
+        "/v1/completions", json_response({"object": "text_completion", "choices": [choice], "usage": USAGE})
     )
     got = olla.generate("qwen3", "Hello", raw=True)
     assert (got.response, got.done_reason) == (" there", "stop")
@@ -306,7 +306,7 @@ def test_ollama_generates_raw(olla: ollama.Client, upstream: Upstream) -> None:
 
 def vectors(*found: list[float]) -> Behaviour:
     data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(found)]
-    return json_answer({"object": "list", "data": [*reversed(data)], "usage": {"prompt_tokens": 3}})
+    return json_response({"object": "list", "data": [*reversed(data)], "usage": {"prompt_tokens": 3}})
 
 
 def test_ollama_embeds(olla: ollama.Client, upstream: Upstream) -> None:
@@ -331,7 +331,7 @@ def test_ollama_embeds(olla: ollama.Client, upstream: Upstream) -> None:
 def test_ollama_is_told_why_a_request_was_wrong(
     olla: ollama.Client, upstream: Upstream, stream: bool
 ) -> None:
-    upstream.on(CHAT, json_answer({"error": {"message": "context is too long", "code": 400}}, 400))
+    upstream.on(CHAT, json_response({"error": {"message": "context is too long", "code": 400}}, 400))
     with pytest.raises(ollama.ResponseError, match="context is too long") as caught:
         list(olla.chat("qwen3", ASKED, stream=stream))  # type: ignore[call-overload]
     assert caught.value.status_code == 400
@@ -401,7 +401,7 @@ def said(content: str = "", done: bool = False, **message: Any) -> dict[str, Any
 
 
 def test_openai_chats(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/chat", json_answer(said("Hi.", done=True)))
+    upstream.on("/api/chat", json_response(said("Hi.", done=True)))
     got = oai.chat.completions.create(
         model="llama3",
         messages=[{"role": "user", "content": "Hello"}],
@@ -447,7 +447,7 @@ def test_openai_chats_asynchronously(server: Server, upstream: Upstream) -> None
     async def chat() -> tuple[str | None, list[str | None]]:
         url = f"{server.url}/ollama/v1"
         async with openai.AsyncOpenAI(base_url=url, api_key="x", max_retries=0) as client:
-            upstream.on("/api/chat", json_answer(said("Hi.", done=True)))
+            upstream.on("/api/chat", json_response(said("Hi.", done=True)))
             whole = await client.chat.completions.create(
                 model="m", messages=[{"role": "user", "content": "Hello"}]
             )
@@ -463,7 +463,7 @@ def test_openai_chats_asynchronously(server: Server, upstream: Upstream) -> None
 
 def test_openai_calls_tools(oai: openai.OpenAI, upstream: Upstream) -> None:
     calls = [{"function": {"name": "weather", "arguments": {"city": city}}} for city in ("Rome", "Oslo")]
-    upstream.on("/api/chat", json_answer(said(done=True, tool_calls=calls)))
+    upstream.on("/api/chat", json_response(said(done=True, tool_calls=calls)))
     got = oai.chat.completions.create(
         model="llama3",
         messages=[
@@ -508,7 +508,7 @@ def test_openai_streams_tool_calls(oai: openai.OpenAI, upstream: Upstream) -> No
 
 
 def test_openai_asks_for_structured_output(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/chat", json_answer(said('{"city": "Rome"}', done=True)))
+    upstream.on("/api/chat", json_response(said('{"city": "Rome"}', done=True)))
     oai.chat.completions.create(
         model="llama3",
         messages=[{"role": "user", "content": "Where?"}],
@@ -524,7 +524,7 @@ def test_openai_asks_for_structured_output(oai: openai.OpenAI, upstream: Upstrea
 
 
 def test_openai_sends_an_image(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/chat", json_answer(said("A cat.", done=True)))
+    upstream.on("/api/chat", json_response(said("A cat.", done=True)))
     oai.chat.completions.create(
         model="llama3",
         messages=[
@@ -546,7 +546,7 @@ def test_openai_sends_an_image(oai: openai.OpenAI, upstream: Upstream) -> None:
 
 
 def test_openai_completes(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/generate", json_answer(told(True, response=" there")))
+    upstream.on("/api/generate", json_response(told(True, response=" there")))
     got = oai.completions.create(model="llama3", prompt="Hello", max_tokens=4)
     assert (got.choices[0].text, got.choices[0].finish_reason) == (" there", "stop")
     assert got.usage is not None
@@ -562,7 +562,9 @@ def test_openai_completes(oai: openai.OpenAI, upstream: Upstream) -> None:
 
 
 def test_openai_embeds(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/embed", json_answer({"embeddings": [[0.5, -1.0], [2.0, 0.25]], "prompt_eval_count": 3}))
+    upstream.on(
+        "/api/embed", json_response({"embeddings": [[0.5, -1.0], [2.0, 0.25]], "prompt_eval_count": 3})
+    )
     got = oai.embeddings.create(model="e5", input=["one", "two"])
     assert [one.embedding for one in got.data] == [[0.5, -1.0], [2.0, 0.25]]
     assert [one.index for one in got.data] == [0, 1]
@@ -577,7 +579,7 @@ def test_openai_embeds(oai: openai.OpenAI, upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_openai_is_told_why_a_request_was_wrong(oai: openai.OpenAI, upstream: Upstream, stream: bool) -> None:
-    upstream.on("/api/chat", json_answer({"error": "llama3 does not support tools"}, 400))
+    upstream.on("/api/chat", json_response({"error": "llama3 does not support tools"}, 400))
     with pytest.raises(openai.APIStatusError, match="does not support tools"):
         oai.chat.completions.create(
             model="llama3", messages=[{"role": "user", "content": "Hello"}], stream=stream

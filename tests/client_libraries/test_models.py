@@ -18,7 +18,7 @@ import pytest
 from engine import shipped_mappings
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import BEHAVIOURS, Upstream, json_answer, refusing
+from tests.support.upstream import BEHAVIOURS, Upstream, json_response, refusing
 
 KEY = "client-key"
 OLLAMA_MODELS = {
@@ -40,9 +40,9 @@ OPENAI_MODELS = {
 def upstream() -> Iterator[Upstream]:
     """An upstream that speaks as an Ollama and as an OpenAI server."""
     with Upstream() as running:
-        running.on("/api/tags", json_answer(OLLAMA_MODELS))
-        running.on("/api/show", json_answer({"modified_at": "2024-01-02T10:20:30Z", "details": {}}))
-        running.on("/v1/models", json_answer(OPENAI_MODELS))
+        running.on("/api/tags", json_response(OLLAMA_MODELS))
+        running.on("/api/show", json_response({"modified_at": "2024-01-02T10:20:30Z", "details": {}}))
+        running.on("/v1/models", json_response(OPENAI_MODELS))
         yield running
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Upstream, answer, json_answer
+from tests.support.upstream import Behaviour, Upstream, answer, json_response
 
 CHAT = "/v1/chat/completions"
 ALLOWED = "access-control-allow-origin"
@@ -22,7 +22,7 @@ ASKED: list[Any] = [{"role": "user", "content": "hi"}]
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
-        running.on("/v1/models", json_answer(MODELS))
+        running.on("/v1/models", json_response(MODELS))
         yield running
 
 
@@ -67,7 +67,7 @@ def test_a_chat_keeps_all_of_its_request_and_response(client: openai.OpenAI, ups
         "choices": [choice],
         "x": [None],
     }
-    upstream.on(CHAT, json_answer(body))
+    upstream.on(CHAT, json_response(body))
     got = client.chat.completions.create(
         model="qwen3:latest", messages=ASKED, logit_bias={"5": 1}, extra_body={"guided": {"a": None}}
     )
@@ -93,7 +93,7 @@ def test_a_stream_that_ends_too_early_is_an_error(client: openai.OpenAI, upstrea
 
 def test_an_error_keeps_its_code(client: openai.OpenAI, upstream: Upstream) -> None:
     error = {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "too_long"}
-    upstream.on(CHAT, json_answer({"error": error}, 400))
+    upstream.on(CHAT, json_response({"error": error}, 400))
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="qwen3", messages=ASKED)
     assert (caught.value.code, caught.value.param) == ("too_long", "messages")
@@ -123,9 +123,9 @@ def test_origins_that_ollama_allows(server: Server, origin: str, path: str) -> N
         "access-control-request-method": "POST",
         "access-control-request-headers": "content-type,x-stainless-os",
     }
-    reply = server.request("OPTIONS", path, headers=headers)
-    assert reply.status in (200, 204)
-    assert reply.header(ALLOWED) == origin
+    response = server.request("OPTIONS", path, headers=headers)
+    assert response.status in (200, 204)
+    assert response.header(ALLOWED) == origin
     assert server.request("GET", "/api/tags", headers={"origin": origin}).header(ALLOWED) == origin
 
 

@@ -26,7 +26,7 @@ from tests.support.upstream import (
     answer,
     black_hole,
     head,
-    json_answer,
+    json_response,
     refusing,
 )
 
@@ -68,7 +68,7 @@ class Meeting:
         if self.here == self.wanted:
             self.all_here.set()
         await asyncio.wait_for(self.all_here.wait(), PATIENCE)
-        await json_answer(TAGS if "ollama" in seen.path else LISTED)(channel, seen)
+        await json_response(TAGS if "ollama" in seen.path else LISTED)(channel, seen)
 
 
 @pytest.mark.parametrize("path", ["/api/models/providers", "/api/llm-status", "/api/models/"])
@@ -76,11 +76,11 @@ def test_all_providers_are_asked_at_the_same_time(upstream: Upstream, path: str)
     meeting = Meeting(3)
     upstream.otherwise(meeting)
     with dragoman_server(unhurried("llm-providers"), providers(upstream)) as server:
-        reply = server.get(path)
-    assert reply.status == 200
+        response = server.get(path)
+    assert response.status == 200
     assert meeting.here == 3, "none was answered before all had come"
     if path.endswith("providers"):
-        told = {each["name"]: each["connected"] for each in reply.json["providers"]}
+        told = {each["name"]: each["connected"] for each in response.json["providers"]}
         assert told == {"lmstudio": True, "ollama": True, "llamacpp": True, "openai": False}
 
 
@@ -88,10 +88,10 @@ def test_every_provider_dead_is_told() -> None:
     with black_hole() as one, black_hole() as two, black_hole() as three:
         environ = {"LMSTUDIO_BASE_URL": one, "OLLAMA_BASE_URL": two, "LLAMACPP_BASE_URL": three}
         with dragoman_server(("llm-providers",), environ) as server:
-            reply = server.get("/api/models/providers")
-            assert [each["connected"] for each in reply.json["providers"]] == [False] * 4
-            assert reply.json["active_provider"] is None
-            assert reply.seconds < SOON
+            response = server.get("/api/models/providers")
+            assert [each["connected"] for each in response.json["providers"]] == [False] * 4
+            assert response.json["active_provider"] is None
+            assert response.seconds < SOON
             status = server.get("/api/llm-status")
             assert (status.status, status.json["error"]) == (200, "No providers available")
             assert server.get("/api/models/").status == 503
@@ -100,16 +100,16 @@ def test_every_provider_dead_is_told() -> None:
 
 def test_a_provider_that_hangs_takes_no_other_with_it(upstream: Upstream) -> None:
     upstream.on("/lmstudio", BEHAVIOURS["hang"])
-    upstream.on("/ollama/api/tags", json_answer(TAGS))
+    upstream.on("/ollama/api/tags", json_response(TAGS))
     with (
         refusing() as url,
         dragoman_server(
             unhurried("llm-providers", keep=["timeout"]), providers(upstream, LLAMACPP_BASE_URL=url)
         ) as server,
     ):
-        reply = server.get("/api/llm-status")
-        assert (reply.json["provider"], reply.json["model_name"]) == ("ollama", "llama3:latest")
-        assert reply.seconds < PATIENCE
+        response = server.get("/api/llm-status")
+        assert (response.json["provider"], response.json["model_name"]) == ("ollama", "llama3:latest")
+        assert response.seconds < PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_a_provider_that_hangs_takes_no_other_with_it(upstream: Upstream) -> Non
 def test_a_model_is_pulled_whatever_its_name(upstream: Upstream, written: str, name: str) -> None:
     upstream.on("/ollama/api/pull", lines({"status": "pulling manifest"}, {"status": "success"}))
     with dragoman_server(unhurried("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")) as server:
-        reply = server.post(f"/api/models/pull/{written}")
-    assert reply.json == {
+        response = server.post(f"/api/models/pull/{written}")
+    assert response.json == {
         "status": "success",
         "model": name,
         "message": f"Model {name} pulled successfully",
@@ -164,10 +164,10 @@ def test_progress_comes_as_it_is_made(upstream: Upstream) -> None:
 def test_a_pull_that_fails_is_a_500_with_its_reason(upstream: Upstream, name: str) -> None:
     upstream.on("/ollama/api/pull", BEHAVIOURS[name])
     with dragoman_server(unhurried("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")) as server:
-        reply = server.post("/api/models/pull/m")
-    assert reply.status == 500
-    assert reply.json["detail"].startswith("Failed to pull model: ")
-    assert "internal.example" not in reply.text
+        response = server.post("/api/models/pull/m")
+    assert response.status == 500
+    assert response.json["detail"].startswith("Failed to pull model: ")
+    assert "internal.example" not in response.text
 
 
 # --- local-models ----------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_openai_lists_local_models_without_a_key(local: Server) -> None:
 @pytest.mark.parametrize("model", ["org/coder.v2", "50% off"])
 def test_openai_chats_with_a_local_model(local: Server, upstream: Upstream, model: str) -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}
-    upstream.on("/g/v1/chat/completions", json_answer({"id": "c", "choices": [choice]}))
+    upstream.on("/g/v1/chat/completions", json_response({"id": "c", "choices": [choice]}))
     with client(local) as oai:
         assert oai.models.retrieve(model).id == model
         got = oai.chat.completions.create(model=model, messages=[{"role": "user", "content": "x"}])
@@ -229,7 +229,7 @@ def test_openai_streams_from_a_local_model(local: Server, upstream: Upstream) ->
 
 
 def test_openai_embeds_with_a_local_model_and_with_no_other(local: Server, upstream: Upstream) -> None:
-    upstream.on("/e/v1/embeddings", json_answer({"data": [{"index": 0, "embedding": [0.5]}]}))
+    upstream.on("/e/v1/embeddings", json_response({"data": [{"index": 0, "embedding": [0.5]}]}))
     with client(local) as oai:
         got = oai.embeddings.create(model="e", input="x", encoding_format="float")
         assert got.data[0].embedding == [0.5]
@@ -243,7 +243,7 @@ def test_openai_embeds_with_a_local_model_and_with_no_other(local: Server, upstr
 
 def test_a_local_model_is_well_or_not(local: Server, upstream: Upstream) -> None:
     key = {"authorization": "Bearer client-key"}
-    upstream.on("/g/v1/models", json_answer(LISTED))
+    upstream.on("/g/v1/models", json_response(LISTED))
     upstream.on("/r/v1/models", BEHAVIOURS["server-error"])
     assert local.get("/v1/models/org/coder.v2/health", headers=key).json["healthy"] is True
     assert local.get("/v1/models/50%25%20off/health", headers=key).status == 200
@@ -273,7 +273,7 @@ def names(server: Server) -> list[str | None]:
 
 
 def test_ollama_uses_openrouters_models_by_short_names(upstream: Upstream) -> None:
-    upstream.on("/api/v1/models", json_answer(ROUTER))
+    upstream.on("/api/v1/models", json_response(ROUTER))
     parts = [
         ": OPENROUTER PROCESSING\n\n",
         'data: {"choices":[{"delta":{"role":"assistant","content":"Hel"}}]}\n\n',
@@ -303,7 +303,7 @@ def test_ollama_uses_openrouters_models_by_short_names(upstream: Upstream) -> No
 
 
 def test_ollama_is_told_of_openrouters_errors_in_band(upstream: Upstream) -> None:
-    upstream.on("/api/v1/models", json_answer(ROUTER))
+    upstream.on("/api/v1/models", json_response(ROUTER))
     event = {
         "error": {"code": 502, "message": "Provider gone"},
         "choices": [{"delta": {}, "finish_reason": "error"}],
@@ -320,7 +320,7 @@ def test_ollama_is_told_of_openrouters_errors_in_band(upstream: Upstream) -> Non
         with pytest.raises(ollama.ResponseError, match="Provider gone"):
             next(parts)
         refusal = {"error": {"code": 402, "message": "No credits"}}
-        upstream.on("/api/v1/chat/completions", json_answer(refusal))
+        upstream.on("/api/v1/chat/completions", json_response(refusal))
         for streams in (True, False):
             with pytest.raises(ollama.ResponseError, match="No credits") as caught:
                 list(olla.chat("gpt-4o", [{"role": "user", "content": "x"}], stream=streams))
@@ -331,7 +331,7 @@ def test_ollama_is_told_of_openrouters_errors_in_band(upstream: Upstream) -> Non
 def test_a_filter_hides_and_refuses(upstream: Upstream, tmp_path: Path, end: str) -> None:
     filter_file = tmp_path / "models.txt"
     filter_file.write_bytes(end.join(["# offered", "", "llama-*", "two/same", ""]).encode())
-    upstream.on("/api/v1/models", json_answer(ROUTER))
+    upstream.on("/api/v1/models", json_response(ROUTER))
     environ = router(upstream, MODELS_FILTER=str(filter_file))
     with dragoman_server(unhurried("ollama-over-openrouter"), environ) as server:
         assert names(server) == ["llama-3.1-8b:free", "two/same"]
@@ -357,7 +357,7 @@ def test_a_missing_key_is_named() -> None:
 
 
 def test_openrouters_health_and_figures(upstream: Upstream) -> None:
-    upstream.on("/api/v1/models", json_answer(ROUTER))
+    upstream.on("/api/v1/models", json_response(ROUTER))
     with dragoman_server(
         unhurried("ollama-over-openrouter"), router(upstream, DRAGOMAN_API_KEYS="k")
     ) as server:
@@ -373,13 +373,13 @@ def test_openrouters_health_and_figures(upstream: Upstream) -> None:
 
 
 def test_a_call_is_logged_with_its_fields_and_nothing_of_what_was_said(upstream: Upstream) -> None:
-    upstream.on("/api/chat", json_answer({"message": {"content": "canary-answer"}, "done": True}))
+    upstream.on("/api/chat", json_response({"message": {"content": "canary-answer"}, "done": True}))
     with dragoman_server(
         ("openai-over-ollama",), {"OLLAMA_HOST": upstream.url.removeprefix("http://")}
     ) as server:
         body = {"model": "m", "messages": [{"role": "user", "content": "canary-question"}]}
-        reply = server.post("/ollama/v1/chat/completions", body, headers={"x-request-id": "mine-1"})
-        assert reply.header("x-request-id") == "mine-1"
+        response = server.post("/ollama/v1/chat/completions", body, headers={"x-request-id": "mine-1"})
+        assert response.header("x-request-id") == "mine-1"
         line = server.logged("mine-1")
         wanted = ("request_id", "provider", "method", "path", "status_code")
         assert [line[name] for name in wanted] == [

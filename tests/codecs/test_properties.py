@@ -134,8 +134,8 @@ def test_clients_read_a_line_for_each_event_of_ndjson(values: list[Any], places:
     encoder = FRAMINGS["ndjson"].encoder()
     stream = b"".join(encoder.encode(orjson.dumps(value)) for value in values)
     assert not {"\x85", "\u2028", "\u2029"} & set(stream.decode())
-    reply = httpx.Response(200, content=iter(cut(stream, places_in(stream, places))))
-    assert [orjson.loads(line) for line in reply.iter_lines()] == values
+    response = httpx.Response(200, content=iter(cut(stream, places_in(stream, places))))
+    assert [orjson.loads(line) for line in response.iter_lines()] == values
 
 
 @PROPERTY

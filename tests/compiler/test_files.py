@@ -161,7 +161,7 @@ def test_an_answer_is_parsed_only_where_it_is_read(tmp_path: Path, respond: str,
     )
     plans, findings = plans_of(file)
     assert codes(findings) == []
-    assert plans.mappings["m"].routes[0].attempts[0].reads_reply is reads
+    assert plans.mappings["m"].routes[0].attempts[0].reads_upstream_body is reads
 
 
 def test_a_mapping_that_stands_in_anothers_place_is_no_conflict_until_both_are_served(tmp_path: Path) -> None:

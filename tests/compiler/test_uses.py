@@ -323,8 +323,12 @@ def told(plans: PlanSet) -> list[object]:
         for route in mapping.routes:
             found.append((route.pattern, route.reads_body, route.cache and route.cache.headers))
             for attempt in route.attempts:
-                found += (attempt.reads, attempt.reads_reply, [case.for_failures for case in attempt.cases])
-                found += [(call.needs, call.reads, call.reads_reply) for call in attempt.calls]
+                found += (
+                    attempt.reads,
+                    attempt.reads_upstream_body,
+                    [case.for_failures for case in attempt.cases],
+                )
+                found += [(call.needs, call.reads, call.reads_upstream_body) for call in attempt.calls]
     return found
 
 

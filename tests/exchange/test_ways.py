@@ -27,7 +27,7 @@ def test_every_case_holds_and_every_place_is_reached(suite: Path) -> None:
     ]
     assert [str(d) for result in run.suites for d in result.findings] == []
     assert told == []
-    assert [f"{place.span}: {place.what}" for place in run.unreached] == []
+    assert [f"{place.span}: {place.what}" for place in run.uncovered] == []
 
 
 def test_there_are_suites() -> None:

@@ -20,7 +20,7 @@ from engine import schema_text
 from engine.diagnostics import Findings
 from engine.language import schema
 from engine.language.schema.body_validator import MAX_LOCATED, Checked
-from engine.language.schema.quick_check import Unsure, fits
+from engine.language.schema.quick_check import Undecided, fits
 from engine.language.schema.subschemas import subschemas, without_branch_errors
 from engine.language.yaml import parse
 from engine.locations import Document
@@ -268,7 +268,7 @@ def test_the_quick_look_says_what_the_library_says(part: Any, whole: Any, values
     for value in (variant for each in values for variant in variants(each)):
         try:
             found = fits(value, part, whole)
-        except Unsure:
+        except Undecided:
             continue
         sure += 1
         assert found == validator.is_valid(value), value
@@ -277,7 +277,7 @@ def test_the_quick_look_says_what_the_library_says(part: Any, whole: Any, values
 
 @pytest.mark.parametrize("keyword", ["oneOf", "patternProperties", "dependencies", "format"])
 def test_the_quick_look_is_not_sure_of_keywords_it_does_not_know(keyword: str) -> None:
-    with pytest.raises(Unsure):
+    with pytest.raises(Undecided):
         fits({}, {keyword: {}}, {})
 
 

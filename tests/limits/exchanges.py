@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import Findings, PlanSet, compile_set, load
-from engine.exchange import Answered, Batch, SendCall, answer
-from engine.http.messages import JSON, Content, Inbound, UpstreamReply, UpstreamRequest
+from engine.exchange import Batch, ExchangeResult, SendCall, answer
+from engine.http.messages import JSON, Content, Inbound, UpstreamRequest, UpstreamResponse
 from engine.testing.offline import carry_out
 
 FILE = "limited.yaml"
@@ -34,13 +34,13 @@ class Upstream:
     media_type: str = JSON
     requests: list[UpstreamRequest] = field(default_factory=list)
 
-    def send(self, step: SendCall) -> UpstreamReply:
+    def send(self, step: SendCall) -> UpstreamResponse:
         self.requests.append(step.request)
         self._left = list(self.pieces)
         headers = (("content-type", self.media_type),)
         if step.streams:
-            return UpstreamReply(200, headers, Content(b"", self.media_type), source=self)
-        return UpstreamReply(200, headers, self.rest())
+            return UpstreamResponse(200, headers, Content(b"", self.media_type), source=self)
+        return UpstreamResponse(200, headers, self.rest())
 
     def next(self) -> Batch:
         return self._left.pop(0) if self._left else None
@@ -59,14 +59,14 @@ def sse(values: Iterable[Any]) -> Upstream:
     return Upstream(events(values), "text/event-stream")
 
 
-def posted(plans: PlanSet, path: str, body: Any = None, upstream: Upstream | None = None) -> Answered:
+def posted(plans: PlanSet, path: str, body: Any = None, upstream: Upstream | None = None) -> ExchangeResult:
     """What comes of a POST with a JSON body."""
     content = Content(json.dumps(body).encode(), JSON)
     inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
     return carry_out(answer(plans.tree.find(path, "POST"), inbound), content, upstream or Upstream())
 
 
-def place_of(answered: Answered) -> str:
+def place_of(answered: ExchangeResult) -> str:
     """The line and column in the mapping's file that the log tells of a failure."""
     assert answered.error is not None
     cause = answered.error.cause or ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.exchange import Answered
+from engine.exchange import ExchangeResult
 from engine.language.budget import Limits
 
 from .exchanges import Upstream, compiled, events, place_of, posted, sse
@@ -27,7 +27,7 @@ def steps_of(text: str, tmp_path: Path, body: Any = None, upstream: Upstream | N
     return answered.exchange.steps_taken
 
 
-def refused(answered: Answered, status: int, kind: str, message: str, place: str) -> None:
+def refused(answered: ExchangeResult, status: int, kind: str, message: str, place: str) -> None:
     """The exchange has failed in this way, at this place."""
     assert answered.error is not None
     told = json.loads(answered.outbound.content.data)["error"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.exchange import Answered
+from engine.exchange import ExchangeResult
 from engine.language.budget import Limits
 from engine.language.functions import deltas
 from engine.language.functions.deltas import Merger, merge_deltas
@@ -44,7 +44,7 @@ routes:
     )
 
 
-def lines(answered: Answered) -> list[Any]:
+def lines(answered: ExchangeResult) -> list[Any]:
     assert answered.error is None, (answered.error.message, answered.error.cause)
     return [json.loads(line) for line in answered.outbound.content.data.splitlines()]
 

@@ -75,8 +75,8 @@ def test_a_line(
     more: set[str],
 ) -> None:
     body = {"n": "secret-payload"} if method == "POST" else None
-    reply = server.request(method, target, body, headers={"cookie": "secret-payload"})
-    line = server.logged(reply.header("x-request-id") or "")
+    response = server.request(method, target, body, headers={"cookie": "secret-payload"})
+    line = server.logged(response.header("x-request-id") or "")
     assert set(line) == FIELDS | ANSWERED | more
     assert (line["method"], line["path"]) == (method, target.partition("?")[0])
     assert (line["status_code"], line["provider"], line["level"]) == (status, provider, level)
@@ -85,7 +85,7 @@ def test_a_line(
     assert line["route"] == (None if target.endswith("/404") else route)
     assert line["upstream"] == (upstream.url if provider else None)
     assert line["attempt"] == (1 if provider else 0)
-    assert line["bytes"] == len(reply.body)
+    assert line["bytes"] == len(response.body)
     assert 0 < line["duration_ms"] < SOON * 1000
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
     assert "secret" not in server.text()
@@ -98,17 +98,17 @@ def test_a_call_that_is_made_again(server: Server) -> None:
 
 
 def test_a_stream_tells_of_its_events(server: Server) -> None:
-    reply = server.get("/stream", headers={"x-request-id": "stream-1"})
+    response = server.get("/stream", headers={"x-request-id": "stream-1"})
     line = server.logged("stream-1")
     assert set(line) == FIELDS | ANSWERED | {"events", "first_event_ms"}
-    assert (line["events"], line["bytes"]) == (3, len(reply.body))
+    assert (line["events"], line["bytes"]) == (3, len(response.body))
     assert 0 < line["first_event_ms"] < line["duration_ms"]
     assert line["duration_ms"] > 150
 
 
 def test_a_warning_carries_the_id(server: Server) -> None:
-    reply = server.get("/local", headers={"x-request-id": "careful-1"})
-    assert reply.status == 200
+    response = server.get("/local", headers={"x-request-id": "careful-1"})
+    assert response.status == 200
     warning = server.logged("careful-1", "warning")
     assert (warning["message"], warning["mapping"], warning["level"]) == ("careful", "shop", "warning")
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.server import Server, dragoman_server, reset
-from tests.support.upstream import Upstream, answer, eventually, json_answer
+from tests.support.upstream import Upstream, answer, eventually, json_response
 
 MAPPING = """
 dragoman: 1
@@ -39,9 +39,9 @@ EVENTS = b'data: {"n": 1}\n\ndata: {"n": 2, "usage": {"in": 5, "out": 7}}\n\n'
 
 @pytest.fixture
 def server(upstream: Upstream) -> Iterator[Server]:
-    upstream.on("/m/whole", json_answer({"usage": {"in": 3, "out": 4}}))
-    upstream.on("/m/odd", json_answer({"usage": {"in": "many", "out": -1}}))
-    upstream.on("/m/none", json_answer({}))
+    upstream.on("/m/whole", json_response({"usage": {"in": 3, "out": 4}}))
+    upstream.on("/m/odd", json_response({"usage": {"in": "many", "out": -1}}))
+    upstream.on("/m/none", json_response({}))
     upstream.on("/m/sse", answer(200, EVENTS, "text/event-stream"))
     with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
         yield running

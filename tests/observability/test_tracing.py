@@ -57,8 +57,8 @@ def traced(upstream: Upstream, receiver: Receiver) -> Iterator[Server]:
 
 def test_spans_hang_together(traced: Server, receiver: Receiver, upstream: Upstream) -> None:
     headers = {"traceparent": PARENT, "tracestate": "vendor=1", "x-request-id": "trace-1"}
-    reply = traced.post("/call/json?secret=1", {"n": "secret"}, headers={**headers, "cookie": "secret"})
-    assert reply.status == 200
+    response = traced.post("/call/json?secret=1", {"n": "secret"}, headers={**headers, "cookie": "secret"})
+    assert response.status == 200
     assert eventually(lambda: receiver.of("POST /call/{name}") and receiver.of("POST"))
     server, client = receiver.of("POST /call/{name}"), receiver.of("POST")
     assert (server.trace_id.hex(), server.parent_span_id.hex()) == (TRACE, SPAN)

@@ -13,9 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.server.admin import address
-from tests.support.server import Reply, Server, dragoman_server, failed_start
+from tests.support.server import Response, Server, dragoman_server, failed_start
 from tests.support.times import PATIENCE, SOON
-from tests.support.upstream import Gated, Upstream, eventually, json_answer
+from tests.support.upstream import Gated, Upstream, eventually, json_response
 
 MAPPING = """
 dragoman: 1
@@ -32,14 +32,14 @@ def admin_of(server: Server) -> str:
     return str(next(line["url"] for line in server.log() if line["event"] == "admin"))
 
 
-def ask(server: Server, path: str, method: str = "GET") -> Reply:
+def ask(server: Server, path: str, method: str = "GET") -> Response:
     parts = urlsplit(admin_of(server))
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 0, timeout=PATIENCE)
     connection.request(method, path)
     response = connection.getresponse()
     body = response.read()
     connection.close()
-    return Reply(response.status, response.getheaders(), body, 0)
+    return Response(response.status, response.getheaders(), body, 0)
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_what_is_there_and_what_is_not(server: Server) -> None:
         assert ask(server, path).status == 200, path
         assert ask(server, path, "HEAD").body == b""
     for path in ("/", "/local", "/health", "/admin", "/config", "/metrics/", "//metrics"):
-        reply = ask(server, path)
-        assert (reply.status, reply.json["error"]["status"]) == (404, 404), path
+        response = ask(server, path)
+        assert (response.status, response.json["error"]["status"]) == (404, 404), path
     for method in ("POST", "PUT", "DELETE", "RELOAD"):
         assert ask(server, "/metrics", method).status == 405
     for path in ("/livez", "/readyz", "/metrics"):
@@ -80,7 +80,7 @@ def test_figures_can_be_read(server: Server) -> None:
 
 
 def test_a_server_that_ends_lives_but_is_not_ready(server: Server, upstream: Upstream) -> None:
-    gated = Gated(json_answer({"ok": True}))
+    gated = Gated(json_response({"ok": True}))
     upstream.on("/admin/slow", gated)
     assert ask(server, "/readyz").status == 200
     with ThreadPoolExecutor(1) as pool, gated:
@@ -106,7 +106,7 @@ def is_refused(server: Server) -> bool:
 def test_it_is_not_ready_from_the_signal_to_the_end(upstream: Upstream, workers: str) -> None:
     """Not for a moment: who asks would send requests that nobody takes."""
     args = ("--admin", "0", "--workers", workers)
-    gated = Gated(json_answer({"ok": True}))
+    gated = Gated(json_response({"ok": True}))
     upstream.on("/admin/slow", gated)
     with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, ThreadPoolExecutor(1) as pool, gated:
         assert [ask(server, "/readyz").status for _ in range(10)] == [200] * 10
@@ -116,7 +116,7 @@ def test_it_is_not_ready_from_the_signal_to_the_end(upstream: Upstream, workers:
         assert eventually(lambda: ask(server, "/readyz").status == 503)
         assert eventually(lambda: is_refused(server)), "it takes no new clients"
         told = [ask(server, "/readyz") for _ in range(10)]
-        assert {(reply.status, reply.text) for reply in told} == {(503, '{"status":"not ready"}')}
+        assert {(response.status, response.text) for response in told} == {(503, '{"status":"not ready"}')}
         gated.let()
         assert slow.result().json == {"ok": True}
         assert server.process.wait(SOON) == 0

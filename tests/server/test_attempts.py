@@ -18,7 +18,7 @@ from tests.support.upstream import (
     Upstream,
     answer,
     eventually,
-    json_answer,
+    json_response,
     refusing,
 )
 
@@ -88,7 +88,7 @@ routes:
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
-        running.on("/fine", json_answer({"fine": True}))
+        running.on("/fine", json_response({"fine": True}))
         yield running
 
 
@@ -116,16 +116,16 @@ async def reset(channel: Channel, seen: Seen) -> None:
 
 
 def test_what_fails_before_the_first_byte_leads_on(server: Server, upstream: Upstream) -> None:
-    upstream.on("/well", json_answer(1))
-    reply = server.get("/first/well")
-    assert reply.json == {"slow": 1}
-    assert reply.header("x-dragoman-upstream") == "dead;failed=upstream_error, slow;status=200"
-    reply = server.get("/first/hang")
-    assert reply.json == {"up": {"fine": True}}
-    assert reply.header("x-dragoman-upstream") == (
+    upstream.on("/well", json_response(1))
+    response = server.get("/first/well")
+    assert response.json == {"slow": 1}
+    assert response.header("x-dragoman-upstream") == "dead;failed=upstream_error, slow;status=200"
+    response = server.get("/first/hang")
+    assert response.json == {"up": {"fine": True}}
+    assert response.header("x-dragoman-upstream") == (
         "dead;failed=upstream_error, slow;failed=upstream_timeout, up;status=200"
     )
-    line = server.logged(reply.header("x-request-id") or "")
+    line = server.logged(response.header("x-request-id") or "")
     assert line["tried"] == ["dead: upstream_error", "slow: upstream_timeout", "up: 200"]
     assert line["provider"] == "up"
 
@@ -133,26 +133,26 @@ def test_what_fails_before_the_first_byte_leads_on(server: Server, upstream: Ups
 @pytest.mark.parametrize("status", [500, 503, 404, 400, 302])
 def test_a_forward_leads_on_by_a_status(server: Server, upstream: Upstream, status: int) -> None:
     upstream.on("/first-try", answer(status, b"theirs", "text/plain"))
-    reply = server.get("/passed/first-try")
-    assert (reply.status, reply.json) == (200, {"up": {"fine": True}})
-    assert reply.header("x-dragoman-upstream") == f"slow;status={status}, up;status=200"
+    response = server.get("/passed/first-try")
+    assert (response.status, response.json) == (200, {"up": {"fine": True}})
+    assert response.header("x-dragoman-upstream") == f"slow;status={status}, up;status=200"
 
 
 @pytest.mark.parametrize("status", [200, 206, 304])
 def test_a_forward_that_is_answered_ends_the_route(server: Server, upstream: Upstream, status: int) -> None:
     upstream.on("/first-try", answer(status, b"" if status == 304 else b"theirs", "text/plain"))
-    reply = server.get("/passed/first-try")
-    assert (reply.status, reply.text) == (status, "" if status == 304 else "theirs")
-    assert reply.header("x-dragoman-upstream") == f"slow;status={status}"
+    response = server.get("/passed/first-try")
+    assert (response.status, response.text) == (status, "" if status == 304 else "theirs")
+    assert response.header("x-dragoman-upstream") == f"slow;status={status}"
 
 
 def test_the_last_forward_is_given_back_as_it_is(server: Server, upstream: Upstream) -> None:
     upstream.on("/last", answer(500, b"<h1>theirs</h1>", "text/html", [("x-own", "1")]))
-    reply = server.get("/passed-last/last")
-    assert (reply.status, reply.text, reply.header("x-own")) == (500, "<h1>theirs</h1>", "1")
-    assert reply.header("x-dragoman-upstream") == "dead;failed=upstream_error, up;status=500"
-    reply = server.get("/passed-or-dead/last")
-    assert (reply.status, reply.json["kind"]) == (502, "upstream_error"), (
+    response = server.get("/passed-last/last")
+    assert (response.status, response.text, response.header("x-own")) == (500, "<h1>theirs</h1>", "1")
+    assert response.header("x-dragoman-upstream") == "dead;failed=upstream_error, up;status=500"
+    response = server.get("/passed-or-dead/last")
+    assert (response.status, response.json["kind"]) == (502, "upstream_error"), (
         "the last failure is the one of the call"
     )
     assert upstream.eventually(lambda up: not up.open)
@@ -175,35 +175,35 @@ def test_a_body_is_sent_again_by_the_next_forward(server: Server, upstream: Upst
 
 def test_a_call_is_made_again_where_its_upstream_says_so(server: Server, upstream: Upstream) -> None:
     busy = answer(503, b"{}")
-    upstream.on("/busy", in_turn(busy, busy, json_answer(3)))
-    reply = server.get("/again/busy")
-    assert reply.json == 3
-    assert reply.header("x-dragoman-upstream") == "up;status=503, up;status=503, up;status=200"
+    upstream.on("/busy", in_turn(busy, busy, json_response(3)))
+    response = server.get("/again/busy")
+    assert response.json == 3
+    assert response.header("x-dragoman-upstream") == "up;status=503, up;status=503, up;status=200"
     upstream.on("/always", busy)
-    reply = server.get("/again/always", headers={"x-request-id": "always"})
-    assert (reply.status, reply.json["kind"]) == (503, "upstream_unavailable")
+    response = server.get("/again/always", headers={"x-request-id": "always"})
+    assert (response.status, response.json["kind"]) == (503, "upstream_unavailable")
     assert len(upstream.seen("always")) == 3
 
 
 def test_a_post_that_broke_off_is_not_made_again(server: Server, upstream: Upstream) -> None:
-    upstream.on("/breaks", in_turn(reset, reset, json_answer(1)))
+    upstream.on("/breaks", in_turn(reset, reset, json_response(1)))
     assert server.post("/again/breaks", {}, headers={"x-request-id": "post"}).status == 502
     assert len(upstream.seen("post")) == 1
-    upstream.on("/breaks", in_turn(reset, reset, json_answer(1)))
+    upstream.on("/breaks", in_turn(reset, reset, json_response(1)))
     assert server.get("/again/breaks", headers={"x-request-id": "get"}).json == 1
 
 
 def test_retry_after_is_waited_for_or_told(server: Server, upstream: Upstream) -> None:
     soon = answer(503, b"{}", headers=[("retry-after", "1")])
-    upstream.on("/soon", in_turn(soon, json_answer(1)))
-    reply = server.get("/again/soon")
-    assert reply.json == 1
-    assert reply.seconds >= 1
+    upstream.on("/soon", in_turn(soon, json_response(1)))
+    response = server.get("/again/soon")
+    assert response.json == 1
+    assert response.seconds >= 1
     upstream.on("/late", answer(503, b"{}", headers=[("retry-after", "60")]))
-    reply = server.get("/again/late", headers={"x-request-id": "late"})
-    assert (reply.status, reply.header("retry-after")) == (503, "60")
+    response = server.get("/again/late", headers={"x-request-id": "late"})
+    assert (response.status, response.header("retry-after")) == (503, "60")
     assert len(upstream.seen("late")) == 1
-    assert reply.seconds < SOON
+    assert response.seconds < SOON
 
 
 # --- Health ----------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_an_upstream_that_is_down_is_put_aside_until_it_is_well(server: Server, 
     state = {"well": False}
 
     async def work(channel: Channel, seen: Seen) -> None:
-        await (json_answer(1)(channel, seen) if state["well"] else channel.hang())
+        await (json_response(1)(channel, seen) if state["well"] else channel.hang())
 
     upstream.on("/work", work)
     upstream.on("/up", work)
@@ -241,26 +241,26 @@ def test_health_asks_all_at_the_same_time_and_once(server: Server, upstream: Ups
         if len(asked) == 2:
             both.set()
         await asyncio.wait_for(both.wait(), PATIENCE)
-        await json_answer({})(channel, seen)
+        await json_response({})(channel, seen)
 
     upstream.on("/other-up", together)
     upstream.on("/plain-up", together)
     with ThreadPoolExecutor(10) as pool:
-        replies = list(pool.map(lambda _: server.get("/health"), range(10)))
-    found = {report["name"]: report for report in replies[0].json["upstreams"]}
-    assert replies[0].json["status"] == "degraded"
+        responses = list(pool.map(lambda _: server.get("/health"), range(10)))
+    found = {report["name"]: report for report in responses[0].json["upstreams"]}
+    assert responses[0].json["status"] == "degraded"
     assert found["other"]["healthy"] is found["plain"]["healthy"] is True
     assert found["gone"]["healthy"] is False
-    assert "127.0.0.1" not in replies[0].text
+    assert "127.0.0.1" not in responses[0].text
     assert asked.count("/plain-up") == 1, "ten asked while it was being found out, and it was asked once"
-    assert {reply.status for reply in replies} == {200}
+    assert {response.status for response in responses} == {200}
 
 
 # --- Figures ---------------------------------------------------------------------------------------------
 
 
 def test_figures_can_be_read_by_prometheus(server: Server, upstream: Upstream) -> None:
-    upstream.on("/well", json_answer(1))
+    upstream.on("/well", json_response(1))
     server.get("/first/well")
     server.get("/again/fine")
     families = {family.name: family for family in text_string_to_metric_families(server.get("/metrics").text)}
@@ -287,7 +287,7 @@ def counted() -> Behaviour:
     count = iter(range(1, 1000))
 
     async def behave(channel: Channel, seen: Seen) -> None:
-        await json_answer(next(count))(channel, seen)
+        await json_response(next(count))(channel, seen)
 
     return behave
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Behaviour, Upstream, answer, drip, head, json_answer, raw
+from tests.support.upstream import Behaviour, Upstream, answer, drip, head, json_response, raw
 
 MIB = 1024 * 1024
 DEFAULT = 16 * MIB
@@ -124,7 +124,7 @@ def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
         for name, behaviour in BEHAVIOURS.items():
             running.on(f"/up/{name}", behaviour)
-        running.on("/up/counted", json_answer({"ok": True}))
+        running.on("/up/counted", json_response({"ok": True}))
         yield running
 
 
@@ -145,9 +145,9 @@ def _message(limit: int, name: str = "up") -> str:
 def test_the_default_is_16_mib(server: Server) -> None:
     assert len(_text(DEFAULT)) == DEFAULT
     assert server.get("/default/default").json == DEFAULT
-    reply = server.get("/default/default-more")
-    assert reply.status == 502
-    assert reply.json == {"kind": "upstream_error", "message": _message(DEFAULT), "upstream": "up"}
+    response = server.get("/default/default-more")
+    assert response.status == 502
+    assert response.json == {"kind": "upstream_error", "message": _message(DEFAULT), "upstream": "up"}
 
 
 @pytest.mark.parametrize("name", ["exact", "gzip-exact"])
@@ -167,9 +167,9 @@ def test_a_response_of_the_bound_is_accepted(server: Server, name: str) -> None:
 def test_a_larger_response_is_a_failure_of_the_upstream(
     server: Server, upstream: Upstream, path: str
 ) -> None:
-    reply = server.get(f"/{path}", headers={"x-request-id": path.replace("/", ".")})
-    assert reply.status == 502
-    assert reply.json == {"kind": "upstream_error", "message": _message(1000), "upstream": "up"}
+    response = server.get(f"/{path}", headers={"x-request-id": path.replace("/", ".")})
+    assert response.status == 502
+    assert response.json == {"kind": "upstream_error", "message": _message(1000), "upstream": "up"}
     if not path.endswith(("more", "not-found", "busy", "gzip", "events")):
         (seen,) = upstream.seen(path.replace("/", "."))
         assert upstream.eventually(lambda up: up.connections[seen.connection].closed is not None)
@@ -181,8 +181,8 @@ def test_it_is_not_tried_again(server: Server, upstream: Upstream) -> None:
 
 
 def test_a_stream_is_not_bounded_as_a_whole(server: Server) -> None:
-    reply = server.get("/stream/events")
-    assert (reply.status, reply.text.count("\n")) == (200, 11)
+    response = server.get("/stream/events")
+    assert (response.status, response.text.count("\n")) == (200, 11)
     assert server.get("/collect/ten-events").json == 1
 
 
@@ -190,9 +190,9 @@ def test_each_call_has_its_own_bound(server: Server) -> None:
     message = f"the call 'one': {_message(1000)}"
     assert server.get("/several/more").json[0] in (message, _message(1000))
     assert server.get("/several/more").json[1] == 990
-    reply = server.get("/try/more")
-    assert (reply.status, reply.text) == (200, "large")
-    assert reply.header("x-dragoman-upstream") == "up;failed=upstream_error, up;status=200"
+    response = server.get("/try/more")
+    assert (response.status, response.text) == (200, "large")
+    assert response.header("x-dragoman-upstream") == "up;failed=upstream_error, up;status=200"
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_each_call_has_its_own_bound(server: Server) -> None:
     ],
 )
 def test_another_mapping_is_bounded_too(server: Server, path: str, name: str) -> None:
-    reply = server.get(f"/{path}")
-    assert (reply.status, reply.json["message"]) == (502, _message(1000, name))
+    response = server.get(f"/{path}")
+    assert (response.status, response.json["message"]) == (502, _message(1000, name))
 
 
 def test_another_mapping_within_the_bound(server: Server) -> None:
@@ -232,8 +232,8 @@ def _post(server: Server, path: str, size: int, is_chunked: bool = False) -> tup
     assert len(body) == size
     if is_chunked:
         body, headers = chunk(body) + b"0\r\n\r\n", {**headers, "transfer-encoding": "chunked"}
-    reply = server.post(path, body, headers=headers)
-    return reply.status, reply.json["message"] if reply.status != 200 else ""
+    response = server.post(path, body, headers=headers)
+    return response.status, response.json["message"] if response.status != 200 else ""
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])

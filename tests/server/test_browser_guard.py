@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.server import Reply, Server, dragoman_server, failed_start
+from tests.support.server import Response, Server, dragoman_server, failed_start
 from tests.support.times import PATIENCE
 from tests.support.upstream import Upstream
 
@@ -62,7 +62,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def ask(url: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
+def ask(url: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
     """A request with exactly these header fields."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 0, timeout=PATIENCE)
@@ -72,9 +72,9 @@ def ask(url: str, method: str, target: str, headers: Mapping[str, str], body: by
     connection.endheaders(body)
     response = connection.getresponse()
     fields = [(name.lower(), value) for name, value in response.getheaders()]
-    reply = Reply(response.status, fields, response.read(), 0)
+    response = Response(response.status, fields, response.read(), 0)
     connection.close()
-    return reply
+    return response
 
 
 def calls(upstream: Upstream) -> int:
@@ -138,16 +138,16 @@ def test_a_host_of_this_machine_is_served(server: Server, host: str) -> None:
 def test_a_foreign_host_is_refused(server: Server, upstream: Upstream, host: str) -> None:
     for method, target in (("GET", "/chat"), ("POST", "/chat"), ("GET", "/nowhere"), ("PATCH", "/chat")):
         before = calls(upstream)
-        reply = ask(server.url, method, target, {"Host": host, "Content-Type": "text/plain"}, b"{}")
-        assert reply.status == 403, (method, target)
-        assert reply.json == {
+        response = ask(server.url, method, target, {"Host": host, "Content-Type": "text/plain"}, b"{}")
+        assert response.status == 403, (method, target)
+        assert response.json == {
             "problem": "this Host is not a name of this server; 'serve --allowed-hosts' adds names",
             "kind": "forbidden",
         }
         assert calls(upstream) == before
     for path in ("/livez", "/metrics", "/nowhere"):
-        reply = ask(admin_of(server), "GET", path, {"Host": host})
-        assert (reply.status, reply.json["error"]["status"]) == (403, 403)
+        response = ask(admin_of(server), "GET", path, {"Host": host})
+        assert (response.status, response.json["error"]["status"]) == (403, 403)
 
 
 def test_a_refusal_has_a_log_line_without_the_host(server: Server) -> None:
@@ -182,10 +182,10 @@ def test_a_page_of_another_site_is_refused(
 ) -> None:
     before = calls(upstream)
     fields = {"Host": "localhost:8080", "Content-Type": "text/plain", **headers}
-    reply = ask(server.url, "POST", "/chat", fields, b'{"delete": "all"}')
-    assert (reply.status, reply.json["kind"]) == (403, "forbidden")
+    response = ask(server.url, "POST", "/chat", fields, b'{"delete": "all"}')
+    assert (response.status, response.json["kind"]) == (403, "forbidden")
     assert ask(server.url, "GET", "/chat", fields).status == 403
-    assert reply.header("access-control-allow-origin") is None
+    assert response.header("access-control-allow-origin") is None
     assert calls(upstream) == before
     assert ask(admin_of(server), "GET", "/metrics", {"Host": "localhost", **headers}).status == 403
 
@@ -246,9 +246,9 @@ def test_two_origins_must_both_be_allowed(server: Server) -> None:
 )
 def test_cors_allows_origins(server: Server, target: str, origin: str, status: int) -> None:
     method = "GET" if target.startswith("/keyed") else "POST"
-    reply = ask(server.url, method, target, {"Host": "localhost", "Origin": origin})
-    assert reply.status == status
-    assert (reply.header("access-control-allow-origin") is not None) == (status == 200)
+    response = ask(server.url, method, target, {"Host": "localhost", "Origin": origin})
+    assert response.status == status
+    assert (response.header("access-control-allow-origin") is not None) == (status == 200)
 
 
 @pytest.mark.parametrize(
@@ -261,9 +261,9 @@ def test_cors_allows_origins(server: Server, target: str, origin: str, status: i
 )
 def test_a_preflight_is_checked_as_well(server: Server, origin: str, host: str, status: int) -> None:
     fields = {"Host": host, "Origin": origin, "Access-Control-Request-Method": "POST"}
-    reply = ask(server.url, "OPTIONS", "/pages/x", fields)
-    assert reply.status == status
-    assert (reply.header("access-control-allow-origin") is not None) == (status == 200)
+    response = ask(server.url, "OPTIONS", "/pages/x", fields)
+    assert response.status == status
+    assert (response.header("access-control-allow-origin") is not None) == (status == 200)
 
 
 def test_a_preflight_goes_by_the_mapping_of_its_method(server: Server) -> None:

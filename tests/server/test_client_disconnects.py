@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server, read_all, reset
 from tests.support.times import A_SECOND, SOON
-from tests.support.upstream import Upstream, after, eventually, json_answer
+from tests.support.upstream import Upstream, after, eventually, json_response
 
 MAPPING = """
 dragoman: 1
@@ -97,7 +97,7 @@ def test_clients_that_leave_in_the_middle_of_their_body(server: Server, upstream
 
 
 def test_a_pipelined_request_waits_its_turn(server: Server, upstream: Upstream) -> None:
-    upstream.on("/leave/late", after(0.1, json_answer({"late": True})))
+    upstream.on("/leave/late", after(0.1, json_response({"late": True})))
     answer = server.raw(
         b"GET /call/late HTTP/1.1\r\nhost: x\r\n\r\n"
         b"GET /call/json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
@@ -110,7 +110,7 @@ def test_a_pipelined_request_waits_its_turn(server: Server, upstream: Upstream) 
 
 
 def test_term_lets_running_requests_end(upstream: Upstream) -> None:
-    upstream.on("/leave/late", after(0.5, json_answer({"late": True})))
+    upstream.on("/leave/late", after(0.5, json_response({"late": True})))
     with dragoman_server(MAPPINGS, {"UP": upstream.url}) as server, ThreadPoolExecutor(10) as pool:
         running = [pool.submit(server.get, "/call/late") for _ in range(10)]
         assert upstream.eventually(lambda up: len(up.requests) == 10)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import Reply, Server, dragoman_server, failed_start
+from tests.support.server import Response, Server, dragoman_server, failed_start
 from tests.support.upstream import Upstream
 
 WEB, PARTNER, OLD, PLAIN = "sk-web-4711", "sk-partner-0815", "sk-old-4242", "sk-plain-1234"
@@ -49,7 +49,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         assert not [key for key in (WEB, PARTNER, OLD, PLAIN) if key in log], "a key stands in the log"
 
 
-def ask(server: Server, key: str, target: str, method: str = "GET", request_id: str = "r") -> Reply:
+def ask(server: Server, key: str, target: str, method: str = "GET", request_id: str = "r") -> Response:
     return server.request(
         method, target, headers={"authorization": f"Bearer {key}", "x-request-id": request_id}
     )
@@ -78,9 +78,9 @@ def test_a_digest_is_no_key(server: Server, text: str) -> None:
 def test_a_key_is_for_its_routes(server: Server) -> None:
     request_id = uuid.uuid4().hex
     assert ask(server, PARTNER, "/articles/1", "HEAD").status == 200
-    reply = ask(server, PARTNER, "/orders", "POST", request_id)
-    assert (reply.status, reply.json) == (403, {"told": "forbidden", "by": "partner"})
-    assert reply.header("www-authenticate") is None
+    response = ask(server, PARTNER, "/orders", "POST", request_id)
+    assert (response.status, response.json) == (403, {"told": "forbidden", "by": "partner"})
+    assert response.header("www-authenticate") is None
     line = server.logged(request_id)
     assert (line["kind"], line["key"]) == ("forbidden", "partner")
     assert ask(server, PARTNER, "/through/articles/1").status == 403

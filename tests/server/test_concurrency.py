@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Gated, Upstream, drip, eventually, head, json_answer
+from tests.support.upstream import Gated, Upstream, drip, eventually, head, json_response
 
 MAPPING = """
 dragoman: 1
@@ -52,16 +52,16 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 def test_no_more_at_a_time(server: Server, upstream: Upstream) -> None:
     for _ in range(2):
-        gated = Gated(json_answer({"ok": True}))
+        gated = Gated(json_response({"ok": True}))
         upstream.on("/slow", gated)
         with ThreadPoolExecutor(6) as pool, gated:
             calls = [pool.submit(server.get, "/slow") for _ in range(6)]
             assert eventually(lambda: sum(call.done() for call in calls) == 4), "none waits"  # noqa: B023
             gated.let()
-            replies = [call.result() for call in calls]
-        refused = [reply for reply in replies if reply.status == 503]
-        assert sorted(reply.status for reply in replies) == [200] * 2 + [503] * 4
-        assert {(reply.header("retry-after"), reply.json["kind"]) for reply in refused} == {
+            responses = [call.result() for call in calls]
+        refused = [response for response in responses if response.status == 503]
+        assert sorted(response.status for response in responses) == [200] * 2 + [503] * 4
+        assert {(response.header("retry-after"), response.json["kind"]) for response in refused} == {
             ("1", "overloaded")
         }
         assert gated.most == 2

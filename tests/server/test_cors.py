@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server import Reply, Server, dragoman_server
+from tests.support.server import Response, Server, dragoman_server
 
 ALLOWED = "access-control-allow-origin"
 PAGE = "https://chat.example.com"
@@ -64,7 +64,7 @@ def server() -> Iterator[Server]:
 
 def preflight(
     server: Server, target: str, method: str, origin: str = PAGE, headers: str | None = None
-) -> Reply:
+) -> Response:
     fields = {"origin": origin, "access-control-request-method": method}
     if headers is not None:
         fields["access-control-request-headers"] = headers
@@ -74,16 +74,16 @@ def preflight(
 @pytest.mark.parametrize("origin", [PAGE, "http://localhost:3000"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_preflight_of_an_allowed_page(server: Server, origin: str, method: str) -> None:
-    reply = preflight(server, "/named", method, origin, "authorization,content-type,x-own")
-    assert reply.status in (200, 204)
-    assert reply.header("access-control-allow-origin") == origin
-    assert reply.header("access-control-allow-credentials") == "true"
-    assert method in (reply.header("access-control-allow-methods") or "")
-    allowed = (reply.header("access-control-allow-headers") or "").lower()
+    response = preflight(server, "/named", method, origin, "authorization,content-type,x-own")
+    assert response.status in (200, 204)
+    assert response.header("access-control-allow-origin") == origin
+    assert response.header("access-control-allow-credentials") == "true"
+    assert method in (response.header("access-control-allow-methods") or "")
+    allowed = (response.header("access-control-allow-headers") or "").lower()
     assert "authorization" in allowed
     assert "x-own" in allowed
-    assert reply.header("access-control-max-age") == "300"
-    assert "origin" in (reply.header("vary") or "").lower()
+    assert response.header("access-control-max-age") == "300"
+    assert "origin" in (response.header("vary") or "").lower()
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_a_preflight_of_an_allowed_page(server: Server, origin: str, method: str
 def test_a_preflight_that_a_browser_will_not_take(
     server: Server, target: str, method: str, origin: str, headers: str | None
 ) -> None:
-    reply = preflight(server, target, method, origin, headers)
+    response = preflight(server, target, method, origin, headers)
     allowed = (
-        reply.status in (200, 204)
-        and reply.header("access-control-allow-origin") in (origin, "*")
-        and (headers is None or headers in (reply.header("access-control-allow-headers") or ""))
+        response.status in (200, 204)
+        and response.header("access-control-allow-origin") in (origin, "*")
+        and (headers is None or headers in (response.header("access-control-allow-headers") or ""))
     )
     assert not allowed
 
@@ -119,11 +119,11 @@ def test_a_preflight_has_a_log_line(server: Server) -> None:
 
 
 def test_any_page_may_call_without_credentials(server: Server) -> None:
-    reply = preflight(server, "/any/x/7", "DELETE", "https://who.ever", "x-anything")
-    assert (reply.status, reply.header("access-control-allow-origin")) == (200, "*")
-    assert "x-anything" in (reply.header("access-control-allow-headers") or "")
-    assert "DELETE" in (reply.header("access-control-allow-methods") or "")
-    assert reply.header("access-control-allow-credentials") is None
+    response = preflight(server, "/any/x/7", "DELETE", "https://who.ever", "x-anything")
+    assert (response.status, response.header("access-control-allow-origin")) == (200, "*")
+    assert "x-anything" in (response.header("access-control-allow-headers") or "")
+    assert "DELETE" in (response.header("access-control-allow-methods") or "")
+    assert response.header("access-control-allow-credentials") is None
     assert (
         server.get("/any/x", headers={"origin": "https://who.ever"}).header("access-control-allow-origin")
         == "*"
@@ -138,10 +138,10 @@ def test_any_page_may_call_without_credentials(server: Server) -> None:
 def test_answers_and_failures_can_be_read_by_the_page(
     server: Server, method: str, target: str, key: str, status: int
 ) -> None:
-    reply = server.request(method, target, headers={"origin": PAGE, "authorization": f"Bearer {key}"})
-    assert (reply.status, reply.header("access-control-allow-origin")) == (status, PAGE)
-    assert reply.header("access-control-expose-headers") == "x-request-id"
-    assert "origin" in (reply.header("vary") or "").lower()
+    response = server.request(method, target, headers={"origin": PAGE, "authorization": f"Bearer {key}"})
+    assert (response.status, response.header("access-control-allow-origin")) == (status, PAGE)
+    assert response.header("access-control-expose-headers") == "x-request-id"
+    assert "origin" in (response.header("vary") or "").lower()
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_answers_and_failures_can_be_read_by_the_page(
 )
 def test_others_are_answered_without_permission(server: Server, target: str, origin: str | None) -> None:
     headers = {"authorization": "Bearer key"} | ({"origin": origin} if origin else {})
-    reply = server.get(target, headers=headers)
-    assert (reply.status, reply.header("access-control-allow-origin")) == (200, None)
+    response = server.get(target, headers=headers)
+    assert (response.status, response.header("access-control-allow-origin")) == (200, None)
 
 
 def test_each_method_of_a_path_has_its_own_mappings_policy(server: Server) -> None:
@@ -175,5 +175,5 @@ def test_origins_can_be_patterns(server: Server, origin: str, is_allowed: bool) 
     expected = origin if is_allowed else None
     asked = preflight(server, "/patterns/x", "GET", origin)
     assert (asked.status, asked.header(ALLOWED)) == (200 if is_allowed else 400, expected)
-    reply = server.get("/patterns/x", headers={"origin": origin, "authorization": "Bearer key"})
-    assert (reply.status, reply.header(ALLOWED)) == (200, expected)
+    response = server.get("/patterns/x", headers={"origin": origin, "authorization": "Bearer key"})
+    assert (response.status, response.header(ALLOWED)) == (200, expected)

@@ -37,11 +37,11 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> PlanSet:
     return plans
 
 
-def _answered(plans: PlanSet) -> middle.Answered:
+def _answered(plans: PlanSet) -> middle.ExchangeResult:
     inbound = Inbound("GET", "/x", request_id="r")
     with pytest.raises(StopIteration) as end:
         next(middle.answer(plans.tree.find("/x", "GET"), inbound))
-    answered: middle.Answered = end.value.value
+    answered: middle.ExchangeResult = end.value.value
     return answered
 
 

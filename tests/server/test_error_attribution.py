@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.server import Reply, Server, dragoman_server
-from tests.support.upstream import Upstream, answer, json_answer
+from tests.support.server import Response, Server, dragoman_server
+from tests.support.upstream import Upstream, answer, json_response
 
 MAPPING = """\
 dragoman: 1
@@ -123,7 +123,7 @@ THEIRS, OWN = (
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
-        running.on("/in", json_answer({}))
+        running.on("/in", json_response({}))
         yield running
 
 
@@ -141,13 +141,13 @@ def line_of(text: str, start: str) -> int:
 
 def asked(
     server: Server, upstream: Upstream, path: str, body: Any, value: Any
-) -> tuple[Reply, dict[str, Any]]:
+) -> tuple[Response, dict[str, Any]]:
     request_id = uuid.uuid4().hex
-    upstream.on("/value", json_answer(value))
-    reply = server.post(path, body, headers={"x-request-id": request_id})
-    assert CANARY not in reply.text
+    upstream.on("/value", json_response(value))
+    response = server.post(path, body, headers={"x-request-id": request_id})
+    assert CANARY not in response.text
     assert CANARY not in server.text()
-    return reply, server.logged(request_id)
+    return response, server.logged(request_id)
 
 
 @pytest.mark.parametrize(
@@ -186,11 +186,11 @@ def test_a_value_that_cannot_be_sent(
     message: str | None,
     place: str | None,
 ) -> None:
-    reply, line = asked(server, upstream, path, body, value)
-    assert reply.status == status, reply.text
-    assert reply.json["kind"] == ("upstream_error" if status == 502 else "invalid_request")
+    response, line = asked(server, upstream, path, body, value)
+    assert response.status == status, response.text
+    assert response.json["kind"] == ("upstream_error" if status == 502 else "invalid_request")
     if message is not None:
-        assert reply.json["message"] == message
+        assert response.json["message"] == message
     if place is not None:
         assert f"mapping.yaml:{line_of(place, path)}:" in line["cause"]
 
@@ -204,11 +204,11 @@ CHALLENGE = 'Bearer realm="theirs"'
 @pytest.fixture
 def refusing(upstream: Upstream) -> None:
     for status, name in ((401, "unauthorized"), (403, "forbidden")):
-        behaviour = json_answer(
+        behaviour = json_response(
             {"error": {"message": f"theirs {status}"}}, status, [("www-authenticate", CHALLENGE)]
         )
         upstream.on(f"/in-{name}", behaviour)
-    upstream.on("/value", json_answer({"v": "token"}))
+    upstream.on("/value", json_response({"v": "token"}))
 
 
 @pytest.mark.parametrize("path", ["/status/up", "/status/unkeyed", "/clients"])
@@ -217,19 +217,19 @@ def refusing(upstream: Upstream) -> None:
 def test_without_credentials_of_ours_a_refusal_is_passed_on(
     server: Server, path: str, status: int, kind: str
 ) -> None:
-    reply = server.get(f"{path}/in-{kind}", headers={"authorization": "Bearer clients"})
-    assert (reply.status, reply.json["kind"]) == (status, kind)
-    assert reply.json["said"] == {"error": {"message": f"theirs {status}"}}
-    assert reply.header("www-authenticate") == (CHALLENGE if status == 401 else None)
+    response = server.get(f"{path}/in-{kind}", headers={"authorization": "Bearer clients"})
+    assert (response.status, response.json["kind"]) == (status, kind)
+    assert response.json["said"] == {"error": {"message": f"theirs {status}"}}
+    assert response.header("www-authenticate") == (CHALLENGE if status == 401 else None)
 
 
 @pytest.mark.parametrize("path", ["/status/keyed", "/status/named", "/status/secret", "/sends", "/token"])
 @pytest.mark.parametrize("kind", ["unauthorized", "forbidden"])
 @pytest.mark.usefixtures("refusing")
 def test_with_credentials_of_ours_a_refusal_is_a_bad_gateway(server: Server, path: str, kind: str) -> None:
-    reply = server.get(f"{path}/in-{kind}", headers={"authorization": "Bearer clients"})
-    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
-    assert "theirs 40" not in f"{reply.text}{reply.headers}"
+    response = server.get(f"{path}/in-{kind}", headers={"authorization": "Bearer clients"})
+    assert (response.status, response.json["kind"]) == (502, "upstream_error")
+    assert "theirs 40" not in f"{response.text}{response.headers}"
     assert "theirs 40" not in server.text()
 
 
@@ -289,8 +289,8 @@ def texts(upstream: Upstream) -> Iterator[Server]:
     ],
 )
 def test_a_text_body_of_a_call(texts: Server, media_type: str | None, body: Any, sent: str) -> None:
-    reply = texts.post("/send", {"type": media_type, "body": body})
-    assert reply.json == {"type": media_type or "application/json", "body": sent}
+    response = texts.post("/send", {"type": media_type, "body": body})
+    assert response.json == {"type": media_type or "application/json", "body": sent}
 
 
 @pytest.mark.parametrize(
@@ -315,8 +315,8 @@ def test_text_of_a_success_can_be_read(
     texts: Server, upstream: Upstream, media_type: str, body: bytes, got: Any
 ) -> None:
     upstream.on("/read", answer(200, body, media_type))
-    reply = texts.get("/read")
-    assert (reply.status, reply.json["got"]) == (200, got)
+    response = texts.get("/read")
+    assert (response.status, response.json["got"]) == (200, got)
     assert texts.get("/calls").json == {"got": got}
     assert texts.get("/object").status == (200 if isinstance(got, dict) else 502)
 
@@ -333,5 +333,5 @@ def test_what_is_not_declared_as_text_must_be_json(
 ) -> None:
     upstream.on("/read", answer(200, b"oops", media_type))
     for path in ("/read", "/object", "/calls"):
-        reply = texts.get(path)
-        assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+        response = texts.get(path)
+        assert (response.status, response.json["kind"]) == (502, "upstream_error")

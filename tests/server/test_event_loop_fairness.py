@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from engine.client.request_bodies import WholeBody
+from engine.client.request_bodies import BufferedRequestBody
 from engine.client.response_events import Flow
 from engine.client.runner import Relay
 from engine.client.worker_threads import LONG_BODY, MANY_EVENTS, in_thread
-from engine.exchange import Answered, EventWriter
+from engine.exchange import EventWriter, ExchangeResult
 from engine.exchange.exchange import Exchange
 from engine.exchange.response_source import Stepwise
-from engine.http.messages import JSON, Content, Inbound, Outbound, UpstreamReply
+from engine.http.messages import JSON, Content, Inbound, Response, UpstreamResponse
 from engine.plan import PlanSet
 from engine.server import app
 from tests.limits.exchanges import compiled
@@ -83,21 +83,25 @@ class Burst(Stepwise):
         self._pieces.clear()
 
 
-def answered_by(plans: PlanSet, path: str, body: bytes, source: Burst | None = None) -> Awaitable[Answered]:
+def answered_by(
+    plans: PlanSet, path: str, body: bytes, source: Burst | None = None
+) -> Awaitable[ExchangeResult]:
     """An exchange of a relay; its upstream gives the source at once."""
     inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
     relay = Relay(plans)
     if source is not None:
         relay._opened["limited", "up"].upstream = _Upstream(source)
-    return relay.answer(plans.tree.find(path, "POST"), inbound, WholeBody(Content(body, JSON)))
+    return relay.answer(plans.tree.find(path, "POST"), inbound, BufferedRequestBody(Content(body, JSON)))
 
 
 class _Upstream:
     def __init__(self, source: Burst) -> None:
         self._source = source
 
-    async def send(self, request: Any, streams: bool = False) -> UpstreamReply:
-        return UpstreamReply(200, (("content-type", "application/x-ndjson"),), Content(b"", ""), self._source)
+    async def send(self, request: Any, streams: bool = False) -> UpstreamResponse:
+        return UpstreamResponse(
+            200, (("content-type", "application/x-ndjson"),), Content(b"", ""), self._source
+        )
 
     async def aclose(self) -> None:
         """Nothing is held."""
@@ -114,7 +118,7 @@ def test_a_body_of_a_million_items_leaves_turns_to_others(tmp_path: Path) -> Non
     plans = compiled(MAPPING, tmp_path)
     body = json.dumps({"a": [1] * 1_000_000}).encode()
 
-    async def work() -> tuple[Answered, int]:
+    async def work() -> tuple[ExchangeResult, int]:
         return await with_turns(answered_by(plans, "/body", body))
 
     answered, turns = run(work)
@@ -128,7 +132,7 @@ def test_a_short_body_is_translated_at_once(tmp_path: Path) -> None:
     plans = compiled(MAPPING, tmp_path)
     before = threading.active_count()
 
-    async def work() -> tuple[Answered, int]:
+    async def work() -> tuple[ExchangeResult, int]:
         return await with_turns(answered_by(plans, "/body", b'{"a":[1,2]}'))
 
     answered, turns = run(work)
@@ -192,7 +196,7 @@ def test_events_that_come_one_by_one_are_given_at_once(tmp_path: Path) -> None:
 
 
 class _Cycle:
-    can_answer = True
+    can_respond = True
 
     async def send(self, message: Any) -> None:
         raise AssertionError(message)
@@ -201,7 +205,7 @@ class _Cycle:
 @pytest.mark.parametrize("size", [0, 1, 256 * 1024, 256 * 1024 + 1, 5 * MIB])
 def test_a_large_response_is_sent_in_pieces(size: int) -> None:
     content = Content(bytes(size), "application/octet-stream")
-    answered = Answered(Exchange(Inbound("GET", "/"), {}), Outbound(200, (), content))
+    answered = ExchangeResult(Exchange(Inbound("GET", "/"), {}), Response(200, (), content))
     messages: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -261,7 +265,7 @@ def test_only_a_body_that_is_long_is_worth_a_thread(tmp_path: Path) -> None:
     for count, is_long in ((LONG_BODY // len(item) - 1, False), (LONG_BODY // len(item) + 1, True)):
         body = b'{"a":[' + (item * count)[:-1] + b"]}"
 
-        async def work(body: bytes = body) -> tuple[Answered, int]:
+        async def work(body: bytes = body) -> tuple[ExchangeResult, int]:
             return await with_turns(answered_by(plans, "/body", body))
 
         answered, turns = run(work)

@@ -71,10 +71,10 @@ def test_a_value_stays_in_its_place(server: Server, upstream: Upstream, sink: st
     for payload in PAYLOADS:
         request_id = uuid.uuid4().hex
         before = len(upstream.requests)
-        reply = server.post(f"/{sink}", {"v": payload}, headers={"x-request-id": request_id})
+        response = server.post(f"/{sink}", {"v": payload}, headers={"x-request-id": request_id})
         calls = upstream.seen(request_id)
         assert len(upstream.requests) - before == len(calls), payload
-        assert (reply.status, len(calls)) in ((200, 1), (400, 0)), (payload, reply)
+        assert (response.status, len(calls)) in ((200, 1), (400, 0)), (payload, response)
         for seen in calls:
             names = [name for name, _ in seen.headers]
             assert seen.method == "POST"
@@ -201,7 +201,7 @@ def test_names_from_a_client_are_data_too(
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
 def test_a_value_in_a_header_of_the_answer(server: Server, payload: Any) -> None:
-    reply = server.post("/answer", {"v": payload})
-    assert reply.status in (200, 400)
-    assert reply.header("x-injected") is None
-    assert reply.status == 400 or reply.text == "ok"
+    response = server.post("/answer", {"v": payload})
+    assert response.status in (200, 400)
+    assert response.header("x-injected") is None
+    assert response.status == 400 or response.text == "ok"

@@ -77,10 +77,10 @@ def test_a_client_is_told_and_the_log_has_the_line(
     server: Server, path: str, body: object, message: str, line: str
 ) -> None:
     request_id = f"limits{path.replace('/', '-')}"
-    reply = server.post(path, body, headers={"x-request-id": request_id})
-    assert reply.status == 400
-    assert reply.json["error"]["type"] == "invalid_request"
-    assert reply.json["error"]["message"] == f"the request cannot be translated: {message}"
+    response = server.post(path, body, headers={"x-request-id": request_id})
+    assert response.status == 400
+    assert response.json["error"]["type"] == "invalid_request"
+    assert response.json["error"]["message"] == f"the request cannot be translated: {message}"
     logged = server.logged(request_id)
     assert logged["kind"] == "invalid_request"
     assert f".yaml:{line}" in logged["cause"]
@@ -89,10 +89,10 @@ def test_a_client_is_told_and_the_log_has_the_line(
 
 def test_an_upstreams_data_is_its_fault(server: Server, upstream: Upstream) -> None:
     upstream.on("/many", answer(200, json.dumps({"a": [1] * 2000}).encode()))
-    reply = server.post("/response", {}, headers={"x-request-id": "limits-response"})
-    assert reply.status == 502
-    assert reply.json["error"]["type"] == "upstream_error"
-    assert reply.json["error"]["message"] == f"the upstream's answer cannot be translated: {STEPS}"
+    response = server.post("/response", {}, headers={"x-request-id": "limits-response"})
+    assert response.status == 502
+    assert response.json["error"]["type"] == "upstream_error"
+    assert response.json["error"]["message"] == f"the upstream's answer cannot be translated: {STEPS}"
     logged = server.logged("limits-response")
     assert ".yaml:21:" in logged["cause"]
 

@@ -23,7 +23,7 @@ from tests.support.upstream import (
     drip,
     eventually,
     head,
-    json_answer,
+    json_response,
     raw,
 )
 
@@ -128,7 +128,7 @@ _TEXT = b"x" * 300_000
 _EVENT = b'data: {"n":1}\n\n'
 
 BEHAVIOURS: dict[str, Behaviour] = {
-    "json": json_answer({"ok": True}),
+    "json": json_response({"ok": True}),
     "not-json": answer(200, _TEXT),
     "text": answer(200, b'{"text":"' + _TEXT + b'"}'),
     "error": answer(500, b'{"text":"' + _TEXT + b'"}'),
@@ -252,8 +252,8 @@ def _is_cut(target: str) -> bool:
 @pytest.mark.parametrize("target", REQUESTS)
 def test_a_failure_leaves_no_reference_cycle(server: Server, target: str) -> None:
     for _ in range(3):
-        reply = server.get(target, is_cut=_is_cut(target))
-        assert reply.status == REQUESTS[target], reply.text
+        response = server.get(target, is_cut=_is_cut(target))
+        assert response.status == REQUESTS[target], response.text
     _assert_no_garbage(server)
 
 
@@ -428,7 +428,7 @@ def _chat(mapping: str) -> Iterator[tuple[Server, Upstream]]:
     """A shipped mapping, served after its first chat."""
     path, variable, _ = _CHATS[mapping]
     with Upstream() as up:
-        up.otherwise(json_answer(_ANSWER))
+        up.otherwise(json_response(_ANSWER))
         with dragoman_server((mapping,), {variable: up.url}) as server:
             assert server.post(path, _QUESTION).status == 200
             yield server, up

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.support.server import dragoman_server
-from tests.support.upstream import Upstream, after, eventually, json_answer
+from tests.support.upstream import Upstream, after, eventually, json_response
 
 MAPPING = """
 dragoman: 1
@@ -19,23 +19,23 @@ routes:
 
 
 def test_above_the_bound_requests_are_refused(upstream: Upstream) -> None:
-    upstream.on("/overload", after(1.0, json_answer({"ok": True})))
+    upstream.on("/overload", after(1.0, json_response({"ok": True})))
     args = ("--max-in-flight", "20")
     with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, ThreadPoolExecutor(300) as pool:
-        replies = list(pool.map(lambda _: server.get("/call"), range(300)))
-        refused = [reply for reply in replies if reply.status == 503]
-        assert {reply.status for reply in replies} == {200, 503}
-        assert len(replies) - len(refused) >= 20
-        for reply in refused:
-            assert reply.json == {"failed": "overloaded"}
-            assert reply.header("retry-after") == "1"
+        responses = list(pool.map(lambda _: server.get("/call"), range(300)))
+        refused = [response for response in responses if response.status == 503]
+        assert {response.status for response in responses} == {200, 503}
+        assert len(responses) - len(refused) >= 20
+        for response in refused:
+            assert response.json == {"failed": "overloaded"}
+            assert response.header("retry-after") == "1"
         line = server.logged(refused[0].header("x-request-id") or "")
         assert (line["status_code"], line["kind"]) == (503, "overloaded")
         assert eventually(lambda: server.get("/local").status == 200)
 
 
 def test_the_bound_from_the_environment(upstream: Upstream) -> None:
-    upstream.on("/overload", after(0.5, json_answer({"ok": True})))
+    upstream.on("/overload", after(0.5, json_response({"ok": True})))
     env = {"UP": upstream.url, "DRAGOMAN_MAX_IN_FLIGHT": "1"}
     with dragoman_server(MAPPING, env) as server, ThreadPoolExecutor(5) as pool:
         statuses = list(pool.map(lambda _: server.get("/call").status, range(5)))

@@ -19,7 +19,7 @@ from tests.support.upstream import (
     Upstream,
     eventually,
     in_turn,
-    json_answer,
+    json_response,
 )
 
 MAPPING = """
@@ -101,11 +101,11 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 def test_calls_are_made_at_the_same_time(server: Server, upstream: Upstream) -> None:
-    meeting = Gated(json_answer({"n": 1}), wanted=3)
+    meeting = Gated(json_response({"n": 1}), wanted=3)
     for name in ("one", "two", "three"):
         upstream.on(f"/{name}/meet", meeting)
-    reply = server.get("/all/meet")
-    assert (reply.status, reply.json) == (200, [{"n": 1}] * 3)
+    response = server.get("/all/meet")
+    assert (response.status, response.json) == (200, [{"n": 1}] * 3)
     assert meeting.most == 3, "each waited until all three had come"
 
 
@@ -119,25 +119,27 @@ def test_a_call_that_reads_another_waits_for_it_and_for_no_other(server: Server,
             await asyncio.wait_for(chained.wait(), PATIENCE)
         elif seen.target == "/three/chain/2":
             chained.set()
-        await json_answer({"n": len([path for path in order if "chain" in path])})(channel, seen)
+        await json_response({"n": len([path for path in order if "chain" in path])})(channel, seen)
 
     for name in ("one", "two", "three"):
         upstream.on(f"/{name}/chain", note)
     upstream.on("/one/alone", note)
-    reply = server.get("/chain")
-    assert reply.json == {"c": 3, "d": 3}, "the one that stands alone was answered last, and held nobody up"
+    response = server.get("/chain")
+    assert response.json == {"c": 3, "d": 3}, (
+        "the one that stands alone was answered last, and held nobody up"
+    )
     assert [path for path in order if "chain" in path] == ["/one/chain", "/two/chain/1", "/three/chain/2"]
 
 
 def test_a_fan_out_keeps_its_bound_and_its_order(server: Server, upstream: Upstream) -> None:
     async def numbered(channel: Channel, seen: Seen) -> None:
         await channel.pause(0.02)
-        await json_answer({"n": int(seen.target.rpartition("/")[2])})(channel, seen)
+        await json_response({"n": int(seen.target.rpartition("/")[2])})(channel, seen)
 
     meeting = Gated(numbered, wanted=3)
     upstream.on("/one/each", meeting)
-    reply = server.post("/each", {"ids": list(range(20))})
-    assert reply.json == list(range(20))
+    response = server.post("/each", {"ids": list(range(20))})
+    assert response.json == list(range(20))
     assert meeting.most == 3
     refused = server.post("/each", {"ids": list(range(1001))})
     assert refused.status == 400
@@ -151,31 +153,31 @@ def test_the_first_failure_is_told_at_once_and_ends_the_others(server: Server, u
         channel.reset()
 
     upstream.on("/two/broken", broken)
-    reply = server.get("/failing")
-    assert reply.status == 502
-    assert reply.json["message"].startswith("the call 'b': ")
-    assert reply.seconds < SOON
+    response = server.get("/failing")
+    assert response.status == 502
+    assert response.json["message"].startswith("the call 'b': ")
+    assert response.seconds < SOON
     hanging = [seen for seen in upstream.requests if seen.target == "/one/hang"]
     assert len(hanging) == 1
     assert eventually(lambda: upstream.connections[hanging[0].connection].closed is not None, A_SECOND)
 
 
 def test_a_call_has_a_time_of_its_own(server: Server, upstream: Upstream) -> None:
-    upstream.on("/two/quick", json_answer({"n": 2}))
-    reply = server.get("/slow")
-    assert reply.json == {"kind": "upstream_timeout", "n": 2}
-    assert reply.seconds < SOON
+    upstream.on("/two/quick", json_response({"n": 2}))
+    response = server.get("/slow")
+    assert response.json == {"kind": "upstream_timeout", "n": 2}
+    assert response.seconds < SOON
 
 
 def test_the_time_of_a_route_is_that_of_all_its_calls(server: Server, upstream: Upstream) -> None:
     async def late(channel: Channel, seen: Seen) -> None:
         if not await channel.pause(0.2):
-            await json_answer({"n": 1})(channel, seen)
+            await json_response({"n": 1})(channel, seen)
 
     for name in ("one", "two", "three"):
         upstream.on(f"/{name}/late", late)
-    reply = server.get("/time")
-    assert reply.status == 504
+    response = server.get("/time")
+    assert response.status == 504
     assert "/three/late/1" not in {seen.target for seen in upstream.requests}
 
 
@@ -196,9 +198,9 @@ def test_a_client_that_leaves_ends_all_calls(server: Server, upstream: Upstream,
         for each in sockets:
             leave(each)
         assert upstream.eventually(lambda up: not up.open, A_SECOND)
-    upstream.on("/one/fine", json_answer(1))
-    upstream.on("/two/fine", json_answer(2))
-    upstream.on("/three/fine", json_answer(3))
+    upstream.on("/one/fine", json_response(1))
+    upstream.on("/two/fine", json_response(2))
+    upstream.on("/three/fine", json_response(3))
     assert server.get("/all/fine").json == [1, 2, 3]
 
 
@@ -211,14 +213,14 @@ def _asking(server: Server, path: str) -> object:
 def test_many_exchanges_with_several_calls_do_not_mix(server: Server, upstream: Upstream) -> None:
     async def told(channel: Channel, seen: Seen) -> None:
         await asyncio.sleep(0.001)
-        await json_answer(seen.target)(channel, seen)
+        await json_response(seen.target)(channel, seen)
 
     for name in ("one", "two", "three"):
         upstream.on(f"/{name}", told)
     names = [f"n{number}" for number in range(100)]
     with ThreadPoolExecutor(16) as pool:
-        replies = list(pool.map(lambda name: server.get(f"/all/{name}").json, names))
-    assert replies == [[f"/one/{name}", f"/two/{name}", f"/three/{name}"] for name in names]
+        responses = list(pool.map(lambda name: server.get(f"/all/{name}").json, names))
+    assert responses == [[f"/one/{name}", f"/two/{name}", f"/three/{name}"] for name in names]
     assert threading.active_count() < 50
 
 
@@ -226,10 +228,10 @@ def test_a_call_that_is_kept_is_made_once_for_the_same_request(server: Server, u
     made = iter(range(1, 100))
 
     async def counted(channel: Channel, seen: Seen) -> None:
-        await json_answer({"n": next(made)})(channel, seen)
+        await json_response({"n": next(made)})(channel, seen)
 
     upstream.on("/one/list", counted)
-    upstream.on("/two", json_answer({"n": "own"}))
+    upstream.on("/two", json_response({"n": "own"}))
     assert server.get("/kept/a").json == {"list": 1, "own": "own"}
     assert server.get("/kept/b").json == {"list": 1, "own": "own"}, "only the list is kept"
     assert server.get("/kept/a", headers={"x-tenant": "t"}).json["list"] == 2, "what is sent differs"
@@ -237,19 +239,19 @@ def test_a_call_that_is_kept_is_made_once_for_the_same_request(server: Server, u
 
 
 def test_a_call_is_kept_for_its_time(server: Server, upstream: Upstream) -> None:
-    upstream.on("/one/list", in_turn(json_answer({"n": 1}), json_answer({"n": 2})))
+    upstream.on("/one/list", in_turn(json_response({"n": 1}), json_response({"n": 2})))
     assert server.get("/kept-briefly").json == {"list": 1}
     assert eventually(lambda: server.get("/kept-briefly").json == {"list": 2}), "its time is over"
 
 
 def test_a_call_that_failed_is_not_kept(server: Server, upstream: Upstream) -> None:
-    upstream.on("/two", json_answer({"n": "own"}))
+    upstream.on("/two", json_response({"n": "own"}))
     for behaviour in (
-        json_answer({"error": 1}, status=500),
+        json_response({"error": 1}, status=500),
         BEHAVIOURS["html"],
         BEHAVIOURS["half-json-short"],
     ):
         upstream.on("/one/list", behaviour)
         assert server.get("/kept/a").json == {"own": "own"}
-    upstream.on("/one/list", json_answer({"n": 5}))
+    upstream.on("/one/list", json_response({"n": 5}))
     assert server.get("/kept/a").json["list"] == 5

@@ -101,9 +101,9 @@ def seen_by(upstream: Upstream, request_id: str) -> Seen:
 def test_any_method_goes_through(server: Server, upstream: Upstream, method: str) -> None:
     body = bytes(range(256)) if method in ("POST", "PUT", "PATCH") else None
     headers = {"x-request-id": f"m-{method}", "content-type": "application/x-own; v=1", "x-more": "yes"}
-    reply = server.request(method, "/t/any%20where/b%2Fc?x=1&y=%20&x=2", body, headers=headers)
+    response = server.request(method, "/t/any%20where/b%2Fc?x=1&y=%20&x=2", body, headers=headers)
     seen = seen_by(upstream, f"m-{method}")
-    assert reply.status == 200
+    assert response.status == 200
     assert (seen.method, seen.target) == (method, "/base/any%20where/b%2Fc?x=1&y=%20&x=2")
     assert seen.body == (body or b"")
     assert seen.header("x-more") == "yes"
@@ -125,17 +125,17 @@ def test_what_concerns_one_connection_stays_on_it(server: Server, upstream: Upst
     }
     fields = [("connection", "x-secret"), ("x-secret", "1"), ("x-kept", "2"), ("set-cookie", "s=1")]
     upstream.on("/base/hop", answer(207, b"ok", "text/odd", [*fields, ("set-cookie", "t=2")]))
-    reply = server.get("/t/hop", headers=own)
+    response = server.get("/t/hop", headers=own)
     seen = seen_by(upstream, "hop")
     for name in ("x-hop", "keep-alive", "te", "proxy-authorization"):
         assert seen.header(name) is None, name
     assert seen.header("authorization") == "Bearer upstream-key"
     assert seen.header("cookie") == "a=b"
     assert seen.header("upgrade-insecure-requests") == "1"
-    assert (reply.status, reply.body, reply.header("content-type")) == (207, b"ok", "text/odd")
-    assert reply.header("x-secret") is None
-    assert reply.header("x-kept") == "2"
-    assert reply.all("set-cookie") == ["s=1", "t=2"]
+    assert (response.status, response.body, response.header("content-type")) == (207, b"ok", "text/odd")
+    assert response.header("x-secret") is None
+    assert response.header("x-kept") == "2"
+    assert response.all("set-cookie") == ["s=1", "t=2"]
     assert "a=b" not in str(server.get("/t/other", headers={"x-request-id": "after"}).body)
 
 
@@ -173,10 +173,10 @@ def test_what_an_upstream_says_of_our_key_is_not_shown(
         answer(status, b"upstream-key of our-account is wrong", "text/plain", fields),
     )
     request_id = f"refused-{by}-{status}"
-    reply = server.get(f"/{by}/refused/{status}", headers={"x-request-id": request_id})
-    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
-    assert reply.json["message"] == f"the upstream answered with status {status}"
-    assert "our-account" not in f"{reply.headers}{reply.text}"
+    response = server.get(f"/{by}/refused/{status}", headers={"x-request-id": request_id})
+    assert (response.status, response.json["kind"]) == (502, "upstream_error")
+    assert response.json["message"] == f"the upstream answered with status {status}"
+    assert "our-account" not in f"{response.headers}{response.text}"
     assert server.logged(request_id)["status_code"] == 502
     assert "our-account" not in server.text()
     assert upstream.eventually(lambda up: up.seen(request_id))
@@ -188,9 +188,9 @@ def test_what_an_upstream_without_a_key_of_ours_says_is_the_clients(
     fields = [("www-authenticate", "Basic realm=client")]
     upstream.on("/base/own", answer(401, b"who are you", "text/plain", fields))
     for path in ("/open/own", "/around/own"):
-        reply = server.get(path)
-        assert (reply.status, reply.text) == (401, "who are you")
-        assert reply.header("www-authenticate") == "Basic realm=client"
+        response = server.get(path)
+        assert (response.status, response.text) == (401, "who are you")
+        assert response.header("www-authenticate") == "Basic realm=client"
 
 
 def test_a_challenge_is_never_about_our_key(server: Server, upstream: Upstream) -> None:
@@ -200,9 +200,9 @@ def test_a_challenge_is_never_about_our_key(server: Server, upstream: Upstream) 
         ("x-kept", "1"),
     ]
     upstream.on("/base/challenge", answer(200, b"ok", "text/plain", fields))
-    reply = server.get("/t/challenge")
-    assert (reply.status, reply.text, reply.header("x-kept")) == (200, "ok", "1")
-    assert "our-account" not in str(reply.headers)
+    response = server.get("/t/challenge")
+    assert (response.status, response.text, response.header("x-kept")) == (200, "ok", "1")
+    assert "our-account" not in str(response.headers)
     assert server.get("/open/challenge").header("www-authenticate") == "Bearer our-account"
 
 
@@ -213,8 +213,8 @@ def test_what_is_no_status_is_a_failure(
 ) -> None:
     body = "2\r\nok\r\n0\r\n\r\n" if "chunked" in framing else "ok"
     upstream.on("/base/odd", raw(f"HTTP/1.1 {status} Odd\r\n{framing}\r\n{body}".encode()))
-    reply = server.get("/open/odd", timeout=SOON)
-    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+    response = server.get("/open/odd", timeout=SOON)
+    assert (response.status, response.json["kind"]) == (502, "upstream_error")
 
 
 @pytest.mark.parametrize(
@@ -233,16 +233,16 @@ def test_an_unknown_transfer_coding_is_a_failure(
         channel.keep_alive = False
 
     upstream.on("/base/coded", coded)
-    reply = server.get("/open/coded", timeout=SOON)
-    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+    response = server.get("/open/coded", timeout=SOON)
+    assert (response.status, response.json["kind"]) == (502, "upstream_error")
 
 
 def test_a_body_that_is_wrong_from_its_first_byte_is_a_failure(server: Server, upstream: Upstream) -> None:
     upstream.on(
         "/base/zz", raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n")
     )
-    reply = server.get("/open/zz", timeout=SOON)
-    assert (reply.status, reply.json["kind"]) == (502, "upstream_error")
+    response = server.get("/open/zz", timeout=SOON)
+    assert (response.status, response.json["kind"]) == (502, "upstream_error")
 
 
 def test_a_response_has_one_date(server: Server, upstream: Upstream) -> None:
@@ -338,18 +338,18 @@ def test_a_trusted_proxy_can(upstream: Upstream) -> None:
 def test_bytes_are_not_touched(server: Server, upstream: Upstream) -> None:
     packed = gzip.compress(b"x" * 10_000)
     upstream.on("/base/gzipped", answer(200, packed, headers=[("content-encoding", "gzip"), ("etag", '"v"')]))
-    reply = server.get("/t/gzipped", headers={"accept-encoding": "gzip", "x-request-id": "coded"})
-    assert reply.body == packed
-    assert reply.header("content-encoding") == "gzip"
-    assert reply.header("content-length") == str(len(packed))
-    assert reply.header("etag") == '"v"'
+    response = server.get("/t/gzipped", headers={"accept-encoding": "gzip", "x-request-id": "coded"})
+    assert response.body == packed
+    assert response.header("content-encoding") == "gzip"
+    assert response.header("content-length") == str(len(packed))
+    assert response.header("etag") == '"v"'
     assert seen_by(upstream, "coded").header("accept-encoding") == "gzip"
 
 
 def test_head_has_the_length_and_no_body(server: Server, upstream: Upstream) -> None:
     upstream.on("/base/long", answer(200, b"x" * 1000, "text/plain"))
-    reply = server.request("HEAD", "/t/long")
-    assert (reply.body, reply.header("content-length")) == (b"", "1000")
+    response = server.request("HEAD", "/t/long")
+    assert (response.body, response.header("content-length")) == (b"", "1000")
 
 
 def test_a_large_upload_is_not_held_in_memory(server: Server, upstream: Upstream) -> None:
@@ -519,17 +519,17 @@ def test_an_upload_that_is_broken_off_breaks_off_the_call(server: Server, upstre
 
 
 def test_a_silent_upstream_is_told(server: Server) -> None:
-    reply = server.get("/silent")
-    assert (reply.status, reply.json["kind"]) == (504, "upstream_timeout")
-    assert reply.seconds < SOON
+    response = server.get("/silent")
+    assert (response.status, response.json["kind"]) == (504, "upstream_timeout")
+    assert response.seconds < SOON
 
 
 # --- Into another mapping --------------------------------------------------------------------------------
 
 
 def test_another_mapping_is_reached_with_bytes_too(server: Server, upstream: Upstream) -> None:
-    reply = server.post("/inside/echo", b'{"a": 1}', headers={"content-type": "application/json"})
-    assert reply.json == {"got": {"a": 1}}
+    response = server.post("/inside/echo", b'{"a": 1}', headers={"content-type": "application/json"})
+    assert response.json == {"got": {"a": 1}}
     stream = server.get("/inside/count")
     assert stream.header("content-type") == "text/event-stream"
     assert stream.text == 'data: {"n":1}\n\ndata: {"n":2}\n\ndata: [DONE]\n\n'

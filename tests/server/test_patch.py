@@ -113,10 +113,10 @@ ALWAYS = {"default": "large", "kept": None}
 def test_a_null_that_is_not_sent_is_reported(
     server: Server, body: dict[str, Any], sent: dict[str, Any], reported: str | None
 ) -> None:
-    reply = server.request("PATCH", "/it", body)
-    assert (reply.status, reply.json) == (200, {**ALWAYS, **sent})
-    assert reply.header("x-dragoman-dropped") == reported
-    assert server.logged(reply.header("x-request-id") or "").get("dropped") == (reported and [reported])
+    response = server.request("PATCH", "/it", body)
+    assert (response.status, response.json) == (200, {**ALWAYS, **sent})
+    assert response.header("x-dragoman-dropped") == reported
+    assert server.logged(response.header("x-request-id") or "").get("dropped") == (reported and [reported])
     strict = server.request("PATCH", "/strict", body)
     assert strict.status == (200 if reported is None else 400)
     assert reported is None or reported in strict.json["error"]["message"]
@@ -124,8 +124,8 @@ def test_a_null_that_is_not_sent_is_reported(
 
 def test_elsewhere_a_null_is_absence(server: Server) -> None:
     body = {"name": None, "note": None, "unknown": None, "people": [{"name": None}], "secret": None}
-    reply = server.post("/it", body)
-    assert (reply.status, reply.header("x-dragoman-dropped")) == (200, None)
+    response = server.post("/it", body)
+    assert (response.status, response.header("x-dragoman-dropped")) == (200, None)
 
 
 def test_what_is_copied_keeps_its_nulls(server: Server) -> None:
@@ -134,15 +134,15 @@ def test_what_is_copied_keeps_its_nulls(server: Server) -> None:
 
 
 def test_several_calls_report_together(server: Server) -> None:
-    reply = server.request("PATCH", "/several", {"a": None, "b": None, "c": None})
-    assert (reply.json, reply.header("x-dragoman-dropped")) == ({"c": None}, "a, b")
+    response = server.request("PATCH", "/several", {"a": None, "b": None, "c": None})
+    assert (response.json, response.header("x-dragoman-dropped")) == ({"c": None}, "a, b")
 
 
 def test_a_null_that_chooses_a_call_is_read(server: Server) -> None:
-    reply = server.request("PATCH", "/cases", {"name": None})
-    assert (reply.json, reply.header("x-dragoman-dropped")) == ({"remove": True}, None)
+    response = server.request("PATCH", "/cases", {"name": None})
+    assert (response.json, response.header("x-dragoman-dropped")) == ({"remove": True}, None)
 
 
 def test_many_nulls_in_a_list_take_linear_time(server: Server) -> None:
-    reply = server.request("PATCH", "/it", {"people": [{"name": None}] * 50_000 + [{}] * 50_000})
-    assert reply.header("x-dragoman-dropped") == "people[].name"
+    response = server.request("PATCH", "/it", {"people": [{"name": None}] * 50_000 + [{}] * 50_000})
+    assert response.header("x-dragoman-dropped") == "people[].name"

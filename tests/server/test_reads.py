@@ -19,7 +19,7 @@ upstreams:
 routes:
   GET /literal:
     call: GET up /reads-text
-    respond: { body: { tag: p, other: x.reply_body, status: "${ $upstream.status }" } }
+    respond: { body: { tag: p, other: x.upstream_body, status: "${ $upstream.status }" } }
   POST /positions:
     cache: 1m
     respond: { body: { $each: "${ items }", position: "${ $index }" } }
@@ -42,19 +42,19 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 def test_a_literal_named_as_generated_code_reads_no_body(server: Server) -> None:
-    reply = server.get("/literal")
-    assert (reply.status, reply.json) == (200, {"tag": "p", "other": "x.reply_body", "status": 200})
+    response = server.get("/literal")
+    assert (response.status, response.json) == (200, {"tag": "p", "other": "x.upstream_body", "status": 200})
 
 
 def test_going_through_a_list_reads_the_body_and_tells_cached_answers_apart(server: Server) -> None:
     two, one = {"items": ["a", "b"]}, {"items": ["a"]}
-    replies = [server.post("/positions", body) for body in (two, one, two)]
-    assert [reply.json for reply in replies] == [
+    responses = [server.post("/positions", body) for body in (two, one, two)]
+    assert [response.json for response in responses] == [
         [{"position": 0}, {"position": 1}],
         [{"position": 0}],
         [{"position": 0}, {"position": 1}],
     ]
-    assert [reply.header("x-dragoman-cache") for reply in replies] == [None, None, "hit"]
+    assert [response.header("x-dragoman-cache") for response in responses] == [None, None, "hit"]
     assert [server.post("/truth", body).json for body in (two, {})] == [False, True]
     assert server.post("/positions", b"no JSON").status == 400
 

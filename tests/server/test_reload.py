@@ -273,10 +273,10 @@ def memory(process: int) -> float:
 
 def stream(server: Server, told: list[tuple[str, str]]) -> None:
     """Read a stream to its end; what it says it was made by, and its last event."""
-    reply = server.get("/stream", timeout=2 * PATIENCE)
-    lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
+    response = server.get("/stream", timeout=2 * PATIENCE)
+    lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
     versions = {json.loads(line)["version"] for line in lines[:-1]}
-    assert versions == {reply.header("x-version")}
+    assert versions == {response.header("x-version")}
     assert len(lines) == EVENTS + 1
     told.append((versions.pop(), lines[-1]))
 

@@ -102,10 +102,10 @@ NOT_JSON = {
 @pytest.mark.parametrize("path", ["/whole", "/local", "/checked", "/blind"])
 def test_what_is_no_json(server: Server, path: str) -> None:
     for name, body in NOT_JSON.items():
-        reply = server.post(path, body, headers={"content-type": "application/json"})
-        assert (reply.status, reply.json["kind"]) == (400, "invalid_request"), name
-        assert reply.seconds < SOON
-        assert "line 1 column" in reply.json["message"] or "no JSON" in reply.json["message"]
+        response = server.post(path, body, headers={"content-type": "application/json"})
+        assert (response.status, response.json["kind"]) == (400, "invalid_request"), name
+        assert response.seconds < SOON
+        assert "line 1 column" in response.json["message"] or "no JSON" in response.json["message"]
 
 
 OUT_OF_BOUNDS = {
@@ -129,9 +129,9 @@ OUT_OF_BOUNDS = {
 
 @pytest.mark.parametrize("body", OUT_OF_BOUNDS)
 def test_json_out_of_bounds_is_named_as_such(server: Server, body: bytes) -> None:
-    reply = server.post("/whole", body)
-    assert (reply.status, reply.json["kind"]) == (400, "invalid_request")
-    assert reply.json["message"] == OUT_OF_BOUNDS[body]
+    response = server.post("/whole", body)
+    assert (response.status, response.json["kind"]) == (400, "invalid_request")
+    assert response.json["message"] == OUT_OF_BOUNDS[body]
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_json_is_carried_over(server: Server, body: bytes, seen: str) -> None:
 
 def test_what_is_too_deep_to_be_written_is_the_clients_mistake(server: Server) -> None:
     for path in ("/wrapped", "/wrapped/text"):
-        reply = server.post(path, b"[" * 1022 + b"]" * 1022)
-        assert reply.text in ('{"a":[' + "[" * 1022 + "]" * 1022 + "]}", "a " + "[" * 1022 + "]" * 1022)
-    reply = server.post("/wrapped", b"[" * 1023 + b"]" * 1023)
-    assert (reply.status, reply.json["kind"]) == (400, "invalid_request")
-    assert reply.json["message"] == "the request is nested more than 1024 levels deep"
+        response = server.post(path, b"[" * 1022 + b"]" * 1022)
+        assert response.text in ('{"a":[' + "[" * 1022 + "]" * 1022 + "]}", "a " + "[" * 1022 + "]" * 1022)
+    response = server.post("/wrapped", b"[" * 1023 + b"]" * 1023)
+    assert (response.status, response.json["kind"]) == (400, "invalid_request")
+    assert response.json["message"] == "the request is nested more than 1024 levels deep"
     assert server.post("/recursive", b'{"a":' * 1000 + b"1" + b"}" * 1000).status in (200, 400, 422)
 
 
@@ -195,9 +195,9 @@ def test_what_is_too_deep_to_be_written_is_the_clients_mistake(server: Server) -
     ],
 )
 def test_types_and_codings(server: Server, headers: dict[str, str], body: bytes, status: int) -> None:
-    reply = server.post("/local", body, headers=headers)
-    assert reply.status == status
-    assert reply.json == {"n": 1} if status == 200 else reply.json["kind"] == "invalid_request"
+    response = server.post("/local", body, headers=headers)
+    assert response.status == status
+    assert response.json == {"n": 1} if status == 200 else response.json["kind"] == "invalid_request"
 
 
 @pytest.mark.parametrize(
@@ -219,11 +219,11 @@ def test_types_and_codings(server: Server, headers: dict[str, str], body: bytes,
     ],
 )
 def test_what_does_not_fit_the_schema(server: Server, body: Any, path: str, rule: str) -> None:
-    reply = server.post("/checked", body)
-    assert (reply.status, reply.json["kind"]) == (422, "unprocessable")
-    assert (reply.json["details"]["path"], reply.json["details"]["rule"]) == (path, rule)
-    assert path in reply.json["message"]
-    assert "secret-payload" not in reply.text
+    response = server.post("/checked", body)
+    assert (response.status, response.json["kind"]) == (422, "unprocessable")
+    assert (response.json["details"]["path"], response.json["details"]["rule"]) == (path, rule)
+    assert path in response.json["message"]
+    assert "secret-payload" not in response.text
     assert "secret-payload" not in server.text()
 
 
@@ -266,8 +266,8 @@ def test_the_limit_is_the_largest_body_that_is_taken(server: Server, length: int
     body = (b'{"n":1}' + b" " * length)[:length]
     for headers in ({}, {"transfer-encoding": "chunked"}):
         sent = b"%x\r\n%b\r\n0\r\n\r\n" % (length, body) if headers and length else body
-        reply = server.post("/small", sent if sent or not headers else b"0\r\n\r\n", headers=headers)
-        assert reply.status == status
+        response = server.post("/small", sent if sent or not headers else b"0\r\n\r\n", headers=headers)
+        assert response.status == status
 
 
 def test_an_announced_length_is_refused_before_the_body(server: Server) -> None:
@@ -314,37 +314,37 @@ def test_a_connection_lives_on_after_an_unread_body(server: Server) -> None:
     ],
 )
 def test_fields_that_were_dropped_are_named(server: Server, body: Any, dropped: str | None) -> None:
-    reply = server.post("/part", body)
-    assert reply.status == 200
-    assert reply.header("x-dragoman-dropped") == dropped
-    logged = server.logged(reply.header("x-request-id") or "").get("dropped")
+    response = server.post("/part", body)
+    assert response.status == 200
+    assert response.header("x-dragoman-dropped") == dropped
+    logged = server.logged(response.header("x-request-id") or "").get("dropped")
     assert (logged is None) == (dropped is None)
 
 
 def test_a_route_that_rejects_them(server: Server) -> None:
     assert server.post("/strict", {"model": "m"}).json == {"model": "m"}
-    reply = server.post("/strict", {"model": "m", "n": 3, "logit_bias": {}})
-    assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["logit_bias", "n"]})
-    assert "logit_bias, n" in reply.json["message"]
+    response = server.post("/strict", {"model": "m", "n": 3, "logit_bias": {}})
+    assert (response.status, response.json["details"]) == (400, {"unsupported": ["logit_bias", "n"]})
+    assert "logit_bias, n" in response.json["message"]
     assert server.post("/strict", {"model": "m", "n": None}).status == 200
 
 
 def test_fields_that_a_mapping_gives_up_are_named_too(server: Server) -> None:
-    reply = server.post("/given-up", {"model": "m", "mode": "b", "z": 1, "a": 1})
-    assert (reply.json, reply.header("x-dragoman-dropped")) == ({"model": "m"}, "a, mode, z")
-    reply = server.post("/given-up", {"model": "m", "mode": "a"})
-    assert (reply.json, reply.header("x-dragoman-dropped")) == ({"model": "m", "mode": "a"}, None)
-    reply = server.post("/given-up/strict", {"mode": "b"})
-    assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["mode"]})
+    response = server.post("/given-up", {"model": "m", "mode": "b", "z": 1, "a": 1})
+    assert (response.json, response.header("x-dragoman-dropped")) == ({"model": "m"}, "a, mode, z")
+    response = server.post("/given-up", {"model": "m", "mode": "a"})
+    assert (response.json, response.header("x-dragoman-dropped")) == ({"model": "m", "mode": "a"}, None)
+    response = server.post("/given-up/strict", {"mode": "b"})
+    assert (response.status, response.json["details"]) == (400, {"unsupported": ["mode"]})
     assert server.post("/given-up/strict", {"mode": "a"}).json == {"mode": "a"}
 
 
 def test_fields_that_several_calls_give_up(server: Server) -> None:
-    reply = server.post("/given-up/twice", {"a": 1, "b": 1, "c": 1, "y": 1, "z": 1})
-    assert (reply.status, reply.header("x-dragoman-dropped")) == (200, "c, y, z")
+    response = server.post("/given-up/twice", {"a": 1, "b": 1, "c": 1, "y": 1, "z": 1})
+    assert (response.status, response.header("x-dragoman-dropped")) == (200, "c, y, z")
     assert server.post("/given-up/twice", {"a": 1, "b": 1}).header("x-dragoman-dropped") is None
-    reply = server.post("/given-up/twice/strict", {"a": 1, "z": 1})
-    assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["z"]})
+    response = server.post("/given-up/twice/strict", {"a": 1, "z": 1})
+    assert (response.status, response.json["details"]) == (400, {"unsupported": ["z"]})
     assert server.post("/given-up/twice/strict", {"a": 1}).status == 200
 
 

@@ -32,9 +32,9 @@ def server(upstream: Upstream) -> Iterator[Server]:
 )
 @pytest.mark.parametrize("path", ["/own", "/call", "/nowhere", "/forged"])
 def test_an_id_is_taken(server: Server, path: str, given: str) -> None:
-    reply = server.get(path, headers={"x-request-id": given})
-    assert reply.all("x-request-id") == [given]
-    assert path not in ("/own", "/call") or reply.text == given
+    response = server.get(path, headers={"x-request-id": given})
+    assert response.all("x-request-id") == [given]
+    assert path not in ("/own", "/call") or response.text == given
     assert eventually(lambda: (given, path) in {(line["request_id"], line["path"]) for line in server.log()})
 
 
@@ -43,10 +43,10 @@ def test_an_id_is_taken(server: Server, path: str, given: str) -> None:
 )
 @pytest.mark.parametrize("path", ["/own", "/call"])
 def test_an_id_is_made(server: Server, path: str, given: str | None) -> None:
-    reply = server.get(path, headers={} if given is None else {"x-request-id": given})
-    (made,) = reply.all("x-request-id")
+    response = server.get(path, headers={} if given is None else {"x-request-id": given})
+    (made,) = response.all("x-request-id")
     assert re.fullmatch("[0-9a-f]{32}", made)
-    assert reply.text == made
+    assert response.text == made
     assert server.logged(made)["status_code"] == 200
 
 

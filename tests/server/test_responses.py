@@ -152,11 +152,11 @@ TEXT, JSON = "text/plain; charset=utf-8", "application/json"
     ],
 )
 def test_an_answer(server: Server, target: str, status: int, media_type: str | None, body: str) -> None:
-    reply = server.get(target)
-    assert (reply.status, reply.header("content-type"), reply.text) == (status, media_type, body)
-    lengths = [] if status in (204, 304) else [str(len(reply.body))]
-    assert reply.all("content-length") == lengths
-    assert reply.header("transfer-encoding") is None
+    response = server.get(target)
+    assert (response.status, response.header("content-type"), response.text) == (status, media_type, body)
+    lengths = [] if status in (204, 304) else [str(len(response.body))]
+    assert response.all("content-length") == lengths
+    assert response.header("transfer-encoding") is None
     bare = server.request("HEAD", target)
     assert (bare.status, bare.body, bare.all("content-length")) == (status, b"", lengths)
 
@@ -178,9 +178,9 @@ def test_a_computed_status(server: Server, given: str, status: int) -> None:
      ("v=%7F", 400, None), ("v=a&v=b", 200, '["a","b"]'), ("v=%C2%85", 200, "\x85")],
 )  # fmt: skip
 def test_a_computed_header(server: Server, query: str, status: int, value: str | None) -> None:
-    reply = server.get(f"/header?{query}")
-    assert (reply.status, reply.header("x-null"), reply.header("x-injected")) == (status, None, None)
-    assert status == 400 or reply.header("x-v") == (value.strip() if value else value)
+    response = server.get(f"/header?{query}")
+    assert (response.status, response.header("x-null"), response.header("x-injected")) == (status, None, None)
+    assert status == 400 or response.header("x-v") == (value.strip() if value else value)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_a_computed_header(server: Server, query: str, status: int, value: str |
     ],
 )
 def test_a_header_of_any_type(server: Server, value: Any, status: int, sent: str | None) -> None:
-    reply = server.post("/header", {"v": value})
-    assert (reply.status, reply.header("x-v")) == (status, sent)
+    response = server.post("/header", {"v": value})
+    assert (response.status, response.header("x-v")) == (status, sent)
 
 
 def test_what_is_read_can_be_written(server: Server) -> None:
@@ -248,24 +248,24 @@ PLAIN = {"error": {"message": "no route serves this path", "type": "not_found", 
 
 @pytest.mark.parametrize("mapping", ["broken", "broken-body", "failing", "plain"])
 def test_a_dialect_that_fails_or_is_absent_gives_the_plain_form(server: Server, mapping: str) -> None:
-    reply = server.get(f"/{mapping}/nowhere")
-    assert (reply.status, reply.json) == (404, PLAIN)
+    response = server.get(f"/{mapping}/nowhere")
+    assert (response.status, response.json) == (404, PLAIN)
     refused = server.post(f"/{mapping}/x")
     assert (refused.status, refused.header("allow")) == (405, "GET, HEAD")
     assert refused.json["error"]["type"] == "method_not_allowed"
     if mapping != "plain":
-        warning = server.logged(reply.header("x-request-id") or "", "warning")
+        warning = server.logged(response.header("x-request-id") or "", "warning")
         assert (warning["mapping"], warning["level"]) == (mapping, "warning")
 
 
 def test_a_dialect_with_headers_and_statuses_of_its_own(server: Server) -> None:
-    reply = server.get("/headers-of/nowhere")
-    assert (reply.status, reply.text) == (404, "failed: not_found")
-    assert (reply.header("x-kind"), reply.header("content-type")) == ("not_found", "text/plain")
-    assert reply.header("x-id") == reply.header("x-request-id")
+    response = server.get("/headers-of/nowhere")
+    assert (response.status, response.text) == (404, "failed: not_found")
+    assert (response.header("x-kind"), response.header("content-type")) == ("not_found", "text/plain")
+    assert response.header("x-id") == response.header("x-request-id")
     assert server.post("/headers-of/x").status == 499
 
 
 def test_no_case_for_an_answer_is_our_own_fault(server: Server) -> None:
-    reply = server.get("/no-case")
-    assert (reply.status, reply.json["kind"]) == (500, "internal")
+    response = server.get("/no-case")
+    assert (response.status, response.json["kind"]) == (500, "internal")

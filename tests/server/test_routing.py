@@ -101,9 +101,9 @@ FOUND = [
 
 @pytest.mark.parametrize(("method", "target", "route", "value"), FOUND)
 def test_a_path_reaches_its_route(server: Server, method: str, target: str, route: str, value: str) -> None:
-    reply = server.request(method, target)
-    assert (reply.status, reply.json["route"]) == (200, route)
-    assert value is None or reply.json["m"] == value
+    response = server.request(method, target)
+    assert (response.status, response.json["route"]) == (200, route)
+    assert value is None or response.json["m"] == value
 
 
 MISSED = [
@@ -132,9 +132,9 @@ MISSED = [
 def test_a_miss_is_told_in_the_dialect_of_its_owner(
     server: Server, method: str, target: str, status: int, body: dict[str, object]
 ) -> None:
-    reply = server.request(method, target)
-    assert (reply.status, reply.json) == (status, body)
-    assert reply.header("content-type") == "application/json"
+    response = server.request(method, target)
+    assert (response.status, response.json) == (status, body)
+    assert response.header("content-type") == "application/json"
 
 
 REFUSED = [
@@ -156,9 +156,9 @@ REFUSED = [
 def test_a_method_that_a_path_has_not(
     server: Server, method: str, target: str, allow: str, body: dict[str, object] | None
 ) -> None:
-    reply = server.request(method, target)
-    assert (reply.status, reply.header("allow")) == (405, allow)
-    assert body is None or reply.json == body
+    response = server.request(method, target)
+    assert (response.status, response.header("allow")) == (405, allow)
+    assert body is None or response.json == body
 
 
 def test_head_is_get_without_a_body(server: Server) -> None:
@@ -186,10 +186,10 @@ ESCAPES = [
 def test_no_path_leaves_the_base(server: Server, upstream: Upstream, place: str) -> None:
     for escape in ESCAPES:
         request_id = uuid.uuid4().hex
-        reply = server.get(place + escape, headers={"x-request-id": request_id})
-        assert reply.status in (200, 400, 404), (escape, reply)
+        response = server.get(place + escape, headers={"x-request-id": request_id})
+        assert response.status in (200, 400, 404), (escape, response)
         calls = upstream.seen(request_id)
-        assert len(calls) == (reply.status == 200), escape
+        assert len(calls) == (response.status == 200), escape
         for call in calls:
             assert _stays(call.target, "/" if place == "/bare/" else "/base/in/"), (escape, call.target)
     assert server.get("/").seconds < SOON
@@ -221,14 +221,14 @@ def _stays(target: str, base: str) -> bool:
     ],
 )
 def test_values_in_a_path_are_encoded(server: Server, target: str, seen: str) -> None:
-    reply = server.get(target)
-    assert (reply.status, reply.text) == (200, seen)
+    response = server.get(target)
+    assert (response.status, response.text) == (200, seen)
 
 
 def test_a_path_of_many_segments_costs_little(server: Server) -> None:
-    reply = server.get("/v1/models" + "/a" * 4_000 + "/x")
-    assert reply.json["route"] == "rest"
-    assert reply.seconds < SOON
+    response = server.get("/v1/models" + "/a" * 4_000 + "/x")
+    assert response.json["route"] == "rest"
+    assert response.seconds < SOON
 
 
 GUARDED = """
@@ -293,8 +293,8 @@ def test_a_guarded_route_is_not_passed_by(
     guarded: Server, upstream: Upstream, path: str, status: int
 ) -> None:
     request_id = uuid.uuid4().hex
-    reply = guarded.get(path, headers={"x-request-id": request_id})
-    assert reply.status == status, reply
+    response = guarded.get(path, headers={"x-request-id": request_id})
+    assert response.status == status, response
     assert upstream.seen(request_id) == []
 
 

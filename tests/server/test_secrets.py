@@ -26,10 +26,10 @@ import pytest
 import trustme
 
 from tests.support.receiver import Receiver
-from tests.support.server import Reply, Server, dragoman_server, read_all
+from tests.support.server import Response, Server, dragoman_server, read_all
 from tests.support.serving import serving
 from tests.support.times import PATIENCE
-from tests.support.upstream import Upstream, eventually, head, json_answer, raw, refusing
+from tests.support.upstream import Upstream, eventually, head, json_response, raw, refusing
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,10 +104,10 @@ class Surfaces:
         assert len(text) >= least, f"{where} was not exercised"
         self.texts.append((where, text))
 
-    def answer(self, where: str, reply: Reply) -> Reply:
-        heads = "\n".join(f"{name}: {value}" for name, value in reply.headers)
-        self.see(where, f"{reply.status}\n{heads}\n\n{reply.body.decode('utf-8', 'replace')}")
-        return reply
+    def answer(self, where: str, response: Response) -> Response:
+        heads = "\n".join(f"{name}: {value}" for name, value in response.headers)
+        self.see(where, f"{response.status}\n{heads}\n\n{response.body.decode('utf-8', 'replace')}")
+        return response
 
     def leaks(self) -> list[str]:
         """Where which kind of secret stands."""
@@ -173,8 +173,8 @@ KEY = {"authorization": f"Bearer {SECRETS['inbound']}"}
 def exercise(server: Server, surfaces: Surfaces, dialect: str) -> set[int]:
     """Everything that can go well and wrong on one dialect; the statuses that came."""
 
-    def note(where: str, reply: Reply) -> int:
-        return surfaces.answer(f"{dialect} {where}", reply).status
+    def note(where: str, response: Response) -> int:
+        return surfaces.answer(f"{dialect} {where}", response).status
 
     path = f"/{dialect}"
     found = {note(f"{way} {what}", server.post(f"{path}/{way}/{what}", {"n": 1}, headers=KEY))
@@ -299,7 +299,7 @@ def test_a_server_shows_no_secret(
 
 async def _says_back(channel: Any, seen: Any) -> None:
     """An upstream that refuses our key, and says it."""
-    await json_answer({"error": {"message": f"{seen.headers} {seen.target}"}}, 401)(channel, seen)
+    await json_response({"error": {"message": f"{seen.headers} {seen.target}"}}, 401)(channel, seen)
 
 
 def free_port() -> int:

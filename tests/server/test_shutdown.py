@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server, read_all
 from tests.support.times import SOON
-from tests.support.upstream import Channel, Seen, Upstream, after, drip, eventually, head, json_answer
+from tests.support.upstream import Channel, Seen, Upstream, after, drip, eventually, head, json_response
 
 MAPPING = """
 dragoman: 1
@@ -48,7 +48,7 @@ def upstream() -> Iterator[Upstream]:
         await channel.send(b"0\r\n\r\n")
 
     with Upstream() as running:
-        running.on("/end/late", after(1.0, json_answer({"late": True})))
+        running.on("/end/late", after(1.0, json_response({"late": True})))
         running.on("/end/finite", finite)
         running.on("/end/endless", drip(head(200, SSE) + chunk, chunk, 0.05))
         running.on("/end/silent", drip(head(200, SSE) + chunk, chunk, 60))

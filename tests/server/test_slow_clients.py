@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server, read_all
 from tests.support.times import A_SECOND, SOON
-from tests.support.upstream import Channel, Seen, Upstream, eventually, head, json_answer, raw
+from tests.support.upstream import Channel, Seen, Upstream, eventually, head, json_response, raw
 
 MAPPING = """
 dragoman: 1
@@ -186,8 +186,8 @@ def test_a_slow_reader_gets_all_of_it(server: Server, upstream: Upstream) -> Non
 
 def test_bytes_that_go_through_break_off_as_their_upstream_does(server: Server, upstream: Upstream) -> None:
     upstream.on("/slow/broken", raw(head(200, [("transfer-encoding", "chunked")]) + b"3\r\nabc\r\n", "close"))
-    reply = server.get("/through", headers={"x-request-id": "through-1"}, is_cut=True)
-    assert (reply.status, reply.body) == (200, b"abc")
+    response = server.get("/through", headers={"x-request-id": "through-1"}, is_cut=True)
+    assert (response.status, response.body) == (200, b"abc")
     assert server.logged("through-1")["kind"] == "upstream_error"
 
 
@@ -273,7 +273,7 @@ def few(upstream: Upstream, request: pytest.FixtureRequest) -> Iterator[Server]:
     command = LOOPS[request.param]
     # Other tests have scripts of their own for what is above these.
     upstream.on("/slow/hang", raw(b"", "hang"))
-    upstream.on("/slow/json", json_answer({"ok": True}))
+    upstream.on("/slow/json", json_response({"ok": True}))
     with dragoman_server(MAPPING, {"UP": upstream.url}, SLOW_HEADS, command=command) as own:
         yield own
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Server, dragoman_server, reset
-from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head, json_answer
+from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head, json_response
 
 MAPPING = """
 dragoman: 1
@@ -60,7 +60,7 @@ async def _endless(channel: Channel, seen: Seen) -> None:
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     with Upstream() as running:
-        running.on("/fine", json_answer({"n": 1}))
+        running.on("/fine", json_response({"n": 1}))
         running.on("/events", _events)
         running.on("/endless-events", _endless)
         running.on("/half", answer(200, b"{"))
@@ -109,9 +109,9 @@ def _ask(server: Server, seed: int) -> None:
         connection.recv(100)
         (reset if seed % 2 else socket.socket.close)(connection)
     else:
-        reply = server.get(f"/{kind}")
-        assert reply.status == (502 if kind in ("failing", "broken") else 200), kind
-        assert kind != "stream" or reply.text.count("\n") == 20
+        response = server.get(f"/{kind}")
+        assert response.status == (502 if kind in ("failing", "broken") else 200), kind
+        assert kind != "stream" or response.text.count("\n") == 20
 
 
 def test_nothing_grows(server: Server, upstream: Upstream) -> None:

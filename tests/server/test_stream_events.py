@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine.codecs import MAX_EVENT_BYTES
-from tests.support.server import Reply, Server, dragoman_server
+from tests.support.server import Response, Server, dragoman_server
 from tests.support.upstream import Behaviour, Upstream, answer, head, raw
 
 MAPPING = """
@@ -46,12 +46,12 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def asked(server: Server, upstream: Upstream, path: str, behaviour: Behaviour) -> tuple[Reply, str | None]:
+def asked(server: Server, upstream: Upstream, path: str, behaviour: Behaviour) -> tuple[Response, str | None]:
     """The response, and the cause in the log."""
     name = uuid.uuid4().hex
     upstream.on(f"/{name}", behaviour)
-    reply = server.get(f"/{path}/{name}", headers={"x-request-id": name})
-    return reply, server.logged(name).get("cause")
+    response = server.get(f"/{path}/{name}", headers={"x-request-id": name})
+    return response, server.logged(name).get("cause")
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_empty_data_is_skipped(server: Server, upstream: Upstream, media_type: s
     for pieces in ([body], [bytes([byte]) for byte in body]):
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
         started = head(200, [("content-type", media_type), ("transfer-encoding", "chunked")])
-        reply, cause = asked(server, upstream, "stream", raw(started + chunks))
-        assert (reply.status, reply.text, cause) == (200, '{"n":1}\n{"n":2}\n', None)
+        response, cause = asked(server, upstream, "stream", raw(started + chunks))
+        assert (response.status, response.text, cause) == (200, '{"n":1}\n{"n":2}\n', None)
         assert asked(server, upstream, "collected", raw(started + chunks))[0].json == [{"n": 1}, {"n": 2}]
 
 
@@ -144,9 +144,9 @@ def test_each_failure_has_its_message_and_cause(server: Server, upstream: Upstre
     behaviour, what, cause = FAILURES[name]
     expected = {"kind": "upstream_error", "message": f"the upstream 'up' {what}"}
     for path in ("stream", "collected"):
-        reply, found = asked(server, upstream, path, behaviour)
+        response, found = asked(server, upstream, path, behaviour)
         assert found == cause
-        if reply.status == 200:
+        if response.status == 200:
             assert path == "stream"
-            reply = Reply(502, [], reply.body.splitlines()[-1], 0.0)
-        assert (reply.status, reply.json) == (502, expected)
+            response = Response(502, [], response.body.splitlines()[-1], 0.0)
+        assert (response.status, response.json) == (502, expected)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.server import Reply, Server, dragoman_server, reset
+from tests.support.server import Response, Server, dragoman_server, reset
 from tests.support.times import A_SECOND, PATIENCE, SOON
 from tests.support.upstream import (
     Behaviour,
@@ -27,7 +27,7 @@ from tests.support.upstream import (
     drip,
     eventually,
     head,
-    json_answer,
+    json_response,
     raw,
 )
 
@@ -231,9 +231,9 @@ def read_event(response: http.client.HTTPResponse) -> Any:
             return json.loads(line[6:])
 
 
-def said(reply: Reply) -> list[Any]:
+def said(response: Response) -> list[Any]:
     """The data of all events; a closing word stays text."""
-    found = [line[6:] for line in reply.text.split("\n") if line.startswith("data: ")]
+    found = [line[6:] for line in response.text.split("\n") if line.startswith("data: ")]
     return [one if one == "[DONE]" else json.loads(one) for one in found]
 
 
@@ -254,7 +254,7 @@ FIRST: dict[str, tuple[Behaviour, int]] = {
     "silent": (raw(STARTED, "hang"), 504),
     "no-head": (raw(b"", "hang"), 504),
     "server-error": (answer(500, b"x", "text/html"), 502),
-    "refused": (json_answer({"error": "wrong"}, 400), 400),
+    "refused": (json_response({"error": "wrong"}, 400), 400),
 }
 
 
@@ -262,11 +262,11 @@ FIRST: dict[str, tuple[Behaviour, int]] = {
 def test_a_failure_before_the_first_event_has_a_status(server: Server, upstream: Upstream, name: str) -> None:
     behaviour, status = FIRST[name]
     upstream.on("/up/it", behaviour)
-    reply = server.get("/hurried/it" if status == 504 else "/plain/it")
-    assert reply.status == status, reply.text
-    assert reply.header("content-type") == "application/json"
-    assert set(reply.json["error"]) >= {"message", "type"}
-    assert b"internal.example" not in reply.body
+    response = server.get("/hurried/it" if status == 504 else "/plain/it")
+    assert response.status == status, response.text
+    assert response.header("content-type") == "application/json"
+    assert set(response.json["error"]) >= {"message", "type"}
+    assert b"internal.example" not in response.body
     if name != "ends-with-done":
         return
     assert server.get("/sse/it").status == 502
@@ -286,10 +286,10 @@ def test_collect_fails_with_a_status(server: Server, upstream: Upstream) -> None
 
 def test_collect(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"n": 1}, {"n": 2}, {"n": 3}))
-    reply = server.get("/collected/it")
-    assert (reply.status, reply.json) == (200, {"all": [1, 2, 3]})
-    assert reply.header("content-type") == "application/json"
-    upstream.on("/up/it", json_answer({"n": 4}))
+    response = server.get("/collected/it")
+    assert (response.status, response.json) == (200, {"all": [1, 2, 3]})
+    assert response.header("content-type") == "application/json"
+    upstream.on("/up/it", json_response({"n": 4}))
     assert server.get("/collected/it").json == {"all": [4]}
 
 
@@ -314,27 +314,27 @@ def test_events_arrive_while_the_upstream_still_sends(server: Server, upstream: 
 
 def test_the_whole_of_a_stream(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"n": 1}, {"n": 2}, closing=b"data: [DONE]\n\ndata: late\n\n"))
-    reply = server.get("/sse/it")
-    assert said(reply) == [{"n": 1}, {"n": 2}, {"count": 2}, "[DONE]"]
-    assert reply.header("content-type") == SSE
-    assert reply.header("cache-control") == "no-cache, no-transform"
-    assert reply.header("x-accel-buffering") == "no"
-    assert reply.header("content-length") is None
-    assert reply.header("x-request-id")
+    response = server.get("/sse/it")
+    assert said(response) == [{"n": 1}, {"n": 2}, {"count": 2}, "[DONE]"]
+    assert response.header("content-type") == SSE
+    assert response.header("cache-control") == "no-cache, no-transform"
+    assert response.header("x-accel-buffering") == "no"
+    assert response.header("content-length") is None
+    assert response.header("x-request-id")
 
 
 def test_ndjson_holds_no_line_end_of_any_reader(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"n": 1, "text": "a\u2028b\u2029c\x85d\n"}))
-    reply = server.get("/ndjson/it")
-    assert reply.header("content-type") == "application/x-ndjson"
-    assert b"a\\u2028b\\u2029c\\u0085d\\n" in reply.body
-    assert len(reply.text.splitlines()) == 2
-    assert json.loads(reply.text.splitlines()[0])["text"] == "a\u2028b\u2029c\x85d\n"
+    response = server.get("/ndjson/it")
+    assert response.header("content-type") == "application/x-ndjson"
+    assert b"a\\u2028b\\u2029c\\u0085d\\n" in response.body
+    assert len(response.text.splitlines()) == 2
+    assert json.loads(response.text.splitlines()[0])["text"] == "a\u2028b\u2029c\x85d\n"
 
 
 @pytest.mark.parametrize("path", ["/sse/it", "/beating/it"])
 def test_json_where_a_stream_was_expected(server: Server, upstream: Upstream, path: str) -> None:
-    upstream.on("/up/it", json_answer({"n": 1}))
+    upstream.on("/up/it", json_response({"n": 1}))
     assert [one for one in said(server.get(path)) if one != "[DONE]"] == [{"n": 1}, {"count": 1}]
 
 
@@ -426,11 +426,11 @@ def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, ups
 
 def test_silence_in_the_middle_is_told(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
-    reply = server.get("/short/it")
-    first, last = [json.loads(line) for line in reply.text.splitlines()]
+    response = server.get("/short/it")
+    first, last = [json.loads(line) for line in response.text.splitlines()]
     assert first["n"] == 1
     assert "error" in last
-    assert server.logged(reply.header("x-request-id") or "")["kind"] == "upstream_timeout"
+    assert server.logged(response.header("x-request-id") or "")["kind"] == "upstream_timeout"
     assert upstream.eventually(lambda up: not up.open)
 
 
@@ -441,11 +441,11 @@ def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Up
             await channel.send(b'data: {"n": 1}\n\n')
 
     upstream.on("/up/lively", lively)
-    reply = server.get("/short/lively", headers={"x-request-id": "lively"})
-    events = [json.loads(line) for line in reply.text.splitlines()]
+    response = server.get("/short/lively", headers={"x-request-id": "lively"})
+    events = [json.loads(line) for line in response.text.splitlines()]
     assert events[0] == {"n": 1}
     assert "error" in events[-1]
-    assert reply.seconds < SOON
+    assert response.seconds < SOON
     assert server.logged("lively")["kind"] == "upstream_timeout"
     (seen,) = upstream.seen("lively")
     assert eventually(lambda: upstream.connections[seen.connection].closed is not None)
@@ -453,16 +453,16 @@ def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Up
 
 def test_an_event_that_cannot_be_written_ends_the_stream(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"text": "good"}, {"text": "bad"}, {"text": "good"}))
-    reply = server.get("/named/it")
-    assert reply.text.count("event: part") == 1
-    assert "error" in said(reply)[-1]
+    response = server.get("/named/it")
+    assert response.text.count("event: part") == 1
+    assert "error" in said(response)[-1]
 
 
 def test_head_reads_no_stream(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
     for path in ("/sse/it", "/deep/it"):
-        reply = server.request("HEAD", path)
-        assert (reply.status, reply.body) == (200, b"")
+        response = server.request("HEAD", path)
+        assert (response.status, response.body) == (200, b"")
     assert upstream.eventually(lambda up: not up.open, A_SECOND)
 
 
@@ -482,7 +482,7 @@ def test_ten_leave_each_way_and_ten_are_served(
     server: Server, upstream: Upstream, when: str, kind: str
 ) -> None:
     upstream.on("/up/it", LEFT[when])
-    upstream.on("/up/json", json_answer({"ok": True}))
+    upstream.on("/up/json", json_response({"ok": True}))
     request_id = uuid.uuid4().hex
     ways: list[Callable[[socket.socket], None]] = [socket.socket.close, reset]
     for leave in ways:
@@ -527,7 +527,7 @@ def test_stopped_readers_hold_the_upstream_back(server: Server, upstream: Upstre
         channel.keep_alive = False
 
     upstream.on("/up/it", endless)
-    upstream.on("/up/json", json_answer({"ok": True}))
+    upstream.on("/up/json", json_response({"ok": True}))
     request_id = uuid.uuid4().hex
     with contextlib.ExitStack() as stack:
         for _ in range(20):

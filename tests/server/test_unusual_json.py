@@ -56,8 +56,8 @@ def server(upstream: Upstream) -> Iterator[Server]:
 )
 def test_an_upstreams_body_is_passed_on(server: Server, upstream: Upstream, sent: bytes, seen: bytes) -> None:
     upstream.on("/rare/one", answer(200, sent))
-    reply = server.get("/whole/one")
-    assert (reply.status, reply.body) == (200, seen)
+    response = server.get("/whole/one")
+    assert (response.status, response.body) == (200, seen)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_an_upstreams_body_that_is_out_of_bounds(
     server: Server, upstream: Upstream, path: str, sent: bytes, message: str
 ) -> None:
     upstream.on("/rare/one", answer(200, sent))
-    reply = server.get(f"{path}/one")
-    assert (reply.status, reply.json) == (502, {"kind": "upstream_error", "message": message})
+    response = server.get(f"{path}/one")
+    assert (response.status, response.json) == (502, {"kind": "upstream_error", "message": message})
 
 
 def test_text_is_valid_utf_8(server: Server, upstream: Upstream) -> None:
@@ -88,21 +88,21 @@ def test_events(server: Server, upstream: Upstream, to: str, before: bytes, afte
     """An emoji whose halves come in two events is two halves; each is JSON."""
     events = b'data: "\\ud83d"\n\ndata: "\\ude00"\n\ndata: 1e400\n\n'
     upstream.on("/rare/one", answer(200, events, "text/event-stream"))
-    reply = server.get(f"/stream/{to}/one")
+    response = server.get(f"/stream/{to}/one")
     written = [b'"\\ud83d"', b'"\\ude00"', b"1" + b"0" * 400]
-    assert reply.body == b"".join(before + event + after for event in written)
+    assert response.body == b"".join(before + event + after for event in written)
 
 
 def dropped(server: Server, path: str) -> tuple[Any, dict[str, Any]]:
     request_id = uuid.uuid4().hex
-    reply = server.post(path, b'{"a":1,"\\ud800x":2}', headers={"x-request-id": request_id})
-    return reply, server.logged(request_id)
+    response = server.post(path, b'{"a":1,"\\ud800x":2}', headers={"x-request-id": request_id})
+    return response, server.logged(request_id)
 
 
 def test_the_name_of_a_dropped_field_is_logged(server: Server) -> None:
-    reply, line = dropped(server, "/dropped")
-    assert (reply.status, reply.header("x-dragoman-dropped")) == (200, "?x")
+    response, line = dropped(server, "/dropped")
+    assert (response.status, response.header("x-dragoman-dropped")) == (200, "?x")
     assert line["dropped"] == ["\ud800x"]
-    reply, line = dropped(server, "/refused")
-    assert (reply.status, reply.json["details"]) == (400, {"unsupported": ["\ud800x"]})
+    response, line = dropped(server, "/refused")
+    assert (response.status, response.json["details"]) == (400, {"unsupported": ["\ud800x"]})
     assert line["dropped"] == ["\ud800x"]

@@ -19,7 +19,7 @@ from tests.observability.test_metrics import samples
 from tests.server.test_admin import admin_of, ask
 from tests.support.server import Server, dragoman_server, failed_start
 from tests.support.times import SOON
-from tests.support.upstream import Channel, Gated, Seen, Upstream, drip, eventually, head, json_answer
+from tests.support.upstream import Channel, Gated, Seen, Upstream, drip, eventually, head, json_response
 
 MAPPING = """
 dragoman: 1
@@ -124,7 +124,7 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
 
 @pytest.mark.parametrize("to_all", [False, True], ids=["parent", "terminal"])
 def test_what_runs_is_answered_at_the_end(server: Server, upstream: Upstream, to_all: bool) -> None:
-    workers, gated = children(server), Gated(json_answer({}))
+    workers, gated = children(server), Gated(json_response({}))
     upstream.on("/workers/late", gated)
     with ThreadPoolExecutor(20) as pool, gated:
         late = [pool.submit(server.get, "/late") for _ in range(10)]

@@ -22,7 +22,7 @@ from engine.plan import RatePlan
 from engine.server.client_addresses import Addresses, networks
 from engine.stores.memory_windows import Windows
 from engine.stores.rate_limits import RateLimits
-from tests.support.server import Reply, Server, dragoman_server, failed_start
+from tests.support.server import Response, Server, dragoman_server, failed_start
 from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import Upstream, eventually
 
@@ -53,7 +53,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def ask(server: Server, target: str, key: str = "sk-one", **headers: str) -> Reply:
+def ask(server: Server, target: str, key: str = "sk-one", **headers: str) -> Response:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return server.get(target, headers={"authorization": f"Bearer {key}", **fields})
 
@@ -67,24 +67,24 @@ def test_a_rate_is_exact_under_concurrency(server: Server) -> None:
 
 def test_a_refusal_is_told_in_the_dialect_of_the_mapping(server: Server) -> None:
     assert [ask(server, "/small", "sk-small").status for _ in range(3)] == [200] * 3
-    reply = ask(server, "/small", "sk-small")
-    assert (reply.status, reply.json) == (429, {"told": "rate_limited", "by": "small"})
-    assert 3500 <= int(reply.header("retry-after") or 0) <= 3600
+    response = ask(server, "/small", "sk-small")
+    assert (response.status, response.json) == (429, {"told": "rate_limited", "by": "small"})
+    assert 3500 <= int(response.header("retry-after") or 0) <= 3600
     assert ask(server, "/small", "sk-two").status == 200
 
 
 def test_after_its_time_there_is_room_again(server: Server, upstream: Upstream) -> None:
     request_id = uuid.uuid4().hex
     fields = {"authorization": "Bearer sk-one", "x-request-id": request_id}
-    replies: list[Reply] = []
+    responses: list[Response] = []
 
     def is_refused() -> bool:
-        replies.append(server.post("/soon", {}, headers=fields))
-        return replies[-1].status == 429
+        responses.append(server.post("/soon", {}, headers=fields))
+        return responses[-1].status == 429
 
     assert eventually(is_refused), "three within a second"
-    assert len(upstream.seen(request_id)) == len(replies) - 1
-    assert replies[-1].header("retry-after") == "1"
+    assert len(upstream.seen(request_id)) == len(responses) - 1
+    assert responses[-1].header("retry-after") == "1"
     time.sleep(1.1)
     assert server.post("/soon", {}, headers=fields).status == 200
 
@@ -218,10 +218,10 @@ def test_two_processes_hold_one_limit(tmp_path: Path) -> None:
         env = {"DRAGOMAN_LIMITS_STORAGE": url}
         servers = [stack.enter_context(dragoman_server(MAPPING, env)) for _ in range(2)]
         with ThreadPoolExecutor(16) as pool:
-            replies = list(pool.map(lambda n: ask(servers[n % 2], "/by-key"), range(120)))
-        statuses = [reply.status for reply in replies]
+            responses = list(pool.map(lambda n: ask(servers[n % 2], "/by-key"), range(120)))
+        statuses = [response.status for response in responses]
         assert (statuses.count(200), statuses.count(429)) == (50, 70)
-        waits = [int(reply.header("retry-after") or 0) for reply in replies if reply.status == 429]
+        waits = [int(response.header("retry-after") or 0) for response in responses if response.status == 429]
         assert 3500 <= min(waits) <= max(waits) <= 3600
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.http.messages import Content, Outbound
-from engine.stores.response_cache import KeptAnswers
+from engine.http.messages import Content, Response
+from engine.stores.response_cache import ResponseCache
 from tests.support.memory import MIB, linux_only, memory
-from tests.support.server import Reply, Server, dragoman_server
+from tests.support.server import Response as ClientResponse
+from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Channel, Seen, Upstream, answer, eventually, json_answer
+from tests.support.upstream import Behaviour, Channel, Seen, Upstream, answer, eventually, json_response
 
 MAPPING = """
 dragoman: 1
@@ -60,7 +61,7 @@ def counted(status: int = 200, headers: list[tuple[str, str]] | None = None) -> 
     count = iter(range(1, 1000))
 
     async def behave(channel: Channel, seen: Seen) -> None:
-        await json_answer(next(count), status, headers or ())(channel, seen)
+        await json_response(next(count), status, headers or ())(channel, seen)
 
     return behave
 
@@ -78,17 +79,17 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def _is_hit(reply: Reply) -> bool:
-    return reply.header("x-dragoman-cache") == "hit"
+def _is_hit(response: ClientResponse) -> bool:
+    return response.header("x-dragoman-cache") == "hit"
 
 
 # --- Which requests are the same --------------------------------------------------------------------------
 
 
 def test_head_and_get_have_entries_of_their_own(server: Server) -> None:
-    replies = [server.request(method, "/front/method") for method in ("HEAD", "GET", "HEAD", "GET")]
-    assert [reply.header("x-method") for reply in replies] == ["HEAD", "GET", "HEAD", "GET"]
-    assert [_is_hit(reply) for reply in replies] == [False, False, True, True]
+    responses = [server.request(method, "/front/method") for method in ("HEAD", "GET", "HEAD", "GET")]
+    assert [response.header("x-method") for response in responses] == ["HEAD", "GET", "HEAD", "GET"]
+    assert [_is_hit(response) for response in responses] == [False, False, True, True]
 
 
 def test_fields_of_one_name_keep_their_order(server: Server) -> None:
@@ -114,9 +115,9 @@ def test_one_path_of_two_routes(server: Server) -> None:
 
 
 def test_a_hit_names_the_fields_that_are_not_carried_over(server: Server) -> None:
-    replies = [server.post("/front/dropped", {"a": 1, "b": 2}) for _ in range(2)]
-    assert [_is_hit(reply) for reply in replies] == [False, True]
-    assert [reply.all("x-dragoman-dropped") for reply in replies] == [["b"], ["b"]]
+    responses = [server.post("/front/dropped", {"a": 1, "b": 2}) for _ in range(2)]
+    assert [_is_hit(response) for response in responses] == [False, True]
+    assert [response.all("x-dragoman-dropped") for response in responses] == [["b"], ["b"]]
 
 
 # --- What is not cached -----------------------------------------------------------------------------------
@@ -135,18 +136,18 @@ def test_a_hit_names_the_fields_that_are_not_carried_over(server: Server) -> Non
     ],
 )
 def test_a_response_that_is_not_for_all_is_not_cached(server: Server, path: str) -> None:
-    replies = [server.get(f"/front/sets/{path}") for _ in range(2)]
-    assert [reply.json for reply in replies] == [1, 2]
-    assert not any(map(_is_hit, replies))
+    responses = [server.get(f"/front/sets/{path}") for _ in range(2)]
+    assert [response.json for response in responses] == [1, 2]
+    assert not any(map(_is_hit, responses))
 
 
 @pytest.mark.parametrize("path", ["cache-control/max-age=60", "vary/accept", "x-cookie/set-cookie", "etag/a"])
 def test_a_response_that_is_for_all_is_cached(server: Server, path: str) -> None:
-    replies = [server.get(f"/front/sets/{path}") for _ in range(2)]
-    assert [reply.json for reply in replies] == [1, 1]
-    assert [_is_hit(reply) for reply in replies] == [False, True]
+    responses = [server.get(f"/front/sets/{path}") for _ in range(2)]
+    assert [response.json for response in responses] == [1, 1]
+    assert [_is_hit(response) for response in responses] == [False, True]
     name, _, value = path.partition("/")
-    assert replies[1].all(name) == [value]
+    assert responses[1].all(name) == [value]
 
 
 @pytest.mark.parametrize(
@@ -163,11 +164,11 @@ def test_which_responses_of_calls_are_cached(
     server: Server, upstream: Upstream, headers: list[tuple[str, str]], status: int, is_cached: bool
 ) -> None:
     upstream.on("/own", counted(status, headers))
-    replies = [server.get("/front/call/own") for _ in range(2)]
+    responses = [server.get("/front/call/own") for _ in range(2)]
     if status == 500:
-        assert [reply.status for reply in replies] == [502, 502]
+        assert [response.status for response in responses] == [502, 502]
     else:
-        assert [reply.json["n"] for reply in replies] == [1, 1 if is_cached else 2]
+        assert [response.json["n"] for response in responses] == [1, 1 if is_cached else 2]
     assert len([seen for seen in upstream.requests if seen.target == "/own"]) == (1 if is_cached else 2)
 
 
@@ -178,21 +179,21 @@ def test_age_is_counted_from_the_origin(server: Server, upstream: Upstream) -> N
     assert 1000 <= int(server.get("/front/call/aged").json["age"]) < 1000 + PATIENCE
     assert server.get("/front/call/odd").json == {"n": 1, "age": "soon"}
     assert 0 <= int(server.get("/front/call/odd").json["age"]) < PATIENCE
-    replies = [server.get("/front/sets/age/1000") for _ in range(2)]
-    assert [len(reply.all("age")) for reply in replies] == [1, 1]
-    assert 1000 <= int(replies[1].header("age") or "") < 1000 + PATIENCE
+    responses = [server.get("/front/sets/age/1000") for _ in range(2)]
+    assert [len(response.all("age")) for response in responses] == [1, 1]
+    assert 1000 <= int(responses[1].header("age") or "") < 1000 + PATIENCE
 
 
 # --- Bounds -----------------------------------------------------------------------------------------------
 
 
-def _response(body: bytes, *headers: tuple[str, str]) -> Outbound:
-    return Outbound(200, headers, Content(body, "application/json"))
+def _response(body: bytes, *headers: tuple[str, str]) -> Response:
+    return Response(200, headers, Content(body, "application/json"))
 
 
 def test_values_are_not_kept() -> None:
-    kept = KeptAnswers()
-    outbound = Outbound(200, (), Content.json([{}, {}]))
+    kept = ResponseCache()
+    outbound = Response(200, (), Content.json([{}, {}]))
     assert outbound.content.data == b"[{},{}]"
     kept.put("a", outbound, 60)
     found = [kept.get("a"), kept.get("a")]
@@ -204,7 +205,7 @@ def test_values_are_not_kept() -> None:
 
 
 def test_bodies_fields_and_keys_count() -> None:
-    kept = KeptAnswers(max_answers=10**9, max_bytes=MIB)
+    kept = ResponseCache(max_answers=10**9, max_bytes=MIB)
     for number in range(1000):
         kept.put(f"{number:064}", _response(b"", ("x-large", f"{number}" + "y" * 8000)), 60)
         assert kept.size <= MIB
@@ -222,7 +223,7 @@ def test_bodies_fields_and_keys_count() -> None:
 
 
 def test_the_number_of_entries_is_bounded() -> None:
-    kept = KeptAnswers(max_answers=2)
+    kept = ResponseCache(max_answers=2)
     kept.put("a", _response(b"1"), 60)
     kept.put("b", _response(b"2"), 60)
     assert kept.get("a") is not None

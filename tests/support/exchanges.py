@@ -10,17 +10,17 @@ from typing import Any
 from engine import Findings, PlanSet, compile_set, load, source_files
 from engine.errors import ExchangeError
 from engine.exchange import (
-    Answered,
     EventWriter,
+    ExchangeResult,
     ReadBatch,
     ReadBody,
     ReadContent,
+    RunParallel,
     SendCall,
     Step,
-    Together,
     answer,
 )
-from engine.http.messages import JSON, Content, Inbound, UpstreamReply
+from engine.http.messages import JSON, Content, Inbound, UpstreamResponse
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Told:
     body: bytes
     request: Any
     failed: bool
-    answered: Answered
+    answered: ExchangeResult
 
 
 def shipped(name: str, environ: Mapping[str, str] | None = None) -> PlanSet:
@@ -69,10 +69,10 @@ def tell(
                 elif isinstance(step, SendCall):
                     request = step.request
                     headers = (("content-type", media_type),)
-                    given = UpstreamReply(status, headers, Content(b"", media_type), source)
+                    given = UpstreamResponse(status, headers, Content(b"", media_type), source)
                 elif isinstance(step, ReadContent):
                     given = Content(b"".join(upstream), media_type)
-                elif isinstance(step, Together):
+                elif isinstance(step, RunParallel):
                     for branch in step.branches:
                         carry_out(branch.steps)
                 elif isinstance(step, ReadBatch):

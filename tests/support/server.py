@@ -43,7 +43,7 @@ Mappings = str | Path | Mapping[str, str] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """An answer: header names in lower case."""
 
     status: int
@@ -95,7 +95,7 @@ class Server:
         headers: Mapping[str, str] | None = None,
         timeout: float = PATIENCE,
         is_cut: bool = False,
-    ) -> Reply:
+    ) -> Response:
         """One request on a connection of its own. `target` goes out as it is; of bodies, bytes go as they
         are, None as nothing, all else as JSON. `is_cut`: the answer must be closed before its end."""
         fields = {"connection": "close", **(headers or {})}
@@ -114,12 +114,12 @@ class Server:
             response = connection.getresponse()
             data = _read_cut(response) if is_cut else response.read()
             pairs = [(name.lower(), value) for name, value in response.getheaders()]
-            return Reply(response.status, pairs, data, time.monotonic() - started)
+            return Response(response.status, pairs, data, time.monotonic() - started)
 
-    def get(self, target: str, **options: Any) -> Reply:
+    def get(self, target: str, **options: Any) -> Response:
         return self.request("GET", target, **options)
 
-    def post(self, target: str, body: Any = None, **options: Any) -> Reply:
+    def post(self, target: str, body: Any = None, **options: Any) -> Response:
         return self.request("POST", target, body, **options)
 
     def connect(self, timeout: float = PATIENCE) -> socket.socket:

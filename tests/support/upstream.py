@@ -119,7 +119,7 @@ def answer(
     return behave
 
 
-def json_answer(value: Any, status: int = 200, headers: Fields = ()) -> Behaviour:
+def json_response(value: Any, status: int = 200, headers: Fields = ()) -> Behaviour:
     """A JSON answer."""
     return answer(status, json.dumps(value).encode(), headers=headers)
 
@@ -217,7 +217,7 @@ async def echo(channel: Channel, seen: Seen) -> None:
         "headers": dict(seen.headers),
         "body": seen.body.decode("utf-8", "replace"),
     }
-    await json_answer(told)(channel, seen)
+    await json_response(told)(channel, seen)
 
 
 async def status_of_path(channel: Channel, seen: Seen) -> None:
@@ -225,7 +225,7 @@ async def status_of_path(channel: Channel, seen: Seen) -> None:
     status = int(seen.path.rpartition("/")[2])
     headers = [("location", "http://127.0.0.1:9/trap")] if 300 <= status < 400 else []
     body = {"error": {"message": f"upstream says {status}"}}
-    await json_answer(body, status, headers)(channel, seen)
+    await json_response(body, status, headers)(channel, seen)
 
 
 _JSON = ("content-type", "application/json")
@@ -243,7 +243,7 @@ def _length(number: int) -> tuple[str, str]:
 #: Name → behaviour. Served at `/NAME`.
 BEHAVIOURS: dict[str, Behaviour] = {
     "echo": echo,
-    "json": json_answer({"ok": True}),
+    "json": json_response({"ok": True}),
     "html": answer(200, b"<html><body>internal.example</body></html>", "text/html"),
     "text": answer(200, b"Ollama is running", "text/plain"),
     "half-json": answer(200, _HALF),
@@ -271,7 +271,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "gzip-broken": answer(200, _GZIPPED[:-12], headers=[("content-encoding", "gzip")]),
     "gzip-lie": answer(200, _GOOD, headers=[("content-encoding", "gzip")]),
     "gzip-bomb": answer(200, gzip.compress(b" " * (80 << 20)), headers=[("content-encoding", "gzip")]),
-    "slow-head": after(0.1, json_answer({"ok": True})),
+    "slow-head": after(0.1, json_response({"ok": True})),
     "slow-body": drip(head(200, [_JSON, _length(11)]), b"1", 0.02, 11),
     "drip": drip(head(200, [_JSON, _CHUNKED]), b"1\r\n \r\n", 0.05),
     "drip-head": drip(b"HTTP/1.1 200 OK\r\n", b"x-drip: 1\r\n", 0.05),
@@ -299,11 +299,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "header-name": raw(head(200, [_JSON, ("x bad", "1"), _length(11)]) + _GOOD, "close"),
     "huge": drip(head(200, [_JSON, _length(1 << 32)]), b" " * 65_536, 0),
     "endless": drip(head(200, [_JSON, _CHUNKED]), b"10000\r\n" + b" " * 65_536 + b"\r\n", 0),
-    "cookie": json_answer({"ok": True}, headers=[("set-cookie", "session=of-somebody; Path=/")]),
-    "unauthorized": json_answer({"error": "key sk-upstream-canary is not valid"}, 401, [_CHALLENGE]),
-    "forbidden": json_answer({"error": "account of sk-upstream-canary is blocked"}, 403),
-    "busy": json_answer({"error": "slow down"}, 429, [("retry-after", "7")]),
-    "overloaded": json_answer({"error": "overloaded"}, 503, [("retry-after", "9")]),
+    "cookie": json_response({"ok": True}, headers=[("set-cookie", "session=of-somebody; Path=/")]),
+    "unauthorized": json_response({"error": "key sk-upstream-canary is not valid"}, 401, [_CHALLENGE]),
+    "forbidden": json_response({"error": "account of sk-upstream-canary is blocked"}, 403),
+    "busy": json_response({"error": "slow down"}, 429, [("retry-after", "7")]),
+    "overloaded": json_response({"error": "overloaded"}, 503, [("retry-after", "9")]),
     "server-error": answer(500, b"<h1>Traceback: internal.example</h1>", "text/html"),
 }
 

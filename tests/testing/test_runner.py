@@ -116,7 +116,7 @@ def test_a_case_passes_that_goes_as_it_says(tmp_path: Path) -> None:
             query: {}
             headers: { X-Tenant: t1, authorization: null, x-request-id: "${ $request.id }" }
             body: { name: "${ upper($request.body.name) }", size: 2 }
-          reply: { status: 200, headers: { x: 1 }, body: { ok: true } }
+          response: { status: 200, headers: { x: 1 }, body: { ok: true } }
         expect:
           status: 201
           headers:
@@ -138,7 +138,7 @@ def test_the_short_forms_name_method_upstream_path_and_query(tmp_path: Path) -> 
         request: GET /items?limit=5
         upstream:
           - expect: GET shop /base/list?limit=5
-            reply: { body: { items: [1] } }
+            response: { body: { items: [1] } }
         expect: { body: { items: [1], shop: "${ $vars.shop }" }, warnings: [listed] }
     """
     assert mismatches(tmp_path, suite) == []
@@ -151,7 +151,7 @@ def test_a_path_with_its_query_says_the_same_in_the_long_form(tmp_path: Path) ->
         request: { path: "/items?limit=5" }
         upstream:
           expect: { path: "/base/list?limit=6" }
-          reply: { body: { items: [1] } }
+          response: { body: { items: [1] } }
         expect: { body: { $open: true } }
     """
     assert mismatches(tmp_path, suite) == ['7:23 upstream.query.limit: expected "6", got "5"']
@@ -170,7 +170,7 @@ def test_every_part_that_differs_is_told_with_its_place(tmp_path: Path) -> None:
             query: { limit: 6, page: 1 }
             headers: { accept: null, x-tenant: t1, user-agent: { $matches: ^curl } }
             body: { a: 1 }
-          reply: { body: { items: [1] } }
+          response: { body: { items: [1] } }
         expect:
           status: 404
           headers: { content-type: text/plain, x-a: b }
@@ -302,7 +302,7 @@ def test_a_call_that_was_not_made_is_told(tmp_path: Path) -> None:
       - name: two
         request: GET /items
         upstream:
-          - { reply: { body: { items: [] } } }
+          - { response: { body: { items: [] } } }
           - expect: GET /more
         expect: { body: { items: [], shop: corner } }
     """
@@ -341,11 +341,11 @@ def test_replies_are_read_from_their_bytes(tmp_path: Path) -> None:
     cases:
       - name: no JSON
         request: GET /items
-        upstream: { reply: { headers: { content-type: text/html }, text: "<html>" } }
+        upstream: { response: { headers: { content-type: text/html }, text: "<html>" } }
         expect: { status: 502, body: { problem: upstream_error, text: { $contains: no JSON } } }
       - name: a status and a header
         request: GET /items
-        upstream: { reply: { status: 429, headers: { Retry-After: 5 } } }
+        upstream: { response: { status: 429, headers: { Retry-After: 5 } } }
         expect: { status: 429, headers: { retry-after: 5 } }
     """
     result = run(tmp_path, suite)
@@ -377,7 +377,7 @@ def test_a_template_that_raises_says_where(tmp_path: Path) -> None:
     cases:
       - name: raises
         request: { path: /items/1, body: { name: 5 } }
-        upstream: { reply: { body: {} } }
+        upstream: { response: { body: {} } }
     """
     result = run(tmp_path, suite).suites[0].cases[0]
     assert [str(m) for m in result.mismatches] == [
@@ -415,12 +415,12 @@ def test_the_environment_is_the_suites_own(tmp_path: Path, monkeypatch: pytest.M
     cases:
       - name: the suite's
         request: { path: /items, headers: { authorization: Bearer k2 } }
-        upstream: { expect: GET /other/list, reply: { body: { items: [] } } }
+        upstream: { expect: GET /other/list, response: { body: { items: [] } } }
         expect: { body: { $open: true } }
       - name: the case's
         env: { HOST: "http://case.test/case", KEYS: null }
         request: GET /items
-        upstream: { expect: GET /case/list, reply: { body: { items: [] } } }
+        upstream: { expect: GET /case/list, response: { body: { items: [] } } }
         expect: { body: { $open: true } }
       - name: needs a key
         request: GET /items
@@ -625,8 +625,8 @@ def test_a_suite_is_found_wrong_before_it_runs(tmp_path: Path) -> None:
             ["2:55 bad-value: expected connect, timeout, busy, open, broken or too_large"],
         ),
         (
-            "cases: [{ name: a, request: GET /x, upstream: { fail: connect, reply: {} } }]",
-            ["2:47 bad-value: expected 'reply' or 'fail', not both"],
+            "cases: [{ name: a, request: GET /x, upstream: { fail: connect, response: {} } }]",
+            ["2:47 bad-value: expected 'response' or 'fail', not both"],
         ),
         (
             "cases: [{ name: a, request: GET /x, expect: { status: '200', warnings: 5 } }]",
@@ -740,7 +740,7 @@ COVERING = """
     cases:
       - name: one
         request: GET /one
-        upstream: { reply: { body: { kind: a } } }
+        upstream: { response: { body: { kind: a } } }
         expect: { body: { $open: true } }
       - name: two
         request: GET /two
@@ -753,19 +753,19 @@ COVERING = """
         expect: { status: 502 }
       - name: five
         request: { path: /five, body: 1 }
-        upstream: { reply: { body: {} } }
+        upstream: { response: { body: {} } }
 """
 
 
-def unreached(result: SuiteRun) -> list[str]:
-    return [f"{Path(u.span.file.name).name}:{u.span.line}:{u.span.column} {u.what}" for u in result.unreached]
+def uncovered(result: SuiteRun) -> list[str]:
+    return [f"{Path(u.span.file.name).name}:{u.span.line}:{u.span.column} {u.what}" for u in result.uncovered]
 
 
 def test_what_no_case_has_reached_is_told(tmp_path: Path) -> None:
     (tmp_path / "shared.yaml").write_text(dedent(SHARED))
     result = run(tmp_path, COVERING, BRANCHES)
     assert (result.passed, result.failed) == (5, 0)
-    assert unreached(result) == [
+    assert uncovered(result) == [
         "shared.yaml:4:13 the branch where this $if is false",
         "shop.yaml:7:13 the branch where this $if is true",
         "shop.yaml:7:13 the branch where this $if is false",
@@ -791,14 +791,14 @@ def test_suites_of_one_mapping_add_up(tmp_path: Path) -> None:
         file = tmp_path / f"{name}.test.yaml"
         file.write_text(f"{{ dragoman: 1, mapping: m.yaml, cases: [{{ name: x, request: GET /{name} }}] }}")
         files.append(file)
-    assert unreached(run_suites(files[:1])) == ["m.yaml:5:3 the route GET /b"]
-    assert unreached(run_suites(files)) == []
+    assert uncovered(run_suites(files[:1])) == ["m.yaml:5:3 the route GET /b"]
+    assert uncovered(run_suites(files)) == []
 
 
 def test_some_cases_alone_say_nothing_of_what_is_reached(tmp_path: Path) -> None:
     (tmp_path / "shared.yaml").write_text(dedent(SHARED))
     result = run(tmp_path, COVERING, BRANCHES, name_part="two")
-    assert (result.passed, result.unreached) == (2, ())
+    assert (result.passed, result.uncovered) == (2, ())
 
 
 # --- The schema ------------------------------------------------------------------------------------------

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from engine import run_suites
-from engine.http.messages import Content, Outbound
+from engine.http.messages import Content, Response
 from engine.language.functions import ids, times
 from engine.testing.cases import Case
-from engine.testing.comparison import answer_mismatches
+from engine.testing.comparison import response_mismatches
 from engine.testing.loading import load_suite
 from tests.support.exchanges import Told, tell
 
@@ -55,22 +55,22 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def tell_again(case: Case, chunks: list[bytes]) -> Told:
         monkeypatch.setattr(ids, "secrets", SimpleNamespace(token_bytes=random.Random(1).randbytes))
-        media_type = case.calls[0].reply.content.media_type
+        media_type = case.calls[0].response.content.media_type
         return tell(case.plans, case.inbound.path, case.body, chunks, media_type)
 
     return tell_again
 
 
 def given(case: Case) -> bytes:
-    return case.calls[0].reply.content.data
+    return case.calls[0].response.content.data
 
 
 def mismatches(case: Case, told: Told, body: bytes | None = None) -> list[str]:
     """How what was told differs from what is expected, with another body in its place."""
     outbound = told.answered.outbound
     content = Content(told.body if body is None else body, outbound.content.media_type)
-    answered = replace(told.answered, outbound=Outbound(outbound.status, outbound.headers, content))
-    return [str(mismatch) for mismatch in answer_mismatches(case, answered)]
+    answered = replace(told.answered, outbound=Response(outbound.status, outbound.headers, content))
+    return [str(mismatch) for mismatch in response_mismatches(case, answered)]
 
 
 def line_ends(case: Case) -> list[bytes]:

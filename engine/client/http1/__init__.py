@@ -29,12 +29,12 @@ from engine.client.http1.errors import CallFailed
 from engine.client.http1.pool import Pool
 from engine.client.http1.request_body import PIECE, Pieces, send_while_waiting
 from engine.client.http1.request_head import BadRequest, RequestHead
-from engine.client.http1.response import Response
+from engine.client.http1.response import ResponseReader
 from engine.client.http1.response_body import Http1Source
 from engine.client.limits import IDLE_SECONDS
 from engine.errors import ExchangeError, call_failed, release_frames
 from engine.http.fields import first_value
-from engine.http.messages import EMPTY, JSON, Content, UpstreamReply, UpstreamRequest
+from engine.http.messages import EMPTY, JSON, Content, UpstreamRequest, UpstreamResponse
 from engine.http.methods import IDEMPOTENT_METHODS
 from engine.plan import UpstreamPlan
 
@@ -52,7 +52,7 @@ class Http1Upstream:
         connect = Connector(plan).connect
         self._pool = Pool(connect, plan.connections, plan.timeouts.connect, IDLE_SECONDS)
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamReply:
+    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
         """Send one request and read its answer, within the timeouts of the plan."""
         if self._loop is None:
             # Asking for it costs a system call each time.
@@ -73,7 +73,7 @@ class Http1Upstream:
             return await self._reply(connection, response, request, total, streams)
         content = Content(response.take(response.size), media_type)
         self._pool.release(connection)
-        return UpstreamReply(response.status, response.headers, content)
+        return UpstreamResponse(response.status, response.headers, content)
 
     async def _answered(self, request: UpstreamRequest, head: bytes, total: float | None) -> Connection:
         """A connection on which the head of the answer has come.
@@ -103,11 +103,11 @@ class Http1Upstream:
     async def _reply(
         self,
         connection: Connection,
-        response: Response,
+        response: ResponseReader,
         request: UpstreamRequest,
         total: float | None,
         streams: bool,
-    ) -> UpstreamReply:
+    ) -> UpstreamResponse:
         """An answer that is read as it comes, or whose body has not come to its end."""
         status, headers, decoder = response.status, response.headers, None
         if not request.raw:
@@ -121,9 +121,9 @@ class Http1Upstream:
             headers = decoded_headers(headers)
         source = Http1Source(connection, self._pool, self._failure, total, headers, decoder)
         if not streams:
-            return UpstreamReply(status, headers, await source.content(request.max_bytes))
+            return UpstreamResponse(status, headers, await source.content(request.max_bytes))
         connection.total = None
-        return UpstreamReply(status, headers, EMPTY, source)
+        return UpstreamResponse(status, headers, EMPTY, source)
 
     def _failure(self, failure: CallFailed) -> ExchangeError:
         # Its connection keeps it.

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from engine.client.http1.deadline import Alarm
 from engine.client.http1.errors import CallFailed
-from engine.client.http1.response import BadResponse, Response
+from engine.client.http1.response import InvalidResponse, ResponseReader
 
 #: For who takes a response as it comes: what pieces are turned into is many times larger than they are.
 MAX_BUFFERED: Final = 64 * 1024
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self.is_sending = False
         self.room = MAX_BUFFERED
         self.total: float | None = None
-        self.response: Response | None = None
+        self.response: ResponseReader | None = None
         self._loop = loop
         self._read_seconds = read_seconds
         self._on_idle_lost = on_idle_lost
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             response.feed(data)
-        except BadResponse as error:
+        except InvalidResponse as error:
             self.fail(CallFailed("broken", str(error)))
             return
         if self._feed is not None:
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
 
     def begin(self, method: str, total: float | None) -> None:
         """Expect the response of a request that is now written."""
-        self.response = Response(method)
+        self.response = ResponseReader(method)
         self.total = total
         self.room = MAX_BUFFERED
         self._alarm.deadline = None
@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None:
             self._alarm.set(self._deadline())
 
-    async def head(self) -> Response:
+    async def head(self) -> ResponseReader:
         """The response, once its head has come.
 
         Raises:
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
             raise fault
         return response.is_complete and not response.chunks
 
-    def _pour(self, response: Response) -> None:
+    def _pour(self, response: ResponseReader) -> None:
         """Give what has come to who takes it at once."""
         try:
             while response.chunks and self._feed is not None:
@@ -260,7 +260,7 @@ class Connection(asyncio.Protocol):
         self._linger_on(response)
         self._resume()
 
-    def _linger_on(self, response: Response) -> None:
+    def _linger_on(self, response: ResponseReader) -> None:
         if response.is_complete:
             self._ended()
         elif response.size > _LINGER_BYTES:
@@ -303,7 +303,7 @@ class Connection(asyncio.Protocol):
             try:
                 if not was_cut:
                     response.eof()
-            except BadResponse as error:
+            except InvalidResponse as error:
                 cause = str(error)
             if not response.is_complete:
                 self._error = CallFailed("broken", cause, is_silent=not response.has_begun)

@@ -25,11 +25,11 @@ _END_OF_HEAD: Final = b"\r\n\r\n"
 _BODILESS: Final = (204, 304)
 
 
-class BadResponse(Exception):
+class InvalidResponse(Exception):
     """What came is no response, or could be taken for more than one."""
 
 
-class Response:
+class ResponseReader:
     """A response that is being received.
 
     Attributes:
@@ -80,7 +80,7 @@ class Response:
         self.is_plain = False
         self.length = 0
         # Functions and no methods: an object that holds its own method is never freed by counting.
-        self._framing: Callable[[Response, bytes], None] = Response._feed_head
+        self._framing: Callable[[ResponseReader, bytes], None] = ResponseReader._feed_head
         self._parser: httptools.HttpResponseParser | None = None
         self._is_bodiless = method == "HEAD"
         self._is_parsed = False
@@ -106,10 +106,10 @@ class Response:
         Raises:
             BadResponse: the response is not complete.
         """
-        if self._framing is Response._feed_until_close:
+        if self._framing is ResponseReader._feed_until_close:
             self._end()
         elif not self.is_complete:
-            raise BadResponse("closed before its end" if self.has_begun else "closed")
+            raise InvalidResponse("closed before its end" if self.has_begun else "closed")
 
     def take(self, limit: int) -> bytes:
         """The pieces that have come, joined; at most `limit` bytes of them."""
@@ -121,7 +121,7 @@ class Response:
     def close(self) -> None:
         """Nothing is parsed any more. Breaks the circle of the parser and what it calls."""
         self._parser = None
-        self._framing = Response._feed_surplus
+        self._framing = ResponseReader._feed_surplus
 
     # --- The head ------------------------------------------------------------------------------------
 
@@ -132,19 +132,19 @@ class Response:
                 self._take_plain(plain, data)
                 return
             if data[:1] != b"H":
-                raise BadResponse("no HTTP")
+                raise InvalidResponse("no HTTP")
             self._parser = httptools.HttpResponseParser(self)
         window = self._tail + data
         at = window.find(_END_OF_HEAD)
         end = at + 4 - len(self._tail) if at >= 0 else len(data)
         self._head_size += end
         if self._head_size > MAX_HEAD_BYTES:
-            raise BadResponse("head too large")
+            raise InvalidResponse("head too large")
         self._parse(data[:end])
         if len(self._fields) > MAX_FIELDS:
-            raise BadResponse("too many header fields")
+            raise InvalidResponse("too many header fields")
         if self._is_parsed is not (at >= 0):
-            raise BadResponse("malformed head")
+            raise InvalidResponse("malformed head")
         if at < 0:
             self._tail = window[-3:]
         else:
@@ -155,7 +155,7 @@ class Response:
         if self._is_bodiless or plain.status in _BODILESS or not plain.length:
             self._end()
         else:
-            self._framing = Response._feed_counted
+            self._framing = ResponseReader._feed_counted
             self._remaining = self.length = plain.length
         if len(data) > plain.size:
             self._framing(self, data[plain.size :])
@@ -165,16 +165,16 @@ class Response:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            raise BadResponse("status 101") from None
+            raise InvalidResponse("status 101") from None
         except httptools.HttpParserError as error:
-            raise BadResponse(str(error)) from None
+            raise InvalidResponse(str(error)) from None
 
     def _head_ended(self, rest: bytes) -> None:
         """Of an interim response, which is skipped (RFC 9110, 15.2), or of the final one."""
         assert self._parser is not None
         status, version = self._parser.get_status_code(), self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise BadResponse("version")
+            raise InvalidResponse("version")
         if 100 <= status <= 199:
             self._skip_interim()
         elif 200 <= status <= 599:
@@ -184,14 +184,14 @@ class Response:
             # Last, so that a head without a sound framing is none.
             self.status = status
         else:
-            raise BadResponse(f"status {status}")
+            raise InvalidResponse(f"status {status}")
         if rest:
             self._framing(self, rest)
 
     def _skip_interim(self) -> None:
         self._interim += 1
         if self._interim > MAX_INTERIM:
-            raise BadResponse("too many interim responses")
+            raise InvalidResponse("too many interim responses")
         self._fields = []
         self._tail = b""
         self._is_parsed = False
@@ -208,17 +208,17 @@ class Response:
             elif key == b"transfer-encoding":
                 coding = value.lower() if coding is None else b""
         if coding is not None and (coding != b"chunked" or not may_be_chunked):
-            raise BadResponse("transfer-encoding")
+            raise InvalidResponse("transfer-encoding")
         if self._is_bodiless or status in _BODILESS or length == 0:
             self._end()
         elif coding is not None:
-            self._framing = Response._feed_chunks
+            self._framing = ResponseReader._feed_chunks
             return
         elif length is not None:
-            self._framing = Response._feed_counted
+            self._framing = ResponseReader._feed_counted
             self._remaining = self.length = length
         else:
-            self._framing, self.is_last = Response._feed_until_close, True
+            self._framing, self.is_last = ResponseReader._feed_until_close, True
         self._parser = None
 
     # --- The body ------------------------------------------------------------------------------------
@@ -237,13 +237,13 @@ class Response:
         before = self.size
         try:
             self._parse(data)
-        except BadResponse:
+        except InvalidResponse:
             if not self.is_complete:
                 raise
             self.has_surplus = True
         self._overhead = self._overhead + len(data) if self.size == before else 0
         if self._overhead > MAX_OVERHEAD:
-            raise BadResponse("chunks without content")
+            raise InvalidResponse("chunks without content")
         if self.is_complete:
             self._parser = None
 
@@ -259,7 +259,7 @@ class Response:
 
     def _end(self) -> None:
         self.is_complete = True
-        self._framing = Response._feed_surplus
+        self._framing = ResponseReader._feed_surplus
 
     # --- What the parser calls -----------------------------------------------------------------------
 
@@ -288,5 +288,5 @@ class Response:
 
     def on_message_complete(self) -> None:
         """The last chunk has come; heads alone are parsed of other responses."""
-        if self._framing is Response._feed_chunks:
+        if self._framing is ResponseReader._feed_chunks:
             self._end()

@@ -13,7 +13,7 @@ from engine.diagnostics import Findings
 from engine.language.schema.body_schema import BodySchema, body_schema
 from engine.language.schema.body_schema_errors import BodySchemaError
 from engine.language.schema.file_schemas import schema_named
-from engine.language.schema.quick_check import Unsure, fits
+from engine.language.schema.quick_check import Undecided, fits
 from engine.locations import Document
 
 __all__ = ["BodySchema", "BodySchemaError", "body_schema", "check"]
@@ -36,5 +36,5 @@ def check(document: Document, name: str, findings: Findings) -> Document | None:
 def _surely_fits(data: Any, schema: Any) -> bool:
     try:
         return fits(data, schema, schema)
-    except Unsure:
+    except Undecided:
         return False

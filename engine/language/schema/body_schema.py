@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.language.schema.body_schema_errors import Misfit
+from engine.language.schema.body_schema_errors import ValidationError
 
 
 @dataclass(frozen=True, slots=True)
 class BodySchema:
     """A JSON Schema for bodies; `check` gives the most telling misfit of one, None where it fits."""
 
-    check: Callable[[Any], Misfit | None]
+    check: Callable[[Any], ValidationError | None]
 
 
 def body_schema(schema: Any) -> BodySchema:

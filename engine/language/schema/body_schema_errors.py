@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from engine.locations import Path
 
 #: `{path, rule, message}` of what does not fit; of the schema alone, as the value is payload.
-Misfit: TypeAlias = dict[str, Any]
+ValidationError: TypeAlias = dict[str, Any]
 
 
 class BodySchemaError(Exception):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import jsonschema_rs
 
-from engine.language.schema.body_schema_errors import BodySchemaError, Misfit
+from engine.language.schema.body_schema_errors import BodySchemaError, ValidationError
 from engine.language.schema.subschemas import CHOICES, keyword_of, subschemas, without_branch_errors
 from engine.locations import Path
 from engine.values import dumps_ascii, loads, type_name
@@ -42,7 +42,7 @@ _PATTERN: Final = (
     "is no regular expression that runs in linear time: it has no look-around and no backreferences"
 )
 
-_SOMEWHERE: Final[Misfit] = {"path": "", "rule": "schema", "message": "does not match the schema"}
+_SOMEWHERE: Final[ValidationError] = {"path": "", "rule": "schema", "message": "does not match the schema"}
 
 
 def _validator(schema: Any, **options: Any) -> jsonschema_rs.Draft202012Validator:
@@ -73,7 +73,7 @@ class Checked:
             raise BodySchemaError("not a JSON Schema: nested too deeply, or a lone surrogate", ()) from None
         self._located = _located(schema)
 
-    def misfit(self, body: Any) -> Misfit | None:
+    def misfit(self, body: Any) -> ValidationError | None:
         """A telling misfit of a body; None where it fits."""
         try:
             return None if self._is_valid(body) else self._located(body)
@@ -132,7 +132,7 @@ def _unresolved(schema: Any) -> Path:
 _Error = tuple[Path, str]
 
 
-def _located(schema: Any) -> Callable[[Any], Misfit]:
+def _located(schema: Any) -> Callable[[Any], ValidationError]:
     """What finds where a body does not match. Nothing does for a schema that points into a branch of a choice
     by its own `$id`, as that cannot be rewritten."""
     try:
@@ -154,7 +154,7 @@ class _Located:
         self._root = self._uri if "#" in self._uri else f"{self._uri}#"
         self._first_error(None, self._root)
 
-    def misfit(self, body: Any) -> Misfit:
+    def misfit(self, body: Any) -> ValidationError:
         """The first error, and instead of that of a choice the most telling error of its branches."""
         if not _is_small(body):
             return _SOMEWHERE
@@ -215,7 +215,7 @@ class _Located:
         except jsonschema_rs.ReferencingError:
             return None
 
-    def _told(self, value: Any, path: Path, location: str) -> Misfit:
+    def _told(self, value: Any, path: Path, location: str) -> ValidationError:
         if not location:
             return _SOMEWHERE
         keyword, location = _keyword(self._choice(location) or location)

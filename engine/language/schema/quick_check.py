@@ -27,7 +27,7 @@ _PASSED: Final = frozenset(
 )
 
 
-class Unsure(Exception):
+class Undecided(Exception):
     """Whether a value fits cannot be told here."""
 
 
@@ -51,7 +51,7 @@ def fits(value: Any, schema: Any, whole: Any) -> bool:
 def _definition(reference: str, whole: Any) -> Any:
     start, _, name = reference.rpartition("/")
     if start != "#/definitions" or name not in whole["definitions"]:
-        raise Unsure
+        raise Undecided
     return whole["definitions"][name]
 
 
@@ -63,13 +63,13 @@ def _is_of_type(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
     if any(type(value) in _TYPES[name] for name in names):
         return True
     if "integer" in names and isinstance(value, float):
-        raise Unsure  # 1.0 is one
+        raise Undecided  # 1.0 is one
     return False
 
 
 def _is_one_of(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
     if isinstance(value, float) or any(type(each) not in _SCALARS for each in wanted):
-        raise Unsure
+        raise Undecided
     return any(type(value) is type(each) and value == each for each in wanted)
 
 
@@ -143,5 +143,5 @@ _RULES: Final[dict[str, _Rule]] = {
 
 def _rule(keyword: str) -> _Rule:
     if keyword not in _RULES:
-        raise Unsure
+        raise Undecided
     return _RULES[keyword]

@@ -15,7 +15,7 @@ import yaml
 from engine.diagnostics import Findings
 from engine.language.yaml import scalars, syntax_errors
 from engine.language.yaml.items import MAX_DEPTH, MAX_NODES, Item, Refused
-from engine.language.yaml.positions import Places
+from engine.language.yaml.positions import Positions
 from engine.locations import SourceFile, Span
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -27,7 +27,7 @@ def compose(file: SourceFile, findings: Findings) -> Item | None:
     Raises:
         Refused: it could not be read.
     """
-    return _Composer(file, findings, Places(file)).run()
+    return _Composer(file, findings, Positions(file)).run()
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class _Composer:
 
     file: SourceFile
     findings: Findings
-    places: Places
+    places: Positions
     stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, Item] = field(default_factory=dict)
     root: Item | None = None

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from engine.locations import SourceFile, Span
 
 
-class Places:
+class Positions:
     """The places of one file's characters."""
 
     __slots__ = ("_file", "_lines")

@@ -25,7 +25,7 @@ VARIABLES = {
         }
     ),
     "vars": Record({"table": Atom("vars_table", "object")}),
-    "upstream": Record({"body": Atom("x.reply_body")}),
+    "upstream": Record({"body": Atom("x.upstream_body")}),
 }
 
 
