@@ -278,7 +278,7 @@ def test_a_name_that_is_none(names: Names, way: str) -> None:
 
 _CODE = """
 import threading
-from engine.client.upstream import resolving
+from engine.client import resolver as resolving
 system = resolving.system_lookup
 def look_up(host):
     if host == "slow.test":
