@@ -401,7 +401,7 @@ def test_an_upload_goes_at_the_pace_of_the_upstream(loop: str) -> None:
 
 @both_loops
 def test_a_slow_upload_is_no_slow_upstream(upstream: Upstream, loop: str) -> None:
-    async def answered() -> None:
+    async def result() -> None:
         async with opened(upstream.url, read=2.5) as up:
             body = Sent(*[b"x"] * 5, every=0.6)
             assert (await up.send(call("/echo", "POST", body))).content.value["body"] == "xxxxx"
@@ -413,6 +413,6 @@ def test_a_slow_upload_is_no_slow_upstream(upstream: Upstream, loop: str) -> Non
             assert caught.value.cause == "read"
 
     async def work() -> None:
-        await asyncio.gather(answered(), silent())
+        await asyncio.gather(result(), silent())
 
     run(work, loop)

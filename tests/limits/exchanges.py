@@ -66,10 +66,10 @@ def posted(plans: PlanSet, path: str, body: Any = None, upstream: Upstream | Non
     return carry_out(answer(plans.tree.find(path, "POST"), inbound), content, upstream or Upstream())
 
 
-def place_of(answered: ExchangeResult) -> str:
+def place_of(result: ExchangeResult) -> str:
     """The line and column in the mapping's file that the log tells of a failure."""
-    assert answered.error is not None
-    cause = answered.error.cause or ""
+    assert result.error is not None
+    cause = result.error.cause or ""
     name, line, column, _ = cause.split(":", 3)
     assert Path(name).name == FILE, cause
     return f"{line}:{column}"

@@ -22,20 +22,20 @@ MIB = 1 << 20
 
 def steps_of(text: str, tmp_path: Path, body: Any = None, upstream: Upstream | None = None) -> int:
     """The steps of an exchange that works."""
-    answered = posted(compiled(text, tmp_path), "/x", body, upstream)
-    assert answered.error is None, (answered.error.message, answered.error.cause)
-    return answered.exchange.steps_taken
+    result = posted(compiled(text, tmp_path), "/x", body, upstream)
+    assert result.error is None, (result.error.message, result.error.cause)
+    return result.exchange.steps_taken
 
 
-def refused(answered: ExchangeResult, status: int, kind: str, message: str, place: str) -> None:
+def refused(result: ExchangeResult, status: int, kind: str, message: str, place: str) -> None:
     """The exchange has failed in this way, at this place."""
-    assert answered.error is not None
-    told = json.loads(answered.outbound.content.data)["error"]
-    assert (answered.outbound.status, told["type"]) == (status, kind)
+    assert result.error is not None
+    told = json.loads(result.response.content.data)["error"]
+    assert (result.response.status, told["type"]) == (status, kind)
     assert told["message"].endswith(message)
-    assert answered.error.cause is not None
-    assert answered.error.cause.endswith(message)
-    assert place_of(answered) == place
+    assert result.error.cause is not None
+    assert result.error.cause.endswith(message)
+    assert place_of(result) == place
 
 
 # --- Steps -----------------------------------------------------------------------------------------------
@@ -145,14 +145,14 @@ def test_an_upstream_that_causes_too_many_steps_is_refused(tmp_path: Path) -> No
 
 
 def test_too_many_steps_in_a_stream_are_told_in_the_stream(tmp_path: Path) -> None:
-    answered = posted(compiled(LOOP, tmp_path), "/z", None, sse([{"a": [1] * 600}] * 3))
-    assert answered.outbound.status == 200
-    lines = answered.outbound.content.data.splitlines()
+    result = posted(compiled(LOOP, tmp_path), "/z", None, sse([{"a": [1] * 600}] * 3))
+    assert result.response.status == 200
+    lines = result.response.content.data.splitlines()
     assert len(lines) == 601
     error = json.loads(lines[-1])["error"]
     assert error["type"] == "upstream_error"
     assert error["message"].endswith("it takes more than 1000 loop steps (limits.steps)")
-    assert place_of(answered) == "22:19"
+    assert place_of(result) == "22:19"
 
 
 def test_what_every_event_does_with_the_request_is_counted(tmp_path: Path) -> None:
@@ -174,10 +174,10 @@ routes:
         plans = compiled(text, tmp_path)
         body = {"a": [1] * 500}
         assert posted(plans, "/x", body, sse([{"v": 1}])).error is None
-        answered = posted(plans, "/x", body, sse([{"v": 1}] * 200))
-        assert answered.error is not None, expression
-        assert answered.error.message.endswith("it takes more than 2000 loop steps (limits.steps)")
-        assert place_of(answered).startswith("8:")
+        result = posted(plans, "/x", body, sse([{"v": 1}] * 200))
+        assert result.error is not None, expression
+        assert result.error.message.endswith("it takes more than 2000 loop steps (limits.steps)")
+        assert place_of(result).startswith("8:")
 
 
 def test_errors_have_a_reserve_for_their_own_loops(tmp_path: Path) -> None:
@@ -186,10 +186,10 @@ limits: { steps: 3 }
 errors: { body: { words: "${ split(message, ' ')[*] }" } }
 routes: { POST /x: { respond: { body: "${ a[*] }" } } }
 """
-    answered = posted(compiled(text, tmp_path), "/x", {"a": [1] * 4})
-    assert answered.outbound.status == 400
-    assert "steps" in json.loads(answered.outbound.content.data)["words"]
-    assert not answered.exchange.warnings
+    result = posted(compiled(text, tmp_path), "/x", {"a": [1] * 4})
+    assert result.response.status == 400
+    assert "steps" in json.loads(result.response.content.data)["words"]
+    assert not result.exchange.warnings
 
 
 def test_a_loop_at_load_has_the_default_limits(tmp_path: Path) -> None:
@@ -222,22 +222,20 @@ def test_what_is_made_of_little_is_bounded(name: str, tmp_path: Path) -> None:
     text = f"limits: {{ bytes: {MIB} }}\nroutes:\n  POST /x:\n    respond: {{ body: {EXPANDING[name]} }}\n"
     plans = compiled(text, tmp_path)
     assert posted(plans, "/x", {"a": [5] * 10, "s": "a" * 10}).error is None
-    answered = posted(plans, "/x", {"a": [2000] * 2000, "s": "a" * 2000})
-    assert answered.outbound.status == 400
-    assert answered.error is not None
-    assert answered.error.message.endswith(f"it produces more than {MIB} bytes (limits.bytes)")
-    assert place_of(answered).startswith("5:")
+    result = posted(plans, "/x", {"a": [2000] * 2000, "s": "a" * 2000})
+    assert result.response.status == 400
+    assert result.error is not None
+    assert result.error.message.endswith(f"it produces more than {MIB} bytes (limits.bytes)")
+    assert place_of(result).startswith("5:")
 
 
 def test_a_list_of_long_texts_is_not_made_first(tmp_path: Path) -> None:
     """0.4 KB of a body asked for 320 MiB. The default limit leaves room for four texts of 16 MiB."""
     text = "routes: { POST /x: { respond: { body: { $each: '${ a }', v: \"${ pad_left('x', @) }\" } } } }\n"
     plans = compiled(text, tmp_path)
-    answered = posted(plans, "/x", {"a": [16 * MIB] * 20})
-    refused(
-        answered, 400, "invalid_request", f"it produces more than {64 * MIB} bytes (limits.bytes)", "2:65"
-    )
-    assert answered.exchange.limits == Limits()
+    result = posted(plans, "/x", {"a": [16 * MIB] * 20})
+    refused(result, 400, "invalid_request", f"it produces more than {64 * MIB} bytes (limits.bytes)", "2:65")
+    assert result.exchange.limits == Limits()
 
 
 def test_what_an_upstream_asks_for_is_its_fault(tmp_path: Path) -> None:
@@ -252,8 +250,8 @@ routes:
 """
     upstream = Upstream([b'{"a": [400000, 400000, 400000]}'])
     message = f"it produces more than {MIB} bytes (limits.bytes)"
-    answered = posted(compiled(text, tmp_path), "/x", None, upstream)
-    refused(answered, 502, "upstream_error", message, "8:39")
+    result = posted(compiled(text, tmp_path), "/x", None, upstream)
+    refused(result, 502, "upstream_error", message, "8:39")
 
 
 # --- Bytes that are written ------------------------------------------------------------------------------
@@ -306,20 +304,20 @@ routes:
 """
     plans = compiled(text, tmp_path)
     assert posted(plans, "/x", {"s": "a" * (MIB // 4)}).error is None
-    answered = posted(plans, "/x", {"s": "a" * (MIB * 2 // 5)})
-    refused(answered, 502, "upstream_error", TOO_MUCH, "9:22")
+    result = posted(plans, "/x", {"s": "a" * (MIB * 2 // 5)})
+    refused(result, 502, "upstream_error", TOO_MUCH, "9:22")
 
 
 def test_a_stream_that_writes_too_much_ends_with_an_error(tmp_path: Path) -> None:
     upstream = sse([{"n": n, "s": "a" * 1000} for n in range(1000)])
-    answered = posted(compiled(WRITTEN, tmp_path), "/events", None, upstream)
-    pieces = answered.outbound.content.data.split(b"\n\n")
+    result = posted(compiled(WRITTEN, tmp_path), "/events", None, upstream)
+    pieces = result.response.content.data.split(b"\n\n")
     assert 1000 <= len(pieces) <= 1050
     assert sum(map(len, pieces[:-2])) <= MIB
     error = json.loads(pieces[-2].removeprefix(b"data: "))["error"]
     assert error["type"] == "upstream_error"
     assert error["message"].endswith(TOO_MUCH)
-    assert place_of(answered) == "14:53"
+    assert place_of(result) == "14:53"
 
 
 @pytest.mark.parametrize(("path", "place"), [("/fields", "17:16"), ("/sent", "23:16")])
@@ -344,12 +342,12 @@ routes:
 """
     plans = compiled(text, tmp_path)
     assert posted(plans, "/x", {"a": [1] * 2000}).error is None
-    answered = posted(plans, "/x", {"a": [1] * 200_000})
-    refused(answered, 400, "invalid_request", "the values of its query are too long", "5:44")
+    result = posted(plans, "/x", {"a": [1] * 200_000})
+    refused(result, 400, "invalid_request", "the values of its query are too long", "5:44")
 
 
 def test_events_are_counted_as_they_are_written(tmp_path: Path) -> None:
     upstream = Upstream(events([{"a": 1}] * 3), "text/event-stream")
-    answered = posted(compiled(WRITTEN, tmp_path), "/events", None, upstream)
-    assert answered.error is None
-    assert answered.exchange.output == MIB - len(answered.outbound.content.data)
+    result = posted(compiled(WRITTEN, tmp_path), "/events", None, upstream)
+    assert result.error is None
+    assert result.exchange.output == MIB - len(result.response.content.data)

@@ -44,9 +44,9 @@ routes:
     )
 
 
-def lines(answered: ExchangeResult) -> list[Any]:
-    assert answered.error is None, (answered.error.message, answered.error.cause)
-    return [json.loads(line) for line in answered.outbound.content.data.splitlines()]
+def lines(result: ExchangeResult) -> list[Any]:
+    assert result.error is None, (result.error.message, result.error.cause)
+    return [json.loads(line) for line in result.response.content.data.splitlines()]
 
 
 #: Ways to append the event's `v` to the state `x`, and the same in a form that is not recognised.
@@ -79,9 +79,9 @@ def test_appending_in_place_gives_the_same_values(form: str, start: str, tmp_pat
     for template in FORMS[form]:
         quoted = template if template.startswith("{ ") else json.dumps(template)
         plans = streamed(f"- set: {{ x: {quoted} }}", tmp_path, f"x: {STARTS[start]}")
-        answered = posted(plans, "/x", None, sse(map(event, range(40))))
-        error = None if answered.error is None else answered.error.message
-        results.append((error, answered.outbound.content.data))
+        result = posted(plans, "/x", None, sse(map(event, range(40))))
+        error = None if result.error is None else result.error.message
+        results.append((error, result.response.content.data))
     assert results[0] == results[1]
 
 
@@ -126,8 +126,8 @@ def test_a_list_that_is_gone_through_can_be_appended_to(tmp_path: Path) -> None:
 - set: { x: "${ [$state.x, v][] }" }
           - each: ${ $state.x }
             set: { x: "${ [$state.x, @][] }" }"""
-    answered = posted(streamed(rules, tmp_path), "/x", None, sse([{"v": 1}, {"v": 2}, {"v": 3}]))
-    assert lines(answered)[-1]["all"] == [1, 1, 2, 1, 1, 2, 3, 1, 1, 2, 1, 1, 2, 3]
+    result = posted(streamed(rules, tmp_path), "/x", None, sse([{"v": 1}, {"v": 2}, {"v": 3}]))
+    assert lines(result)[-1]["all"] == [1, 1, 2, 1, 1, 2, 3, 1, 1, 2, 1, 1, 2, 3]
 
 
 #: Rules of 50,000 tiny events, and what the state is like at their end.
@@ -155,9 +155,9 @@ def test_fifty_thousand_events_are_no_more_work_each_than_one(form: str, tmp_pat
     plans = streamed(rules, tmp_path, "x: {}, y: null" if "merge" in form else "x: null, y: null")
     taken = []
     for count in (25_000, 50_000):
-        answered = posted(plans, "/x", None, sse({"v": "a", "k": f"k{n}"} for n in range(count)))
-        (*_, last) = lines(answered)
-        taken.append(answered.exchange.steps_taken)
+        result = posted(plans, "/x", None, sse({"v": "a", "k": f"k{n}"} for n in range(count)))
+        (*_, last) = lines(result)
+        taken.append(result.exchange.steps_taken)
     assert len(last["all"]) == length
     assert taken[1] <= 2.2 * taken[0] + 10
     assert taken[1] <= 5 * 50_000
@@ -188,9 +188,9 @@ def test_six_thousand_streamed_calls(tmp_path: Path) -> None:
     deltas = [
         {"calls": [{"index": n, "id": f"call_{n}", "function": {"arguments": "{}"}}]} for n in range(6000)
     ]
-    answered = posted(streamed(rules, tmp_path), "/x", None, sse(deltas))
-    assert [call["id"] for call in lines(answered)[-1]["all"]["calls"]] == [f"call_{n}" for n in range(6000)]
-    assert answered.exchange.steps_taken < 6000 * 3
+    result = posted(streamed(rules, tmp_path), "/x", None, sse(deltas))
+    assert [call["id"] for call in lines(result)[-1]["all"]["calls"]] == [f"call_{n}" for n in range(6000)]
+    assert result.exchange.steps_taken < 6000 * 3
 
 
 # --- Merging, against the rule written plainly --------------------------------------------------------------
@@ -291,11 +291,11 @@ def test_state_is_bounded(form: str, tmp_path: Path) -> None:
         f"limits: {{ bytes: {limits.bytes} }}",
     )
     upstream = sse({"v": "a" * 5000, "k": f"k{n}"} for n in range(1000))
-    answered = posted(plans, "/x", None, upstream)
-    assert answered.error is not None
-    assert answered.error.kind == "upstream_error"
-    assert answered.error.message.endswith(f"it produces more than {limits.bytes} bytes (limits.bytes)")
-    assert place_of(answered).startswith("12:")
+    result = posted(plans, "/x", None, upstream)
+    assert result.error is not None
+    assert result.error.kind == "upstream_error"
+    assert result.error.message.endswith(f"it produces more than {limits.bytes} bytes (limits.bytes)")
+    assert place_of(result).startswith("12:")
 
 
 def test_reading_a_state_each_time_is_charged_for(tmp_path: Path) -> None:
@@ -304,6 +304,6 @@ def test_reading_a_state_each_time_is_charged_for(tmp_path: Path) -> None:
         "``", '`""`'
     )
     plans = streamed(rules, tmp_path, more="limits: { steps: 1000 }")
-    answered = posted(plans, "/x", None, sse({"v": "a"} for _ in range(100)))
-    assert answered.error is not None
-    assert answered.error.message.endswith("it takes more than 1000 loop steps (limits.steps)")
+    result = posted(plans, "/x", None, sse({"v": "a"} for _ in range(100)))
+    assert result.error is not None
+    assert result.error.message.endswith("it takes more than 1000 loop steps (limits.steps)")

@@ -41,8 +41,8 @@ def _answered(plans: PlanSet) -> middle.ExchangeResult:
     inbound = Inbound("GET", "/x", request_id="r")
     with pytest.raises(StopIteration) as end:
         next(middle.answer(plans.tree.find("/x", "GET"), inbound))
-    answered: middle.ExchangeResult = end.value.value
-    return answered
+    result: middle.ExchangeResult = end.value.value
+    return result
 
 
 @pytest.mark.parametrize("works_for", [0, 1])
@@ -59,15 +59,15 @@ def test_a_defect_has_an_answer(monkeypatch: pytest.MonkeyPatch, plans: PlanSet,
 
     for part in ("response", "errors"):
         monkeypatch.setattr(f"engine.exchange.{part}.evaluate", evaluate)
-    answered = _answered(plans)
-    body = json.loads(answered.outbound.content.data)
-    assert answered.outbound.status == 500
-    assert answered.defect is not None
-    assert answered.defect.error == "ZeroDivisionError"
-    assert answered.defect.function == "evaluate"
+    result = _answered(plans)
+    body = json.loads(result.response.content.data)
+    assert result.response.status == 500
+    assert result.defect is not None
+    assert result.defect.error == "ZeroDivisionError"
+    assert result.defect.function == "evaluate"
     assert body == {"told": "internal"} if works_for else body["error"]["type"] == "internal"
     assert "secret" not in str(body)
-    assert ("x-request-id", "r") in answered.outbound.headers
+    assert ("x-request-id", "r") in result.response.headers
 
 
 @pytest.fixture(scope="module")

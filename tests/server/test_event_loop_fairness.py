@@ -121,10 +121,10 @@ def test_a_body_of_a_million_items_leaves_turns_to_others(tmp_path: Path) -> Non
     async def work() -> tuple[ExchangeResult, int]:
         return await with_turns(answered_by(plans, "/body", body))
 
-    answered, turns = run(work)
-    assert answered.error is None
-    assert answered.outbound.content.data.count(b'{"v":"x1"}') == 1_000_000
-    assert answered.exchange.steps_taken == 1_000_000
+    result, turns = run(work)
+    assert result.error is None
+    assert result.response.content.data.count(b'{"v":"x1"}') == 1_000_000
+    assert result.exchange.steps_taken == 1_000_000
     assert turns > 10
 
 
@@ -135,8 +135,8 @@ def test_a_short_body_is_translated_at_once(tmp_path: Path) -> None:
     async def work() -> tuple[ExchangeResult, int]:
         return await with_turns(answered_by(plans, "/body", b'{"a":[1,2]}'))
 
-    answered, turns = run(work)
-    assert answered.outbound.content.data == b'[{"v":"x1"},{"v":"x2"}]'
+    result, turns = run(work)
+    assert result.response.content.data == b'[{"v":"x1"},{"v":"x2"}]'
     assert turns == 0
     assert threading.active_count() == before
 
@@ -146,16 +146,16 @@ def pumped(plans: PlanSet, path: str, source: Burst) -> tuple[bytes, int, list[i
     parts: list[int] = []
 
     async def work() -> tuple[bytes, int]:
-        answered = await answered_by(plans, path, b"{}", source)
-        stream, written = answered.outbound.stream, [b""]
-        writer = EventWriter(stream.plan, answered.exchange)
+        result = await answered_by(plans, path, b"{}", source)
+        stream, written = result.response.stream, [b""]
+        writer = EventWriter(stream.plan, result.exchange)
 
         def take(events: list[Any]) -> bool:
             parts.append(len(events))
             written.append(writer.write(events, stream))
             return True
 
-        flow = Flow(answered)
+        flow = Flow(result)
 
         async def pump() -> None:
             has_more = True
@@ -205,7 +205,7 @@ class _Cycle:
 @pytest.mark.parametrize("size", [0, 1, 256 * 1024, 256 * 1024 + 1, 5 * MIB])
 def test_a_large_response_is_sent_in_pieces(size: int) -> None:
     content = Content(bytes(size), "application/octet-stream")
-    answered = ExchangeResult(Exchange(Inbound("GET", "/"), {}), Response(200, (), content))
+    result = ExchangeResult(Exchange(Inbound("GET", "/"), {}), Response(200, (), content))
     messages: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -213,7 +213,7 @@ def test_a_large_response_is_sent_in_pieces(size: int) -> None:
 
     async def work() -> tuple[None, int]:
         cycle: Any = _Cycle()
-        return await with_turns(app._send(answered, "GET", send, cycle))
+        return await with_turns(app._send(result, "GET", send, cycle))
 
     _, turns = run(work)
     pieces = [message["body"] for message in messages[1:]]
@@ -221,7 +221,7 @@ def test_a_large_response_is_sent_in_pieces(size: int) -> None:
     assert max(map(len, pieces)) <= 256 * 1024
     assert [message.get("more_body") for message in messages[1:]] == [True] * (len(pieces) - 1) + [False]
     assert turns >= len(pieces) - 2
-    assert answered.bytes_sent == size
+    assert result.bytes_sent == size
 
 
 # --- Threads ---------------------------------------------------------------------------------------------
@@ -268,6 +268,6 @@ def test_only_a_body_that_is_long_is_worth_a_thread(tmp_path: Path) -> None:
         async def work(body: bytes = body) -> tuple[ExchangeResult, int]:
             return await with_turns(answered_by(plans, "/body", body))
 
-        answered, turns = run(work)
-        assert answered.error is None
+        result, turns = run(work)
+        assert result.error is None
         assert (turns > 0) is is_long

@@ -193,15 +193,15 @@ def _response(body: bytes, *headers: tuple[str, str]) -> Response:
 
 def test_values_are_not_kept() -> None:
     kept = ResponseCache()
-    outbound = Response(200, (), Content.json([{}, {}]))
-    assert outbound.content.data == b"[{},{}]"
-    kept.put("a", outbound, 60)
+    response = Response(200, (), Content.json([{}, {}]))
+    assert response.content.data == b"[{},{}]"
+    kept.put("a", response, 60)
     found = [kept.get("a"), kept.get("a")]
     assert found[0] is not None
     assert found[1] is not None
     assert found[0].content.value == [{}, {}]
     assert found[0].content.value is not found[1].content.value
-    assert found[0].content.value is not outbound.content.value
+    assert found[0].content.value is not response.content.value
 
 
 def test_bodies_fields_and_keys_count() -> None:

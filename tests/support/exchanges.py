@@ -31,7 +31,7 @@ class Told:
     body: bytes
     request: Any
     failed: bool
-    answered: ExchangeResult
+    result: ExchangeResult
 
 
 def shipped(name: str, environ: Mapping[str, str] | None = None) -> PlanSet:
@@ -87,13 +87,13 @@ def tell(
         except StopIteration as end:
             return end.value
 
-    answered = carry_out(steps)
-    assert answered.defect is None, answered.defect
-    outbound, stream = answered.outbound, answered.outbound.stream
+    result = carry_out(steps)
+    assert result.defect is None, result.defect
+    response, stream = result.response, result.response.stream
     sent = request.content.value if request is not None and not request.content.is_empty else None
     if stream is None:
-        return Told(outbound.status, outbound.content.data, sent, answered.error is not None, answered)
-    writer = EventWriter(stream.plan, answered.exchange)
+        return Told(response.status, response.content.data, sent, result.error is not None, result)
+    writer = EventWriter(stream.plan, result.exchange)
     out = [writer.write(stream.first)]
     while not stream.is_over:
         batch = next(upstream, None)
@@ -103,4 +103,4 @@ def tell(
             out.append(writer.write(stream.feed(batch)))
     if stream.error is None:
         out.append(writer.close())
-    return Told(outbound.status, b"".join(out), sent, stream.error is not None, answered)
+    return Told(response.status, b"".join(out), sent, stream.error is not None, result)

@@ -179,7 +179,7 @@ def test_a_time_that_was_not_set_is_now(plans: PlanSet, path: str, time: Any, st
     parsed = [json.loads(event) for event in events]
     assert len({event["created"] for event in parsed}) == 1
     assert parsed[0]["created"] > 1_700_000_000
-    assert told.answered.exchange.warnings == ["created_at is no ISO 8601 time"]
+    assert told.result.exchange.warnings == ["created_at is no ISO 8601 time"]
 
 
 # --- Long histories --------------------------------------------------------------------------------------

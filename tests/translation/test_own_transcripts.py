@@ -67,10 +67,10 @@ def given(case: Case) -> bytes:
 
 def mismatches(case: Case, told: Told, body: bytes | None = None) -> list[str]:
     """How what was told differs from what is expected, with another body in its place."""
-    outbound = told.answered.outbound
-    content = Content(told.body if body is None else body, outbound.content.media_type)
-    answered = replace(told.answered, outbound=Response(outbound.status, outbound.headers, content))
-    return [str(mismatch) for mismatch in response_mismatches(case, answered)]
+    response = told.result.response
+    content = Content(told.body if body is None else body, response.content.media_type)
+    result = replace(told.result, response=Response(response.status, response.headers, content))
+    return [str(mismatch) for mismatch in response_mismatches(case, result)]
 
 
 def line_ends(case: Case) -> list[bytes]:

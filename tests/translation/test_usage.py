@@ -78,4 +78,4 @@ def test_tokens_are_told(mapping: str, path: str, body: Any, answer: Any, media_
     data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     told = tell(plans, path, body, [data], media_type)
     assert told.status == 200
-    assert usage_of(told.answered) == {"input": 11, "output": 7}
+    assert usage_of(told.result) == {"input": 11, "output": 7}

@@ -136,7 +136,7 @@ class Connection(HttpToolsProtocol):
         assert cycle is not None
         self._body_bytes += size
         allowed = _OVERHEAD_BYTES + _HIGH_WATER + _OVERHEAD_RATE * cycle.received
-        if not cycle.is_complete and self._body_bytes > allowed:
+        if not cycle.is_received and self._body_bytes > allowed:
             self._refuse(refusal("the body's chunks hold too much that is no body"))
 
     def _go_on(self, rest: bytes) -> None:
@@ -250,7 +250,7 @@ class Connection(HttpToolsProtocol):
         """Answer what has come with a failure, in its turn, and listen to nothing more."""
         self._is_deaf = True
         body = self._parsed if not self._in_head else None
-        if body is not None and not body.is_complete:
+        if body is not None and not body.is_received:
             body.fail(error)
             if body.is_complete:
                 self._end()
@@ -307,7 +307,7 @@ class Connection(HttpToolsProtocol):
         if cycle.task is not None:
             self.tasks.discard(cycle.task)
 
-    def result(self, cycle: Cycle, is_cut: bool) -> None:
+    def on_cycle_complete(self, cycle: Cycle, is_cut: bool) -> None:
         """An answer has come to its end: the next request's turn, or the end of the connection."""
         self.server_state.total_requests += 1
         self.running = None
@@ -325,7 +325,7 @@ class Connection(HttpToolsProtocol):
     def _end(self) -> None:
         """Close; where the client may still be sending, only our side, for a while."""
         is_quiet = (
-            not self._is_deaf and not self.waiting and self._parsed is not None and self._parsed.is_complete
+            not self._is_deaf and not self.waiting and self._parsed is not None and self._parsed.is_received
         )
         self._is_deaf = True
         self._forget_waiting()
@@ -350,7 +350,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _has_all(self) -> bool:
-        return self._parsed is None or self._parsed.is_complete
+        return self._parsed is None or self._parsed.is_received
 
     def sweep(self, now: float) -> None:
         """Look whether the client's time is over; `now` is the event loop's."""

@@ -57,7 +57,7 @@ class Wire(Protocol):
     def ended(self, cycle: Cycle) -> None:
         """The application has come to its end."""
 
-    def result(self, cycle: Cycle, is_cut: bool) -> None:
+    def on_cycle_complete(self, cycle: Cycle, is_cut: bool) -> None:
         """The answer has come to its end; `is_cut`: before its time."""
 
 
@@ -68,7 +68,7 @@ class Cycle:
         fault: why the request is refused before anything else is looked at, or None.
         keep_alive: the connection outlives the answer.
         is_gone: the client has left.
-        is_whole: all of the request's body has come.
+        is_received: all of the request's body has come.
         is_ignoring: the body is not wanted.
         is_complete: all of the answer has been sent.
         received: bytes of the body that came.
@@ -95,9 +95,9 @@ class Cycle:
         "framing",
         "idle_seconds",
         "is_complete",
-        "is_complete",
         "is_gone",
         "is_ignoring",
+        "is_received",
         "is_started",
         "keep_alive",
         "received",
@@ -121,7 +121,7 @@ class Cycle:
         self.fault = fault
         self.task: asyncio.Task[None] | None = None
         self.is_gone = self.is_ignoring = self.is_started = self.is_complete = False
-        self.is_complete = not framing.has_body
+        self.is_received = not framing.has_body
         self.received = self.buffered = self.seen = 0
         self.seconds = self.idle_seconds = 0.0
         self._wire = wire
@@ -229,7 +229,7 @@ class Cycle:
         if self._head is not None:
             self._send_body(b"", more=True)
         self.is_complete = True
-        self._wire.result(self, True)
+        self._wire.on_cycle_complete(self, True)
 
     # --- The request's body ------------------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ class Cycle:
 
     def end(self) -> None:
         """The body has come to its end."""
-        self.is_complete = True
+        self.is_received = True
         self._wake()
 
     def fail(self, error: ExchangeError) -> None:
@@ -266,7 +266,7 @@ class Cycle:
             ExchangeError: the rest of the body is not understood, or took too long.
         """
         assert not self.is_ignoring, "the body was not wanted"
-        while not self.is_gone and (self._is_read or not (self._body or self.is_complete or self._failed)):
+        while not self.is_gone and (self._is_read or not (self._body or self.is_received or self._failed)):
             await self._wait()
         if self.is_gone:
             return {"type": "http.disconnect"}
@@ -275,7 +275,7 @@ class Cycle:
         data = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self.buffered = 0
-        self._is_read = self.is_complete
+        self._is_read = self.is_received
         return {"type": "http.request", "body": data, "more_body": not self._is_read}
 
     async def _wait(self) -> None:
@@ -355,7 +355,7 @@ class Cycle:
         elif not self._without_body:
             framing = self._frame()
         # The body that is not asked for may come all the same, or the next request in its place.
-        if self._expects and not self.is_complete:
+        if self._expects and not self.is_received:
             self.keep_alive = False
         if not self.keep_alive:
             framing += b"connection: close\r\n"
@@ -391,4 +391,4 @@ class Cycle:
             self._wire.write(data)
         if not more:
             self.is_complete = True
-            self._wire.result(self, not self._chunked and self._owed > 0)
+            self._wire.on_cycle_complete(self, not self._chunked and self._owed > 0)
