@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import click
 
 from cli import options, render
-from engine import Answer, Entry, Explainer, Findings, Request, compile_set, load, source_files
+from engine import Entry, Explainer, Findings, Request, StubResponse, compile_set, load, source_files
 
 _NAME: Final = re.compile(r"[A-Z]+ /\S*\Z")
 _STATUS: Final = re.compile(r"([2-5][0-9][0-9])(?::(.+))?\Z", re.DOTALL)
@@ -65,14 +65,14 @@ def _bytes(text: str) -> bytes:
         raise ValueError(f"'{text}' cannot be read: {error.strerror}") from None
 
 
-def _answer(text: str) -> Answer:
+def _answer(text: str) -> StubResponse:
     """`FILE`, `STATUS:FILE`, `STATUS`, or the name of a failure."""
-    if text in Answer.FAILURES:
-        return Answer(failure=text)
+    if text in StubResponse.FAILURES:
+        return StubResponse(failure=text)
     status = _STATUS.match(text)
     if status is None:
-        return Answer(body=_bytes(text))
-    return Answer(int(status[1]), _bytes(status[2]) if status[2] else b"")
+        return StubResponse(body=_bytes(text))
+    return StubResponse(int(status[1]), _bytes(status[2]) if status[2] else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class _Asked:
 
     route: str
     request: Request | None
-    answers: Sequence[Answer]
+    answers: Sequence[StubResponse]
     python: bool
 
 
@@ -142,7 +142,7 @@ def command(
     body: bytes | None,
     headers: tuple[tuple[str, str], ...],
     querys: tuple[tuple[str, str], ...],
-    answers: tuple[Answer, ...],
+    answers: tuple[StubResponse, ...],
     python: bool,
     env_files: tuple[str, ...],
     output_format: str,
@@ -205,8 +205,8 @@ def run(paths: tuple[str, ...], asked: _Asked, env_files: tuple[str, ...], outpu
 
 def _told(explainer: Explainer, asked: _Asked) -> tuple[Sequence[Entry], int]:
     if asked.request is not None:
-        walk = explainer.walk(asked.request, asked.answers)
-        return walk.steps, 1 if walk.has_failed else 0
+        trace = explainer.trace(asked.request, asked.answers)
+        return trace.steps, 1 if trace.has_failed else 0
     if asked.python:
         return explainer.python(asked.route), 0
     return (explainer.route(asked.route) if asked.route else explainer.everything()), 0

@@ -50,7 +50,7 @@ def _row(mapping: MappingPlan, route: RoutePlan) -> dict[str, str]:
         "method": route.method,
         "path": route.pattern,
         "calls": ", ".join(route.upstreams),
-        "key": "bearer" if route.wants_key else "",
+        "key": "bearer" if route.requires_key else "",
         "mapping": mapping.name,
         "summary": route.spec.summary or "",
     }

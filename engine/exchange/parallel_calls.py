@@ -143,12 +143,12 @@ class _Making:
         self, call: CallPlan, upstream: UpstreamPlan, response: UpstreamResponse, is_main: bool
     ) -> None:
         self.exchange.upstream = upstream.name
-        if is_main and not (call.continues and is_failure(response)):
+        if is_main and not (call.continues_on_error and is_failure(response)):
             self.exchange.upstream_response = response
 
     def _failed(self, call: CallPlan, error: ExchangeError, is_main: bool) -> dict[str, Any]:
         """What `$calls` shows of a call that failed; it is raised, unless the call continues."""
-        if not call.continues:
+        if not call.continues_on_error:
             raise _named(call, error) from None
         if is_main:
             self.exchange.upstream_response = None
@@ -165,12 +165,12 @@ class _Making:
         is_judged_later = is_main and self.exchange.upstream_response is response
         if not is_failure(response):
             if not is_judged_later or (
-                response.source is None and (call.reads_upstream_body or call.continues)
+                response.source is None and (call.reads_upstream_body or call.continues_on_error)
             ):
                 result["body"] = read_upstream_body(call, self.exchange, response, call.reads_upstream_body)
         elif not is_judged_later:
             failure = error_of_response(self.exchange.upstream, response)
-            if not call.continues:
+            if not call.continues_on_error:
                 raise failure
             self.exchange.received += response.content.most
             result["error"] = _told(failure)

@@ -25,14 +25,14 @@ def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
     Raises:
         ExchangeError: `unauthorized` (RFC 6750, section 3), `forbidden` for a key that is for other routes.
     """
-    if not route.wants_key or inbound.is_inside:
+    if not route.requires_key or inbound.is_inside:
         return
     inbound.key = mapping.keys.find(inbound.headers)
     if inbound.key is None:
         challenge = (("www-authenticate", "Bearer"),)
         message = "a valid key is needed: Authorization: Bearer KEY"
         raise ExchangeError("unauthorized", message, headers=challenge)
-    if inbound.key in route.barred:
+    if inbound.key in route.denied_keys:
         raise ExchangeError("forbidden", "this key is not for this route")
 
 
@@ -49,10 +49,12 @@ def check_readings(leaf: PlanLeaf, others: Iterable[PlanLeaf]) -> None:
 
 def _is_stricter(other: PlanLeaf, leaf: PlanLeaf) -> bool:
     """Whether a route lets in fewer clients, or others."""
-    if not other.route.wants_key:
+    if not other.route.requires_key:
         return False
     return (
-        not leaf.route.wants_key or other.owner is not leaf.owner or other.route.barred != leaf.route.barred
+        not leaf.route.requires_key
+        or other.owner is not leaf.owner
+        or other.route.denied_keys != leaf.route.denied_keys
     )
 
 

@@ -112,7 +112,7 @@ def refusal(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> Exchang
 
 def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Response]:
     mapping, route = leaf.owner, leaf.route
-    if route.reads_body or route.keeps_body:
+    if route.reads_body or route.buffers_body:
         exchange.inbound.content = yield ReadBody(route.max_bytes)
     read_body(route, exchange)
     if route.cache is None:
@@ -188,9 +188,9 @@ def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:
 
 def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Generator[Step, Any, bool]:
     """Whether an upstream of an attempt was found to be down lately."""
-    if not attempt.watched:
+    if not attempt.health_checked:
         return False
-    reports = yield CheckHealth(mapping, attempt.watched, known=True)
+    reports = yield CheckHealth(mapping, attempt.health_checked, known=True)
     return not all(report["healthy"] for report in reports.values())
 
 
@@ -221,7 +221,7 @@ def _called(
     mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
 ) -> Generator[Step, Any, CallPlan | None]:
     """Make the call, or all calls, of an attempt: the one whose reply is the exchange's, or None."""
-    if attempt.together:
+    if attempt.makes_all_calls:
         check_dropped(route, attempt.reads, exchange)
         return (yield from make_calls(mapping, route, attempt.calls, exchange, attempt))
     if attempt.before:

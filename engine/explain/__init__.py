@@ -16,6 +16,6 @@ Each imports only from those above it.
 
 from engine.explain.entries import Entry
 from engine.explain.explainer import Explainer
-from engine.explain.tracing import Answer, Request, Walk
+from engine.explain.tracing import Request, StubResponse, Trace
 
-__all__ = ["Answer", "Entry", "Explainer", "Request", "Walk"]
+__all__ = ["Entry", "Explainer", "Request", "StubResponse", "Trace"]

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from engine.compiler import compile_set
 from engine.compiler import environment as load_time
-from engine.compiler.masking import Mask, credentials_in, file_texts, stand_ins
+from engine.compiler.masking import Mask, credentials_in, file_texts, with_placeholders
 from engine.diagnostics import Findings, suggestion
 from engine.explain.entries import Entry
 from engine.explain.python import python_entries
 from engine.explain.routes import name_of, route_entry
-from engine.explain.tracing import Answer, Request, Walk, walk
+from engine.explain.tracing import Request, StubResponse, Trace, trace
 from engine.explain.upstreams import upstream_entry
 from engine.language.spec import MappingSpec
 from engine.language.templates import TemplateCompiler
@@ -27,11 +27,11 @@ class Explainer:
     """
 
     def __init__(self, specs: Sequence[MappingSpec], environ: Mapping[str, str]) -> None:
-        told, found = stand_ins(specs, environ)
+        masked, found = with_placeholders(specs, environ)
         self._specs = {spec.name: spec for spec in specs}
-        self._environ = told
-        # What the stand-ins make unsound is none of the mappings' mistakes.
-        self.plans: PlanSet = compile_set(specs, told, Findings(), served_together=False)
+        self._environ = masked
+        # Findings caused by placeholders are not errors of the mappings.
+        self.plans: PlanSet = compile_set(specs, masked, Findings(), served_together=False)
         self._mask = Mask(found.values())
         self._mask.learn(credentials_in(self.plans.mappings.values()))
 
@@ -60,15 +60,15 @@ class Explainer:
         pairs = [self._found(name)] if name else list(self._routes())
         return tuple(self._masked(self._python(mapping, route)) for mapping, route in pairs)
 
-    def walk(self, request: Request, answers: Sequence[Answer] = ()) -> Walk:
+    def trace(self, request: Request, answers: Sequence[StubResponse] = ()) -> Trace:
         """Walk a request through, its calls answered by `answers` in their turn.
 
         Raises:
             LookupError: as `route`.
         """
         self._found(f"{request.method} {request.path}")
-        walked = walk(self.plans, self._mask, request, list(answers))
-        return Walk(tuple(map(self._masked, walked.steps)), walked.has_failed)
+        walked = trace(self.plans, self._mask, request, list(answers))
+        return Trace(tuple(map(self._masked, walked.steps)), walked.has_failed)
 
     # --- Mappings and routes -----------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def watched(route: RoutePlan, note: Note) -> RoutePlan:
         _Watch(note, spec, plan, "" if is_only else f"attempt {number}").attempt()
         for number, (spec, plan) in enumerate(pairs, 1)
     )
-    return replace(route, attempts=attempts, wants_key=False)
+    return replace(route, attempts=attempts, requires_key=False)
 
 
 class _Watch:
@@ -81,15 +81,18 @@ class _Watch:
     def _called(self, plan: CallPlan | ForwardPlan, label: str, node: Node) -> UpstreamChoice:
         """The upstream of a call, chosen by a function that notes that the call is made."""
         upstream = plan.upstream
-        template = upstream.template if isinstance(upstream, UpstreamChoice) else _ALWAYS
-        among = upstream.among if isinstance(upstream, UpstreamChoice) else {upstream.name: upstream}
+        if isinstance(upstream, UpstreamChoice):
+            choice = upstream
+        else:
+            name = upstream.name
+            template = Compiled(lambda payload, exchange: name, "")
+            choice = UpstreamChoice(template, {name: upstream})
 
         def choose(payload: Any, exchange: Any) -> Any:
             self.note(label, node, None, exchange)
-            is_choice = isinstance(upstream, UpstreamChoice)
-            return template.function(payload, exchange) if is_choice else next(iter(among))
+            return choice.template.function(payload, exchange)
 
-        return UpstreamChoice(replace(template, function=choose), among)
+        return UpstreamChoice(replace(choice.template, function=choose), choice.candidates)
 
 
 _ALWAYS = Compiled(lambda payload, exchange: True, "")

@@ -49,7 +49,7 @@ def _before(mapping: MappingPlan, route: RoutePlan) -> Iterator[Entry]:
     for rate in route.rates:
         yield Entry("rate limit", _rate(rate))
     for name, rate in mapping.key_rates.items():
-        if name not in route.barred:
+        if name not in route.denied_keys:
             yield Entry("rate limit", f"{_rate(rate)}, for the key '{name}'")
     if route.concurrency is not None:
         yield Entry("concurrency", f"at most {route.concurrency} at a time")
@@ -62,11 +62,11 @@ def _before(mapping: MappingPlan, route: RoutePlan) -> Iterator[Entry]:
 
 
 def _key(mapping: MappingPlan, route: RoutePlan) -> str:
-    if not route.wants_key:
+    if not route.requires_key:
         return "none is wanted"
     other = f", or {mapping.keys.header}: KEY" if mapping.keys.header else ""
-    barred = f"; not {', '.join(sorted(route.barred))}" if route.barred else ""
-    return f"Authorization: Bearer KEY{other}{barred}"
+    denied_keys = f"; not {', '.join(sorted(route.denied_keys))}" if route.denied_keys else ""
+    return f"Authorization: Bearer KEY{other}{denied_keys}"
 
 
 def _rate(rate: RatePlan) -> str:
@@ -89,7 +89,8 @@ def _body(route: RoutePlan) -> Iterator[Entry]:
 
 def _read(attempts: Iterable[AttemptPlan]) -> list[ReadTree]:
     trees = [attempt.reads for attempt in attempts]
-    return [*trees, *(call.reads for attempt in attempts for call in attempt.calls if not attempt.together)]
+    selected = [attempt.calls for attempt in attempts if not attempt.makes_all_calls]
+    return [*trees, *(call.reads for calls in selected for call in calls)]
 
 
 def _fields(trees: Iterable[ReadTree]) -> list[str]:
@@ -128,8 +129,8 @@ def _answering(route: RoutePlan) -> Iterator[Entry]:
 
 
 def _watched(plan: AttemptPlan) -> Iterator[Entry]:
-    if plan.watched:
-        names = ", ".join(dict.fromkeys(plan.watched))
+    if plan.health_checked:
+        names = ", ".join(dict.fromkeys(plan.health_checked))
         yield Entry("health", f"put off to the end while {names} was found to be down")
 
 
@@ -190,7 +191,7 @@ def _call_facts(spec: CallSpec, plan: CallPlan) -> Iterator[Entry]:
         yield Entry("response", f"at most {size(plan.max_bytes)}")
     if plan.response_schema is not None:
         yield Entry("response", "checked by a schema")
-    if plan.continues:
+    if plan.continues_on_error:
         yield Entry("on error", "goes on; the failure stands in $calls")
 
 
@@ -216,7 +217,7 @@ def _case(spec: CaseSpec, plan: CasePlan, label: str) -> Entry:
         below += _stream(spec.stream)
     if spec.collect is not None:
         below += _rules(spec.collect)
-    failures = "; for a failure of the upstream too" if plan.for_failures else ""
+    failures = "; for a failure of the upstream too" if plan.handles_errors else ""
     return Entry(label, f"{status}, {what}{failures}", spec.node.span, tuple(below))
 
 

@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StubResponse:
     """What comes of a call: a reply, whose media type its body tells, or a failure, one of `FAILURES`."""
 
     FAILURES: ClassVar = tuple(CALL_FAILURES)
@@ -56,7 +56,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class Trace:
     """A walk: its steps, and whether it came to a failure."""
 
     steps: tuple[Entry, ...]
@@ -64,12 +64,12 @@ class Walk:
 
 
 @dataclass(slots=True)
-class _Walker:
+class _Tracer:
     """Takes the place of all upstreams, and writes down what happens."""
 
     plans: PlanSet
     mask: Mask
-    answers: list[Answer]
+    answers: list[StubResponse]
     steps: list[Entry] = field(default_factory=list)
     exchange: Exchange | None = None
     _last: tuple[str, Node | None] = ("call", None)
@@ -165,17 +165,17 @@ class _Walker:
         inbound = Inbound(request.method, path, query, request.headers, content, _REQUEST_ID)
         inbound.is_inside = True
         inbound.key = request.client.key if request.client is not None else None
-        walker = _Walker(self.plans, self.mask, self.answers)
+        tracer = _Tracer(self.plans, self.mask, self.answers)
         found = mapping.tree.find(path, request.method)
         if found.found(request.method) is None:
             self.steps.append(self._call(step))
             raise middle.no_route(step.upstream.name, mapping.name, request, path)
-        match = _opened(found, walker)
+        match = _opened(found, tracer)
         result = None
         try:
-            result = carry_out(middle.answer(match, inbound), content, walker)
+            result = carry_out(middle.answer(match, inbound), content, tracer)
         finally:
-            self.steps.append(self._call(step, tuple(walker.steps)))
+            self.steps.append(self._call(step, tuple(tracer.steps)))
         response = result.response
         self.steps.append(Entry("answered", f"{response.status} by the mapping {mapping.name}"))
         media_type = response.content.media_type
@@ -185,7 +185,7 @@ class _Walker:
 
     # The end
 
-    def finish(self, result: middle.ExchangeResult) -> Walk:
+    def finish(self, result: middle.ExchangeResult) -> Trace:
         failure = failure_of(result)
         if result.defect is not None:
             failure = f"a defect of the engine: {result.defect.error}"
@@ -197,12 +197,12 @@ class _Walker:
         text = f"{response.status} {response.content.media_type}".strip()
         value = self._value(response.content)
         self.steps.append(Entry("the client gets", text, None, self._headers(headers), value))
-        return Walk(tuple(self.steps), failure is not None)
+        return Trace(tuple(self.steps), failure is not None)
 
-    def unfinished(self) -> Walk:
+    def unfinished(self) -> Trace:
         if self.exchange is not None:
             self._remarks(self.exchange)
-        return Walk(tuple(self.steps))
+        return Trace(tuple(self.steps))
 
     def _remarks(self, exchange: Exchange) -> None:
         if exchange.dropped:
@@ -210,18 +210,18 @@ class _Walker:
         self.steps += [Entry("warning", self.mask.text(message)) for message in exchange.warnings]
 
 
-def walk(plans: PlanSet, mask: Mask, request: Request, answers: list[Answer]) -> Walk:
+def trace(plans: PlanSet, mask: Mask, request: Request, answers: list[StubResponse]) -> Trace:
     """Walk a request through the plans that serve it."""
-    path, walker = literal_path(request.path), _Walker(plans, mask, list(answers))
+    path, tracer = literal_path(request.path), _Tracer(plans, mask, list(answers))
     inbound = Inbound(request.method, path, request.query, _fields(request), request_id=_REQUEST_ID)
     match = plans.tree.find(path, request.method)
-    walker.steps += _found(match, request.method)
+    tracer.steps += _found(match, request.method)
     content = Content(request.body, inbound.header("content-type") or "")
     try:
-        result = carry_out(middle.answer(_opened(match, walker), inbound), content, walker)
+        result = carry_out(middle.answer(_opened(match, tracer), inbound), content, tracer)
     except Halt:
-        return walker.unfinished()
-    return walker.finish(result)
+        return tracer.unfinished()
+    return tracer.finish(result)
 
 
 def _fields(request: Request) -> Headers:
@@ -241,10 +241,10 @@ def _found(match: PlanMatch, method: str) -> list[Entry]:
     return [Entry("route", f"{name_of(leaf.route)} of {leaf.owner.name}", node.key_span, below)]
 
 
-def _opened(match: PlanMatch, walker: _Walker) -> PlanMatch:
+def _opened(match: PlanMatch, tracer: _Tracer) -> PlanMatch:
     """What a path leads to, watched."""
     leaves = {
-        method: Leaf(leaf.owner, watched(leaf.route, walker.note), leaf.names)
+        method: Leaf(leaf.owner, watched(leaf.route, tracer.note), leaf.names)
         for method, leaf in match.leaves.items()
     }
     return Match(match.owner, leaves, match.values, match.others)

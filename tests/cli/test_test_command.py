@@ -116,8 +116,8 @@ def test_a_filter_and_required_coverage_exclude_each_other() -> None:
 def test_a_path_without_a_test_is_a_finding() -> None:
     Path("m.test.yaml").write_text(PASSING)
     result = called("m.test.yaml", "gone", "*.none")
-    assert "gone:1:1: error[no-files]: no test file here" in result.output
-    assert "*.none:1:1: error[no-files]: no test file here" in result.output
+    assert "gone:1:1: error[no-files]: no test file found" in result.output
+    assert "*.none:1:1: error[no-files]: no test file found" in result.output
     assert "m.test.yaml: 1 passed" in result.output
     assert result.exit_code == 1
 
