@@ -11,14 +11,14 @@ from engine.client.response_events import Flow
 from engine.errors import ExchangeError, call_failed
 from engine.exchange import EventStream, EventWriter, no_route
 from engine.exchange.exchange import Exchange
-from engine.exchange.response_source import Source, Stepwise
+from engine.exchange.response_source import PumpByNext, Source
 from engine.http.fields import first_value
 from engine.http.messages import Content, Inbound, Response, UpstreamRequest, UpstreamResponse
 from engine.plan import UpstreamPlan
 from engine.values import dumps
 
 
-class Events(Stepwise):
+class Events(PumpByNext):
     """The events of another mapping's stream, handed on as values. `release` lets go of its upstream;
     `upstream` is the name by which it was called."""
 
@@ -38,7 +38,7 @@ class Events(Stepwise):
         return None if events is None else b"".join(dumps(event) + b"\n" for event in events)
 
 
-class PassedBytes(Stepwise):
+class PassedBytes(PumpByNext):
     """The bytes of an answer that another mapping passes on. `release` lets go of its upstream."""
 
     def __init__(self, source: Source, release: Callable[[], Awaitable[None]]) -> None:
@@ -47,7 +47,7 @@ class PassedBytes(Stepwise):
         self.aclose = release
 
 
-class WrittenEvents(Stepwise):
+class WrittenEvents(PumpByNext):
     """The events of another mapping's stream as the bytes that its own client would read."""
 
     def __init__(self, events: Events, stream: EventStream, exchange: Exchange) -> None:
@@ -127,7 +127,7 @@ class MappingUpstream:
         try:
             async with asyncio.timeout(request.timeout):
                 inbound = Inbound(request.method, path, query, request.headers, request.content, request_id)
-                inbound.is_inside = True
+                inbound.is_internal = True
                 inbound.key = request.client.key if request.client is not None else None
                 inbound.is_proxied = True  # the outer mapping has decided what it sends
                 response, source = await self._answer(self._plan, inbound, _body(request), request.raw)

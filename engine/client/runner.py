@@ -12,7 +12,7 @@ from collections.abc import Collection, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine import exchange as middle
+from engine import exchange
 from engine.client.adapters import open_upstream
 from engine.client.circuit_breaker import Breaker
 from engine.client.health import Health
@@ -73,7 +73,7 @@ class _Result:
     value: Any
 
 
-def _go_on(steps: Generator[middle.Step, Any, Any], given: Any) -> middle.Step | _Result:
+def _go_on(steps: Generator[exchange.Effect, Any, Any], given: Any) -> exchange.Effect | _Result:
     """The next step of an exchange, or its end: no `StopIteration` can leave a thread."""
     try:
         return steps.send(given)
@@ -107,14 +107,14 @@ class Relay:
         """Carry out one exchange. Where it is cancelled, its upstreams are cut off."""
         going = _Going(body, inbound)
         try:
-            result: ExchangeResult = await self._carry_out(middle.answer(match, inbound), going)
+            result: ExchangeResult = await self._carry_out(exchange.run_exchange(match, inbound), going)
         except BaseException:
             if going.place is not None:
                 going.place.leave()
             for source in going.sources:
                 await source.aclose()
             raise
-        result.place = going.place
+        result.slot = going.place
         if result.response.is_complete:
             await self.release(result)
         if result.defect is not None:
@@ -125,7 +125,7 @@ class Relay:
         self, match: PlanMatch, inbound: Inbound, error: ExchangeError, started_ns: int
     ) -> ExchangeResult:
         """The answer to a request that is not carried out, or not to its end; begun at `started_ns`."""
-        result = middle.refusal(match, inbound, error)
+        result = exchange.rejected(match, inbound, error)
         result.exchange.started_ns = started_ns
         if result.defect is not None:
             logs.unforeseen(result.exchange, result.defect)
@@ -133,19 +133,19 @@ class Relay:
 
     async def release(self, result: ExchangeResult) -> None:
         """Close what an answer was read from; to be called for every stream, begun or not."""
-        if result.place is not None:
-            result.place.leave()
+        if result.slot is not None:
+            result.slot.leave()
         response = result.exchange.upstream_response
         if response is not None and response.source is not None:
             await response.source.aclose()
 
-    async def _carry_out(self, steps: Generator[middle.Step, Any, Any], going: _Going) -> Any:
+    async def _carry_out(self, steps: Generator[exchange.Effect, Any, Any], going: _Going) -> Any:
         """Give an exchange, or a branch of one, what it asks for, until it has come to its end."""
         try:
             step = next(steps)
             while True:
                 try:
-                    if type(step) is middle.SendCall:
+                    if type(step) is exchange.SendCall:
                         given = await self._send(step, going)
                     else:
                         given = await self._take(step, going)
@@ -162,45 +162,45 @@ class Relay:
         except StopIteration as end:
             return end.value
 
-    async def _take(self, step: middle.Step, going: _Going) -> Any:
+    async def _take(self, step: exchange.Effect, going: _Going) -> Any:
         """What one step asks for, other than a call."""
         match step:
-            case middle.ReadBody():
+            case exchange.ReadBody():
                 return await going.body.read(step.limit)
-            case middle.Admit():
+            case exchange.Admit():
                 return await self._admit(step, going)
-            case middle.ReadBatch():
+            case exchange.ReadBatch():
                 return await self._read_batch(step)
-            case middle.ReadContent():
+            case exchange.ReadContent():
                 return await step.source.content(step.limit)
-            case middle.Release():
+            case exchange.Release():
                 return None if step.source is None else await step.source.aclose()
-            case middle.Sleep():
+            case exchange.Sleep():
                 return await asyncio.sleep(step.seconds)
-            case middle.AcquireRetry():
+            case exchange.AcquireRetry():
                 return self._opened[step.mapping.name, step.upstream.name].budget.take()
-            case middle.RunParallel():
+            case exchange.RunParallel():
                 return await self._together(step, going)
-            case middle.OpenBody():
+            case exchange.OpenBody():
                 return going.body.open(step.limit)
-            case middle.CheckHealth():
+            case exchange.CheckHealth():
                 return await self._health.ask(step)
-            case middle.RenderMetrics():
+            case exchange.RenderMetrics():
                 return metrics.exposition()
-            case middle.CacheLookup():
+            case exchange.CacheLookup():
                 return self._kept.get(step.key)
-            case middle.CacheStore():
+            case exchange.CacheStore():
                 return self._kept.put(step.key, step.response, step.seconds)
             case _:
                 raise AssertionError(f"an unknown step: {type(step).__name__}")
 
-    async def _read_batch(self, step: middle.ReadBatch) -> Any:
+    async def _read_batch(self, step: exchange.ReadBatch) -> Any:
         if step.seconds is None:
             return await step.source.next()
         has_come, found = await within(step.source, step.seconds)
-        return found if has_come else middle.BatchTimeout(found)
+        return found if has_come else exchange.BatchTimeout(found)
 
-    async def _admit(self, step: middle.Admit, going: _Going) -> None:
+    async def _admit(self, step: exchange.Admit, going: _Going) -> None:
         """Let a request in, if its route has a place left and its client has not had too many."""
         most, running = step.route.concurrency, self._running.get(step.route, 0)
         if most is not None:
@@ -211,7 +211,7 @@ class Relay:
         if step.counters:
             await self.limits.admit(step.counters)
 
-    async def _send(self, step: middle.SendCall, going: _Going) -> Any:
+    async def _send(self, step: exchange.SendCall, going: _Going) -> Any:
         """The reply to a call; what it shows of the upstream is noted."""
         key = (step.mapping.name, step.upstream.name)
         opened = self._opened[key]
@@ -243,17 +243,17 @@ class Relay:
             going.sources.append(response.source)
         return response
 
-    async def _together(self, step: middle.RunParallel, going: _Going) -> None:
+    async def _together(self, step: exchange.RunParallel, going: _Going) -> None:
         """Carry out branches at the same time; the first failure ends the others, and is raised once they
         have ended."""
         limit = asyncio.Semaphore(step.limit or len(step.branches) or 1)
         tasks: dict[str, asyncio.Task[None]] = {}
 
-        async def carry_out(branch: middle.Branch) -> None:
+        async def carry_out(branch: exchange.Branch) -> None:
             for name in branch.needs:
                 await tasks[name]
             async with limit:
-                await self._carry_out(branch.steps, going)
+                await self._carry_out(branch.effects, going)
 
         for branch in step.branches:
             tasks[branch.name] = asyncio.ensure_future(carry_out(branch))

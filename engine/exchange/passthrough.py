@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from engine.exchange.call import build_target, client_of, select_upstream, time_left
-from engine.exchange.effects import OpenBody, Release, Step
+from engine.exchange.effects import Effect, OpenBody, Release
 from engine.exchange.errors import error_of_response
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
@@ -35,7 +35,7 @@ _OF_CREDENTIALS: Final = ("www-authenticate", "authentication-info")
 
 def forward(
     mapping: MappingPlan, route: RoutePlan, plan: ForwardPlan, exchange: Exchange
-) -> Generator[Step, Any, Response]:
+) -> Generator[Effect, Any, Response]:
     """Send the client's request on; the response is given back as it comes, whatever its status.
 
     Raises:

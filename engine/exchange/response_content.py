@@ -1,6 +1,6 @@
-"""An answer's values → the answer, for replies and failures alike.
+"""Values of a template → a `Response`, for responses and errors.
 
-Contract: an answer that leaves here can be sent: its status is one, and its body has been written.
+Contract: the response can be sent: its status is valid and its body is encoded.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from engine.http.media_types import is_json
 from engine.http.messages import EMPTY, JSON, TEXT, Content, Response
 from engine.values import ABSENT
 
-#: Statuses whose answers have no body.
+#: Statuses of responses without a body.
 NO_BODY: Final = (204, 205, 304)
 
 
-def outbound_of(status: int, headers: dict[str, str], body: Any, kind: str) -> Response:
-    """An answer from a template's values: text goes out as it is, all else as JSON.
+def make_response(status: int, headers: dict[str, str], body: Any, kind: str) -> Response:
+    """A response from a template's values: text is sent unchanged, other values as JSON.
 
     Raises:
-        ExchangeError: of `kind`, where the body cannot be written.
+        ExchangeError: of `kind`, if the body cannot be encoded.
     """
     media_type = headers.pop("content-type", None)
     if body is ABSENT or status in NO_BODY:
         return Response(status, tuple(headers.items()), EMPTY)
     content = _content(body, media_type)
-    write(content, kind, "the answer")
+    write(content, kind, "the response")
     return Response(status, tuple(headers.items()), content)
 
 
@@ -40,11 +40,11 @@ def _content(body: Any, media_type: str | None) -> Content:
 
 
 def status_of(value: Any, kind: str) -> int:
-    """An answer's status from a template's value.
+    """The status of a response from a template's value.
 
     Raises:
-        ExchangeError: of `kind`, where it is no status of a final answer.
+        ExchangeError: of `kind`, if it is not an integer from 200 to 599.
     """
     if type(value) is int and 200 <= value <= 599:
         return value
-    raise ExchangeError(kind, "the answer has no valid status")
+    raise ExchangeError(kind, "the response status is not valid")

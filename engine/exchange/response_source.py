@@ -8,24 +8,24 @@ from typing import Any, Protocol, TypeAlias
 from engine.exchange import Batch
 from engine.http.messages import Content
 
-#: Takes what comes; False where no more is wanted for now.
+#: Receives batches; returns False to pause.
 Feed: TypeAlias = Callable[[Any], bool]
 
 
 class Source(Protocol):
-    """The body of a reply that is read as it comes."""
+    """The body of a response that is read as it arrives."""
 
     async def next(self) -> Batch:
-        """What comes next; None at the end.
+        """The next batch; None at the end.
 
         Raises:
-            ExchangeError: the upstream broke off, or was silent for too long.
+            ExchangeError: the upstream disconnected, or sent nothing for too long.
         """
         ...
 
     async def pump(self, feed: Feed) -> bool:
-        """Give `feed` what comes, in the moment in which it comes, until it wants no more for now; whether
-        that was all.
+        """Pass batches to `feed` as soon as they arrive, until it returns False. Returns whether the body has
+        ended.
 
         Raises:
             ExchangeError: as `next`.
@@ -33,20 +33,20 @@ class Source(Protocol):
         ...
 
     async def content(self, limit: int) -> Content:
-        """All that still comes.
+        """The rest of the body.
 
         Raises:
-            ExchangeError: as `next`; it is more than so many bytes.
+            ExchangeError: as `next`; the rest is larger than `limit` bytes.
         """
         ...
 
     async def aclose(self) -> None:
-        """Read no more: an upstream that still sends is cut off."""
+        """Stop reading; an upstream that is still sending is disconnected."""
         ...
 
 
-class Stepwise:
-    """A source that is pumped by asking for one batch after the other."""
+class PumpByNext:
+    """Implements `Source.pump` with `next`."""
 
     next: Callable[[], Awaitable[Batch]]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from engine import exchange as middle
 from engine.codecs import FRAMINGS
 from engine.compiler.masking import Mask
 from engine.errors import CALL_FAILURES, call_failed
+from engine.exchange import ExchangeResult, SendCall, no_route, run_exchange
 from engine.exchange.exchange import Exchange
 from engine.explain.entries import Entry
 from engine.explain.instrumentation import watched
@@ -92,7 +92,7 @@ class _Walker:
 
     # What is sent, and what comes of it
 
-    def send(self, step: middle.SendCall) -> UpstreamResponse:
+    def send(self, step: SendCall) -> UpstreamResponse:
         if step.upstream.mapping in self.plans.mappings:
             response = self._inside(step)
         else:
@@ -114,7 +114,7 @@ class _Walker:
         left, self._pieces = b"".join(self._pieces), []
         return Content(left, self._media_type)
 
-    def _call(self, step: middle.SendCall, below: tuple[Entry, ...] = ()) -> Entry:
+    def _call(self, step: SendCall, below: tuple[Entry, ...] = ()) -> Entry:
         request, plan = step.request, step.upstream
         label, node = self._last
         secret = tuple(name for name, _ in plan.credentials.query)
@@ -143,7 +143,7 @@ class _Walker:
         except JsonError:
             return self.mask.text(content.data.decode("utf-8", "replace"))
 
-    def _given(self, step: middle.SendCall) -> UpstreamResponse:
+    def _given(self, step: SendCall) -> UpstreamResponse:
         if not self.answers:
             self.steps.append(Entry("no answer", "what the upstream says is not known here"))
             raise MissingStub
@@ -156,24 +156,24 @@ class _Walker:
         headers = (("content-type", media_type),) if media_type else ()
         return UpstreamResponse(answer.status, headers, Content(answer.body, media_type))
 
-    def _inside(self, step: middle.SendCall) -> UpstreamResponse:
+    def _inside(self, step: SendCall) -> UpstreamResponse:
         """The answer of another mapping of the set."""
         mapping = self.plans.mappings[str(step.upstream.mapping)]
         path, _, query = step.request.target.partition("?")
         content = step.request.content
         request = step.request
         inbound = Inbound(request.method, path, query, request.headers, content, _REQUEST_ID)
-        inbound.is_inside = True
+        inbound.is_internal = True
         inbound.key = request.client.key if request.client is not None else None
         walker = _Walker(self.plans, self.mask, self.answers)
         found = mapping.tree.find(path, request.method)
         if found.found(request.method) is None:
             self.steps.append(self._call(step))
-            raise middle.no_route(step.upstream.name, mapping.name, request, path)
+            raise no_route(step.upstream.name, mapping.name, request, path)
         match = _opened(found, walker)
         result = None
         try:
-            result = carry_out(middle.answer(match, inbound), content, walker)
+            result = carry_out(run_exchange(match, inbound), content, walker)
         finally:
             self.steps.append(self._call(step, tuple(walker.steps)))
         response = result.response
@@ -185,7 +185,7 @@ class _Walker:
 
     # The end
 
-    def finish(self, result: middle.ExchangeResult) -> Walk:
+    def finish(self, result: ExchangeResult) -> Walk:
         failure = failure_of(result)
         if result.defect is not None:
             failure = f"a defect of the engine: {result.defect.error}"
@@ -218,7 +218,7 @@ def walk(plans: PlanSet, mask: Mask, request: Request, answers: list[Answer]) ->
     walker.steps += _found(match, request.method)
     content = Content(request.body, inbound.header("content-type") or "")
     try:
-        result = carry_out(middle.answer(_opened(match, walker), inbound), content, walker)
+        result = carry_out(run_exchange(_opened(match, walker), inbound), content, walker)
     except Halt:
         return walker.unfinished()
     return walker.finish(result)

@@ -1,7 +1,7 @@
 """Requests and responses as plain types.
 
-Contract: bytes, text and JSON values only. A `Content` is parsed or written at most once, so that a body
-crosses from one mapping to another in the process without being parsed again.
+Contract: bytes, text and JSON values only. A `Content` is parsed or encoded at most once, so that a body
+passes from one mapping to another in the process without being parsed again.
 Must not know mappings, sockets or any HTTP library.
 """
 
@@ -16,54 +16,54 @@ JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 FORM: Final = "application/x-www-form-urlencoded"
 
-#: Bytes of a body that is translated, unless a mapping says otherwise.
+#: Default limit for a body that is translated, in bytes.
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 
 Headers = tuple[tuple[str, str], ...]
 
 _UNKNOWN: Final = object()
-#: More than any body has.
-UNMEASURED: Final = 1 << 62
+#: The maximum size of a body whose size is not known, in bytes: larger than any body.
+UNKNOWN_SIZE: Final = 1 << 62
 
 
 class Content:
-    """A body, as bytes or as a JSON value; each is made from the other when first asked for."""
+    """A body, as bytes or as a JSON value; each is computed from the other on first access."""
 
-    __slots__ = ("_data", "_most", "_value", "media_type")
+    __slots__ = ("_data", "_max_size", "_value", "media_type")
 
     def __init__(
-        self, data: bytes | None, media_type: str, value: Any = _UNKNOWN, most: int = UNMEASURED
+        self, data: bytes | None, media_type: str, value: Any = _UNKNOWN, max_size: int = UNKNOWN_SIZE
     ) -> None:
         self._data = data
         self._value = value
-        self._most = most
+        self._max_size = max_size
         self.media_type = media_type
 
     @classmethod
-    def json(cls, value: Any, most: int = UNMEASURED) -> Content:
-        """A value that takes at most so many bytes."""
-        return cls(None, JSON, value, most)
+    def json(cls, value: Any, max_size: int = UNKNOWN_SIZE) -> Content:
+        """A JSON body whose encoded size is at most `max_size` bytes."""
+        return cls(None, JSON, value, max_size)
 
     @property
-    def most(self) -> int:
-        """How many bytes it has at most."""
-        return self._most if self._data is None else len(self._data)
+    def max_size(self) -> int:
+        """An upper bound for its size in bytes."""
+        return self._max_size if self._data is None else len(self._data)
 
     @property
     def has_data(self) -> bool:
-        """Whether the bytes are there."""
+        """Whether the body is available as bytes."""
         return self._data is not None
 
     @property
     def data(self) -> bytes:
-        """The bytes; raises `JsonError` where the value cannot be written."""
+        """The bytes; raises `JsonError` if the value cannot be encoded."""
         if self._data is None:
             self._data = dumps(self._value)
         return self._data
 
     @property
     def value(self) -> Any:
-        """The JSON value; raises `JsonError` where the bytes are no JSON."""
+        """The JSON value; raises `JsonError` if the bytes are not valid JSON."""
         if self._value is _UNKNOWN:
             assert self._data is not None
             self._value = loads(self._data)
@@ -72,11 +72,6 @@ class Content:
     @property
     def is_empty(self) -> bool:
         return self._value is _UNKNOWN and not self._data
-
-    @property
-    def is_written(self) -> bool:
-        """Whether the bytes are there."""
-        return self._data is not None
 
 
 EMPTY: Final = Content(b"", "")
@@ -87,23 +82,23 @@ class Inbound:
 
     Attributes:
         method: upper case.
-        path: the raw path as it came, percent-encoding kept, without the query.
-        query: the raw query string, without '?'; a character for each byte.
+        path: the raw path as received, percent-encoded, without the query.
+        query: the raw query string, without '?'; one character per byte.
         headers: names in lower case.
         content: the body; `EMPTY` until it has been read.
-        request_id: of this request, in logs and towards upstreams.
-        key: the name of the client's key, once that is known to be valid.
-        address: of the client; empty for a call that another mapping makes.
-        is_inside: it is a call that another mapping makes, whose client has been let in.
-        is_proxied: it came by a trusted proxy, whose word on the client is taken.
-        trace: the trace context of its span (W3C's `traceparent`), None where it has no span.
+        request_id: the request ID in logs and in calls to upstreams.
+        key: the name of the client's key, once it has been validated.
+        address: the client's address; empty for a call from another mapping.
+        is_internal: it is a call from another mapping, where the client was authorized.
+        is_proxied: it was received from a trusted proxy, whose `X-Forwarded-*` fields are used.
+        trace: the trace context of its span (W3C `traceparent`), or None if it has no span.
     """
 
     __slots__ = (
         "address",
         "content",
         "headers",
-        "is_inside",
+        "is_internal",
         "is_proxied",
         "key",
         "method",
@@ -129,7 +124,7 @@ class Inbound:
         self.content = content
         self.request_id = request_id
         self.key: str | None = None
-        self.is_inside = False
+        self.is_internal = False
         self.address = ""
         self.is_proxied = False
         self.trace: str | None = None
@@ -140,11 +135,11 @@ class Inbound:
 
 
 class BodySource(Protocol):
-    """The body of a call that is sent as it comes, from the client."""
+    """A client's body that is streamed to an upstream."""
 
     @property
     def length(self) -> int | None:
-        """Its number of bytes, or None if that is not known."""
+        """The length in bytes, or None if it is unknown."""
 
     async def next(self) -> bytes | None:
         """The next bytes; None at the end."""
@@ -152,7 +147,7 @@ class BodySource(Protocol):
 
 
 class BufferedBody:
-    """A `BodySource` whose bytes are here already."""
+    """A `BodySource` whose bytes are in memory."""
 
     __slots__ = ("data",)
 
@@ -164,17 +159,17 @@ class BufferedBody:
         return len(self.data)
 
     async def next(self) -> bytes | None:
-        """All of them at once, then None."""
+        """All bytes at once, then None."""
         data, self.data = self.data, b""
         return data or None
 
 
 class Client(NamedTuple):
-    """For whom a mapping calls another one in this process.
+    """The client on whose behalf a mapping calls another mapping in this process.
 
     Attributes:
-        key: the name of the client's key, None where it has none.
-        chose_path: a `{name:path}` parameter of the client's path is a part of the call's.
+        key: the name of the client's key, or None.
+        chose_path: the path of the call contains a `{name:path}` parameter of the client's path.
     """
 
     key: str | None
@@ -182,18 +177,18 @@ class Client(NamedTuple):
 
 
 class UpstreamRequest:
-    """A call as it goes out.
+    """A request to an upstream.
 
     Attributes:
-        target: path and query as they stand on the request line.
+        target: path and query of the request line.
         headers: names in lower case.
         content: the body, unless there is a `body`.
-        body: a `BodySource` that is read piece by piece, or None.
-        timeout: seconds for the whole answer; for its head alone where it is read as it comes.
-        raw: the answer's bytes are wanted as they come, with their content coding.
-        max_bytes: of a response that is read as a whole.
-        has_credentials: it carries credentials of ours.
-        client: for whom it is, where another mapping is called.
+        body: a `BodySource` that is streamed, or None.
+        timeout: seconds until the response is complete; until its head has arrived, if the body is streamed.
+        raw: the body of the response is forwarded unchanged, with its content coding.
+        max_bytes: the limit for a response that is buffered.
+        has_credentials: it carries credentials of the mapping.
+        client: the client on whose behalf another mapping is called.
     """
 
     __slots__ = (
@@ -238,17 +233,19 @@ class UpstreamRequest:
 
 
 class UpstreamResponse:
-    """An upstream's answer. Header names are in lower case.
+    """An upstream's response. Header names are in lower case.
 
-    `source` is where the adapter reads the body from as it comes, for who gives batches of it; without one
-    `content` is the whole body. `is_about_us`: its request carried credentials of ours, so that a 401 or 403
-    speaks of these. `secrets` are texts that nobody is shown of the body of a failure.
+    Attributes:
+        source: the body, read as it arrives; None if `content` is the complete body.
+        used_own_credentials: the request carried credentials of the mapping, so that a 401 or 403 concerns
+            these.
+        secrets: texts that are masked in the body of a failed response.
     """
 
-    __slots__ = ("content", "headers", "is_about_us", "secrets", "source", "status")
+    __slots__ = ("content", "headers", "secrets", "source", "status", "used_own_credentials")
 
     def __init__(self, status: int, headers: Headers, content: Content, source: Any = None) -> None:
-        self.is_about_us = True
+        self.used_own_credentials = True
         self.secrets: tuple[bytes, ...] = ()
         self.status = status
         self.headers = headers
@@ -257,7 +254,7 @@ class UpstreamResponse:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the answer is here."""
+        """Whether the complete body is in `content`."""
         return self.source is None
 
     def header(self, name: str) -> str | None:
@@ -266,10 +263,11 @@ class UpstreamResponse:
 
 
 class Response:
-    """The answer to a client. Framing headers and content-type come from `content`.
+    """The response to a client. Framing headers and Content-Type are derived from `content`.
 
-    `stream` is the `EventStream` of an answer that has not ended yet, `source` where the bytes of one that
-    goes through come from; its `content` is then empty.
+    Attributes:
+        stream: the `EventStream` of a streaming response, or None.
+        source: the source of the bytes of a forwarded response, or None. With either, `content` is empty.
     """
 
     __slots__ = ("content", "headers", "source", "status", "stream")
@@ -285,5 +283,5 @@ class Response:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the answer is here."""
+        """Whether the complete body is in `content`."""
         return self.stream is None and self.source is None

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from engine import exchange as middle
+from engine import exchange
 from engine.errors import ExchangeError, call_failed
 from engine.http.messages import TEXT, BufferedBody, Content, UpstreamResponse
 
@@ -27,11 +27,11 @@ class MissingStub(Halt):
 class UpstreamStub(Protocol):
     """What stands in the place of all upstreams."""
 
-    def send(self, step: middle.SendCall) -> UpstreamResponse:
+    def send(self, step: exchange.SendCall) -> UpstreamResponse:
         """The reply to a call; raises what an upstream would, or a `Halt`."""
         ...
 
-    def next(self) -> middle.Batch:
+    def next(self) -> exchange.Batch:
         """What comes next of a reply that is read as it comes; None at its end."""
         ...
 
@@ -40,7 +40,7 @@ class UpstreamStub(Protocol):
         ...
 
 
-def carry_out(steps: middle.Steps, content: Content, double: UpstreamStub) -> middle.ExchangeResult:
+def carry_out(steps: exchange.ExchangeRun, content: Content, double: UpstreamStub) -> exchange.ExchangeResult:
     """Carry out an exchange to its end, a stream too, whose bytes then stand in `outbound.content`.
 
     Args:
@@ -49,12 +49,12 @@ def carry_out(steps: middle.Steps, content: Content, double: UpstreamStub) -> mi
     Raises:
         Halt: a double does not go on.
     """
-    result: middle.ExchangeResult = _driven(steps, content, double)
+    result: exchange.ExchangeResult = _driven(steps, content, double)
     _write_stream(result, double)
     return result
 
 
-def failure_of(result: middle.ExchangeResult) -> str | None:
+def failure_of(result: exchange.ExchangeResult) -> str | None:
     """What an exchange has failed of, with its place, where it did: for authors, not for clients."""
     error = result.error
     if error is None:
@@ -64,7 +64,7 @@ def failure_of(result: middle.ExchangeResult) -> str | None:
     return f"{error.kind}: {error.message}" + (f" ({cause})" if cause else "")
 
 
-def _driven(steps: Generator[middle.Step, Any, Any], content: Content, double: UpstreamStub) -> Any:
+def _driven(steps: Generator[exchange.Effect, Any, Any], content: Content, double: UpstreamStub) -> Any:
     """Give an exchange what it asks for, until it has come to its end."""
     try:
         step = next(steps)
@@ -81,14 +81,14 @@ def _driven(steps: Generator[middle.Step, Any, Any], content: Content, double: U
         return end.value
 
 
-def _write_stream(result: middle.ExchangeResult, double: UpstreamStub) -> None:
+def _write_stream(result: exchange.ExchangeResult, double: UpstreamStub) -> None:
     """Carry a stream to its end, and put what its client reads in the place of it."""
     response, stream = result.response, result.response.stream
     if response.source is not None:
         response.content = Content(double.rest().data, response.content.media_type)
     if stream is None:
         return
-    writer = middle.EventWriter(stream.plan, result.exchange)
+    writer = exchange.EventWriter(stream.plan, result.exchange)
     data = writer.write([*stream.first, *stream.script], stream)
     while not stream.is_over:
         data += writer.write(stream.feed(double.next()), stream)
@@ -97,54 +97,54 @@ def _write_stream(result: middle.ExchangeResult, double: UpstreamStub) -> None:
     response.content = Content(data, response.content.media_type)
 
 
-def _take(step: middle.Step, content: Content, double: UpstreamStub) -> Any:
+def _take(step: exchange.Effect, content: Content, double: UpstreamStub) -> Any:
     """What one step asks for."""
     match step:
-        case middle.SendCall():
+        case exchange.SendCall():
             return _reply(step, double)
-        case middle.ReadBatch():
+        case exchange.ReadBatch():
             return double.next()
-        case middle.ReadContent():
+        case exchange.ReadContent():
             return _checked(double.rest(), step.limit, step.source.upstream)
-        case middle.ReadBody():
+        case exchange.ReadBody():
             return _bounded(content, step.limit)
-        case middle.OpenBody():
+        case exchange.OpenBody():
             return BufferedBody((content if step.limit is None else _bounded(content, step.limit)).data)
-        case middle.RunParallel():
+        case exchange.RunParallel():
             _together(step, content, double)
-        case middle.CheckHealth():
+        case exchange.CheckHealth():
             return {name: _health(step, name, double) for name in step.names}
-        case middle.AcquireRetry():
+        case exchange.AcquireRetry():
             return True
-        case middle.RenderMetrics():
+        case exchange.RenderMetrics():
             return Content(b"", TEXT)
     return None
 
 
-def _together(step: middle.RunParallel, content: Content, double: UpstreamStub) -> None:
+def _together(step: exchange.RunParallel, content: Content, double: UpstreamStub) -> None:
     """Branches one by one; as they are made at the same time, the failure of one is told after all others
     have been made that do not wait for it."""
     failures: dict[str, Exception] = {}
     for branch in step.branches:
         if not branch.needs & failures.keys():
             try:
-                _driven(branch.steps, content, double)
+                _driven(branch.effects, content, double)
             except (ExchangeError, MissingStub) as error:
                 failures[branch.name] = error
     for failure in failures.values():
         raise failure
 
 
-def _health(step: middle.CheckHealth, name: str, double: UpstreamStub) -> dict[str, Any]:
+def _health(step: exchange.CheckHealth, name: str, double: UpstreamStub) -> dict[str, Any]:
     """A report on an upstream: by its answer to the check, or unasked that it is well."""
     plan = step.mapping.upstreams[name]
     if step.known or plan.health is None:
-        return middle.skipped_report()
+        return exchange.skipped_report()
     try:
-        response = double.send(middle.SendCall(step.mapping, plan, middle.health_request(plan)))
+        response = double.send(exchange.SendCall(step.mapping, plan, exchange.health_request(plan)))
     except ExchangeError as error:
-        return middle.failed_report(error.message)
-    return middle.response_report(response.status, 0)
+        return exchange.failed_report(error.message)
+    return exchange.response_report(response.status, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class _Source:
     upstream: str
 
 
-def _reply(step: middle.SendCall, double: UpstreamStub) -> UpstreamResponse:
+def _reply(step: exchange.SendCall, double: UpstreamStub) -> UpstreamResponse:
     """The reply to a call, unless it is larger than the call accepts."""
     response, request = double.send(step), step.request
     if response.source is not None:
@@ -165,12 +165,12 @@ def _reply(step: middle.SendCall, double: UpstreamStub) -> UpstreamResponse:
 
 
 def _checked(content: Content, limit: int, upstream: str) -> Content:
-    if content.is_written and len(content.data) > limit:
+    if content.has_data and len(content.data) > limit:
         raise call_failed(upstream, "too_large", f"over {limit} bytes")
     return content
 
 
 def _bounded(content: Content, limit: int) -> Content:
     if len(content.data) > limit:
-        raise middle.too_large(limit)
+        raise exchange.too_large(limit)
     return content

@@ -20,7 +20,7 @@ from engine.client.runner import Relay
 from engine.client.worker_threads import LONG_BODY, MANY_EVENTS, in_thread
 from engine.exchange import EventWriter, ExchangeResult
 from engine.exchange.exchange import Exchange
-from engine.exchange.response_source import Stepwise
+from engine.exchange.response_source import PumpByNext
 from engine.http.messages import JSON, Content, Inbound, Response, UpstreamResponse
 from engine.plan import PlanSet
 from engine.server import app
@@ -66,7 +66,7 @@ async def with_turns(work: Awaitable[T]) -> tuple[T, int]:
         others.cancel()
 
 
-class Burst(Stepwise):
+class Burst(PumpByNext):
     """The body of a stream that is there at once, in pieces as a connection gives them."""
 
     def __init__(self, data: bytes, size: int = 64 * 1024) -> None:
