@@ -9,11 +9,11 @@ from typing import Any
 from engine.client.request_bodies import Body, BufferedRequestBody, PassedBody
 from engine.client.response_events import Flow
 from engine.errors import ExchangeError, call_failed
-from engine.exchange import EventStream, EventWriter, no_route
+from engine.exchange import EventStream, EventWriter, Response, no_route
 from engine.exchange.exchange import Exchange
-from engine.exchange.response_source import PumpByNext, Source
+from engine.exchange.response_source import PumpByNext
 from engine.http.fields import first_value
-from engine.http.messages import Content, Inbound, Response, UpstreamRequest, UpstreamResponse
+from engine.http.messages import CompleteResponse, Content, Inbound, Source, UpstreamRequest, UpstreamResponse
 from engine.plan import UpstreamPlan
 from engine.values import dumps
 
@@ -106,7 +106,7 @@ def _too_large(upstream: str, limit: int) -> ExchangeError:
 #: Answers a request with the routes of the mapping that is an upstream; an answer that is not whole comes
 #: with its source, which gives bytes where these are wanted, and else events. None is what comes of a request
 #: that no route of the mapping serves.
-Answer = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Response | None, Any]]]
+Answer = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Response | None, Source | None]]]
 
 
 class MappingUpstream:
@@ -135,14 +135,15 @@ class MappingUpstream:
             raise call_failed(self._plan.name, "timeout", "total") from None
         if response is None:
             raise no_route(self._plan.name, self._plan.mapping or "", request, path)
-        headers, media_type = response.headers, response.content.media_type
+        headers, media_type = response.headers, response.media_type
         if media_type:
             headers = (*headers, ("content-type", media_type))
         if source is not None and not streams:
             return UpstreamResponse(response.status, headers, await self._whole(source, request.max_bytes))
-        if not request.raw and len(response.content.data) > request.max_bytes:
+        content = response.content if isinstance(response, CompleteResponse) else Content(b"", media_type)
+        if not request.raw and len(content.data) > request.max_bytes:
             raise _too_large(self._plan.name, request.max_bytes)
-        return UpstreamResponse(response.status, headers, response.content, source)
+        return UpstreamResponse(response.status, headers, content, source)
 
     async def _whole(self, source: Source, limit: int) -> Content:
         try:

@@ -14,9 +14,9 @@ from typing import Final
 
 from engine.client.upstream import Upstream
 from engine.errors import ExchangeError
-from engine.exchange import Batch, health_request, is_healthy
-from engine.exchange.response_source import PumpByNext, Source
-from engine.http.messages import Content, UpstreamRequest, UpstreamResponse
+from engine.exchange import health_request, is_healthy
+from engine.exchange.response_source import PumpByNext
+from engine.http.messages import Batch, Content, Source, UpstreamRequest, UpstreamResponse
 from engine.observability import logs
 from engine.plan import UpstreamPlan
 

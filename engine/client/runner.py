@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,16 +18,15 @@ from engine.client.circuit_breaker import Breaker
 from engine.client.health import Health
 from engine.client.in_process import Events, MappingUpstream, PassedBytes, WrittenEvents
 from engine.client.load_balancing import BalancedUpstream
-from engine.client.read_timeout import within
+from engine.client.read_timeout import Waiting, within
 from engine.client.request_bodies import Body
 from engine.client.response_events import Flow
 from engine.client.retry_budget import Budget
 from engine.client.upstream import Upstream
 from engine.client.worker_threads import in_thread, is_long
 from engine.errors import ExchangeError, overloaded, release_frames
-from engine.exchange import ExchangeResult
-from engine.exchange.response_source import Source
-from engine.http.messages import Inbound, Response
+from engine.exchange import EventStreamResponse, ExchangeResult, Response
+from engine.http.messages import Batch, CompleteResponse, Inbound, Source, UpstreamResponse
 from engine.observability import logs, metrics, tracing
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
 from engine.stores.rate_limits import RateLimits
@@ -73,7 +72,7 @@ class _Result:
     value: Any
 
 
-def _go_on(steps: Generator[exchange.Effect, Any, Any], given: Any) -> exchange.Effect | _Result:
+def _go_on(steps: exchange.Effects[Any], given: Any) -> exchange.Effect[object] | _Result:
     """The next step of an exchange, or its end: no `StopIteration` can leave a thread."""
     try:
         return steps.send(given)
@@ -115,7 +114,7 @@ class Relay:
                 await source.aclose()
             raise
         result.slot = going.place
-        if result.response.is_complete:
+        if isinstance(result.response, CompleteResponse):
             await self.release(result)
         if result.defect is not None:
             logs.unforeseen(result.exchange, result.defect)
@@ -139,14 +138,14 @@ class Relay:
         if response is not None and response.source is not None:
             await response.source.aclose()
 
-    async def _carry_out(self, steps: Generator[exchange.Effect, Any, Any], going: _Going) -> Any:
+    async def _carry_out(self, steps: exchange.Effects[Any], going: _Going) -> Any:
         """Give an exchange, or a branch of one, what it asks for, until it has come to its end."""
         try:
             step = next(steps)
             while True:
                 try:
                     if type(step) is exchange.SendCall:
-                        given = await self._send(step, going)
+                        given: object = await self._send(step, going)
                     else:
                         given = await self._take(step, going)
                 except Exception as error:
@@ -162,25 +161,26 @@ class Relay:
         except StopIteration as end:
             return end.value
 
-    async def _take(self, step: exchange.Effect, going: _Going) -> Any:
+    async def _take(self, step: exchange.Effect[object], going: _Going) -> object:
         """What one step asks for, other than a call."""
         match step:
             case exchange.ReadBody():
                 return await going.body.read(step.limit)
             case exchange.Admit():
-                return await self._admit(step, going)
+                await self._admit(step, going)
             case exchange.ReadBatch():
                 return await self._read_batch(step)
             case exchange.ReadContent():
                 return await step.source.content(step.limit)
             case exchange.Release():
-                return None if step.source is None else await step.source.aclose()
+                if step.source is not None:
+                    await step.source.aclose()
             case exchange.Sleep():
-                return await asyncio.sleep(step.seconds)
+                await asyncio.sleep(step.seconds)
             case exchange.AcquireRetry():
                 return self._opened[step.mapping.name, step.upstream.name].budget.take()
             case exchange.RunParallel():
-                return await self._together(step, going)
+                await self._together(step, going)
             case exchange.OpenBody():
                 return going.body.open(step.limit)
             case exchange.CheckHealth():
@@ -190,15 +190,16 @@ class Relay:
             case exchange.CacheLookup():
                 return self._kept.get(step.key)
             case exchange.CacheStore():
-                return self._kept.put(step.key, step.response, step.seconds)
+                self._kept.put(step.key, step.response, step.seconds)
             case _:
                 raise AssertionError(f"an unknown step: {type(step).__name__}")
+        return None
 
-    async def _read_batch(self, step: exchange.ReadBatch) -> Any:
+    async def _read_batch(self, step: exchange.ReadBatch) -> Batch | exchange.BatchTimeout:
         if step.seconds is None:
             return await step.source.next()
-        has_come, found = await within(step.source, step.seconds)
-        return found if has_come else exchange.BatchTimeout(found)
+        found = await within(step.source, step.seconds)
+        return exchange.BatchTimeout(found) if isinstance(found, Waiting) else found
 
     async def _admit(self, step: exchange.Admit, going: _Going) -> None:
         """Let a request in, if its route has a place left and its client has not had too many."""
@@ -211,7 +212,7 @@ class Relay:
         if step.counters:
             await self.limits.admit(step.counters)
 
-    async def _send(self, step: exchange.SendCall, going: _Going) -> Any:
+    async def _send(self, step: exchange.SendCall, going: _Going) -> UpstreamResponse:
         """The reply to a call; what it shows of the upstream is noted."""
         key = (step.mapping.name, step.upstream.name)
         opened = self._opened[key]
@@ -273,7 +274,7 @@ class Relay:
 
     async def _answer_inside(
         self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool
-    ) -> tuple[Response | None, Any]:
+    ) -> tuple[Response | None, Source | None]:
         """Answer a call that another mapping makes in this process; None where no route serves it."""
         match = self.plans.mappings[plan.mapping or ""].tree.find(inbound.path, inbound.method)
         if match.found(inbound.method) is None:
@@ -281,11 +282,11 @@ class Relay:
         result = await self.answer(match, inbound, body)
         logs.inside(result)
         response = result.response
-        if response.stream is None:
-            if response.source is None:
-                return response, None
+        if isinstance(response, CompleteResponse):
+            return response, None
+        if not isinstance(response, EventStreamResponse):
             return response, PassedBytes(response.source, lambda: self.release(result))
-        events = Events(Flow(result), lambda: self.release(result), plan.name)
+        events = Events(Flow(result, response.stream), lambda: self.release(result), plan.name)
         return response, WrittenEvents(events, response.stream, result.exchange) if as_bytes else events
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ Must not know any HTTP library, nor how a request is sent.
     upstream_error_text  the error text of a failed upstream response
     errors               failures → `ExchangeError` → response in the client's error format
     stream_translation   the upstream's events → the client's events
-    response_source      the body of an upstream's response, read as it arrives
+    response_source      response bodies that are read batch by batch
     event_stream         responses that are streams of events
     response             the upstream's response → the response to the client
     caching              cache keys, and which responses may be cached
@@ -41,6 +41,7 @@ from engine.exchange.effects import (
     CacheStore,
     CheckHealth,
     Effect,
+    Effects,
     OpenBody,
     ReadBatch,
     ReadBody,
@@ -53,7 +54,7 @@ from engine.exchange.effects import (
 )
 from engine.exchange.errors import no_route, too_large
 from engine.exchange.evaluation import evaluate
-from engine.exchange.event_stream import EventStream, EventWriter
+from engine.exchange.event_stream import EventStream, EventStreamResponse, EventWriter, Response
 from engine.exchange.health_check import (
     failed_report,
     health_request,
@@ -62,21 +63,21 @@ from engine.exchange.health_check import (
     skipped_report,
 )
 from engine.exchange.run import ExchangeResult, ExchangeRun, rejected, run_exchange
-from engine.exchange.stream_translation import Batch
 from engine.exchange.unread_fields import unread
 from engine.exchange.usage import usage_of
 
 __all__ = [
     "AcquireRetry",
     "Admit",
-    "Batch",
     "BatchTimeout",
     "Branch",
     "CacheLookup",
     "CacheStore",
     "CheckHealth",
     "Effect",
+    "Effects",
     "EventStream",
+    "EventStreamResponse",
     "EventWriter",
     "ExchangeResult",
     "ExchangeRun",
@@ -86,6 +87,7 @@ __all__ = [
     "ReadContent",
     "Release",
     "RenderMetrics",
+    "Response",
     "RunParallel",
     "SendCall",
     "Sleep",

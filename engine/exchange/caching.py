@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeGuard
 
+from engine.exchange.event_stream import Response
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import DROPPED_HEADER, REQUEST_ID_HEADER
 from engine.exchange.unread_fields import listed
-from engine.http.messages import Headers, Response, UpstreamRequest, UpstreamResponse
+from engine.http.messages import CompleteResponse, Headers, UpstreamRequest, UpstreamResponse
 from engine.plan import CachePlan, MappingPlan, RoutePlan
 
 #: Prefixes of the digested data: of calls, and of clients' requests.
@@ -55,10 +56,10 @@ def _digest(mark: bytes, parts: Iterable[str], fields: Iterable[tuple[str, str]]
     return digest.hexdigest()
 
 
-def is_cacheable(response: Response) -> bool:
+def is_cacheable(response: Response) -> TypeGuard[CompleteResponse]:
     """Whether the response to a client may be sent to others: not if it sets a cookie, its Cache-Control
     forbids it, or it varies on more than the request contains (`Vary: *`)."""
-    if not _can_be_shared(response):
+    if not isinstance(response, CompleteResponse) or not _can_be_shared(response):
         return False
     return _UNCACHEABLE.isdisjoint(_items(response.headers, "cache-control"))
 
@@ -66,11 +67,11 @@ def is_cacheable(response: Response) -> bool:
 def is_response_cacheable(response: UpstreamResponse) -> bool:
     """Whether the response to a call may be reused for the same call. `cache` in the mapping overrides the
     upstream's Cache-Control."""
-    return _can_be_shared(response)
+    return response.source is None and _can_be_shared(response)
 
 
-def _can_be_shared(response: Response | UpstreamResponse) -> bool:
-    if not response.is_complete or not 200 <= response.status < 300 or response.status == _PARTIAL:
+def _can_be_shared(response: CompleteResponse | UpstreamResponse) -> bool:
+    if not 200 <= response.status < 300 or response.status == _PARTIAL:
         return False
     return not any(name == "set-cookie" for name, _ in response.headers) and "*" not in _items(
         response.headers, "vary"
@@ -83,20 +84,20 @@ def _items(headers: Headers, name: str) -> set[str]:
     return {item.partition("=")[0].strip().lower() for value in values for item in value.split(",")}
 
 
-def cached_response(exchange: Exchange, response: Response) -> Response:
+def cached_response(exchange: Exchange, response: CompleteResponse) -> CompleteResponse:
     """The response to a client in the form in which it is cached: with the names of the fields that were not
     carried over, which are the same for every request with this cache key."""
     if not exchange.dropped:
         return response
     headers = (*response.headers, (DROPPED_HEADER, listed(exchange.dropped)))
-    return Response(response.status, headers, response.content)
+    return CompleteResponse(response.status, headers, response.content)
 
 
-def to_cached(response: UpstreamResponse) -> Response:
+def to_cached(response: UpstreamResponse) -> CompleteResponse:
     """The response to a call in the form in which it is cached."""
-    return Response(response.status, response.headers, response.content)
+    return CompleteResponse(response.status, response.headers, response.content)
 
 
-def from_cached(response: Response) -> UpstreamResponse:
+def from_cached(response: CompleteResponse) -> UpstreamResponse:
     """The cached response to a call."""
     return UpstreamResponse(response.status, response.headers, response.content)

@@ -9,14 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from engine.http.messages import Response, UpstreamRequest
+from engine.http.messages import (
+    Batch,
+    BodySource,
+    CompleteResponse,
+    Content,
+    Source,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 from engine.plan import MappingPlan, RatePlan, RoutePlan, UpstreamPlan
+
+T = TypeVar("T")
+Result = TypeVar("Result", covariant=True)
+
+
+class Effect(Generic[Result]):
+    """I/O with a result of type `Result`: `result = yield from effect` requests it and returns its result."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Effect[object], Any, Result]:
+        result: Result = yield self
+        return result
+
+
+#: Code that yields effects and returns a `T`.
+Effects: TypeAlias = Generator[Effect[object], Any, T]
 
 
 @dataclass(slots=True)
-class Admit:
+class Admit(Effect[None]):
     """Count a request against its rate limits, and acquire a concurrency slot of its route.
 
     Each of `counters` is a rate and the subject whose requests it counts.
@@ -27,14 +52,14 @@ class Admit:
 
 
 @dataclass(slots=True)
-class ReadBody:
+class ReadBody(Effect[Content]):
     """Read the client's body: a `Content` of at most `limit` bytes."""
 
     limit: int
 
 
 @dataclass(slots=True)
-class OpenBody:
+class OpenBody(Effect[BodySource | None]):
     """Open the client's body for streaming: a `BodySource` of at most `limit` bytes (None for no limit), or
     None if the request has no body."""
 
@@ -42,7 +67,7 @@ class OpenBody:
 
 
 @dataclass(slots=True)
-class SendCall:
+class SendCall(Effect[UpstreamResponse]):
     """Send a call: an `UpstreamResponse`, which may have only its head and a `source` if `streams`."""
 
     mapping: MappingPlan
@@ -52,46 +77,46 @@ class SendCall:
 
 
 @dataclass(slots=True)
-class ReadBatch:
-    """Read the next batch from an upstream: bytes, a list of events, or None at the end; `BatchTimeout` if
-    none arrives within `seconds`."""
-
-    source: Any
-    seconds: float | None = None
-
-
-@dataclass(slots=True)
 class BatchTimeout:
     """The result of `ReadBatch` if no batch arrived in time. `source` replaces the source that was read: its
     read is still in progress."""
 
-    source: Any
+    source: Source
 
 
 @dataclass(slots=True)
-class ReadContent:
+class ReadBatch(Effect[Batch | BatchTimeout]):
+    """Read the next batch from an upstream: bytes, a list of events, or None at the end; `BatchTimeout` if
+    none arrives within `seconds`."""
+
+    source: Source
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class ReadContent(Effect[Content]):
     """Read the rest of an upstream's body: a `Content` of at most `limit` bytes."""
 
-    source: Any
+    source: Source
     limit: int
 
 
 @dataclass(slots=True)
-class Release:
+class Release(Effect[None]):
     """Close the source of a response; an upstream that is still sending is disconnected."""
 
-    source: Any
+    source: Source | None
 
 
 @dataclass(slots=True)
-class Sleep:
+class Sleep(Effect[None]):
     """Wait for this number of seconds."""
 
     seconds: float
 
 
 @dataclass(slots=True)
-class AcquireRetry:
+class AcquireRetry(Effect[bool]):
     """Take a retry from an upstream's retry budget: True, or False if the budget is used up."""
 
     mapping: MappingPlan
@@ -104,11 +129,11 @@ class Branch:
 
     name: str
     needs: frozenset[str]
-    effects: Generator[Effect, Any, None]
+    effects: Effects[None]
 
 
 @dataclass(slots=True)
-class RunParallel:
+class RunParallel(Effect[None]):
     """Run branches concurrently, at most `limit` at a time. Each follows the branches that it needs. The
     first failure cancels the others."""
 
@@ -117,7 +142,7 @@ class RunParallel:
 
 
 @dataclass(slots=True)
-class CheckHealth:
+class CheckHealth(Effect[dict[str, dict[str, Any]]]):
     """Check the health of upstreams: a report `{healthy, status, error, latency_ms}` for each name.
 
     If `known`, no request is sent: the reports are the latest observations, and an upstream without any
@@ -130,39 +155,21 @@ class CheckHealth:
 
 
 @dataclass(slots=True)
-class RenderMetrics:
+class RenderMetrics(Effect[Content]):
     """Render the metrics of this process: a `Content` in the Prometheus text format."""
 
 
 @dataclass(slots=True)
-class CacheLookup:
-    """Look up a cached response: a `Response`, or None."""
+class CacheLookup(Effect[CompleteResponse | None]):
+    """Look up a cached response: a `CompleteResponse`, or None."""
 
     key: str
 
 
 @dataclass(slots=True)
-class CacheStore:
+class CacheStore(Effect[None]):
     """Cache a response for this number of seconds."""
 
     key: str
-    response: Response
+    response: CompleteResponse
     seconds: float
-
-
-Effect: TypeAlias = (
-    Admit
-    | ReadBody
-    | OpenBody
-    | SendCall
-    | ReadBatch
-    | ReadContent
-    | Release
-    | Sleep
-    | AcquireRetry
-    | RunParallel
-    | CheckHealth
-    | RenderMetrics
-    | CacheLookup
-    | CacheStore
-)

@@ -17,7 +17,7 @@ from engine.exchange.output_limits import check_size
 from engine.exchange.response_content import make_response, status_of
 from engine.exchange.upstream_error_text import error_text, log_text
 from engine.http.fields import joined
-from engine.http.messages import Content, Response, UpstreamRequest, UpstreamResponse
+from engine.http.messages import CompleteResponse, Content, UpstreamRequest, UpstreamResponse
 from engine.language.codegen import Compiled
 from engine.language.stream_state import release_all
 from engine.plan import ErrorsPlan, MappingPlan
@@ -142,7 +142,7 @@ def _upstream_object(
 # --- Error format ----------------------------------------------------------------------------------------
 
 
-def error_response(mapping: MappingPlan | None, exchange: Exchange, error: ExchangeError) -> Response:
+def error_response(mapping: MappingPlan | None, exchange: Exchange, error: ExchangeError) -> CompleteResponse:
     """The response for an error, in the mapping's error format; without a mapping, or if that fails, in the
     default format."""
     errors = mapping.errors if mapping is not None else ErrorsPlan()
@@ -193,7 +193,7 @@ def _payload(exchange: Exchange, error: ExchangeError) -> dict[str, Any]:
 
 def _formatted(
     errors: ErrorsPlan, payload: dict[str, Any], exchange: Exchange, error: ExchangeError
-) -> Response:
+) -> CompleteResponse:
     status = _status(errors, payload, exchange, error)
     headers = dict(error.headers)
     headers.update(header_fields(errors.headers, payload, exchange, "internal"))

@@ -7,15 +7,15 @@ A failed stream ends with the error in the client's error format, without an end
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from engine.codecs import FRAMINGS
 from engine.errors import ExchangeError, release_frames
 from engine.exchange.evaluation import evaluate, text_of
 from engine.exchange.exchange import Exchange
 from engine.exchange.output_limits import too_many_bytes
-from engine.exchange.stream_translation import Batch, Translation
-from engine.http.messages import Content, Response
+from engine.exchange.stream_translation import Translation
+from engine.http.messages import Batch, ByteStreamResponse, CompleteResponse, Headers
 from engine.plan import StreamPlan
 from engine.values import ABSENT, JsonError, dumps
 
@@ -75,17 +75,39 @@ class EventStream:
         return self.error_events
 
 
-def event_stream_response(stream: EventStream, status: int, headers: dict[str, str]) -> Response:
+class EventStreamResponse:
+    """A response to a client whose body is a stream of events. `media_type` is its Content-Type."""
+
+    __slots__ = ("headers", "media_type", "status", "stream")
+
+    def __init__(self, status: int, headers: Headers, media_type: str, stream: EventStream) -> None:
+        self.status = status
+        self.headers = headers
+        self.media_type = media_type
+        self.stream = stream
+
+    def with_headers(self, headers: Headers) -> EventStreamResponse:
+        """A copy with other header fields."""
+        return EventStreamResponse(self.status, headers, self.media_type, self.stream)
+
+
+#: A response to a client.
+Response: TypeAlias = CompleteResponse | EventStreamResponse | ByteStreamResponse
+
+
+def event_stream_response(stream: EventStream, status: int, headers: dict[str, str]) -> EventStreamResponse:
     """A response whose body is a stream of events."""
     framing = FRAMINGS[stream.plan.framing]
     media_type = headers.pop("content-type", framing.media_type)
     if stream.plan.framing == "sse":
         # Caches and proxies would otherwise buffer events.
         headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no", **headers}
-    return Response(status, tuple(headers.items()), Content(b"", media_type), stream)
+    return EventStreamResponse(status, tuple(headers.items()), media_type, stream)
 
 
-def fixed_stream_response(plan: StreamPlan, status: int, headers: dict[str, str], events: Any) -> Response:
+def fixed_stream_response(
+    plan: StreamPlan, status: int, headers: dict[str, str], events: Any
+) -> EventStreamResponse:
     """A response whose events are known in advance."""
     stream = EventStream(plan, None, lambda error: [])
     event_list = events if type(events) is list else [] if events is ABSENT or events is None else [events]

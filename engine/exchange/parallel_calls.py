@@ -6,13 +6,13 @@ exchange. A failure names its call and cancels the others, unless the call has `
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from engine.errors import ExchangeError
 from engine.exchange.caching import from_cached, is_response_cacheable, request_key, to_cached
 from engine.exchange.call import build_request, is_made, select_upstream
-from engine.exchange.effects import Branch, CacheLookup, CacheStore, Effect, ReadContent, RunParallel
+from engine.exchange.effects import Branch, CacheLookup, CacheStore, Effects, ReadContent, RunParallel
 from engine.exchange.errors import error_of_response
 from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
@@ -33,7 +33,7 @@ def make_calls(
     calls: tuple[CallPlan, ...],
     exchange: Exchange,
     attempt: AttemptPlan | None = None,
-) -> Generator[Effect, Any, CallPlan | None]:
+) -> Effects[CallPlan | None]:
     """Make all these calls. With an `attempt`, the response of the last call is the response of the attempt.
 
     Returns:
@@ -48,7 +48,9 @@ def make_calls(
     if wanted:
         main = calls[-1] if attempt is not None else None
         streams = attempt is not None and attempt.streams
-        yield RunParallel(tuple(_ParallelCalls(mapping, route, wanted, exchange, main, streams).branches()))
+        yield from RunParallel(
+            tuple(_ParallelCalls(mapping, route, wanted, exchange, main, streams).branches())
+        )
     return calls[-1] if exchange.upstream_response is not None else None
 
 
@@ -90,7 +92,7 @@ class _ParallelCalls:
                 yield Branch(call.name, needs, self._call_branch(call))
                 del left[call.name]
 
-    def _call_branch(self, call: CallPlan) -> Generator[Effect, Any, None]:
+    def _call_branch(self, call: CallPlan) -> Effects[None]:
         if call.needs and not is_made(call, self.exchange):
             return
         if call.each is None:
@@ -104,25 +106,21 @@ class _ParallelCalls:
             raise _naming_call(call, ExchangeError(kind, f"'each' has more than {MAX_EACH} items"))
         results: list[Any] = [None] * len(items)
         self.exchange.calls[call.name] = results
-        yield RunParallel(tuple(self._item_branches(call, items, results)), call.parallel)
+        yield from RunParallel(tuple(self._item_branches(call, items, results)), call.parallel)
 
     def _item_branches(self, call: CallPlan, items: list[Any], results: list[Any]) -> Iterator[Branch]:
         for number, item in enumerate(items):
             yield Branch(str(number), frozenset(), self._item_branch(call, item, number, results))
 
-    def _item_branch(
-        self, call: CallPlan, item: Any, number: int, results: list[Any]
-    ) -> Generator[Effect, Any, None]:
+    def _item_branch(self, call: CallPlan, item: Any, number: int, results: list[Any]) -> Effects[None]:
         results[number] = yield from self._make_call(call, item, number, False)
 
-    def _make_call(
-        self, call: CallPlan, payload: Any, number: int, is_main: bool
-    ) -> Generator[Effect, Any, dict[str, Any]]:
+    def _make_call(self, call: CallPlan, payload: Any, number: int, is_main: bool) -> Effects[dict[str, Any]]:
         """Make one call; returns its entry in `$calls`."""
         try:
             upstream, request = self._request(call, payload, number)
             key = None if call.cache is None else request_key(self.mapping, request)
-            cached = None if key is None else (yield CacheLookup(key))
+            cached = None if key is None else (yield from CacheLookup(key))
             if cached:
                 response = from_cached(cached)
             else:
@@ -130,10 +128,10 @@ class _ParallelCalls:
                 response = yield from send(self.mapping, upstream, request, self.exchange, streams)
             self._note_response(call, upstream, response, is_main)
             if response.source is not None and self.exchange.upstream_response is not response:
-                response.content = yield ReadContent(response.source, call.max_bytes)
+                response.content = yield from ReadContent(response.source, call.max_bytes)
             result = self._result(call, response, is_main)
             if key is not None and cached is None and is_response_cacheable(response):
-                yield CacheStore(key, to_cached(response), call.cache or 0.0)
+                yield from CacheStore(key, to_cached(response), call.cache or 0.0)
             return result
         except ExchangeError as error:
             return self._failed(call, error, is_main)

@@ -12,13 +12,13 @@ from typing import Any
 from engine.errors import ExchangeError
 from engine.exchange.errors import unusable_response, upstream_status_error, visible_body
 from engine.exchange.evaluation import evaluate
-from engine.exchange.event_stream import fixed_stream_response
+from engine.exchange.event_stream import Response, fixed_stream_response
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import header_fields
 from engine.exchange.output_limits import check_size, take_output
 from engine.exchange.response_content import NO_BODY, make_response, status_of
 from engine.http.media_types import decoded_text, is_text
-from engine.http.messages import Content, Response, UpstreamResponse
+from engine.http.messages import Content, UpstreamResponse
 from engine.language.codegen import Compiled
 from engine.language.schema import BodySchema
 from engine.plan import AttemptPlan, CallPlan, CasePlan

@@ -10,14 +10,14 @@ from typing import Any, Final
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import write
 from engine.http.media_types import is_json
-from engine.http.messages import EMPTY, JSON, TEXT, Content, Response
+from engine.http.messages import EMPTY, JSON, TEXT, CompleteResponse, Content
 from engine.values import ABSENT
 
 #: Statuses of responses without a body.
 NO_BODY: Final = (204, 205, 304)
 
 
-def make_response(status: int, headers: dict[str, str], body: Any, kind: str) -> Response:
+def make_response(status: int, headers: dict[str, str], body: Any, kind: str) -> CompleteResponse:
     """A response from a template's values: text is sent unchanged, other values as JSON.
 
     Raises:
@@ -25,10 +25,10 @@ def make_response(status: int, headers: dict[str, str], body: Any, kind: str) ->
     """
     media_type = headers.pop("content-type", None)
     if body is ABSENT or status in NO_BODY:
-        return Response(status, tuple(headers.items()), EMPTY)
+        return CompleteResponse(status, tuple(headers.items()), EMPTY)
     content = _content(body, media_type)
     write(content, kind, "the response")
-    return Response(status, tuple(headers.items()), content)
+    return CompleteResponse(status, tuple(headers.items()), content)
 
 
 def _content(body: Any, media_type: str | None) -> Content:

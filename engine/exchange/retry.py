@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Generator
-from typing import Any, Final
+from typing import Final
 
 from engine.errors import ExchangeError
-from engine.exchange.effects import AcquireRetry, Effect, Release, SendCall, Sleep
+from engine.exchange.effects import AcquireRetry, Effects, Release, SendCall, Sleep
 from engine.exchange.exchange import Exchange
 from engine.http.messages import UpstreamRequest, UpstreamResponse
 from engine.http.methods import IDEMPOTENT_METHODS
@@ -27,7 +26,7 @@ _SECONDS = re.compile(r"[0-9]{1,4}\Z")
 
 def send(
     mapping: MappingPlan, upstream: UpstreamPlan, request: UpstreamRequest, exchange: Exchange, streams: bool
-) -> Generator[Effect, Any, UpstreamResponse]:
+) -> Effects[UpstreamResponse]:
     """Send a call until it has a response, or may not be retried.
 
     Raises:
@@ -37,22 +36,22 @@ def send(
     for attempt in range(1, attempts + 1):
         is_last = attempt == attempts
         try:
-            response: UpstreamResponse = yield SendCall(mapping, upstream, request, streams)
+            response = yield from SendCall(mapping, upstream, request, streams)
         except ExchangeError as error:
             exchange.tried.append((upstream.name, error.kind))
             if is_last or not _may_repeat(upstream.retry, request, error.how):
                 raise
-            if not (yield AcquireRetry(mapping, upstream)):
+            if not (yield from AcquireRetry(mapping, upstream)):
                 raise
-            yield Sleep(_wait(upstream.retry, attempt))
+            yield from Sleep(_wait(upstream.retry, attempt))
             continue
         response.used_own_credentials, response.secrets = request.has_credentials, mapping.secrets
         exchange.tried.append((upstream.name, response.status))
         wait = None if is_last else _wait_after(upstream.retry, attempt, response)
-        if wait is None or not (yield AcquireRetry(mapping, upstream)):
+        if wait is None or not (yield from AcquireRetry(mapping, upstream)):
             return response
-        yield Release(response.source)
-        yield Sleep(wait)
+        yield from Release(response.source)
+        yield from Sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 

@@ -6,7 +6,6 @@ Contract: every exchange ends with a response, whatever its runner sends or thro
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,13 +17,14 @@ from engine.exchange.effects import (
     CacheLookup,
     CacheStore,
     CheckHealth,
-    Effect,
+    Effects,
     ReadBody,
     ReadContent,
     Release,
 )
 from engine.exchange.errors import error_response
 from engine.exchange.evaluation import evaluate
+from engine.exchange.event_stream import Response
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import extra_headers
 from engine.exchange.parallel_calls import make_calls
@@ -34,7 +34,7 @@ from engine.exchange.response import build_response, streaming_case
 from engine.exchange.retry import send
 from engine.exchange.stream_response import build_stream_response
 from engine.exchange.unread_fields import check_dropped
-from engine.http.messages import EMPTY, Inbound, Response
+from engine.http.messages import EMPTY, CompleteResponse, Inbound
 from engine.language.budget import DEFAULT_LIMITS
 from engine.plan import (
     AttemptPlan,
@@ -80,13 +80,13 @@ class ExchangeResult:
 
 
 #: A running exchange: yields effects, receives their results or exceptions, and returns its result.
-ExchangeRun: TypeAlias = Generator[Effect, Any, ExchangeResult]
+ExchangeRun: TypeAlias = Effects[ExchangeResult]
 
 
 def run_exchange(match: PlanMatch, inbound: Inbound) -> ExchangeRun:
     """Run one exchange; it has a response, whatever is thrown into it."""
     exchange = Exchange(inbound, {})
-    result = ExchangeResult(exchange, Response(500, (), EMPTY), match.owner)
+    result = ExchangeResult(exchange, CompleteResponse(500, (), EMPTY), match.owner)
     try:
         leaf = match.leaf(inbound.method)
         result.mapping, result.route = leaf.owner, leaf.route
@@ -97,7 +97,7 @@ def run_exchange(match: PlanMatch, inbound: Inbound) -> ExchangeRun:
         authorize(leaf.owner, leaf.route, inbound)
         admit = admission(leaf.owner, leaf.route, inbound)
         if admit is not None:
-            yield admit
+            yield from admit
         exchange.params = match.params(leaf)
         exchange.raw_params = match.raw_params(leaf)
         result.response = yield from _run_route(leaf, exchange)
@@ -113,32 +113,30 @@ def run_exchange(match: PlanMatch, inbound: Inbound) -> ExchangeRun:
 
 def rejected(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> ExchangeResult:
     """The result of an exchange that is not run, or not to its end."""
-    result = ExchangeResult(Exchange(inbound, {}), Response(500, (), EMPTY), match.owner)
+    result = ExchangeResult(Exchange(inbound, {}), CompleteResponse(500, (), EMPTY), match.owner)
     _set_error(result, error)
     _add_extra_headers(result)
     return result
 
 
-def _run_route(leaf: PlanLeaf, exchange: Exchange) -> Generator[Effect, Any, Response]:
+def _run_route(leaf: PlanLeaf, exchange: Exchange) -> Effects[Response]:
     mapping, route = leaf.owner, leaf.route
     if route.reads_body or route.keeps_body:
-        exchange.inbound.content = yield ReadBody(route.max_bytes)
+        exchange.inbound.content = yield from ReadBody(route.max_bytes)
     read_body(route, exchange)
     if route.cache is None:
         return (yield from _produce_response(mapping, route, exchange))
     key = exchange_key(mapping, route, route.cache, exchange)
-    cached: Response | None = yield CacheLookup(key)
+    cached = yield from CacheLookup(key)
     if cached is not None:
         return cached
     response = yield from _produce_response(mapping, route, exchange)
     if is_cacheable(response):
-        yield CacheStore(key, cached_response(exchange, response), route.cache.seconds)
+        yield from CacheStore(key, cached_response(exchange, response), route.cache.seconds)
     return response
 
 
-def _produce_response(
-    mapping: MappingPlan, route: RoutePlan, exchange: Exchange
-) -> Generator[Effect, Any, Response]:
+def _produce_response(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Effects[Response]:
     if route.builtin is not None:
         return builtin_response(mapping, route, exchange)
     if route.spec.try_:
@@ -149,9 +147,7 @@ def _produce_response(
 # --- Attempts --------------------------------------------------------------------------------------------
 
 
-def _try_attempts(
-    mapping: MappingPlan, route: RoutePlan, exchange: Exchange
-) -> Generator[Effect, Any, Response]:
+def _try_attempts(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Effects[Response]:
     """The response of the first attempt that applies and succeeds; attempts with an unhealthy upstream come
     last.
 
@@ -187,9 +183,9 @@ def _try_attempts(
     raise failure or ExchangeError("internal", "no attempt applies to this request")
 
 
-def _discard_attempt(exchange: Exchange) -> Generator[Effect, Any, None]:
+def _discard_attempt(exchange: Exchange) -> Effects[None]:
     if exchange.upstream_response is not None:
-        yield Release(exchange.upstream_response.source)
+        yield from Release(exchange.upstream_response.source)
     exchange.reset()
 
 
@@ -198,17 +194,17 @@ def _applies(attempt: AttemptPlan, exchange: Exchange) -> bool:
     return when is None or truth(evaluate(when, exchange.body, exchange, "invalid_request"))
 
 
-def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Generator[Effect, Any, bool]:
+def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Effects[bool]:
     """Whether an upstream of an attempt was unhealthy when last observed."""
     if not attempt.watched:
         return False
-    reports = yield CheckHealth(mapping, attempt.watched, known=True)
+    reports = yield from CheckHealth(mapping, attempt.watched, known=True)
     return not all(report["healthy"] for report in reports.values())
 
 
 def _run_attempt(
     mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
-) -> Generator[Effect, Any, Response]:
+) -> Effects[Response]:
     """The response of one attempt.
 
     Raises:
@@ -225,13 +221,13 @@ def _run_attempt(
     if case is not None:
         return (yield from build_stream_response(mapping, case, exchange, response, call.max_bytes))
     if response.source is not None:
-        response.content = yield ReadContent(response.source, call.max_bytes)
+        response.content = yield from ReadContent(response.source, call.max_bytes)
     return build_response(attempt, call, exchange)
 
 
 def _make_attempt_calls(
     mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
-) -> Generator[Effect, Any, CallPlan | None]:
+) -> Effects[CallPlan | None]:
     """Make the calls of an attempt. Returns the call whose response is in `exchange.upstream_response`, or
     None."""
     if attempt.together:
@@ -270,4 +266,4 @@ def _add_extra_headers(result: ExchangeResult) -> None:
         names = [name for name, _ in headers]
         headers = (*[field for field in response.headers if field[0] not in names], *headers)
     # A cached response is shared: it must not get the headers of one request.
-    result.response = Response(response.status, headers, response.content, response.stream, response.source)
+    result.response = response.with_headers(headers)

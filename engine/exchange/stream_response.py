@@ -7,18 +7,16 @@ response has `keep_alive` and no event arrives for that long: then the status is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
-from typing import Any
 
 from engine.codecs import FRAMINGS
 from engine.errors import call_failed
-from engine.exchange.effects import BatchTimeout, Effect, ReadBatch, ReadContent
+from engine.exchange.effects import BatchTimeout, Effects, ReadBatch, ReadContent
 from engine.exchange.errors import in_band_error, unusable_response
-from engine.exchange.event_stream import EventStream, event_stream_response
+from engine.exchange.event_stream import EventStream, Response, event_stream_response
 from engine.exchange.exchange import Exchange
 from engine.exchange.response import case_response, head_of
-from engine.exchange.stream_translation import Batch, Translation, framing_of
-from engine.http.messages import Content, Response, UpstreamResponse
+from engine.exchange.stream_translation import Translation, framing_of
+from engine.http.messages import Batch, Content, UpstreamResponse
 from engine.plan import CasePlan, MappingPlan, TranslationPlan
 from engine.values import JsonError, dumps
 
@@ -29,7 +27,7 @@ def build_stream_response(
     exchange: Exchange,
     response: UpstreamResponse,
     max_bytes: int,
-) -> Generator[Effect, Any, Response]:
+) -> Effects[Response]:
     """A response made from the upstream's events, once the first of them has arrived.
 
     `max_bytes` limits what is buffered: a response that is not a stream, and a stream that is collected.
@@ -40,7 +38,9 @@ def build_stream_response(
     batches = _Batches(response, plan.translation)
     if batches.framing is None:
         content = (
-            response.content if response.source is None else (yield ReadContent(response.source, max_bytes))
+            response.content
+            if response.source is None
+            else (yield from ReadContent(response.source, max_bytes))
         )
         batches.take_complete(content, exchange)
     translation = Translation(plan.translation, exchange, batches.framing or "ndjson")
@@ -66,7 +66,7 @@ def build_stream_response(
 
 def _collect(
     translation: Translation, batches: _Batches, exchange: Exchange, max_bytes: int
-) -> Generator[Effect, Any, None]:
+) -> Effects[None]:
     """Read and translate a stream to its end."""
     size = 0
     while not translation.is_over:
@@ -108,9 +108,9 @@ class _Batches:
             message = "the upstream's response is neither a stream nor JSON"
             raise unusable_response(exchange, message, str(error)) from None
 
-    def next(self, seconds: float | None = None) -> Generator[Effect, Any, Batch | BatchTimeout]:
+    def next(self, seconds: float | None = None) -> Effects[Batch | BatchTimeout]:
         """The next batch, None at the end; `BatchTimeout` if none arrives within this number of seconds."""
         if self.framing is None:
             return self._left.pop(0)
-        batch: Batch | BatchTimeout = yield ReadBatch(self.source, seconds)
-        return batch
+        assert self.source is not None
+        return (yield from ReadBatch(self.source, seconds))

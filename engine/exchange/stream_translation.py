@@ -13,14 +13,11 @@ from engine.codecs import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
 from engine.errors import ExchangeError, call_failed, release_frames
 from engine.exchange.evaluation import EVALUATION_ERRORS, evaluate, translation_error
 from engine.exchange.exchange import Exchange
-from engine.http.messages import UNKNOWN_SIZE
+from engine.http.messages import UNKNOWN_SIZE, Batch
 from engine.language.codegen import Compiled
 from engine.language.stream_state import release_all
 from engine.plan import TranslationPlan
 from engine.values import ABSENT, JsonError, loads
-
-#: A piece of a response body: bytes, events of another mapping, or None at the end.
-Batch = bytes | list[Any] | None
 
 
 def framing_of(media_type: str, plan: TranslationPlan) -> str | None:

@@ -11,6 +11,7 @@ from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
 from engine.exchange.run import ExchangeResult
+from engine.http.messages import CompleteResponse
 from engine.plan import RoutePlan
 
 _MAX_COUNT: Final = 1 << 53
@@ -21,7 +22,7 @@ def usage_of(result: ExchangeResult) -> dict[str, int]:
     route, exchange = result.route, result.exchange
     if route is None or route.usage is None:
         return {}
-    if result.error is not None and result.response.is_complete:
+    if result.error is not None and isinstance(result.response, CompleteResponse):
         return {}
     try:
         found = evaluate(route.usage, _payload(route, exchange), exchange, "upstream_error")

@@ -25,7 +25,7 @@ from engine.http.request_target import literal_path
 from engine.http.routing import Leaf, Match
 from engine.locations import Node
 from engine.plan import PlanMatch, PlanSet
-from engine.testing.offline import Halt, MissingStub, carry_out, failure_of
+from engine.testing.offline import Halt, MissingStub, OfflineSource, carry_out, failure_of, received
 from engine.values import ABSENT, JsonError
 
 _REQUEST_ID = "explain"
@@ -104,7 +104,9 @@ class _Walker:
                 [response.content.data],
                 response.content.media_type,
             )
-            return UpstreamResponse(response.status, response.headers, EMPTY, source=self)
+            return UpstreamResponse(
+                response.status, response.headers, EMPTY, source=OfflineSource(step.request.upstream)
+            )
         return response
 
     def next(self) -> bytes | None:
@@ -176,7 +178,7 @@ class _Walker:
             result = carry_out(run_exchange(match, inbound), content, walker)
         finally:
             self.steps.append(self._call(step, tuple(walker.steps)))
-        response = result.response
+        response = received(result)
         self.steps.append(Entry("answered", f"{response.status} by the mapping {mapping.name}"))
         media_type = response.content.media_type
         return UpstreamResponse(
@@ -192,7 +194,7 @@ class _Walker:
         if failure is not None:
             self.steps.append(Entry("failure", self.mask.text(failure)))
         self._remarks(result.exchange)
-        response = result.response
+        response = received(result)
         headers = tuple(pair for pair in response.headers if pair[0] not in FRAMING_FIELDS)
         text = f"{response.status} {response.content.media_type}".strip()
         value = self._value(response.content)

@@ -7,7 +7,8 @@ Must not know mappings, sockets or any HTTP library.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from engine.http.fields import first_value
 from engine.values import dumps, loads
@@ -213,7 +214,7 @@ class UpstreamRequest:
         headers: Headers,
         content: Content,
         timeout: float | None = None,
-        body: Any = None,
+        body: BodySource | None = None,
         raw: bool = False,
         max_bytes: int = MAX_BODY_BYTES,
         has_credentials: bool = True,
@@ -232,6 +233,46 @@ class UpstreamRequest:
         self.max_bytes = max_bytes
 
 
+#: A piece of a response body: bytes, events of another mapping, or None at the end.
+Batch: TypeAlias = bytes | list[Any] | None
+
+#: Receives batches; returns False to pause.
+Feed: TypeAlias = Callable[[bytes | list[Any]], bool]
+
+
+class Source(Protocol):
+    """The body of a response that is read as it arrives."""
+
+    def next(self) -> Awaitable[Batch]:
+        """The next batch; None at the end.
+
+        Raises:
+            ExchangeError: the upstream disconnected, or sent nothing for too long.
+        """
+        ...
+
+    def pump(self, feed: Feed) -> Awaitable[bool]:
+        """Pass batches to `feed` as soon as they arrive, until it returns False. Returns whether the body has
+        ended.
+
+        Raises:
+            ExchangeError: as `next`.
+        """
+        ...
+
+    def content(self, limit: int) -> Awaitable[Content]:
+        """The rest of the body.
+
+        Raises:
+            ExchangeError: as `next`; the rest is larger than `limit` bytes.
+        """
+        ...
+
+    def aclose(self) -> Awaitable[None]:
+        """Stop reading; an upstream that is still sending is disconnected."""
+        ...
+
+
 class UpstreamResponse:
     """An upstream's response. Header names are in lower case.
 
@@ -244,7 +285,7 @@ class UpstreamResponse:
 
     __slots__ = ("content", "headers", "secrets", "source", "status", "used_own_credentials")
 
-    def __init__(self, status: int, headers: Headers, content: Content, source: Any = None) -> None:
+    def __init__(self, status: int, headers: Headers, content: Content, source: Source | None = None) -> None:
         self.used_own_credentials = True
         self.secrets: tuple[bytes, ...] = ()
         self.status = status
@@ -262,26 +303,38 @@ class UpstreamResponse:
         return first_value(self.headers, name)
 
 
-class Response:
-    """The response to a client. Framing headers and Content-Type are derived from `content`.
+class CompleteResponse:
+    """A response to a client whose body is complete. Framing headers and Content-Type come from `content`."""
 
-    Attributes:
-        stream: the `EventStream` of a streaming response, or None.
-        source: the source of the bytes of a forwarded response, or None. With either, `content` is empty.
-    """
+    __slots__ = ("content", "headers", "status")
 
-    __slots__ = ("content", "headers", "source", "status", "stream")
-
-    def __init__(
-        self, status: int, headers: Headers, content: Content, stream: Any = None, source: Any = None
-    ) -> None:
+    def __init__(self, status: int, headers: Headers, content: Content) -> None:
         self.status = status
         self.headers = headers
         self.content = content
-        self.stream = stream
-        self.source = source
 
     @property
-    def is_complete(self) -> bool:
-        """Whether the complete body is in `content`."""
-        return self.stream is None and self.source is None
+    def media_type(self) -> str:
+        """The Content-Type; empty if there is none."""
+        return self.content.media_type
+
+    def with_headers(self, headers: Headers) -> CompleteResponse:
+        """A copy with other header fields."""
+        return CompleteResponse(self.status, headers, self.content)
+
+
+class ByteStreamResponse:
+    """A response to a client whose bytes are forwarded from `source`. `media_type` is its Content-Type, or
+    empty."""
+
+    __slots__ = ("headers", "media_type", "source", "status")
+
+    def __init__(self, status: int, headers: Headers, media_type: str, source: Source) -> None:
+        self.status = status
+        self.headers = headers
+        self.media_type = media_type
+        self.source = source
+
+    def with_headers(self, headers: Headers) -> ByteStreamResponse:
+        """A copy with other header fields."""
+        return ByteStreamResponse(self.status, headers, self.media_type, self.source)

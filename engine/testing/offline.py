@@ -7,13 +7,21 @@ Must not know asyncio, sockets, nor where a double has its answers from.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from engine import exchange
 from engine.errors import ExchangeError, call_failed
-from engine.http.messages import TEXT, BufferedBody, Content, UpstreamResponse
+from engine.http.messages import (
+    TEXT,
+    Batch,
+    BufferedBody,
+    ByteStreamResponse,
+    CompleteResponse,
+    Content,
+    Feed,
+    UpstreamResponse,
+)
 
 
 class Halt(Exception):
@@ -31,7 +39,7 @@ class UpstreamStub(Protocol):
         """The reply to a call; raises what an upstream would, or a `Halt`."""
         ...
 
-    def next(self) -> exchange.Batch:
+    def next(self) -> Batch:
         """What comes next of a reply that is read as it comes; None at its end."""
         ...
 
@@ -41,7 +49,7 @@ class UpstreamStub(Protocol):
 
 
 def carry_out(steps: exchange.ExchangeRun, content: Content, double: UpstreamStub) -> exchange.ExchangeResult:
-    """Carry out an exchange to its end, a stream too, whose bytes then stand in `outbound.content`.
+    """Carry out an exchange to its end, a stream too, whose response is then a `CompleteResponse`.
 
     Args:
         content: the client's body.
@@ -54,6 +62,12 @@ def carry_out(steps: exchange.ExchangeRun, content: Content, double: UpstreamStu
     return result
 
 
+def received(result: exchange.ExchangeResult) -> CompleteResponse:
+    """The response of an exchange that `carry_out` has run; a stream is complete then."""
+    assert isinstance(result.response, CompleteResponse)
+    return result.response
+
+
 def failure_of(result: exchange.ExchangeResult) -> str | None:
     """What an exchange has failed of, with its place, where it did: for authors, not for clients."""
     error = result.error
@@ -64,7 +78,7 @@ def failure_of(result: exchange.ExchangeResult) -> str | None:
     return f"{error.kind}: {error.message}" + (f" ({cause})" if cause else "")
 
 
-def _driven(steps: Generator[exchange.Effect, Any, Any], content: Content, double: UpstreamStub) -> Any:
+def _driven(steps: exchange.Effects[Any], content: Content, double: UpstreamStub) -> Any:
     """Give an exchange what it asks for, until it has come to its end."""
     try:
         step = next(steps)
@@ -83,21 +97,25 @@ def _driven(steps: Generator[exchange.Effect, Any, Any], content: Content, doubl
 
 def _write_stream(result: exchange.ExchangeResult, double: UpstreamStub) -> None:
     """Carry a stream to its end, and put what its client reads in the place of it."""
-    response, stream = result.response, result.response.stream
-    if response.source is not None:
-        response.content = Content(double.rest().data, response.content.media_type)
-    if stream is None:
+    response = result.response
+    if isinstance(response, CompleteResponse):
         return
+    if isinstance(response, ByteStreamResponse):
+        content = Content(double.rest().data, response.media_type)
+        result.response = CompleteResponse(response.status, response.headers, content)
+        return
+    stream = response.stream
     writer = exchange.EventWriter(stream.plan, result.exchange)
     data = writer.write([*stream.first, *stream.script], stream)
     while not stream.is_over:
         data += writer.write(stream.feed(double.next()), stream)
     result.error = stream.error
     data += b"" if stream.error is not None else writer.close()
-    response.content = Content(data, response.content.media_type)
+    content = Content(data, response.media_type)
+    result.response = CompleteResponse(response.status, response.headers, content)
 
 
-def _take(step: exchange.Effect, content: Content, double: UpstreamStub) -> Any:
+def _take(step: exchange.Effect[object], content: Content, double: UpstreamStub) -> Any:
     """What one step asks for."""
     match step:
         case exchange.SendCall():
@@ -105,6 +123,7 @@ def _take(step: exchange.Effect, content: Content, double: UpstreamStub) -> Any:
         case exchange.ReadBatch():
             return double.next()
         case exchange.ReadContent():
+            assert isinstance(step.source, OfflineSource)
             return _checked(double.rest(), step.limit, step.source.upstream)
         case exchange.ReadBody():
             return _bounded(content, step.limit)
@@ -148,17 +167,32 @@ def _health(step: exchange.CheckHealth, name: str, double: UpstreamStub) -> dict
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """What a reply is read from as it comes: the double, under the name of the upstream that was called."""
+class OfflineSource:
+    """The `Source` of a streamed stub response of `upstream`: the stub is read instead of it."""
 
     upstream: str
+
+    async def next(self) -> Batch:
+        raise AssertionError(_NOT_READ)
+
+    async def pump(self, feed: Feed) -> bool:
+        raise AssertionError(_NOT_READ)
+
+    async def content(self, limit: int) -> Content:
+        raise AssertionError(_NOT_READ)
+
+    async def aclose(self) -> None:
+        """There is nothing to release."""
+
+
+_NOT_READ: Final = "offline, the stub is read instead of a source"
 
 
 def _reply(step: exchange.SendCall, double: UpstreamStub) -> UpstreamResponse:
     """The reply to a call, unless it is larger than the call accepts."""
     response, request = double.send(step), step.request
     if response.source is not None:
-        response.source = _Source(request.upstream)
+        response.source = OfflineSource(request.upstream)
     elif not request.raw:
         _checked(response.content, request.max_bytes, request.upstream)
     return response

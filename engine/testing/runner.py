@@ -21,7 +21,7 @@ from engine.testing.comparison import ReceivedCall, call_mismatches, response_mi
 from engine.testing.coverage import RunCoverage, Uncovered
 from engine.testing.expectations import Mismatch
 from engine.testing.loading import Suite, load_suite
-from engine.testing.offline import Halt, carry_out, failure_of
+from engine.testing.offline import Halt, OfflineSource, carry_out, failure_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,9 @@ class _FakeUpstreams:
         data, size = response.content.data, canned.split or len(response.content.data) or 1
         self.batches = [data[i : i + size] for i in range(0, len(data), size)]
         self.media_type = response.content.media_type
-        return UpstreamResponse(response.status, response.headers, EMPTY, source=self)
+        return UpstreamResponse(
+            response.status, response.headers, EMPTY, source=OfflineSource(step.request.upstream)
+        )
 
 
 def _run_case(case: Case, reach: RunCoverage) -> CaseResult:

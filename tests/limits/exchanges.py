@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import Findings, PlanSet, compile_set, load
-from engine.exchange import Batch, ExchangeResult, SendCall, run_exchange
-from engine.http.messages import JSON, Content, Inbound, UpstreamRequest, UpstreamResponse
+from engine.exchange import ExchangeResult, SendCall, run_exchange
+from engine.http.messages import JSON, Batch, Content, Inbound, UpstreamRequest, UpstreamResponse
 from engine.testing.offline import carry_out
 
 FILE = "limited.yaml"

@@ -20,7 +20,7 @@ from engine.exchange import (
     SendCall,
     run_exchange,
 )
-from engine.http.messages import JSON, Content, Inbound, UpstreamResponse
+from engine.http.messages import JSON, CompleteResponse, Content, Inbound, UpstreamResponse
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,11 @@ def tell(
 
     result = carry_out(steps)
     assert result.defect is None, result.defect
-    response, stream = result.response, result.response.stream
+    response = result.response
     sent = request.content.value if request is not None and not request.content.is_empty else None
-    if stream is None:
+    if isinstance(response, CompleteResponse):
         return Told(response.status, response.content.data, sent, result.error is not None, result)
+    stream = response.stream
     writer = EventWriter(stream.plan, result.exchange)
     out = [writer.write(stream.first)]
     while not stream.is_over:
