@@ -1,13 +1,13 @@
-"""The command line: one file a command, a click decorator over a plain `run(…) -> int`.
+"""The command line: one module per command, a Click command that calls a plain `run(…) -> int`.
 
-Exit statuses: 0 all is well, 1 there are findings or failures, 2 the command was called wrongly.
+Exit statuses: 0 success, 1 findings or failures, 2 usage errors.
 """
 
 import gc
 from typing import Final
 
-#: How many objects more there must be until Python's collector looks for the first time. A start makes tens
-#: of thousands, hardly any of them garbage; `serve` sets the collector up anew once it is through.
-_FIRST_LOOK: Final = 200_000
+#: Allocations until the first run of Python's garbage collector. Startup allocates tens of thousands of
+#: objects, almost none of them garbage. `serve` configures the collector again after startup.
+_FIRST_COLLECTION: Final = 200_000
 
-gc.set_threshold(_FIRST_LOOK)
+gc.set_threshold(_FIRST_COLLECTION)

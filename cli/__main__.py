@@ -1,4 +1,4 @@
-"""`python -m cli`: the command where no `dragoman` is installed."""
+"""`python -m cli`: the command line without an installed `dragoman`."""
 
 from cli.main import main
 

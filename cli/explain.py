@@ -1,4 +1,4 @@
-"""`dragoman explain`: what mappings do, in words, for one route or one request, and as generated Python."""
+"""`dragoman explain`: describes mappings and routes, traces a request, and shows the generated Python."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from urllib.parse import urlencode
 import click
 
 from cli import options, render
-from engine import Answer, Entry, Explainer, Findings, Request, compile_set, load, source_files
+from engine import Entry, Explainer, Findings, Request, StubResponse, compile_set, load, source_files
 
 _NAME: Final = re.compile(r"[A-Z]+ /\S*\Z")
 _STATUS: Final = re.compile(r"([2-5][0-9][0-9])(?::(.+))?\Z", re.DOTALL)
 
 
 class _Lines(click.ParamType):  # type: ignore[type-arg]
-    """A text made into a value; several in an environment variable stand on lines of their own."""
+    """A parsed option; an environment variable has one value per line."""
 
     envvar_list_splitter = "\n"
 
@@ -65,23 +65,23 @@ def _bytes(text: str) -> bytes:
         raise ValueError(f"'{text}' cannot be read: {error.strerror}") from None
 
 
-def _answer(text: str) -> Answer:
-    """`FILE`, `STATUS:FILE`, `STATUS`, or the name of a failure."""
-    if text in Answer.FAILURES:
-        return Answer(failure=text)
+def _stub_response(text: str) -> StubResponse:
+    """The stub response of `FILE`, `STATUS:FILE`, `STATUS`, or the name of a failure."""
+    if text in StubResponse.FAILURES:
+        return StubResponse(failure=text)
     status = _STATUS.match(text)
     if status is None:
-        return Answer(body=_bytes(text))
-    return Answer(int(status[1]), _bytes(status[2]) if status[2] else b"")
+        return StubResponse(body=_bytes(text))
+    return StubResponse(int(status[1]), _bytes(status[2]) if status[2] else b"")
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is to be explained; a request is walked through, with the answers that there are for its calls."""
+class _Subject:
+    """What to explain: a request with stub responses for its calls, a route, or all (an empty `route`)."""
 
     route: str
     request: Request | None
-    answers: Sequence[Answer]
+    responses: Sequence[StubResponse]
     python: bool
 
 
@@ -90,41 +90,41 @@ def _repeated(flag: str, kind: _Lines, metavar: str, text: str) -> Callable[[opt
     return options.setting(flag, name, type=kind, multiple=True, metavar=metavar, help=text)
 
 
-@click.command("explain", short_help="Tell what mappings do, step by step.")
+@click.command("explain", short_help="Describe mappings, or trace a request.")
 @options.paths()
 @options.setting(
     "--route",
     type=_Lines("route", _name),
     default=None,
     metavar="'METHOD PATH'",
-    help="Tell of this route alone: by its path as the mapping has it, or by one that leads to it.",
+    help="Describe only this route, given by its path in the mapping or by a path that it matches.",
 )
 @options.setting(
     "--request",
     type=_Lines("request", _name),
     default=None,
     metavar="'METHOD PATH'",
-    help="Walk a request through, with no upstream called; its query may stand in the path.",
+    help="Trace a request without calling upstreams. The path may include a query.",
 )
 @options.setting(
     "--body",
     type=_Lines("body", _bytes),
     default=None,
     metavar="FILE",
-    help="The request's body; '-' is standard input.",
+    help="The request body; '-' is standard input.",
 )
 @_repeated("--header", _Lines("header", _field), "'NAME: VALUE'", "A header field of the request.")
 @_repeated("--query", _Lines("query", _parameter), "NAME=VALUE", "A query parameter of the request.")
 @_repeated(
-    "--answer",
-    _Lines("answer", _answer),
+    "--response",
+    _Lines("response", _stub_response),
     "[STATUS:]FILE",
-    "What the next call is answered: a file with its body, a status, both, or a failure such as 'connect'.",
+    "The response to the next call: a file with its body, a status, both, or a failure such as 'connect'.",
 )
 @options.setting(
     "--python",
     is_flag=True,
-    help="Show the Python that was generated, of --route or of all routes.",
+    help="Show the generated Python of --route, or of all routes.",
 )
 @options.env_file
 @options.setting(
@@ -133,7 +133,7 @@ def _repeated(flag: str, kind: _Lines, metavar: str, text: str) -> Callable[[opt
     type=click.Choice(("text", "json")),
     default="text",
     show_default=True,
-    help="For people, or as JSON.",
+    help="Output format: text or JSON.",
 )
 def command(
     paths: tuple[str, ...],
@@ -142,36 +142,36 @@ def command(
     body: bytes | None,
     headers: tuple[tuple[str, str], ...],
     querys: tuple[tuple[str, str], ...],
-    answers: tuple[Answer, ...],
+    responses: tuple[StubResponse, ...],
     python: bool,
     env_files: tuple[str, ...],
     output_format: str,
 ) -> None:
-    """Tell what mappings do: their upstreams, their routes, and what happens to a request, in its order.
+    """Describe mappings: their upstreams, their routes, and how a request is processed, in order.
 
-    With --request, one request is walked through step by step: which attempt and which answer are taken, and
-    the calls that would be made, with nothing sent anywhere. A call to another mapping of PATH is answered by
-    it, any other by --answer; without one the walk ends there. No key is needed for it.
+    With --request, trace one request step by step: the selected attempt and response, and the calls that it
+    would make. Nothing is sent. Calls to another mapping of PATH are handled by it; all others receive the
+    --response options in order. Without a response the trace ends there. No key is required.
 
-    Secrets are never shown: '***' stands in their place.
+    Secrets are masked as '***'.
 
     \b
-    dragoman explain mappings/shop.yaml                                  all of it
+    dragoman explain mappings/shop.yaml                                  everything
     dragoman explain mappings/shop.yaml --route 'POST /orders'           one route
     dragoman explain mappings/shop.yaml --route 'POST /orders' --python  its generated code
-    dragoman explain mappings/shop.yaml --request 'POST /orders' --body order.json --answer 404
+    dragoman explain mappings/shop.yaml --request 'POST /orders' --body order.json --response 404
 
     \b
-    Exit status: 0 explained, 1 findings, no such route, or the request failed, 2 wrong usage.
+    Exit status: 0 success, 1 findings, unknown route, or failed request, 2 usage error.
     """
-    is_given = body is not None or bool(headers or querys or answers)
+    is_given = body is not None or bool(headers or querys or responses)
     if request is None and is_given:
-        raise click.UsageError("--body, --header, --query and --answer need --request")
+        raise click.UsageError("--body, --header, --query and --response require --request")
     if request is not None and (route is not None or python):
-        raise click.UsageError("--request stands without --route and --python")
-    made = None if request is None else _request(request, body or b"", headers, querys)
-    asked = _Asked(route or "", made, answers, python)
-    sys.exit(run(paths, asked, env_files, output_format))
+        raise click.UsageError("--request cannot be combined with --route or --python")
+    traced = None if request is None else _request(request, body or b"", headers, querys)
+    subject = _Subject(route or "", traced, responses, python)
+    sys.exit(run(paths, subject, env_files, output_format))
 
 
 def _request(
@@ -183,8 +183,8 @@ def _request(
     return Request(method, path, query, headers, body)
 
 
-def run(paths: tuple[str, ...], asked: _Asked, env_files: tuple[str, ...], output_format: str) -> int:
-    """Explain the files of `paths`; the exit status."""
+def run(paths: tuple[str, ...], subject: _Subject, env_files: tuple[str, ...], output_format: str) -> int:
+    """Explain the files of `paths`, and return the exit status."""
     findings, environ = Findings(), options.environment(env_files)
     specs = load(source_files(paths, findings), findings)
     compile_set(specs, environ, findings, served_together=False)
@@ -192,7 +192,7 @@ def run(paths: tuple[str, ...], asked: _Asked, env_files: tuple[str, ...], outpu
         render.findings(findings, output_format)
         return 1
     try:
-        entries, status = _told(Explainer(specs, environ), asked)
+        entries, status = _entries(Explainer(specs, environ), subject)
     except LookupError as error:
         render.line(str(error.args[0]), stderr=True, style="red")
         return 1
@@ -203,10 +203,10 @@ def run(paths: tuple[str, ...], asked: _Asked, env_files: tuple[str, ...], outpu
     return status
 
 
-def _told(explainer: Explainer, asked: _Asked) -> tuple[Sequence[Entry], int]:
-    if asked.request is not None:
-        walk = explainer.walk(asked.request, asked.answers)
-        return walk.steps, 1 if walk.has_failed else 0
-    if asked.python:
-        return explainer.python(asked.route), 0
-    return (explainer.route(asked.route) if asked.route else explainer.everything()), 0
+def _entries(explainer: Explainer, subject: _Subject) -> tuple[Sequence[Entry], int]:
+    if subject.request is not None:
+        trace = explainer.trace(subject.request, subject.responses)
+        return trace.steps, 1 if trace.has_failed else 0
+    if subject.python:
+        return explainer.python(subject.route), 0
+    return (explainer.route(subject.route) if subject.route else explainer.everything()), 0

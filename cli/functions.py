@@ -1,4 +1,4 @@
-"""`dragoman functions`: the function library, from the functions' own documentation."""
+"""`dragoman functions`: the documentation of the function library."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from engine import FUNCTIONS, Example
 @click.command("functions", short_help="List the functions of expressions.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def command(names: tuple[str, ...]) -> None:
-    """List the functions that expressions can call; with NAMEs, explain these, with examples."""
+    """List the functions of expressions. With NAMEs, show their documentation and examples."""
     sys.exit(run(names))
 
 
 def run(names: tuple[str, ...]) -> int:
-    """Print the functions; the exit status."""
+    """Print the functions, and return the exit status."""
     if not names:
-        render.table(("FUNCTION", "WHAT IT GIVES"), ((f.signature, f.summary) for f in FUNCTIONS.values()))
+        render.table(("FUNCTION", "RESULT"), ((f.signature, f.summary) for f in FUNCTIONS.values()))
         return 0
     unknown = [name for name in names if name not in FUNCTIONS]
     for name in names:
         if name in FUNCTIONS:
-            _explain(name)
+            _show(name)
     for name in unknown:
         near = difflib.get_close_matches(name, FUNCTIONS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        render.line(f"no function is named '{name}'{hint}", stderr=True, style="red")
+        render.line(f"unknown function '{name}'{hint}", stderr=True, style="red")
     return 1 if unknown else 0
 
 
-def _explain(name: str) -> None:
+def _show(name: str) -> None:
     function = FUNCTIONS[name]
     render.line(function.signature, style="bold")
     render.line(f"  {function.summary}")
@@ -47,7 +47,7 @@ def _explain(name: str) -> None:
 
 
 def _outcome(example: Example) -> str:
-    """What an example gives, as JSON, or how it fails."""
+    """The result of an example as JSON, or its error."""
     if example.failure is None:
         return json.dumps(example.value, ensure_ascii=False)
     return f"a failure of kind {example.failure}" if example.failure else "an error"

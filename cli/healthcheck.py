@@ -1,6 +1,6 @@
-"""`dragoman healthcheck`: whether a server answers, for containers and scripts.
+"""`dragoman healthcheck`: checks that a server is healthy, for containers and scripts.
 
-Contract: without a URL the server of this environment is asked, at the address that `serve --admin` has too.
+Contract: the default is /livez at the address of `--admin`, an option that `serve` shares.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import click
 
 from cli import options, render
 
-#: Addresses to listen on that are none to connect to, and what stands for them on this machine.
+#: Wildcard addresses of listeners → the loopback address to connect to.
 _ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
-@click.command("healthcheck", short_help="Ask a server whether it answers.")
+@click.command("healthcheck", short_help="Check that a server is healthy.")
 @click.argument("url", required=False)
 @options.setting(
     "--admin",
     metavar="HOST:PORT",
-    help="The address of a server's --admin; its /livez is asked where there is no URL.",
+    help="The address of the server's --admin, for a request to /livez if URL is not given.",
 )
 @click.option(
     "--timeout",
@@ -32,15 +32,15 @@ _ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
     show_default=True,
     envvar="DRAGOMAN_HEALTHCHECK_TIMEOUT",
     show_envvar=True,
-    help="Seconds to wait for the answer.",
+    help="Seconds to wait for the response.",
 )
 def command(url: str | None, admin: str | None, timeout: float) -> None:
-    """Send GET to URL. Exit status 0 for an answer from 200 to 399, else 1, with the reason in one line."""
+    """Send GET to URL. Exit status 0 for a response from 200 to 399, otherwise 1 with a one-line reason."""
     if url is None and admin is None:
-        raise click.UsageError("give a URL, or --admin")
+        raise click.UsageError("URL or --admin is required")
     url = url or _livez(admin or "")
     if not url.startswith(("http://", "https://")):
-        raise click.UsageError("URL begins with http:// or https://")
+        raise click.UsageError("URL must start with http:// or https://")
     sys.exit(run(url, timeout))
 
 
@@ -50,11 +50,11 @@ def _livez(admin: str) -> str:
 
 
 def run(url: str, timeout: float) -> int:
-    """Ask; the exit status."""
+    """Send the request, and return the exit status."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=timeout) as answer:
-            render.line(f"healthy: status {answer.status}")
+        with opener.open(url, timeout=timeout) as response:
+            render.line(f"healthy: status {response.status}")
             return 0
     except urllib.error.HTTPError as error:
         render.line(f"unhealthy: status {error.code}")

@@ -1,4 +1,4 @@
-"""From paths to plans, as the commands need it."""
+"""Loads and compiles mappings, for several commands."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ def plans_of(
     findings: Findings,
     served_together: bool,
 ) -> tuple[PlanSet, int]:
-    """The plans of mapping files, and how many files there were; what is wrong is in `findings`."""
+    """The plans of mapping files, and the number of files. Errors are added to `findings`."""
     files = source_files(paths, findings)
     sources = load(files, findings)
     return compile_set(sources, environ, findings, served_together=served_together), len(files)
 
 
 def report(findings: Findings, output_format: str) -> int:
-    """Print findings; the exit status they mean."""
+    """Print findings, and return the exit status."""
     render.findings(findings, output_format)
     return 1 if findings.has_errors else 0
 
 
 def tally(findings: Findings) -> tuple[int, int]:
-    """How many errors and warnings there are."""
+    """The numbers of errors and warnings."""
     severities = [diagnostic.severity for diagnostic in findings]
     return severities.count("error"), severities.count("warning")

@@ -1,6 +1,6 @@
 """The `dragoman` command: the group that all commands belong to.
 
-A command's module is imported when it is asked for: `serve` is to be up soon, and needs no other.
+The module of a command is imported when the command runs, so that `serve` starts fast.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ALIASES: Final = {"check": "validate"}
 
 
 class _Commands(click.Group):
-    """The commands; `check` is another name of `validate`."""
+    """The commands; `check` is an alias of `validate`."""
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """Run a command, wherever its output goes."""
+        """Run a command with guarded output streams."""
         with output.guarded():
             return super().main(*args, **more)
 
@@ -49,14 +49,14 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Mappings are documented in the README. 'dragoman COMMAND --help' tells of one command.",
+    epilog="Mappings are documented in the README. 'dragoman COMMAND --help' describes one command.",
 )
 @click.version_option(distribution_version(), prog_name="dragoman")
 def main() -> None:
-    """A declarative routing proxy: one YAML file puts one HTTP API's shape before another.
+    """A declarative routing proxy: one YAML file puts one HTTP API in front of another.
 
     \b
-    dragoman validate mappings/            what is wrong, with file, line and column
+    dragoman validate mappings/            report errors with file, line and column
     dragoman serve mappings/               serve the mappings of a directory
-    dragoman test mappings/                run the *.test.yaml files beside them
+    dragoman test mappings/                run their *.test.yaml files
     """

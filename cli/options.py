@@ -1,7 +1,7 @@
-"""Arguments and options that several commands share, and the files that hold environment variables.
+"""Arguments and options that several commands share, and files of environment variables.
 
-Contract: `.env` of the working directory is read where a command takes --env-file, then the files that are
-given; the process's own environment wins. Options read from all of these.
+Contract: a command with --env-file reads `.env` of the working directory, then the given files. The
+environment of the process takes precedence. Options use all of these.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Read from the working directory without being asked for.
+#: Read from the working directory by default.
 DOTENV: Final = ".env"
 
 
 def setting(flag: str, *names: str, **more: Any) -> Callable[[F], F]:
-    """An option that can be set by a variable too, which is named after its flag: `--max-in-flight` by
-    DRAGOMAN_MAX_IN_FLIGHT. All else is as for `click.option`."""
+    """A `click.option` with an environment variable named after its flag: DRAGOMAN_MAX_IN_FLIGHT for
+    `--max-in-flight`."""
     variable = "DRAGOMAN_" + flag.strip("-").replace("-", "_").upper()
     return click.option(flag, *names, envvar=variable, show_envvar=True, **more)
 
@@ -39,19 +39,19 @@ def env_file(command: F) -> F:
         multiple=True,
         is_eager=True,
         callback=_read_options,
-        help="Read environment variables from FILE (NAME=value lines), beside those of .env in the working "
-        "directory; HOST, PORT and LOG_LEVEL in one are those of the command. Those of the environment win. "
-        "Can be given several times; later files win over earlier ones.",
+        help="Read environment variables from FILE (NAME=value lines), in addition to .env in the working "
+        "directory. HOST, PORT and LOG_LEVEL in a file set options of the command. The environment takes "
+        "precedence. Can be repeated; later files take precedence over earlier ones.",
     )(command)
 
 
 def environment_files(env_files: tuple[str, ...]) -> tuple[str, ...]:
-    """The files that environment variables are read from, from the weakest to the strongest."""
+    """The files of environment variables, in ascending precedence."""
     return (DOTENV, *env_files) if os.path.isfile(DOTENV) else env_files
 
 
 def environment(env_files: tuple[str, ...]) -> Mapping[str, str]:
-    """The environment, with what files add to it."""
+    """The environment, merged with the variables of files."""
     return {**_of_files(env_files), **os.environ}
 
 
@@ -68,12 +68,12 @@ def _read(file: str) -> Mapping[str, str | None]:
     try:
         return dotenv_values(file)
     except (OSError, UnicodeDecodeError):
-        raise click.UsageError(f"'{file}' cannot be read, or is not UTF-8") from None
+        raise click.UsageError(f"cannot read '{file}' as UTF-8") from None
 
 
 def _read_options(context: click.Context, option: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
-    """Let the files give defaults to the options that have an environment variable."""
-    values = {**_plainly_named(_of_files(files)), **environment(files)}
+    """Set defaults of options from the variables in files."""
+    values = {**_prefixed(_of_files(files)), **environment(files)}
     defaults: dict[str, Any] = {}
     for param in context.command.params:
         name = param.envvar if isinstance(param.envvar, str) else ""
@@ -84,9 +84,12 @@ def _read_options(context: click.Context, option: click.Parameter, files: tuple[
     return files
 
 
-def _plainly_named(values: Mapping[str, str]) -> dict[str, str]:
-    """What a file calls HOST, PORT and LOG_LEVEL, as other servers' files do. In the environment of a process
-    such names may be anybody's, so there they mean nothing."""
+def _prefixed(values: Mapping[str, str]) -> dict[str, str]:
+    """HOST, PORT and LOG_LEVEL of a file, prefixed with DRAGOMAN_.
+
+    The files of other servers use these names. In the environment of a process they may belong to other
+    programs, so they are ignored there.
+    """
     found = {f"DRAGOMAN_{name}": values[name] for name in ("HOST", "PORT", "LOG_LEVEL") if values.get(name)}
     if "DRAGOMAN_LOG_LEVEL" in found:
         found["DRAGOMAN_LOG_LEVEL"] = found["DRAGOMAN_LOG_LEVEL"].lower()
@@ -97,12 +100,12 @@ FORMATS = ("text", "json", "github")
 
 
 def output_format(command: F) -> F:
-    """--format: how findings are printed."""
+    """--format: the output format of findings."""
     return setting(
         "--format",
         "output_format",
         type=click.Choice(FORMATS),
         default="text",
         show_default=True,
-        help="How findings are printed: for people, as JSON, or as annotations for GitHub Actions.",
+        help="Format of findings: text, JSON, or annotations for GitHub Actions.",
     )(command)

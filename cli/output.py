@@ -1,9 +1,9 @@
-"""Standard output and standard error that may be closed, full, or a pipe that nobody reads.
+"""Handles standard streams that are closed, full, or a pipe without a reader.
 
-Contract: what cannot be written to standard error is dropped, as there is nowhere to report it. Standard
-output is the result of a command: where it cannot be written, the command ends with status 1 and a line on
-standard error, or without one where a pipe was closed by its reader. A stream that is closed from the start
-is the null device. No stream raises for a character that its encoding does not have.
+Contract: failed writes to standard error are ignored, because there is nowhere to report them. If standard
+output cannot be written, the command exits with status 1 and an error message, without one if the reader
+closed the pipe. A stream that is closed at the start is replaced with the null device. Characters that a
+stream cannot encode are escaped.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _STREAMS: Final = (0, 1, 2)
 
 
 class _Guarded:
-    """A text stream whose failures to write go to `on_failure`."""
+    """A text stream that calls `on_failure` for failed writes."""
 
     def __init__(self, stream: TextIO, on_failure: Callable[[TextIO, OSError], None]) -> None:
         self.stream = stream
         self.on_failure = on_failure
 
     def write(self, text: str) -> int:
-        """Write a text, or hand over why that failed."""
+        """Write a text; call `on_failure` if that fails."""
         try:
             return self.stream.write(text)
         except OSError as error:
@@ -35,7 +35,7 @@ class _Guarded:
             return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, as `write`."""
+        """Flush the buffer; call `on_failure` if that fails."""
         try:
             self.stream.flush()
         except OSError as error:
@@ -67,30 +67,30 @@ def guarded() -> Iterator[None]:
 
 
 def unguarded(stream: TextIO) -> TextIO:
-    """The stream itself, for who looks after failures."""
+    """The underlying stream, for callers that handle failures."""
     return stream.stream if isinstance(stream, _Guarded) else stream
 
 
 def outlive_standard_output() -> None:
-    """From now on drop what cannot be written to standard output too: for commands that serve."""
+    """Ignore failed writes to standard output from now on, for `serve`."""
     if isinstance(sys.stdout, _Guarded):
         sys.stdout.on_failure = _drop
 
 
 def _open_missing() -> None:
-    """Open the null device for each standard stream that is closed, so that no socket takes its number."""
+    """Open the null device for each closed standard stream, so that no socket gets its file descriptor."""
     for number in _STREAMS:
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free is this one.
+            # os.open returns the lowest free descriptor, which is this one.
             os.open(os.devnull, os.O_RDWR)
     if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process exits
 
 
 def _lenient(stream: TextIO | None, number: int) -> TextIO:
-    """A stream that writes what its encoding does not have as an escape sequence."""
+    """The stream, set to escape characters that it cannot encode."""
     if stream is None:
         return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
@@ -103,7 +103,7 @@ def _drop(stream: TextIO, error: OSError) -> None:
 
 
 def _end(stream: TextIO, error: OSError) -> None:
-    """End the command; what is still buffered goes nowhere."""
+    """Exit the command, and discard the buffered output."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

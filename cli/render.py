@@ -1,6 +1,6 @@
-"""Findings and tables on the terminal: text with the source line and a caret, JSON, GitHub annotations.
+"""Prints findings, tables and explanations: text with the source line and a caret, JSON, GitHub annotations.
 
-Contract: what goes to no terminal has no colours, and is printed without the library of these.
+Contract: output to anything but a terminal has no colors, and does not import the library for colors.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from engine import Diagnostic, Span
 if TYPE_CHECKING:
     from engine import Entry
 
-#: Who calls a URL, with the password.
+#: The user information of a URL, which may include a password.
 _USERINFO = re.compile(r"(?<=://)[^/@\s\"'$]+(?=@)")
 
 _COLORS = {"error": "bold red", "warning": "bold yellow"}
 
-#: A piece of a line, and its style.
+#: A part of a line, and its style.
 _Part = tuple[str, str]
 
-#: Control characters, which a terminal would act on; tabs and line ends aside.
-_MOVING: Final = dict.fromkeys(code for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n")
+#: Control characters that a terminal would interpret, except tabs and line feeds.
+_CONTROL: Final = dict.fromkeys(code for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n")
 
 
 def _print(*parts: _Part, stderr: bool = False) -> None:
     """Print one line."""
     stream = sys.stderr if stderr else sys.stdout
-    if _may_have_colours(stream):
+    if _has_colors(stream):
         from cli import terminal
 
         terminal.show(parts, stderr)
     else:
-        print("".join(text for text, _ in parts).translate(_MOVING), file=stream, flush=True)
+        print("".join(text for text, _ in parts).translate(_CONTROL), file=stream, flush=True)
 
 
-def _may_have_colours(stream: TextIO) -> bool:
-    asked = os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE") == "1"
-    return bool(asked) or stream.isatty()
+def _has_colors(stream: TextIO) -> bool:
+    is_forced = os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE") == "1"
+    return bool(is_forced) or stream.isatty()
 
 
 def findings(diagnostics: Iterable[Diagnostic], output_format: str) -> None:
@@ -70,7 +70,7 @@ def _heading(diagnostic: Diagnostic) -> tuple[_Part, ...]:
 
 
 def _excerpt(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> list[str]:
-    """The source line, and a caret below what is meant; control characters are shown as such."""
+    """The source line, and carets below the location; control characters are replaced with spaces."""
     span = diagnostic.span
     line = _masked(diagnostic, secrets)
     if not line.strip():
@@ -83,9 +83,9 @@ def _excerpt(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> list[str]
 
 
 def _masked(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> str:
-    """The line of a finding, with stars in the place of the secrets in it."""
+    """The source line of a finding, with secrets replaced by asterisks."""
     span = diagnostic.span
-    line = _USERINFO.sub(_stars, span.file.line(span.line))
+    line = _USERINFO.sub(_asterisks, span.file.line(span.line))
     for secret in (found.span for found in secrets):
         if (secret.file.name, secret.line) == (span.file.name, span.line):
             start, end = secret.column - 1, secret.column - 1 + secret.length
@@ -93,7 +93,7 @@ def _masked(diagnostic: Diagnostic, secrets: Sequence[Diagnostic]) -> str:
     return line
 
 
-def _stars(found: re.Match[str]) -> str:
+def _asterisks(found: re.Match[str]) -> str:
     return "*" * len(found[0])
 
 
@@ -102,11 +102,11 @@ def _printable(text: str) -> str:
 
 
 def _width(text: str) -> int:
-    """How many columns a text takes on a terminal."""
+    """The width of a text on a terminal, in columns."""
     return sum(_COLUMNS.get(unicodedata.category(character), _columns(character)) for character in text)
 
 
-#: Marks that stand over or around the character before them take no column.
+#: Combining marks have no width.
 _COLUMNS = {"Mn": 0, "Me": 0}
 
 
@@ -119,7 +119,7 @@ def _as_json(diagnostics: Sequence[Diagnostic]) -> None:
 
 
 def as_data(diagnostic: Diagnostic) -> dict[str, object]:
-    """A finding as plain data."""
+    """A finding as JSON data."""
     span = diagnostic.span
     return {
         "file": span.file.name,
@@ -137,17 +137,17 @@ def _as_github(diagnostics: Sequence[Diagnostic]) -> None:
     for diagnostic in diagnostics:
         span = diagnostic.span
         text = diagnostic.message + (f" ({diagnostic.hint})" if diagnostic.hint else "")
-        place = f"file={_property(span.file.name)},line={span.line},col={span.column}"
-        print(f"::{diagnostic.severity} {place},title={_property(diagnostic.code)}::{_data(text)}")
+        location = f"file={_property(span.file.name)},line={span.line},col={span.column}"
+        print(f"::{diagnostic.severity} {location},title={_property(diagnostic.code)}::{_data(text)}")
 
 
 def _data(text: str) -> str:
-    """Escaped as the message of a workflow command."""
+    """The text, escaped as the message of a workflow command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    """Escaped as a property of a workflow command."""
+    """The text, escaped as a property of a workflow command."""
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
@@ -159,24 +159,22 @@ _FORMATS: dict[str, Callable[[Sequence[Diagnostic]], None]] = {
 
 
 def summary(errors: int, warnings: int, checked: str, stderr: bool = False) -> None:
-    """The last line: what was looked at and what was found."""
+    """Print the summary: the number of findings, and the checked files."""
     if errors or warnings:
         style = "red" if errors else "yellow"
-        said = f"{_count(errors, 'error')}, {_count(warnings, 'warning')} in {checked}"
+        text = f"{count(errors, 'error')}, {count(warnings, 'warning')} in {checked}"
     else:
-        style, said = "green", f"{checked}: no findings"
-    _print((said, style), stderr=stderr)
+        style, text = "green", f"{checked}: no findings"
+    _print((text, style), stderr=stderr)
 
 
-def _count(number: int, word: str) -> str:
+def count(number: int, word: str) -> str:
+    """A number with a noun, in the plural unless it is 1."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-count = _count
-
-
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A plain table; the last column is as wide as it likes."""
+    """Print a plain table; the width of the last column is not limited."""
     cells = [list(columns), *(list(row) for row in rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     for number, row in enumerate(cells):
@@ -185,19 +183,19 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def line(text: str, stderr: bool = False, style: str = "") -> None:
-    """One line of text."""
+    """Print one line of text."""
     _print((text, style), stderr=stderr)
 
 
 # --- Explanations ----------------------------------------------------------------------------------------
 
 
-def entries(told: Iterable[Entry], depth: int = 0, around: Span | None = None) -> None:
-    """What is explained: a line for each entry, those below it further in, with the place it has."""
-    for entry in told:
+def entries(tree: Iterable[Entry], depth: int = 0, around: Span | None = None) -> None:
+    """Print an explanation: one line for each entry with its location, child entries indented."""
+    for entry in tree:
         label = "  " * depth + entry.label + (": " if entry.text else "")
-        place = _place_in(entry.span, around)
-        _print((label, "bold"), (_printable(entry.text), ""), (place, "dim"))
+        location = _location(entry.span, around)
+        _print((label, "bold"), (_printable(entry.text), ""), (location, "dim"))
         entries(entry.below, depth + 1, entry.span or around)
         if entry.has_value:
             _value(entry.value, "  " * (depth + 2))
@@ -209,8 +207,8 @@ def _value(value: object, indent: str) -> None:
         line(indent + _printable(row), style="cyan")
 
 
-def _place_in(span: Span | None, around: Span | None) -> str:
-    """A place, told by as much as the one around it does not tell."""
+def _location(span: Span | None, around: Span | None) -> str:
+    """A location, without the parts that equal those of the parent entry."""
     if span is None or (around is not None and (span.file, span.line) == (around.file, around.line)):
         return ""
     is_same = around is not None and span.file.name == around.file.name

@@ -1,4 +1,4 @@
-"""`dragoman routes`: what mappings serve, as a table."""
+"""`dragoman routes`: the routes of mappings as a table."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from engine import Findings, MappingPlan, RoutePlan
     default="text",
     show_default=True,
     envvar="DRAGOMAN_FORMAT",
-    help="A table for people, or JSON.",
+    help="Output format: a table or JSON.",
 )
 def command(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) -> None:
-    """List every route of the mappings: its method and path, the upstream it calls, its key, its summary."""
+    """List all routes of the mappings, with their methods, paths, upstreams, keys and summaries."""
     sys.exit(run(paths, env_files, output_format))
 
 
 def run(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) -> int:
-    """Print the routes; the exit status."""
+    """Print the routes, and return the exit status."""
     findings = Findings()
     plans, _ = plans_of(paths, options.environment(env_files), findings, served_together=False)
     rows = [_row(mapping, route) for mapping in plans.mappings.values() for route in mapping.routes]
@@ -41,7 +41,7 @@ def run(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) 
             ("METHOD", "PATH", "CALLS", "KEY", "MAPPING", "SUMMARY"), (tuple(r.values()) for r in rows)
         )
     if findings.has_errors:
-        render.line("some of these files have errors; see 'dragoman validate'", stderr=True, style="red")
+        render.line("some files have errors; run 'dragoman validate'", stderr=True, style="red")
     return 1 if findings.has_errors else 0
 
 
@@ -50,7 +50,7 @@ def _row(mapping: MappingPlan, route: RoutePlan) -> dict[str, str]:
         "method": route.method,
         "path": route.pattern,
         "calls": ", ".join(route.upstreams),
-        "key": "bearer" if route.wants_key else "",
+        "key": "bearer" if route.requires_key else "",
         "mapping": mapping.name,
         "summary": route.spec.summary or "",
     }

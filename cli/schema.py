@@ -10,10 +10,10 @@ from engine import schema_text
 @click.command("schema", short_help="Print the JSON Schema of mapping files.")
 @click.argument("name", type=click.Choice(("mapping", "suite")), default="mapping")
 def command(name: str) -> None:
-    """Print the JSON Schema (draft-07) of mapping files, or of the *.test.yaml files beside them.
+    """Print the JSON Schema (draft-07) of mapping files, or of *.test.yaml files.
 
     \b
-    An editor with a YAML language server uses it by a first line such as
+    Editors with a YAML language server use it if the first line is
         # yaml-language-server: $schema=./mapping.schema.json
     """
     click.echo(schema_text(name).rstrip("\n"))

@@ -1,4 +1,4 @@
-"""`dragoman serve`: mappings on an address."""
+"""`dragoman serve`: serves mappings over HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LIMITS = Limits()
 
 
 def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options.F], options.F]:
-    """An option that is a limit in seconds; `name` is that of the limit, where the flag has another."""
+    """An option for a limit in seconds; `name` is the field of `Limits`, by default the name of the flag."""
     name = name or flag.strip("-").replace("-", "_")
     return options.setting(
         flag,
@@ -55,80 +55,80 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address to listen on. One that other machines can reach needs keys, or 'auth: none'.",
+    help="The address to listen on. An address that is not loopback requires keys, or 'auth: none'.",
 )
 @options.setting(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="The port to listen on; 0 takes a free one.",
+    help="The port to listen on; 0 selects a free port.",
 )
 @options.setting(
     "--admin",
     default=None,
     metavar="HOST:PORT",
     callback=_address,
-    help="An address for /metrics, /livez and /readyz; without HOST, this machine alone. Default: none.",
+    help="The address of /metrics, /livez and /readyz. HOST defaults to loopback. Default: no listener.",
 )
 @options.env_file
 @options.setting(
     "--watch",
     is_flag=True,
-    help="Take up changes of mappings, of what they read, and of --env-file, without a restart.",
+    help="Reload without a restart when mappings, the files that they read, or --env-file change.",
 )
 @options.setting(
     "--log-level",
     type=click.Choice(logs.LEVELS),
     default="info",
     show_default=True,
-    help="The least important lines to log.",
+    help="The minimum level of log lines.",
 )
 @options.setting(
     "--log-format",
     type=click.Choice(("json", "console")),
     default=None,
-    help="How lines are written to standard error. Default: console on a terminal, else json.",
+    help="The format of log lines on standard error. Default: console on a terminal, otherwise json.",
 )
 @options.setting(
     "--workers",
     type=click.IntRange(1, 256),
     default=1,
     show_default=True,
-    help="Processes that serve; above 1 there is one more, which looks after them.",
+    help="The number of worker processes. Above 1, a supervisor process is added.",
 )
 @options.setting(
     "--max-in-flight",
     type=click.IntRange(1),
     default=_LIMITS.in_flight,
     show_default=True,
-    help="Requests that a process answers at a time; others are refused with 503.",
+    help="The maximum number of concurrent requests per process; more are rejected with 503.",
 )
 @options.setting(
     "--limits-storage",
     "storage",
     default=_LIMITS.storage,
     metavar="URL",
-    help="Where requests are counted for rate_limit: redis://HOST:PORT for several processes. Default: here.",
+    help="The storage of rate limit counters: redis://HOST:PORT for several processes. Default: in memory.",
 )
 @options.setting(
     "--trusted-proxies",
     default=_LIMITS.trusted_proxies,
     metavar="CIDR,…",
-    help="Networks of proxies in front of this server, whose X-Forwarded-For tells the client's address.",
+    help="Networks of trusted reverse proxies, whose X-Forwarded-For contains the client's address.",
 )
 @options.setting(
     "--allowed-hosts",
     default=_LIMITS.allowed_hosts,
     metavar="NAME,…",
-    help="Names of this server in Host, such as api.example.com or *.example.com, where it listens on a "
-    "loopback address and needs no key; '*' for any. Default: names and addresses of this machine.",
+    help="Allowed values of Host, such as api.example.com or *.example.com, if the server listens on a "
+    "loopback address and requires no key; '*' for any. Default: names and addresses of this machine.",
 )
-@_seconds("--grace", "From the signal that ends the process to its end.")
-@_seconds("--head-timeout", "For a request's head, from its first byte.", "head")
-@_seconds("--body-timeout", "For a request's body, and one more for every 4 KiB that came.", "body")
-@_seconds("--send-timeout", "Without the client taking anything of its answer.", "send")
-@_seconds("--keep-alive", "Without a request on a connection.")
+@_seconds("--grace", "Seconds from the shutdown signal until the process exits.")
+@_seconds("--head-timeout", "Seconds to receive a request head, from its first byte.", "head")
+@_seconds("--body-timeout", "Seconds to receive a request body, plus one for every 4 KiB received.", "body")
+@_seconds("--send-timeout", "Seconds without progress in sending a response.", "send")
+@_seconds("--keep-alive", "Seconds until an idle connection is closed.")
 def command(
     paths: tuple[str, ...],
     host: str,
@@ -147,13 +147,13 @@ def command(
 ) -> None:
     """Serve the mappings of files, directories, globs, or names of shipped mappings, together.
 
-    Nothing is served while there is an error in any of them: all findings are printed, and the command
-    ends with status 1. SIGHUP, or --watch, loads them anew while they are served; a set with errors is
-    logged, and the one before it stays.
+    If any of them has an error, all findings are printed, and the command exits with status 1. SIGHUP, or a
+    change with --watch, reloads them; if the new mappings have errors, these are logged and the old mappings
+    stay in use.
     """
     if log_format is None:
         log_format = "console" if sys.stderr.isatty() else "json"
-    # Lines of JSON that cannot be written are dropped by the log itself.
+    # The JSON log handles failed writes itself.
     stream = output.unguarded(sys.stderr) if log_format == "json" else sys.stderr
     logs.configure(log_level, log_format, stream)
     try:
@@ -186,7 +186,7 @@ def run(
     admin: tuple[str, int] | None = None,
     workers: int = 1,
 ) -> int:
-    """Serve until a signal; the exit status."""
+    """Serve until a signal, and return the exit status."""
     files = origin.env_files()
     if files:
         logs.event("environment", files=list(files))
@@ -196,7 +196,7 @@ def run(
     if report(findings, "text"):
         return 1
     if loaded.plans is None or not loaded.plans.mappings:
-        render.line("there is no route to serve in these files", stderr=True)
+        render.line("no routes to serve in these files", stderr=True)
         return 1
     warn_of_unset_keys(loaded.plans)
     ready = partial(_announce, _announcement(loaded.plans), openness(loaded.plans, origin.host))

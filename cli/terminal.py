@@ -1,6 +1,6 @@
-"""Text in colours.
+"""Colored output.
 
-Contract: imported where output goes to a terminal, or colours are asked for. The only importer of rich.
+Contract: the only importer of rich. Imported only if the output is a terminal, or colors are forced.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from rich.text import Text
 
 
 def show(parts: Iterable[tuple[str, str]], stderr: bool) -> None:
-    """Print a line of pieces, each with its style. No line is broken and no markup read: what is printed is
-    what files hold."""
+    """Print a line of (text, style) pairs, without line wrapping or markup: the text may come from files."""
     console = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True, emoji=False)
     console.print(Text.assemble(*parts))

@@ -1,4 +1,4 @@
-"""`dragoman test`: the *.test.yaml files beside mappings, run with no network."""
+"""`dragoman test`: runs the *.test.yaml files of mappings, without a network."""
 
 from __future__ import annotations
 
@@ -30,50 +30,49 @@ from engine import (
     "name_part",
     metavar="TEXT",
     default="",
-    help="Run only the cases with TEXT in their names; nothing is then said of what was not reached.",
+    help="Run only the cases with TEXT in their names, and do not report coverage.",
 )
 @options.setting(
     "--require-coverage",
     is_flag=True,
-    help="Fail where a route, an answer or a branch of a template was reached by no case.",
+    help="Fail if no case covers a route, a response, or a branch of a template.",
 )
 def command(paths: tuple[str, ...], output_format: str, name_part: str, require_coverage: bool) -> None:
-    """Run the tests of mappings: each case sends a request through its mapping, with the upstreams faked.
+    """Run the tests of mappings: each case sends a request through its mapping, with stubs for the upstreams.
 
-    PATH is a *.test.yaml file, a mapping whose test lies beside it, a directory (all *.test.yaml below it), a
-    glob, or the name of a shipped mapping. Nothing is sent over a network, and mappings see no environment
-    but that of their suite.
+    PATH is a *.test.yaml file, a mapping with a test file, a directory (all *.test.yaml below it), a glob, or
+    the name of a shipped mapping. No network is used, and mappings read only the environment of their suite.
 
-    Of a case that fails, every mismatch is printed with the place of what was expected. Then follows what no
-    case has reached: routes, answers, and branches of $if and $switch.
+    For a failed case, all mismatches are printed with the location of the expectation. Then the routes,
+    responses, and branches of $if and $switch that no case covers are listed.
 
     \b
     dragoman test mappings/                         everything below a directory
-    dragoman test mappings/ollama.yaml              the test beside one mapping
+    dragoman test mappings/ollama.yaml              the test of one mapping
     dragoman test mappings/ --case stream           the cases with "stream" in their names
-    dragoman test mappings/ --require-coverage      for CI: what is not reached fails too
+    dragoman test mappings/ --require-coverage      for CI: fail on missing coverage
 
     \b
-    Exit status: 0 all cases passed, 1 some did not or could not be run, 2 wrong usage.
+    Exit status: 0 all cases passed, 1 failures or errors, 2 usage error.
     """
     if name_part and require_coverage:
-        raise click.UsageError("--require-coverage needs all cases, so --case cannot stand beside it")
+        raise click.UsageError("--require-coverage needs all cases and cannot be combined with --case")
     sys.exit(run(paths, output_format, name_part, require_coverage))
 
 
 def run(paths: tuple[str, ...], output_format: str, name_part: str, require_coverage: bool) -> int:
-    """Run the suites of `paths`; the exit status."""
+    """Run the suites of `paths`, and return the exit status."""
     findings = Findings()
     files = source_files(paths, findings, tests=True)
     tests = run_suites(files, name_part)
-    _no_such_case(tests, name_part, findings)
+    _check_filter(tests, name_part, findings)
     _FORMATS[output_format](tests, findings, require_coverage)
     failed = tests.failed or tests.not_run or findings.has_errors
     return 1 if failed or (require_coverage and tests.uncovered) else 0
 
 
-def _no_such_case(tests: SuiteRun, name_part: str, findings: Findings) -> None:
-    """A filter that leaves nothing to run is a mistake, not a success."""
+def _check_filter(tests: SuiteRun, name_part: str, findings: Findings) -> None:
+    """Report a filter that matches no case."""
     if name_part and tests.suites and not (tests.passed or tests.failed or tests.not_run):
         message = f"no case has '{name_part}' in its name"
         findings.error("no-case", message, tests.suites[0].place)
@@ -87,9 +86,9 @@ def _as_text(tests: SuiteRun, findings: Findings, require_coverage: bool) -> Non
     for suite in tests.suites:
         _suite(suite)
     if tests.uncovered:
-        render.line("not reached by any case:", style="yellow")
-    for place in tests.uncovered:
-        render.line(f"  {place.span}: {place.what}")
+        render.line("not covered by any case:", style="yellow")
+    for uncovered in tests.uncovered:
+        render.line(f"  {uncovered.span}: {uncovered.what}")
     is_bad = tests.failed or tests.not_run or findings.has_errors or (require_coverage and tests.uncovered)
     render.line(_summary(tests), style="red" if is_bad else "green")
 
@@ -121,7 +120,7 @@ def _summary(tests: SuiteRun) -> str:
     if tests.not_run:
         parts.append(f"{render.count(tests.not_run, 'suite')} not run")
     if tests.uncovered:
-        parts.append(f"{render.count(len(tests.uncovered), 'place')} not reached")
+        parts.append(f"{len(tests.uncovered)} not covered")
     return "; ".join(parts)
 
 
@@ -132,7 +131,7 @@ def _as_json(tests: SuiteRun, findings: Findings, require_coverage: bool) -> Non
     report = {
         "findings": [render.as_data(diagnostic) for diagnostic in findings],
         "suites": [_suite_data(suite) for suite in tests.suites],
-        "unreached": [{"what": place.what, **_place(place)} for place in tests.uncovered],
+        "unreached": [{"what": uncovered.what, **_location(uncovered)} for uncovered in tests.uncovered],
         "passed": tests.passed,
         "failed": tests.failed,
         "not_run": tests.not_run,
@@ -152,13 +151,13 @@ def _case_data(case: CaseResult) -> dict[str, object]:
     return {
         "name": case.name,
         "passed": case.passed,
-        **_place(case),
-        "mismatches": [{"path": m.path, "message": m.message, **_place(m)} for m in case.mismatches],
+        **_location(case),
+        "mismatches": [{"path": m.path, "message": m.message, **_location(m)} for m in case.mismatches],
         "failure": case.failure,
     }
 
 
-def _place(what: CaseResult | Mismatch | Uncovered) -> dict[str, object]:
+def _location(what: CaseResult | Mismatch | Uncovered) -> dict[str, object]:
     return {"file": what.span.file.name, "line": what.span.line, "column": what.span.column}
 
 
@@ -170,7 +169,7 @@ def _as_github(tests: SuiteRun, findings: Findings, require_coverage: bool) -> N
     for suite in tests.suites:
         render.findings(suite.findings, "github")
         render.findings(_annotations(suite), "github")
-    render.findings((_missed(place, require_coverage) for place in tests.uncovered), "github")
+    render.findings((_diagnostic(uncovered, require_coverage) for uncovered in tests.uncovered), "github")
     render.line(_summary(tests))
 
 
@@ -180,9 +179,9 @@ def _annotations(suite: SuiteResult) -> Iterator[Diagnostic]:
             yield Diagnostic("case-failed", f"{case.name}: {mismatch}", mismatch.span)
 
 
-def _missed(place: Uncovered, is_error: bool) -> Diagnostic:
-    message = f"no case has reached {place.what}"
-    return Diagnostic("not-reached", message, place.span, "error" if is_error else "warning")
+def _diagnostic(uncovered: Uncovered, is_error: bool) -> Diagnostic:
+    message = f"no case covers {uncovered.what}"
+    return Diagnostic("not-reached", message, uncovered.span, "error" if is_error else "warning")
 
 
 _FORMATS: Mapping[str, Callable[[SuiteRun, Findings, bool], None]] = {

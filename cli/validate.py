@@ -1,4 +1,4 @@
-"""`dragoman validate`: everything that `serve` would build, built and thrown away."""
+"""`dragoman validate`: compiles mappings like `serve`, and reports the findings."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from engine import Findings
 @options.setting(
     "--strict",
     is_flag=True,
-    help="Count warnings as errors.",
+    help="Treat warnings as errors.",
 )
 def command(paths: tuple[str, ...], output_format: str, env_files: tuple[str, ...], strict: bool) -> None:
-    """Check mapping files: their YAML, their keys, every expression in them, and how they fit together.
+    """Check mapping files: YAML, keys, expressions, and conflicts between files.
 
-    PATH is a file, a directory (all *.yaml below it, tests aside), a glob, or the name of a shipped mapping.
+    PATH is a file, a directory (all *.yaml below it, except tests), a glob, or the name of a shipped mapping.
     All findings are printed at once, each with file, line and column.
 
     \b
-    Exit status: 0 no errors, 1 errors found, 2 wrong usage.
+    Exit status: 0 no errors, 1 errors found, 2 usage error.
     """
     sys.exit(run(paths, output_format, env_files, strict))
 
 
 def run(paths: tuple[str, ...], output_format: str, env_files: tuple[str, ...], strict: bool) -> int:
-    """Check the files of `paths`; the exit status."""
+    """Check the files of `paths`, and return the exit status."""
     findings = Findings()
     _, files = plans_of(paths, options.environment(env_files), findings, served_together=False)
     status = report(findings, output_format)

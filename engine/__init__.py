@@ -17,12 +17,11 @@ from engine.plan import MappingPlan, PlanSet, RoutePlan
 from engine.resources import distribution_version, schema_text, shipped_mappings
 
 if TYPE_CHECKING:
-    from engine.explain import Answer, Entry, Explainer, Request, Walk
+    from engine.explain import Entry, Explainer, Request, StubResponse, Trace
     from engine.testing import CaseResult, Mismatch, SuiteResult, SuiteRun, Uncovered, run_suites
 
 __all__ = [
     "FUNCTIONS",
-    "Answer",
     "CaseResult",
     "Diagnostic",
     "DragomanError",
@@ -38,10 +37,11 @@ __all__ = [
     "Request",
     "RoutePlan",
     "Span",
+    "StubResponse",
     "SuiteResult",
     "SuiteRun",
+    "Trace",
     "Uncovered",
-    "Walk",
     "compile_set",
     "distribution_version",
     "load",
@@ -56,7 +56,7 @@ _LATER = {
     **dict.fromkeys(
         ("CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Uncovered", "run_suites"), "engine.testing"
     ),
-    **dict.fromkeys(("Answer", "Entry", "Explainer", "Request", "Walk"), "engine.explain"),
+    **dict.fromkeys(("StubResponse", "Entry", "Explainer", "Request", "Trace"), "engine.explain"),
 }
 
 

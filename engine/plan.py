@@ -1,7 +1,7 @@
-"""What a request needs, resolved: mappings as they run.
+"""Execution plans: compiled mappings with every name resolved.
 
-Contract: made by `engine.compiler`, immutable, free of names that would have to be looked up while a request
-waits. Must not know YAML, files or sockets.
+Contract: `engine.compiler` creates plans; they are immutable. Handling a request needs no lookup by name.
+Must not know YAML, files or sockets.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from engine.language.schema import BodySchema
 from engine.language.spec import MappingSpec, RouteSpec
 from engine.resources import distribution_version
 
-#: Which fields of the client's body a route reads: name → the same below it, `ITEM` for any item of a list;
-#: True where all of it is read. Under `OTHERS` are the names of fields beside which all others are read.
+#: The fields of the client's body that a route reads: name → the tree below it, with `ITEM` for any item of
+#: a list, or True if the complete value is read. `OTHERS` → excluded names: all other fields are read.
 ReadTree = bool | dict[str | int, Any]
 OTHERS: Final = 2
 
 DEFAULT_CONNECTIONS: Final = 200
 
-#: What calls say of who makes them.
+#: The `User-Agent` of calls.
 USER_AGENT: Final = f"dragoman/{distribution_version()}"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Timeouts:
-    """Seconds to wait for an upstream: for the connection, for the next bytes, for the whole answer, for the
-    whole of a stream."""
+    """Timeouts of an upstream in seconds: to connect, between reads, for a complete response, for a complete
+    stream."""
 
     connect: float = 5.0
     read: float = 60.0
@@ -45,8 +45,8 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RetryPlan:
-    """When a call is made again: at most `attempts` in all, after `wait` seconds and then twice as long each
-    time, where it failed in one of the ways of `on` (keys of `CALL_FAILURES`) or with one of its statuses."""
+    """Retries of a call: at most `attempts` requests in total, with exponential backoff that starts at `wait`
+    seconds and doubles. `on` has the failures (keys of `CALL_FAILURES`) and statuses that are retried."""
 
     attempts: int
     on: frozenset[str | int]
@@ -55,7 +55,7 @@ class RetryPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class BreakerPlan:
-    """After how many failures in a row calls are refused at once, and for how many seconds each time."""
+    """A circuit breaker: opens after `failures` consecutive failures, for `open` seconds."""
 
     failures: int
     open: float
@@ -63,7 +63,7 @@ class BreakerPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HealthPlan:
-    """How to ask an upstream whether it is well; a result counts for `keep` seconds."""
+    """A health check of an upstream. `timeout` is in seconds; a result is reused for `keep` seconds."""
 
     method: str
     path: str
@@ -73,22 +73,23 @@ class HealthPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class UpstreamPlan:
-    """A server that calls go to.
+    """An upstream: one or more equivalent servers, or another mapping.
 
     Attributes:
-        name: as the mapping has it.
+        name: its name in the mapping.
         origin: `scheme://host:port`, or None for another mapping.
-        others: the origins of further servers that calls go to in the same way.
-        mapping: the other mapping's name, or None.
-        base_path: what stands before the path of every call, without a slash at its end.
-        retry: None where a call is made once.
-        breaker: None where each call is made.
-        connections: how many there may be at a time.
-        tls: trust and certificates of its own, or None for the system's trust.
-        http2: HTTP/2 is spoken, and nothing else.
-        proxy: the URL of a proxy that calls go through, or None; it may hold credentials.
-        fields: the header fields that every call has, credentials among them.
-        has_credentials: calls carry credentials of ours, so that a 401 or 403 is about these.
+        others: the origins of further servers; calls are balanced over all of them.
+        mapping: the name of the other mapping, or None.
+        base_path: the prefix of the path of every call, without a trailing slash.
+        retry: None if calls are not retried.
+        breaker: None if there is no circuit breaker.
+        connections: the maximum number of open connections.
+        tls: its own trust store and client certificate, or None for the system's trust store.
+        http2: use HTTP/2 only.
+        proxy: the URL of an HTTP proxy, or None; it may contain credentials.
+        fields: the header fields of every call, including credentials.
+        has_credentials: calls carry the mapping's own credentials, so a 401 or 403 concerns these and not the
+            client's.
     """
 
     name: str
@@ -116,10 +117,10 @@ class UpstreamPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class UpstreamChoice:
-    """An upstream that each request chooses among those declared. `kind` is the error where it names none."""
+    """An upstream that each request selects from `candidates`. `kind` is the error for an unknown name."""
 
     template: Compiled
-    among: Mapping[str, UpstreamPlan]
+    candidates: Mapping[str, UpstreamPlan]
     kind: str = "invalid_request"
 
 
@@ -127,8 +128,8 @@ class UpstreamChoice:
 class PathPart:
     """A piece of a call's path: literal text, or a template whose value is percent-encoded.
 
-    `parameter` is the name of a `{name:path}` parameter, which may span segments, and goes on as it came.
-    `kind` is the error where the value cannot stand in a path: `upstream_error` for one of an earlier call.
+    `parameter` is the name of a `{name:path}` parameter, which may span segments and is forwarded unchanged.
+    `kind` is the error if the value is not allowed in a path: `upstream_error` if another call returned it.
     """
 
     text: str
@@ -139,21 +140,21 @@ class PathPart:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CallPlan:
-    """One call, made where `when` holds. Templates take the client's body as their payload.
+    """One call, made if `when` is true. The payload of its templates is the client's body.
 
     Attributes:
-        reads: the fields of that body which this call and the answers read.
-        name: among several calls; empty for the only one.
-        needs: names of the calls that it reads, and so waits for.
-        reads_reply: something reads its answer's body by `$calls`.
-        continues: a failure is kept in `$calls`, and the answer is made all the same.
-        each: the list for whose items the call is made, at most `parallel` at a time.
-        cache: for how many seconds its answer is taken again for the same request; None for not at all.
-        max_bytes: of its response, where that is translated as a whole, or collected.
-        from_calls: the parts (`headers`, `body` …) that read what other calls returned, and nothing of the
-            client's request: what fails there is an upstream's fault.
+        reads: the fields of the client's body that this call and the responses read.
+        name: its name under `calls`; empty under `call`.
+        needs: names of the calls whose results it reads and therefore waits for.
+        reads_upstream_body: a template reads its response body through `$calls`.
+        continues_on_error: a failure is recorded in `$calls`, and the exchange continues.
+        each: a list; the call is made for each item, at most `parallel` at a time.
+        cache: the lifetime of its cached response in seconds; None for no caching.
+        max_bytes: the maximum size of a response that is buffered, or of a stream that is collected.
+        from_calls: the parts (`headers`, `body` …) that read results of other calls and nothing of the
+            client's request; an evaluation error there is an upstream error.
         mixed: the parts that read both.
-        has_credentials: it sends credentials of ours, beside those of its upstream.
+        has_credentials: it sends the mapping's own credentials, in addition to those of its upstream.
     """
 
     when: Compiled | None
@@ -170,7 +171,7 @@ class CallPlan:
     name: str = ""
     needs: frozenset[str] = frozenset()
     reads_upstream_body: bool = False
-    continues: bool = False
+    continues_on_error: bool = False
     each: Compiled | None = None
     parallel: int = 1
     cache: float | None = None
@@ -180,15 +181,19 @@ class CallPlan:
     has_credentials: bool = False
 
     def kind(self, part: str) -> str:
-        """The error that a failure of a part is."""
+        """The kind of error if a part cannot be evaluated."""
         return "upstream_error" if part in self.from_calls else "invalid_request"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ForwardPlan:
-    """A request that goes through as it is. `timeout` in seconds, until the answer begins; `replaced` are the
-    names that `headers` has, whose fields of the client are not sent; `has_credentials` where it sends
-    credentials of ours, beside those of its upstream."""
+    """A request that is forwarded unchanged.
+
+    Attributes:
+        replaced: names of the client's header fields that are not forwarded, because `headers` sets them.
+        timeout: seconds until the response head.
+        has_credentials: it sends the mapping's own credentials, in addition to those of its upstream.
+    """
 
     upstream: UpstreamPlan | UpstreamChoice
     path: tuple[PathPart, ...]
@@ -200,13 +205,14 @@ class ForwardPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TranslationPlan:
-    """How an upstream's events are taken in.
+    """How the events of an upstream stream are processed.
 
     Attributes:
-        framing: where the upstream's Content-Type does not say.
-        done: the closing word, which is no JSON.
-        state: each name with its first value.
-        rules, end, error: `(payload, exchange) → None`, working on `exchange.state` and `exchange.out`.
+        framing: the framing if the Content-Type of the response does not determine it.
+        done: the end marker, such as `[DONE]`; not JSON.
+        state: each name with its initial value.
+        rules, end, error: functions `(payload, exchange) → None` that update `exchange.state` and append to
+            `exchange.out`.
     """
 
     framing: str | None
@@ -219,7 +225,7 @@ class TranslationPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StreamPlan:
-    """An answer that is a stream: translated from an upstream's, or written out from `emit`.
+    """A streaming response: translated from an upstream stream, or generated from `emit`.
 
     `every` and `keep_alive` are in seconds.
     """
@@ -235,17 +241,17 @@ class StreamPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CollectPlan:
-    """An answer made from a stream that is read to its end."""
+    """A complete response that is built from an upstream stream, read to its end."""
 
     translation: TranslationPlan
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CasePlan:
-    """One possible answer. `for_failures`: it is asked for an upstream's failure too."""
+    """One possible response, sent if `when` is true; after an upstream error only if `handles_errors`."""
 
     when: Compiled | None
-    for_failures: bool
+    handles_errors: bool
     status: int | Compiled
     headers: Compiled | None
     body: Compiled | None
@@ -254,31 +260,31 @@ class CasePlan:
 
 
 def upstreams_of(*parts: CallPlan | ForwardPlan | None) -> tuple[UpstreamPlan | UpstreamChoice, ...]:
-    """The upstreams of calls and forwards, in their order."""
+    """The upstreams of calls and forwards, in order."""
     return tuple(part.upstream for part in parts if part is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AttemptPlan:
-    """One way to answer, taken where `when` holds.
+    """One way to handle a request, taken if `when` is true.
 
     Attributes:
-        before: calls that are all made before the one of `calls` that holds.
-        calls: cases of which the first that holds is made or, if `together`, calls that are all made.
-        reads: the fields of the client's body that are read where several calls are made together.
-        watched: names of upstreams that it calls in any case, and that have a `health`.
-        first_case: how many answers of the route stand before those of this attempt.
-        streams: an answer can be made from the upstream's events.
-        reads_reply: something reads the upstream's body.
+        before: named calls that are all made before the selected one of `calls`.
+        calls: all are made if `makes_all_calls`, else only the first whose `when` is true.
+        reads: the fields of the client's body that all calls and responses read.
+        health_checked: names of the fixed upstreams of its calls that have a `health`.
+        first_case: the number of responses in the attempts before this one.
+        streams: a response may be built from upstream events.
+        reads_upstream_body: a response reads the upstream's body.
     """
 
     when: Compiled | None
     before: tuple[CallPlan, ...]
     calls: tuple[CallPlan, ...]
-    together: bool
+    makes_all_calls: bool
     reads: ReadTree
     forward: ForwardPlan | None
-    watched: tuple[str, ...]
+    health_checked: tuple[str, ...]
     cases: tuple[CasePlan, ...]
     first_case: int
     streams: bool
@@ -287,8 +293,8 @@ class AttemptPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CachePlan:
-    """How long an answer is given again, in seconds, on which request headers it depends (None: all), and
-    whether it depends on the name of the client's key."""
+    """Caching of a route's responses: lifetime in seconds, request headers in the cache key (None: all), and
+    whether the name of the client's key is part of it."""
 
     seconds: float
     headers: tuple[str, ...] | None
@@ -297,8 +303,8 @@ class CachePlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RatePlan:
-    """At most `limit` requests in any `seconds`, counted under the name `scope`, `by` the client's `key` (its
-    `address` without one), by its `address`, or for `all` together."""
+    """A rate limit: at most `limit` requests in any `seconds`, counted under the name `scope`, `by` the
+    client's `key` (its `address` without one), its `address`, or for `all` clients together."""
 
     limit: int
     seconds: int
@@ -308,7 +314,7 @@ class RatePlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ErrorsPlan:
-    """A dialect of failures."""
+    """The error format of a mapping."""
 
     status: int | Compiled | None = None
     headers: Compiled | None = None
@@ -317,7 +323,7 @@ class ErrorsPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CorsPlan:
-    """Which pages of other origins may call; `max_age` in seconds."""
+    """CORS: the origins whose pages may call; `max_age` is in seconds."""
 
     origins: Origins
     headers: tuple[str, ...]
@@ -328,26 +334,26 @@ class CorsPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoutePlan:
-    """A route as it runs.
+    """A compiled route.
 
     Attributes:
         pattern: its path with the mapping's prefix.
-        max_bytes: of a client's body that is read as a whole.
-        max_forwarded: of one that is forwarded as it comes; None for no bound.
-        attempts: the ways to answer, in their order; a route without `try` has one.
-        keeps_body: the client's body is read before anything is sent, as a `forward` may have to send it
-            after another attempt has.
-        builtin: `health` or `metrics`, for an answer of the engine's own.
-        barred: names of the keys that are for other routes alone.
-        rates: how many requests there may be.
-        concurrency: how many exchanges there may be at a time; None for no bound.
-        usage: what an exchange has used, told by the upstream's body, or by the state of a stream.
+        max_bytes: the maximum size of a request body that is buffered.
+        max_forwarded: the maximum size of a request body that is streamed to the upstream; None for no limit.
+        attempts: in order; a route without `try` has one.
+        buffers_body: the client's body is read before anything is sent, because a `forward` may have to send
+            it after another attempt.
+        builtin: `health` or `metrics` if the engine produces the response itself.
+        denied_keys: names of the keys that are limited to other routes.
+        rates: rate limits.
+        concurrency: the maximum number of concurrent exchanges; None for no limit.
+        usage: computes usage counts from the upstream's body, or from the state of a stream.
     """
 
     spec: RouteSpec
     method: str
     pattern: str
-    wants_key: bool
+    requires_key: bool
     max_bytes: int
     max_forwarded: int | None
     schema: BodySchema | None
@@ -356,40 +362,39 @@ class RoutePlan:
     timeout: float | None
     cache: CachePlan | None
     attempts: tuple[AttemptPlan, ...]
-    keeps_body: bool = False
+    buffers_body: bool = False
     builtin: str | None = None
-    barred: frozenset[str] = frozenset()
+    denied_keys: frozenset[str] = frozenset()
     rates: tuple[RatePlan, ...] = ()
     concurrency: int | None = None
     usage: Compiled | None = None
 
     @property
     def upstreams(self) -> tuple[str, ...]:
-        """The names of the upstreams that it may call, each once, in the order of the file."""
+        """The names of the upstreams that it may call, without duplicates, in file order."""
         names: list[str] = []
         for attempt in self.attempts:
             for chosen in upstreams_of(*attempt.before, *attempt.calls, attempt.forward):
-                names += (chosen.name,) if isinstance(chosen, UpstreamPlan) else chosen.among
+                names += (chosen.name,) if isinstance(chosen, UpstreamPlan) else chosen.candidates
         return tuple(dict.fromkeys(names))
 
     @property
     def cases(self) -> tuple[CasePlan, ...]:
-        """The answers of all attempts."""
+        """The responses of all attempts."""
         return tuple(case for attempt in self.attempts for case in attempt.cases)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MappingPlan:
-    """A mapping as it runs.
+    """A compiled mapping.
 
     Attributes:
-        keys: what clients may present; empty where none is wanted.
-        key_rates: how many requests there may be with a key, by its name.
-        is_open: the mapping says `auth: none`.
-        limits: what one exchange may take.
-        tree: its routes without the prefix, as other mappings in the process reach them.
-        secrets: what no one is shown, should an upstream repeat it: secret variables and credentials, the
-            longest first.
+        keys: the keys that clients may present; empty if no key is required.
+        key_rates: rate limits by name of a key.
+        is_open: the mapping has `auth: none`.
+        limits: the limits of one exchange.
+        tree: its routes without the prefix, for calls from other mappings in the process.
+        secrets: values to mask if an upstream repeats them: secret variables and credentials, longest first.
     """
 
     spec: MappingSpec
@@ -407,7 +412,7 @@ class MappingPlan:
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-#: Routes of mappings as a tree; what a path leads to in it; and one route there.
+#: The route tree of mappings, the result of a lookup in it, and one route in it.
 PlanTree: TypeAlias = RouteTree[MappingPlan, RoutePlan]
 PlanMatch: TypeAlias = Match[MappingPlan, RoutePlan]
 PlanLeaf: TypeAlias = Leaf[MappingPlan, RoutePlan]
@@ -415,7 +420,7 @@ PlanLeaf: TypeAlias = Leaf[MappingPlan, RoutePlan]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanSet:
-    """All that is served together, by name, and the tree of all its routes."""
+    """All mappings of a process, by name, and the tree of all their routes."""
 
     mappings: Mapping[str, MappingPlan]
     tree: PlanTree

@@ -429,7 +429,7 @@ def test_a_path_that_leads_to_no_file_is_a_finding(
     (tmp_path / "empty").mkdir()
     status, output = validate(path)
     assert status == 1
-    assert output.splitlines()[0] == f"{path}:1:1: error[no-files]: no mapping file here"
+    assert output.splitlines()[0] == f"{path}:1:1: error[no-files]: no mapping file found"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Specs → plans: every name resolved, every expression turned into code, every finding collected.
+"""Compiles specs to plans: resolves names, compiles expressions to Python, collects findings.
 
-Contract: `load` and `compile_set` never raise for what stands in a file; they record findings and go on, so
-that an author sees all of them at once. No I/O but reading the files that mappings name.
+Contract: `load` and `compile_set` never raise because of the contents of a file. They record findings and
+continue, so that authors see all of them at once. The only I/O is reading the files that mappings name.
 """
 
 from engine.compiler.files import load, source_files

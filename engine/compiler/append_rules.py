@@ -1,8 +1,8 @@
-"""Which rules append to the state: those whose time must not grow with what is there already.
+"""Recognizes rules that append to the state. Their time must not grow with the size of the state.
 
-Contract: a `set` whose value is the state's own value with something appended is recognised by its form, as
-documented; every other form is evaluated as any template. What is recognised gives the same values.
-Must not know how the values are held while a request runs.
+Contract: a `set` whose value is the state's current value with something appended is recognized by its
+documented forms; every other value is evaluated as a normal template. Both produce the same values. Must not
+know how values are stored at run time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _FUNCTIONS: Final = ("concat", "merge", "merge_deltas")
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How a rule appends.
+    """What a rule appends to the state, and how.
 
     Attributes:
         form: `flat` for `[$state.x, …][]`, `entries` for `$concat`, `text` for text around expressions, or
             the name of a function.
-        trees: the expressions that are appended.
-        nodes: the templates that are appended.
-        parts: the pieces of text that are appended.
-        offset: where in the node the expression begins.
+        trees: the appended expressions.
+        nodes: the appended templates.
+        parts: the appended parts of a text.
+        offset: the offset of the expression in the node.
     """
 
     form: str
@@ -41,12 +41,12 @@ class Growth:
 
     @property
     def keeps_parts(self) -> bool:
-        """Whether what is in the value is never changed itself, only the value around it."""
+        """Whether only the outer value changes, never the values inside it."""
         return self.form in ("flat", "entries", "merge")
 
 
 def growing_names(rules: Iterable[RuleSpec]) -> dict[str, Growth]:
-    """The names of the state that rules append to, each with one of the ways in which they do so."""
+    """The names of the state that rules append to, each with one of its growths."""
     return {name: growth for rule in rules for name, growth in _growing(rule)}
 
 
@@ -60,7 +60,7 @@ def _growing(rule: RuleSpec) -> Iterator[tuple[str, Growth]]:
 
 
 def growth_of(name: str, node: Node) -> Growth | None:
-    """How the template of a `set` appends to the state's own value; None where it does something else."""
+    """How the template of a `set` appends to the state's current value; None for any other template."""
     if isinstance(node.value, dict):
         return _entries(name, node)
     if not isinstance(node.value, str):
@@ -71,7 +71,7 @@ def growth_of(name: str, node: Node) -> Growth | None:
             return _text(name, parts)
         return _expression(name, parts[0]) if parts[0].is_expression else None
     except ExpressionSyntaxError:
-        return None  # it is a finding where the template is compiled
+        return None  # compiling the template reports it
 
 
 def _entries(name: str, node: Node) -> Growth | None:
@@ -110,7 +110,7 @@ def _expression(name: str, part: Part) -> Growth | None:
 
 
 def _flattened(tree: Tree) -> list[Tree]:
-    """The items of `[ … ][]`; none where it is something else."""
+    """The items of `[ … ][]`; empty for any other expression."""
     if tree["type"] != "projection" or tree["children"][1]["type"] != "identity":
         return []
     flatten = tree["children"][0]

@@ -1,4 +1,4 @@
-"""Ways to answer: the calls of an attempt, and its answers."""
+"""Compiles attempts: their calls and responses."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from engine.plan import (
     upstreams_of,
 )
 
-#: The ways to an answer of which an attempt has one at most.
-_WAYS = ("call", "calls", "forward")
-#: Those that can stand together: calls that have names come before the one that answers.
-_FRIENDS = ("call", "calls")
+#: Keys of which an attempt has at most one.
+_ACTIONS = ("call", "calls", "forward")
+#: The exception: named calls are made before the `call` whose response is used.
+_COMBINABLE = ("call", "calls")
 
 
 @dataclass(slots=True)
@@ -38,10 +38,10 @@ class AttemptCompiler:
     """Compiles the attempts of one route.
 
     Attributes:
-        is_builtin: what answers are written from is made by the engine.
-        notes_nulls: a null of the client's that a call leaves out is noted, as it asks for something.
-        uses: what the templates of all attempts read.
-        conditions: what the `when` of the attempts read.
+        is_builtin: the engine produces the payload of the responses.
+        notes_nulls: report nulls in the client's body that a call omits, because there they have a meaning.
+        uses: the variables that the templates of all attempts read.
+        conditions: the variables that the `when` of the attempts read.
     """
 
     context: MappingContext
@@ -55,20 +55,20 @@ class AttemptCompiler:
     conditions: list[Uses] = field(default_factory=list)
 
     def compile(self, spec: AttemptSpec) -> AttemptPlan:
-        """One attempt; what its `when` reads, and those before it, is carried over by every call."""
-        check_ways(self.context, spec)
+        """The plan of one attempt. The reads of its calls include those of its `when` and of earlier ones."""
+        check_actions(self.context, spec)
         when = self.context.template(
             spec.when, self.context.call_scope(self.params), f"{self.label} try.when"
         )
         if when is not None:
             self.conditions.append(when.uses)
-        plan, uses = _OneAttempt(self, spec).compile()
+        plan, uses = _SingleAttemptCompiler(self, spec).compile()
         self.uses.append(uses)
         self.cases += len(plan.cases)
         return replace(plan, when=when)
 
 
-class _OneAttempt:
+class _SingleAttemptCompiler:
     """Compiles one attempt."""
 
     def __init__(self, owner: AttemptCompiler, spec: AttemptSpec) -> None:
@@ -79,17 +79,17 @@ class _OneAttempt:
         self.label = owner.label
         self.first_case = owner.cases
         self.is_builtin = owner.is_builtin
-        self.has_call = has_way(spec.node, "call") or has_way(spec.node, "calls")
+        self.has_call = has_key(spec.node, "call") or has_key(spec.node, "calls")
         self.calls = CallCompiler(
             owner.context, owner.upstreams, owner.params, owner.label, owner.notes_nulls
         )
         self.uses = list(owner.conditions)
 
     def compile(self) -> tuple[AttemptPlan, Uses]:
-        """The attempt's plan, and what its templates read."""
+        """The attempt's plan, and the variables that its templates read."""
         spec = self.spec
-        named, cases_of_call = self.calls.together(spec), self.calls.cases(spec)
-        before, calls = (named, cases_of_call) if spec.call else ([], named)
+        named, alternatives = self.calls.named_calls(spec), self.calls.alternatives(spec)
+        before, calls = (named, alternatives) if spec.call else ([], named)
         forward, forwarded = self._forward()
         cases = self._cases()
         self._check_order(cases)
@@ -109,14 +109,14 @@ class _OneAttempt:
                 )
                 for call, own in calls
             ),
-            together=bool(spec.calls) and not spec.call,
+            makes_all_calls=bool(spec.calls) and not spec.call,
             reads=read_tree(client_fields(uses)),
             forward=forward,
-            watched=_watched([call for call, _ in every], forward),
+            health_checked=_health_checked([call for call, _ in every], forward),
             cases=cases,
             first_case=self.first_case,
             streams=bool(calls) and any(case.stream or case.collect for case in cases),
-            reads_upstream_body=bool(calls) and self._reads_reply(cases),
+            reads_upstream_body=bool(calls) and self._reads_upstream_body(cases),
         )
         return plan, uses
 
@@ -125,7 +125,7 @@ class _OneAttempt:
             return None, Uses()
         return self.calls.forward(self.spec.forward)
 
-    # The answers
+    # Responses
 
     def _cases(self) -> tuple[CasePlan, ...]:
         scope = self.context.respond_scope(self.params, self.has_call)
@@ -136,10 +136,10 @@ class _OneAttempt:
         return tuple(self._case(case, scope, number) for number, case in enumerate(self.spec.respond))
 
     def _condition_scope(self, scope: Scope) -> Scope:
-        """What a condition sees: secrets too, as it shows nothing of what it compares; texts in it do not."""
+        """The scope of a condition: it may read secrets, as its result exposes none; texts may not."""
         environment = self.context.environment
         variables = {**scope.variables, "env": environment.variables(secrets=True)["env"]}
-        return replace(scope, variables=variables, told=environment.told())
+        return replace(scope, variables=variables, told=environment.displayable())
 
     def _case(self, case: CaseSpec, scope: Scope, number: int) -> CasePlan:
         is_only = len(self.spec.respond) == 1 and not self.first_case
@@ -148,7 +148,7 @@ class _OneAttempt:
         when = self._template(case.when, self._condition_scope(scope), f"{label}.when")
         return CasePlan(
             when=when,
-            for_failures=when is not None and when.uses.refers_to(RESPONSE_STATUS),
+            handles_errors=when is not None and when.uses.refers_to(RESPONSE_STATUS),
             status=self._status(status, scope, label) if status else 200,
             headers=self._template(case.headers, scope, f"{label}.headers"),
             body=self._body(case, scope, label),
@@ -158,7 +158,7 @@ class _OneAttempt:
 
     def _body(self, case: CaseSpec, scope: Scope, label: str) -> Compiled | None:
         if case.body is not None and case.stream is not None:
-            message = "a case has a body or a stream, not both"
+            message = "a response has either a body or a stream, not both"
             self.findings.error("misused-stream", message, case.body.key_span)
         if case.collect is not None and case.collect.state is not None:
             names = case.collect.state.value
@@ -174,20 +174,20 @@ class _OneAttempt:
     def _collect(self, case: CaseSpec, scope: Scope, label: str) -> CollectPlan:
         assert case.collect is not None
         if not self.has_call:
-            message = "'collect' reads the upstream's stream; this route calls none"
+            message = "'collect' reads an upstream stream, but this route calls no upstream"
             self.findings.error("misused-stream", message, case.collect.node.key_span)
         plan = compile_collect(self.context, case.collect, scope, f"{self.label} {label}.collect")
         self.uses += (template.uses for template in stream_templates(plan))
         return plan
 
     def _check_order(self, cases: tuple[CasePlan, ...]) -> None:
-        """Whether an answer streams is known before the upstream's body is there."""
+        """Report conditions that read the upstream's body although a streaming response may follow."""
         streaming = [number for number, case in enumerate(cases) if case.stream or case.collect]
         if not streaming or not self.has_call:
             return
         for case, written in zip(cases[: streaming[-1] + 1], self.spec.respond, strict=False):
             if _reads_response(case.when) and written.when is not None:
-                message = "this is asked before the upstream's body is there: a stream may be the answer"
+                message = "this is evaluated before the upstream's body is read, as the response may stream"
                 self.findings.error("misused-stream", message, written.when.span)
 
     def _status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
@@ -202,14 +202,14 @@ class _OneAttempt:
             self.uses.append(compiled.uses)
         return compiled
 
-    def _reads_reply(self, cases: Iterable[CasePlan]) -> bool:
-        """Whether any answer needs the upstream's body parsed."""
+    def _reads_upstream_body(self, cases: Iterable[CasePlan]) -> bool:
+        """Whether any response reads the upstream's parsed body."""
         parts = (part for case in cases for part in (case.when, case.status, case.headers, case.body))
         return any(map(_reads_response, parts))
 
 
 def templates_of(calls: Iterable[CallPlan], cases: Iterable[CasePlan]) -> Iterator[Compiled]:
-    """All templates of calls and answers."""
+    """All templates of calls and responses."""
     parts: list[object] = []
     for call in calls:
         parts += (call.when, call.query, call.headers, call.body, call.form, call.each)
@@ -221,8 +221,8 @@ def templates_of(calls: Iterable[CallPlan], cases: Iterable[CasePlan]) -> Iterat
     return (part for part in parts if isinstance(part, Compiled))
 
 
-def _watched(calls: Iterable[CallPlan], forward: ForwardPlan | None) -> tuple[str, ...]:
-    """The upstreams whose health tells beforehand that an attempt will fail."""
+def _health_checked(calls: Iterable[CallPlan], forward: ForwardPlan | None) -> tuple[str, ...]:
+    """The upstreams whose health predicts that an attempt fails."""
     upstreams = upstreams_of(*calls, forward)
     return tuple(u.name for u in upstreams if isinstance(u, UpstreamPlan) and u.health is not None)
 
@@ -231,34 +231,34 @@ def _reads_response(part: object) -> bool:
     return isinstance(part, Compiled) and part.uses.refers_to(RESPONSE_BODY)
 
 
-def has_way(node: Node, key: str) -> bool:
-    """Whether the file has this key here, be its value one that cannot be made out."""
+def has_key(node: Node, key: str) -> bool:
+    """Whether the file has this key here, even if its value is invalid."""
     return key in written_keys(node)
 
 
 def written_keys(node: Node) -> Iterable[str]:
-    """The keys of a mapping as the file has them, those that were left out with a finding among them."""
+    """The keys of an object in the file, including those that validation removed."""
     written: object = node.document.original
     for step in node.path:
         written = written[step]  # type: ignore[index]
     return written if isinstance(written, dict) else ()
 
 
-def is_misspelt(node: Node, names: Iterable[str]) -> bool:
-    """Whether the file has a key here that was meant to be one of `names`, and has its finding as that."""
+def is_misspelled(node: Node, names: Iterable[str]) -> bool:
+    """Whether the file has a key here that is a misspelling of one of `names`; it already has a finding."""
     written = written_keys(node)
     return any(key not in names and suggestion(key, names) for key in written)
 
 
-def check_ways(context: MappingContext, spec: AttemptSpec) -> None:
-    """An attempt goes one way, and those that call have an answer to write."""
-    ways = [way for way in _WAYS if has_way(spec.node, way)]
-    for way in [] if tuple(ways) == _FRIENDS else ways[1:]:
-        message = f"'{ways[0]}' and '{way}' cannot stand together"
-        context.findings.error("misused-call", message, spec.node[way].key_span)
-    responds = has_way(spec.node, "respond")
-    if "forward" in ways and responds:
-        message = "'forward' gives the upstream's own answer; there is none to write"
+def check_actions(context: MappingContext, spec: AttemptSpec) -> None:
+    """Report conflicting keys of an attempt, and a missing `respond`."""
+    actions = [action for action in _ACTIONS if has_key(spec.node, action)]
+    for action in [] if tuple(actions) == _COMBINABLE else actions[1:]:
+        message = f"'{actions[0]}' and '{action}' cannot be combined"
+        context.findings.error("misused-call", message, spec.node[action].key_span)
+    responds = has_key(spec.node, "respond")
+    if "forward" in actions and responds:
+        message = "'forward' returns the upstream's response; 'respond' has no effect"
         context.findings.error("misused-call", message, spec.node["respond"].key_span)
-    elif not responds and "forward" not in ways and not is_misspelt(spec.node, ("respond", *_WAYS)):
-        context.findings.error("missing-key", "'respond' is missing here", spec.node.key_span)
+    elif not responds and "forward" not in actions and not is_misspelled(spec.node, ("respond", *_ACTIONS)):
+        context.findings.error("missing-key", "'respond' is missing", spec.node.key_span)

@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.compiler.context import MappingContext
 from engine.compiler.files import declared
-from engine.compiler.reads import blame, calls_read, env_read, is_known_at_load, sources_of
+from engine.compiler.reads import calls_read, env_read, error_kind, is_known_at_load, sources_of
 from engine.compiler.route_paths import PLAIN_PATH
 from engine.compiler.upstreams import NOWHERE
 from engine.diagnostics import suggestion
@@ -35,8 +35,8 @@ class CallCompiler:
 
     Attributes:
         params: the route's parameters with their kinds.
-        label: what generated functions are named by.
-        uses: what the templates read that were compiled since this was last emptied.
+        label: prefix of the labels of generated functions.
+        uses: what the templates read that were compiled since this list was reset.
     """
 
     context: MappingContext
@@ -48,8 +48,8 @@ class CallCompiler:
 
     # Several calls
 
-    def cases(self, attempt: AttemptSpec) -> list[tuple[CallPlan, Uses]]:
-        """Calls of which one is made, each with what its templates read."""
+    def alternatives(self, attempt: AttemptSpec) -> list[tuple[CallPlan, Uses]]:
+        """The calls under `call`, of which one is made, each with the variables that its templates read."""
         found = []
         for spec in attempt.call:
             self._check_single(spec)
@@ -57,14 +57,14 @@ class CallCompiler:
         return found
 
     def _scope(self, attempt: AttemptSpec) -> Scope:
-        """What calls see: those that have names, where there are any."""
+        """The scope of calls, which includes the results of named calls."""
         scope = replace(self.context.call_scope(self.params), notes_nulls=self.notes_nulls)
         if not attempt.calls:
             return scope
         return scope.with_variables({"calls": Record(call_variables(attempt.calls))})
 
-    def together(self, attempt: AttemptSpec) -> list[tuple[CallPlan, Uses]]:
-        """Calls that are all made, in the order of their names in the file."""
+    def named_calls(self, attempt: AttemptSpec) -> list[tuple[CallPlan, Uses]]:
+        """The calls under `calls`, which are all made, in file order."""
         scope, found = self._scope(attempt), []
         for name, spec in attempt.calls.items():
             found.append(self._with_uses(spec, f"calls.{name}", scope, name))
@@ -80,15 +80,15 @@ class CallCompiler:
         for key in _SINGLE_ONLY:
             node = spec.node.get(key)
             if node is not None:
-                message = f"'{key}' has a meaning only among 'calls'"
+                message = f"'{key}' is only allowed in 'calls'"
                 self.context.findings.error("misused-call", message, node.key_span)
 
     def _check_cycles(self, attempt: AttemptSpec, plans: list[CallPlan]) -> None:
         needs = {plan.name: plan.needs for plan in plans}
         for plan in plans:
-            way = _way_back(needs, plan.name)
-            if way is not None and plan.name == min(way):
-                message = f"these calls wait for each other: {' → '.join(way)}"
+            cycle = _find_cycle(needs, plan.name)
+            if cycle is not None and plan.name == min(cycle):
+                message = f"calls depend on each other in a cycle: {' → '.join(cycle)}"
                 node = attempt.calls[plan.name].node
                 self.context.findings.error("call-cycle", message, node.key_span)
 
@@ -99,7 +99,7 @@ class CallCompiler:
         if spec.each is not None:
             each, scope = self._each(spec.each, scope, label)
         elif (node := spec.node.get("parallel")) is not None:
-            message = "'parallel' has a meaning only with 'each'"
+            message = "'parallel' requires 'each'"
             self.context.findings.error("misused-call", message, node.key_span)
         parts = {
             part: self._template(getattr(spec, part), scope, f"{label}.{part}")
@@ -122,7 +122,7 @@ class CallCompiler:
             timeout=self.context.seconds(spec.timeout, None),
             response_schema=compile_body_schema(self.context, spec.response_schema),
             name=name,
-            continues=spec.on_error == "continue",
+            continues_on_error=spec.on_error == "continue",
             each=each,
             parallel=spec.parallel,
             cache=self.context.seconds(spec.cache, None),
@@ -133,7 +133,7 @@ class CallCompiler:
         )
 
     def _has_credentials(self, headers: Node | None, scope: Scope, parts: Iterable[Compiled | None]) -> bool:
-        """Whether a call sends a secret, or a header field for credentials that is not its client's own."""
+        """Whether a call sends a secret, or a credential header field that is not taken from the client."""
         environment = self.context.environment
         secrets = {
             name for name, env in environment.specs.items() if env.secret and environment.env.get(name)
@@ -147,21 +147,21 @@ class CallCompiler:
         return any(sources_of(field.uses) != {"client"} for field in fields if field is not None)
 
     def _each(self, node: Node, scope: Scope, label: str) -> tuple[Compiled, Scope]:
-        """The list for whose items a call is made, and what such a call sees: its item, and its number."""
+        """The list that a call is made for, and the scope of the call, which has the item and its index."""
         items: list[Origin | None] = []
 
-        def go_through(writer: Writer, atom: Atom) -> None:
+        def collect_items(writer: Writer, atom: Atom) -> None:
             items.append(atom.item)
             writer.find(Atom("", origin=items[-1]))
 
-        each = self.context.templates.compile(node, scope, f"{self.label} {label}.each", go_through)
+        each = self.context.templates.compile(node, scope, f"{self.label} {label}.each", collect_items)
         self.uses.append(each.uses)
         index = Atom("x.index", "number", VariableOrigin(("index",)))
         payload = Atom("p", origin=either(VariableOrigin(("item",)), *items))
         return each, scope.with_payload(payload).with_variables({"index": index})
 
     def forward(self, spec: ForwardSpec) -> tuple[ForwardPlan, Uses]:
-        """A request that goes through, and what its templates read."""
+        """The plan of a forwarded request, and the variables that its templates read."""
         self.uses = []
         scope = self.context.call_scope(self.params)
         headers = self._template(spec.headers, scope, "forward.headers")
@@ -178,11 +178,11 @@ class CallCompiler:
     # The upstream
 
     def upstream(self, node: Node, scope: Scope, label: str) -> UpstreamPlan | UpstreamChoice:
-        """The upstream of a call: by its name, or by an expression that gives a name."""
+        """The upstream of a call, given by name or by an expression that returns a name."""
         if is_static(node.value):
             return self._named(str(node.value), node)
         if single_expression(node.value) is None:
-            message = "an upstream is a name, or one ${ … } without text around it"
+            message = "an upstream must be a name, or a single ${ … } without surrounding text"
             self.context.findings.error("bad-value", message, node.span)
             return NOWHERE
         reports = self.context.findings.reports
@@ -195,32 +195,33 @@ class CallCompiler:
             return NOWHERE
         if is_known_at_load(template.uses):
             return self._named_at_load(template, node)
-        return UpstreamChoice(template, self.upstreams, blame(template.uses))
+        return UpstreamChoice(template, self.upstreams, error_kind(template.uses))
 
     def _check_literals(self, node: Node) -> None:
-        """An expression must not give the name of no upstream, whatever the environment or the request is."""
+        """Report literals in an expression that are not the name of an upstream."""
         part = split(node.value)[0]
         for name, offset in literal_results(parse(part.text)):
             self._named(name, node, node.span_at(part.offset + offset, len(name) + 2))
 
     def _named_at_load(self, template: Compiled, node: Node) -> UpstreamPlan:
-        """An upstream whose name no request has a part in, so that it is known and checked here."""
+        """An upstream whose name does not depend on the request, so it is resolved and checked at load."""
         environment, reports = self.context.environment, self.context.findings.reports
         name = environment.value(template, node)
         if isinstance(name, str):
             return self._named(name, node)
-        is_told = self.context.findings.reports > reports
-        if not (is_told or environment.missing or environment.unsound):
-            self.context.findings.error("unknown-upstream", "this gives no name of an upstream", node.span)
+        is_reported = self.context.findings.reports > reports
+        if not (is_reported or environment.missing or environment.unsound):
+            message = "this expression does not return the name of an upstream"
+            self.context.findings.error("unknown-upstream", message, node.span)
         return NOWHERE
 
     def _named(self, name: str, node: Node, span: Span | None = None) -> UpstreamPlan:
-        """The upstream of this name; `span` is where it is written, `node` where that is not known."""
+        """The upstream of this name. Findings are reported at `span`, by default at `node`."""
         if name in self.upstreams:
             return self.upstreams[name]
         span = span or node.span
-        if not self.context.environment.may_tell(name):
-            self.context.findings.error("unknown-upstream", "this names no upstream", span)
+        if not self.context.environment.may_show(name):
+            self.context.findings.error("unknown-upstream", "unknown upstream", span)
             return NOWHERE
         known = {*declared(self.context.spec, "upstreams"), *self.upstreams}
         if name not in known:
@@ -238,7 +239,7 @@ class CallCompiler:
             return ()
         literal = "".join("x" if part.is_expression else part.text for part in parts)
         if not PLAIN_PATH.match(literal) or any(part in (".", "..") for part in literal.split("/")):
-            message = "a call's path has no '?', '#', white space or dot segment; parameters go under query"
+            message = "a call's path has no '?', '#', whitespace or dot segment; set parameters under 'query'"
             self.context.findings.error("bad-path", message, node.span)
         return tuple(
             self._path_value(node.part(part.offset - 2, "${" + part.text + "}"), scope, label)
@@ -257,10 +258,10 @@ class CallCompiler:
         template = self.context.templates.compile(node, scope, f"{self.label} {label}.path", use)
         self.uses.append(template.uses)
         parameter = parameters[0] if len(parameters) == 1 else ""
-        return PathPart("", template, parameter, blame(template.uses))
+        return PathPart("", template, parameter, error_kind(template.uses))
 
     def _path_parameter(self, atom: Atom) -> str:
-        """The name of a `{name:path}` parameter, where a value is that and nothing more."""
+        """The name of the `{name:path}` parameter that a value consists of; empty for any other value."""
         path = atom.variable or ()
         is_parameter = path[:-1] == ("request", "params") and self.params.get(str(path[-1])) == "rest"
         return str(path[-1]) if is_parameter else ""
@@ -273,7 +274,7 @@ class CallCompiler:
 
 
 def call_variables(calls: Mapping[str, CallSpec]) -> Mapping[str, Variable]:
-    """`$calls`: for each call a record of its fields, for one that is made for each item a list of these."""
+    """`$calls`: a record of the fields of each call, or a list of them for a call with `each`."""
     return {name: _call_variable(name, spec) for name, spec in calls.items()}
 
 
@@ -287,27 +288,27 @@ def _call_variable(name: str, spec: CallSpec) -> Variable:
     return Record(fields, whole=Atom(whole, "object", VariableOrigin(path)))
 
 
-def _way_back(needs: Mapping[str, frozenset[str]], start: str) -> list[str] | None:
-    """A way from a call along what it waits for back to itself."""
-    ways, seen = [[start]], set()
-    while ways:
-        way = ways.pop()
-        for name in sorted(needs.get(way[-1], ())):
+def _find_cycle(needs: Mapping[str, frozenset[str]], start: str) -> list[str] | None:
+    """A cycle of dependencies that begins and ends with `start`; None if there is none."""
+    paths, seen = [[start]], set()
+    while paths:
+        path = paths.pop()
+        for name in sorted(needs.get(path[-1], ())):
             if name == start:
-                return [*way, start]
+                return [*path, start]
             if name not in seen:
                 seen.add(name)
-                ways.append([*way, name])
+                paths.append([*path, name])
     return None
 
 
 def compile_body_schema(context: MappingContext, node: Node | None) -> BodySchema | None:
-    """A JSON Schema of a body; None where there is none, or it is a finding."""
+    """The compiled JSON Schema of a body; None if there is none, or it is invalid."""
     if node is None:
         return None
     try:
         return body_schema(node.value)
     except BodySchemaError as error:
-        place = functools.reduce(lambda found, step: found[step], error.path, node)
-        context.findings.error("bad-schema", str(error), place.span)
+        invalid = functools.reduce(lambda found, step: found[step], error.path, node)
+        context.findings.error("bad-schema", str(error), invalid.span)
         return None

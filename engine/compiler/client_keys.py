@@ -1,6 +1,6 @@
-"""Keys of clients: from text, lists and files, each with a name, and the routes that it is for.
+"""Client keys, read from text, lists and files.
 
-Contract: a key's text is digested here and kept nowhere; findings name its place, never the key.
+Contract: only the digest of a key is stored. Findings contain the location of a key, never its text.
 """
 
 from __future__ import annotations
@@ -31,15 +31,21 @@ _FIELDS: Final = ("name", "key", "sha256", "routes", "rate_limit")
 
 @dataclass(slots=True)
 class KeysPlan:
-    """The keys of a mapping; by the names of keys, the routes that each is for: those of others are open."""
+    """The keys of a mapping.
+
+    Attributes:
+        routes: name of a key → patterns of the routes that it is valid for; by default all.
+        spans: name of a key → its location.
+        rates: name of a key → its rate limit.
+    """
 
     bearer: BearerKeys
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    places: Mapping[str, Span] = field(default_factory=dict)
+    spans: Mapping[str, Span] = field(default_factory=dict)
     rates: Mapping[str, RatePlan] = field(default_factory=dict)
 
-    def barred(self, route: RouteSpec) -> frozenset[str]:
-        """The names of the keys that a route is not for."""
+    def denied_for(self, route: RouteSpec) -> frozenset[str]:
+        """The names of the keys that are not valid for a route."""
         return frozenset(
             name
             for name, patterns in self.routes.items()
@@ -48,39 +54,39 @@ class KeysPlan:
 
 
 def compile_keys(context: MappingContext, auth: Node | None) -> KeysPlan:
-    """What `auth` of a mapping says; keys that are wrong are findings."""
+    """The keys that `auth` of a mapping declares; invalid keys are reported as findings."""
     bearer = auth.get("bearer") if auth is not None else None
     if auth is None or bearer is None:
         return KeysPlan(BearerKeys(()))
-    reading, reports = _Reading(context), context.findings.reports
+    reader, reports = _KeyReader(context), context.findings.reports
     for value, span in _items(context, bearer):
-        reading.add(value, span)
-    if not reading.keys and context.findings.reports == reports:
+        reader.add(value, span)
+    if not reader.keys and context.findings.reports == reports:
         _report_no_key(context, bearer)
     header = auth.get("header")
     name = "" if header is None else str(header.value).lower()
-    return KeysPlan(BearerKeys(reading.keys.values(), name), reading.routes, reading.places, reading.rates)
+    return KeysPlan(BearerKeys(reader.keys.values(), name), reader.routes, reader.spans, reader.rates)
 
 
 def check_key_routes(context: MappingContext, keys: KeysPlan) -> None:
-    """Patterns that fit no route of the mapping, by a slip or since the route has gone."""
+    """Warn of patterns that match no route of the mapping."""
     for name, patterns in keys.routes.items():
         for pattern in patterns:
             if not any(_covers(pattern, route) for route in context.spec.routes):
-                message = f"no route of this mapping fits '{pattern}', which the key '{name}' is for"
-                context.findings.warning("no-effect", message, keys.places[name])
+                message = f"the pattern '{pattern}' of key '{name}' matches no route of this mapping"
+                context.findings.warning("no-effect", message, keys.spans[name])
 
 
 def _covers(pattern: str, route: RouteSpec) -> bool:
     method, _, path = pattern.partition(" ")
     if method not in ("*", route.method):
         return False
-    # Brackets and question marks are no wildcards here.
+    # Only `*` is a wildcard: brackets and question marks are literal.
     return fnmatchcase(route.path, re.sub(r"[\[?]", r"[\g<0>]", path))
 
 
 def _items(context: MappingContext, node: Node) -> Iterator[tuple[Any, Span]]:
-    """Each key as it is written, with its place."""
+    """The declared keys, unchecked, each with its location."""
     if isinstance(node.value, list):
         for item in node.elements():
             yield context.environment.evaluate(item, "auth.bearer"), item.span
@@ -94,46 +100,49 @@ def _items(context: MappingContext, node: Node) -> Iterator[tuple[Any, Span]]:
     if isinstance(items, list):
         yield from ((item, node.span) for item in items)
     elif items is not None:
-        context.findings.error("bad-value", "expected text, or a list of keys", node.span)
+        context.findings.error("bad-value", "expected a string or a list of keys", node.span)
 
 
 def _report_no_key(context: MappingContext, bearer: Node) -> None:
-    """Report `auth.bearer` without a key: an error for an empty file, which would open the mapping; a warning
-    for a variable that is not set, as mappings are tried without keys on a loopback address."""
+    """Report `auth.bearer` without a key.
+
+    An empty file is an error, because the mapping would be open. An unset variable is a warning, because
+    mappings may be tried without keys on a loopback address.
+    """
     if _names_file(context, bearer):
-        context.findings.error("bad-value", "the file holds no key", bearer.span)
+        context.findings.error("bad-value", "the file contains no key", bearer.span)
     elif any(route.auth != "none" for route in context.spec.routes):
-        message = f"'auth.bearer' gives no key: '{context.spec.name}' is open to all local processes"
-        hint = "set the variables that it reads; 'auth: none' says that no key is wanted"
+        message = f"'auth.bearer' has no key: '{context.spec.name}' is open to all local processes"
+        hint = "set the variables that it reads, or 'auth: none' if no key is required"
         context.findings.warning("no-key", message, bearer.span, hint)
 
 
 def _names_file(context: MappingContext, node: Node) -> bool:
-    """Whether keys come from a file, and its path is set."""
+    """Whether keys are read from a file whose path is set."""
     return isinstance(node.value, dict) and bool(context.text(node["$file"], "auth.bearer", secrets=False))
 
 
-class _Reading:
-    """Keys as they are read, by their names."""
+class _KeyReader:
+    """Collects keys by name."""
 
     def __init__(self, context: MappingContext) -> None:
         self._findings = context.findings
         self._scope = f"{context.spec.name} key"
         self.keys: dict[str, ClientKey] = {}
         self.routes: dict[str, tuple[str, ...]] = {}
-        self.places: dict[str, Span] = {}
+        self.spans: dict[str, Span] = {}
         self.rates: dict[str, RatePlan] = {}
 
     def add(self, item: Any, span: Span) -> None:
-        """Take one key: text, or an object; one that is empty is none."""
+        """Add one key, a string or an object; empty keys are ignored."""
         if item is ABSENT or item is None or (isinstance(item, str) and not item.strip()):
             return
         if isinstance(item, str):
-            self._keep(self._text(item.strip(), None, span), span)
+            self._store(self._text(item.strip(), None, span), span)
         elif isinstance(item, dict):
             self._object(item, span)
         else:
-            self._wrong("a key is text, or has 'name' and 'key' or 'sha256'", span)
+            self._report("expected a string, or an object with 'name' and either 'key' or 'sha256'", span)
 
     def _object(self, item: dict[str, Any], span: Span) -> None:
         for field_name in item:
@@ -142,14 +151,14 @@ class _Reading:
                 self._findings.error("unknown-key", message, span, suggestion(field_name, _FIELDS))
         name = item.get("name")
         if not isinstance(name, str) or not _NAME.match(name):
-            self._wrong("a key's name has letters, digits, '-', '_' and '.', at most 64 of them", span)
+            self._report("a key's name has at most 64 letters, digits, '-', '_' and '.'", span)
             return
         if "sha256" in item and "key" in item:
-            self._wrong("a key has 'key' or 'sha256', not both", span)
+            self._report("a key has either 'key' or 'sha256', not both", span)
             return
         found = self._value(item, name, span)
-        if found is not None and self._keep(found, span):
-            self._keep_routes(item.get("routes"), name, span)
+        if found is not None and self._store(found, span):
+            self._store_routes(item.get("routes"), name, span)
             rate = rate_of(self._findings, item.get("rate_limit"), span, self._scope)
             if rate is not None:
                 self.rates[name] = rate
@@ -161,7 +170,7 @@ class _Reading:
         if isinstance(text, str) and text.strip():
             return self._text(text.strip(), name, span)
         if text:
-            self._wrong("a key is text", span)
+            self._report("a key must be a string", span)
         return None
 
     def _text(self, text: str, name: str | None, span: Span) -> ClientKey | None:
@@ -169,29 +178,29 @@ class _Reading:
             digits = text.removeprefix(_HASHED)
             if _DIGEST.match(digits):
                 return ClientKey.hashed(bytes.fromhex(digits), name)
-            self._wrong("a SHA-256 has 64 hexadecimal digits", span)
+            self._report("a SHA-256 digest has 64 hexadecimal digits", span)
         elif _KEY.match(text):
             return ClientKey.of(text, name)
         else:
-            self._wrong("a key has a character that no Authorization header can carry", span)
+            self._report("a key has a character that is not allowed in an Authorization header", span)
         return None
 
-    def _keep(self, key: ClientKey | None, span: Span) -> bool:
+    def _store(self, key: ClientKey | None, span: Span) -> bool:
         if key is None:
             return False
         if key.name in self.keys or any(key.digest == other.digest for other in self.keys.values()):
-            self._findings.error("duplicate-name", "this key, or its name, stands here twice", span)
+            self._findings.error("duplicate-name", "duplicate key, or duplicate name of a key", span)
             return False
-        self.keys[key.name], self.places[key.name] = key, span
+        self.keys[key.name], self.spans[key.name] = key, span
         return True
 
-    def _keep_routes(self, patterns: Any, name: str, span: Span) -> None:
+    def _store_routes(self, patterns: Any, name: str, span: Span) -> None:
         if patterns is None:
             return
         if isinstance(patterns, list) and all(isinstance(p, str) and _ROUTES.match(p) for p in patterns):
             self.routes[name] = tuple(patterns)
         else:
-            self._wrong("'routes' lists patterns such as 'GET /v1/*' or '* /v1/models'", span)
+            self._report("'routes' must be a list of patterns such as 'GET /v1/*' or '* /v1/models'", span)
 
-    def _wrong(self, message: str, span: Span) -> None:
+    def _report(self, message: str, span: Span) -> None:
         self._findings.error("bad-value", message, span)

@@ -1,4 +1,4 @@
-"""What every part of compiling one mapping shares, and the variables each place of it can use."""
+"""The state that all parts of the compiler share for one mapping, and the scopes of its templates."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from engine.language.uses import VariableOrigin, VariablePath
 from engine.locations import Node
 from engine.values import ABSENT
 
-_NOT_YET: Final = Withheld("unknown-variable", "the upstream has not answered yet where this is evaluated")
+_NOT_YET: Final = Withheld("unknown-variable", "this is evaluated before the upstream responds")
 _NO_CALL: Final = Withheld("unknown-variable", "this route calls no upstream")
-_NO_CALLS: Final = Withheld("unknown-variable", "this route has no calls by name")
+_NO_CALLS: Final = Withheld("unknown-variable", "this route has no named calls")
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)\Z")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,41 +40,42 @@ class MappingContext:
     findings: Findings
 
     def call_scope(self, params: Mapping[str, str]) -> Scope:
-        """In a call: the payload is the client's body."""
+        """The scope of a call: the payload is the client's body."""
         variables = {**self.environment.variables(secrets=True), "upstream": _NOT_YET, "calls": _NO_CALLS}
-        return Scope(_CLIENT_BODY, {**variables, "request": _request(params)}, self.environment.told())
+        return Scope(_CLIENT_BODY, {**variables, "request": _request(params)}, self.environment.displayable())
 
     def respond_scope(self, params: Mapping[str, str], has_call: bool) -> Scope:
-        """In an answer: the payload is the upstream's body, or the client's where there is no call."""
+        """The scope of a response: the payload is the upstream's body, without a call the client's."""
         variables = {**self.environment.variables(), "request": _request(params), "calls": _NO_CALLS}
         if not has_call:
             return Scope(_CLIENT_BODY, {**variables, "upstream": _NO_CALL})
         return Scope(_RESPONSE_BODY, {**variables, "upstream": _UPSTREAM})
 
     def errors_scope(self) -> Scope:
-        """In the dialect of failures: the payload is the failure."""
+        """The scope of the error format: the payload is the error."""
         return Scope(_ERROR, {**self.environment.variables(), "request": _request({})})
 
     def template(self, node: Node | None, scope: Scope, label: str) -> Compiled | None:
-        """The node as a function, or None where there is no node. What stands under `when` is a condition."""
+        """The compiled node, or None without a node. A node under `when` is a condition."""
         if node is None:
             return None
         is_condition = node.path[-1:] == ("when",)
         return self.templates.compile(node, scope, label, Writer.ask if is_condition else Writer.use)
 
     def status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
-        """A status, or the function that computes it: one expression, as with text around it it is text."""
+        """A status, or the function that computes it. Text around an expression would make it a string."""
         if isinstance(node.value, int):
             return node.value
         reports = self.findings.reports
         compiled = self.templates.compile(node, scope, label)
         is_mixed = isinstance(node.value, str) and single_expression(node.value) is None
         if is_mixed and self.findings.reports == reports:
-            self.findings.error("bad-value", "a status is one ${ … }, without text around it", node.span)
+            message = "a status must be a single ${ … } without surrounding text"
+            self.findings.error("bad-value", message, node.span)
         return compiled
 
     def seconds(self, node: Node | None, default: float | None) -> float | None:
-        """A duration in seconds; it may come from the environment."""
+        """A duration in seconds. An expression is evaluated at load."""
         if node is None:
             return default
         value = node.value if is_static(node.value) else self.environment.evaluate(node, "duration")
@@ -86,12 +87,12 @@ class MappingContext:
             return default
         seconds = float(match.group(1)) * _SECONDS[match.group(2)]
         if not 0 < seconds <= 86_400:
-            self.findings.error("bad-value", "a duration is above 0 and at most 24h", node.span)
+            self.findings.error("bad-value", "a duration must be above 0 and at most 24h", node.span)
             return default
         return seconds
 
     def text(self, node: Node, label: str, secrets: bool = True) -> str | None:
-        """A text that is evaluated at load: empty where it gives nothing, None where there is a finding."""
+        """The value of a string that is evaluated at load: empty if it has no value, None after a finding."""
         reports = self.findings.reports
         value: Any = self.environment.evaluate(node, label, secrets)
         if self.findings.reports > reports:
@@ -99,15 +100,15 @@ class MappingContext:
         if value is ABSENT:
             return ""
         if not isinstance(value, str):
-            self.findings.error("bad-value", "expected text", node.span)
+            self.findings.error("bad-value", "expected a string", node.span)
             return None
         return value.strip()
 
     def texts(self, node: Node, label: str, secrets: bool = True) -> tuple[str, ...]:
-        """A list of texts that is evaluated at load: a list, or text with commas."""
+        """The value of a list of strings that is evaluated at load: a list, or a comma-separated string."""
         value = self.environment.evaluate(node, label, secrets)
         if value is not ABSENT and not isinstance(value, str | list):
-            self.findings.error("bad-value", "expected text, or a list of texts", node.span)
+            self.findings.error("bad-value", "expected a string or a list of strings", node.span)
         items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
         return tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
 

@@ -1,4 +1,4 @@
-"""`cors`: which pages of other origins may call a mapping."""
+"""Compiles `cors`: the origins whose pages may call a mapping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_AGE = 600.0
 
 
 def compile_cors(context: MappingContext, spec: CorsSpec | None) -> CorsPlan | None:
-    """What `cors` of a mapping says; None where it has none."""
+    """The plan of `cors`; None if the mapping has none."""
     if spec is None:
         return None
     origins = _origins(context, spec)
@@ -32,8 +32,8 @@ def _origins(context: MappingContext, spec: CorsSpec) -> Origins:
             context.findings.error("bad-value", str(error), span, hint)
             continue
         if covers_the_web(pattern) and spec.credentials:
-            what = "'*'" if pattern == ANY else "all of a scheme"
-            message = f"credentials need origins by name: with {what} any page could act for its visitor"
+            what = "'*'" if pattern == ANY else "all origins of a scheme"
+            message = f"'credentials' requires named origins: with {what}, any page could act for its visitor"
             context.findings.error("bad-value", message, span)
         patterns.append(pattern)
     return origins_of(patterns)

@@ -1,4 +1,4 @@
-"""What is known at load: the environment, `vars`, and the files these name."""
+"""Values that are known at load: the environment, `vars`, and the files that these name."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from engine.values import ABSENT, TYPE_NAMES, JsonError, loads
 
 _VERSION = distribution_version()
 _DRAGOMAN = Record({"version": Atom(repr(_VERSION), "string", is_constant=True, constant=_VERSION)})
-_LATER = Withheld("unknown-variable", "there is no request yet where this is evaluated: at load")
+_LATER = Withheld("unknown-variable", "this is evaluated at load, when there is no request")
 _SECRET = Withheld("secret-exposed", "this variable is secret; only auth, url and what calls send may use it")
 
 
 @dataclass(slots=True)
 class Environment:
-    """The values of `$env` and `$vars` of one mapping, and the variables that stand for them.
+    """The values of `$env` and `$vars` of one mapping, and the variables of their templates.
 
     Attributes:
-        compiler: compiles the mapping's templates; knows the values by their names in generated code.
-        env: variable → value; None where it has none.
+        compiler: compiles the mapping's templates; its `names` has the values for generated code.
+        env: variable → value; None without a value.
         missing: required variables without a value.
-        unsound: variables that have a finding of their own; using one is no second mistake.
+        unsound: variables with a finding; using one is not reported again.
     """
 
     compiler: TemplateCompiler
@@ -48,7 +48,7 @@ class Environment:
     unsound: set[str] = field(default_factory=set)
 
     def variables(self, secrets: bool = False) -> dict[str, Variable]:
-        """`$env`, `$is_set` and `$vars`; the values of secrets only where `secrets` allows them."""
+        """`$env`, `$is_set`, `$vars` and `$dragoman`; reading secrets is an error unless `secrets`."""
         fields: dict[str, Variable] = {}
         for name in self.env:
             spec = self.specs.get(name)
@@ -63,13 +63,13 @@ class Environment:
             "dragoman": _DRAGOMAN,
         }
 
-    def told(self) -> dict[str, Variable]:
-        """`$env` for texts that are told to people: without secrets."""
+    def displayable(self) -> dict[str, Variable]:
+        """`$env` for messages that people read: without secrets."""
         return {"env": self.variables()["env"]}
 
-    def may_tell(self, text: str) -> bool:
-        """Whether a finding may name a text that was made at load."""
-        return may_tell(text, self.specs, self.env)
+    def may_show(self, text: str) -> bool:
+        """Whether a finding may contain a text that was computed at load."""
+        return may_show(text, self.specs, self.env)
 
     def _var(self, name: str, value: Any) -> Atom:
         if name in self.unsound:
@@ -77,14 +77,14 @@ class Environment:
         return Atom(f"vars_{name}", TYPE_NAMES[type(value)], is_constant=True, constant=value)
 
     def evaluate(self, node: Node, label: str, secrets: bool = True) -> Any:
-        """The value of a template at load, or `ABSENT`; what fails is a finding."""
+        """The value of a template at load; `ABSENT` after a finding."""
         reports = self.findings.reports
         variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
-        compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables, self.told()), label)
+        compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables, self.displayable()), label)
         return ABSENT if self.findings.reports > reports else self.value(compiled, node)
 
     def value(self, compiled: Compiled, node: Node) -> Any:
-        """The value of a function that reads no request, or `ABSENT`; what fails is a finding."""
+        """The value of a compiled template that reads no request; `ABSENT` after a finding."""
         try:
             return compiled.function(None, NoExchange())
         except (EvaluationError, ExchangeError) as error:
@@ -93,14 +93,14 @@ class Environment:
             return ABSENT
 
 
-def may_tell(text: str, specs: Mapping[str, EnvSpec], env: Mapping[str, str | None]) -> bool:
-    """Whether no secret is a part of a text; `env` has the values of variables."""
+def may_show(text: str, specs: Mapping[str, EnvSpec], env: Mapping[str, str | None]) -> bool:
+    """Whether a text contains no secret; `env` has the values of variables."""
     values = (value_of(name, spec, env) for name, spec in specs.items() if spec.secret)
     return not any(value and value in text for value in values)
 
 
 def value_of(name: str, spec: EnvSpec | None, environ: Mapping[str, str | None]) -> str | None:
-    """A variable's value, or its default; white space counts as none."""
+    """A variable's value, or its default if the value is empty or whitespace."""
     return (environ.get(name) or "").strip() or (spec.default if spec else None)
 
 
@@ -109,7 +109,7 @@ def _flag(value: bool) -> Atom:
 
 
 class NoExchange(Budget):
-    """What templates get at load: nothing to note anything on, and a budget as that of an exchange."""
+    """The exchange that templates receive at load: it discards warnings and has a normal budget."""
 
     started_ns = 0
 
@@ -124,7 +124,7 @@ def resolve(
     findings: Findings,
     strict: bool,
 ) -> Environment:
-    """Evaluate `env` and `vars`. A missing required variable is an error if `strict`, else a warning."""
+    """Evaluate `env` and `vars`. A missing required variable is an error if `strict`, otherwise a warning."""
     environment = Environment(compiler, findings, mapping.env)
     own = mapping.document.original.get("env")
     written = [name for name in own if isinstance(name, str)] if isinstance(own, dict | list) else []
@@ -155,7 +155,7 @@ def _report_missing(name: str, spec: EnvSpec, findings: Findings, strict: bool) 
 
 
 def _var(node: Node, environment: Environment) -> Any:
-    """A variable's value; `{$file: path}` stands for a file's content, wherever it is."""
+    """The value of a variable; `{$file: path}` at any depth is replaced by the content of the file."""
     if isinstance(node.value, dict) and "$file" in node.value:
         _check_alone(node, environment.findings)
         return read_file(node["$file"], environment)
@@ -170,31 +170,34 @@ def _var(node: Node, environment: Environment) -> Any:
 def _check_alone(node: Node, findings: Findings) -> None:
     for key in node.value:
         if key != "$file":
-            findings.error("misused-directive", f"'{key}' cannot stand beside '$file'", node[key].key_span)
+            findings.error(
+                "misused-directive", f"'{key}' cannot be combined with '$file'", node[key].key_span
+            )
 
 
 def _check_plain(node: Node, findings: Findings) -> None:
     key = next((key for key in node.value if key.startswith("$")), None)
     if key is not None:
-        message = f"'{key}' cannot stand around '$file'; read the file under a name of its own"
+        message = f"'{key}' cannot contain '$file'; read the file in a variable of its own"
         findings.error("misused-directive", message, node[key].key_span)
 
 
 def has_file(value: Any) -> bool:
+    """Whether a value contains `{$file: path}`."""
     if isinstance(value, dict):
         return "$file" in value or any(has_file(item) for item in value.values())
     return isinstance(value, list) and any(has_file(item) for item in value)
 
 
 def read_file(node: Node, environment: Environment) -> Any:
-    """The content of the file whose path a node gives; None where it gives none, or the file is unsound."""
+    """The content of the file whose path a node has; None without a path, or after a finding."""
     path = environment.evaluate(node, "vars.$file", secrets=False)
     if path is ABSENT or path == "":
         return None
     if not isinstance(path, str):
-        environment.findings.error("bad-value", "'$file' takes a path", node.span)
+        environment.findings.error("bad-value", "'$file' must be a path", node.span)
         return None
-    file = _place_of(node, path)
+    file = _resolve_path(node, path)
     content = yaml.read_bytes(file, environment.findings, node.span)
     if content is None:
         return None
@@ -202,11 +205,10 @@ def read_file(node: Node, environment: Environment) -> Any:
     return read(content, file, node.span, environment.findings)
 
 
-def _place_of(node: Node, path: str) -> Path:
-    """A path that is written lies beside its mapping; one from the environment is tried as it is first."""
-    beside = Path(node.document.file.name).parent / path
-    is_found = not is_static(node.value) and os.path.isfile(path)
-    return Path(path) if is_found else beside
+def _resolve_path(node: Node, path: str) -> Path:
+    """The file of a path: relative to the mapping; if computed, to the working directory first."""
+    in_working_directory = not is_static(node.value) and os.path.isfile(path)
+    return Path(path) if in_working_directory else Path(node.document.file.name).parent / path
 
 
 def _yaml(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
@@ -223,7 +225,7 @@ def _json(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
 
 
 def _lines(content: bytes, file: Path, span: Span, findings: Findings) -> Any:
-    """A text file's lines, without blank ones and those that begin with '#'."""
+    """The lines of a text file, without blank lines and lines that begin with '#'."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Files → specs: finding mapping files, reading them, and bringing in what they include."""
+"""Files → specs: finds mapping files, reads them, and merges what they include."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ KEY_LIKE = re.compile(r"\b(sk|pk|rk|ghp|gho|xox[abp]|AIza|hf)[-_][A-Za-z0-9_-]{1
 
 
 def source_files(paths: Iterable[str], findings: Findings, tests: bool = False) -> list[Path]:
-    """The mapping files that paths, directories, globs and names of shipped mappings stand for.
+    """The mapping files of paths, directories, globs and names of shipped mappings.
 
-    With `tests`, the `*.test.yaml` files in their place. What leads to no file is a finding.
+    With `tests`, their `*.test.yaml` files instead. A path without files is a finding.
     """
     found: dict[str, Path] = {}
     for path in paths:
         files = list(_files(path, tests))
         if not files:
             what = "test" if tests else "mapping"
-            findings.error("no-files", f"no {what} file here", Span(SourceFile(path, ""), 1, 1))
+            findings.error("no-files", f"no {what} file found", Span(SourceFile(path, ""), 1, 1))
         for file in files:
             found.setdefault(os.path.realpath(file), file)
     return list(found.values())
@@ -50,18 +50,18 @@ def _files(path: str, tests: bool) -> Iterator[Path]:
     if os.path.isdir(given):
         yield from _in_directory(given, tests)
     elif os.path.exists(given):
-        yield from _beside(given) if tests and not given.name.endswith(TEST_SUFFIXES) else (given,)
+        yield from _tests_of(given) if tests and not given.name.endswith(TEST_SUFFIXES) else (given,)
     elif glob.has_magic(path):
         for match in sorted(glob.glob(path, recursive=True)):
             if _is_wanted(Path(match), tests):
                 yield Path(match)
     elif path in shipped_mappings():
         shipped = shipped_mappings()[path]
-        yield from _beside(shipped) if tests else (shipped,)
+        yield from _tests_of(shipped) if tests else (shipped,)
 
 
 def _in_directory(directory: Path, tests: bool) -> Iterator[Path]:
-    """All files below a directory, hidden ones and those of hidden directories left aside."""
+    """All files below a directory, except hidden files and directories."""
     for root, directories, names in os.walk(directory):
         directories[:] = sorted(name for name in directories if not name.startswith("."))
         for name in sorted(names):
@@ -70,7 +70,7 @@ def _in_directory(directory: Path, tests: bool) -> Iterator[Path]:
                 yield file
 
 
-def _beside(mapping: Path) -> Iterator[Path]:
+def _tests_of(mapping: Path) -> Iterator[Path]:
     """The test file of a mapping."""
     for suffix in TEST_SUFFIXES:
         file = mapping.with_name(mapping.stem + suffix)
@@ -79,9 +79,9 @@ def _beside(mapping: Path) -> Iterator[Path]:
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether a file that was merely met in a directory is a mapping or a suite, as against other YAML.
+    """Whether a file found in a directory is a mapping or a suite, not other YAML.
 
-    What cannot be read counts as ours: reading it then says why.
+    An unreadable file counts as ours, so that reading it reports the reason.
     """
     if not os.path.isfile(file):
         return True
@@ -99,7 +99,7 @@ def _is_wanted(file: Path, tests: bool) -> bool:
 
 
 def load(files: Iterable[Path], findings: Findings) -> list[MappingSpec]:
-    """Read mapping files with all they include. A file that cannot be read is a finding, and left out."""
+    """Read mapping files with all that they include. An unreadable file is a finding, and is skipped."""
     mappings = []
     for file in files:
         mapping = _read(file, findings)
@@ -113,7 +113,7 @@ def _read(file: Path, findings: Findings, name: str | None = None) -> MappingSpe
     if document is None:
         return None
     if not isinstance(document.data, dict):
-        findings.error("wrong-type", "a mapping file holds a mapping of keys", document.root.span)
+        findings.error("wrong-type", "a mapping file must contain a YAML mapping", document.root.span)
         return None
     if _is_of_other_version(document, findings):
         return None
@@ -123,17 +123,17 @@ def _read(file: Path, findings: Findings, name: str | None = None) -> MappingSpe
 
 
 def _is_of_other_version(document: Document, findings: Findings) -> bool:
-    """A file of another version of the language: whatever else could be said of it would be wrong."""
+    """Report a file of another language version; other findings about it would mislead."""
     version = document.data.get("dragoman")
     if type(version) is not int or version == LANGUAGE:
         return False
-    message = f"this file is written in version {version} of the mapping language; known is {LANGUAGE}"
+    message = f"unsupported version {version} of the mapping language; supported: {LANGUAGE}"
     findings.error("bad-value", message, document.root["dragoman"].span)
     return True
 
 
 def _warn_of_keys(document: Document, findings: Findings) -> None:
-    """Secrets belong into the environment; one that stands in the file is named by its place alone."""
+    """Warn of secrets in a file, which belong in the environment. The finding has only the location."""
     for path, span in document.value_spans.items():
         value = _at(document, path)
         if isinstance(value, str) and KEY_LIKE.search(value):
@@ -151,7 +151,7 @@ def _at(document: Document, path: tuple[str | int, ...]) -> object:
 def _with_included(
     mapping: MappingSpec, file: Path, findings: Findings, chain: tuple[Path, ...] = ()
 ) -> MappingSpec:
-    """The mapping with all that its includes serve and are made of; nearer ones win."""
+    """The mapping merged with its includes. Its own definitions take precedence, then later includes."""
     chain = (*chain, file.resolve())
     merged = mapping
     for node in reversed(mapping.include):
@@ -178,13 +178,13 @@ def _merged_routes(base: tuple[RouteSpec, ...], own: tuple[RouteSpec, ...]) -> t
 
 def _include(node: Node, file: Path, findings: Findings, chain: tuple[Path, ...]) -> MappingSpec | None:
     target = file.parent / str(node.value)
-    # Of os.path, as those of pathlib raise for a name that is too long, or leads in a circle.
+    # os.path, because pathlib raises for a name that is too long, or a symlink loop.
     if not os.path.isfile(target):
-        findings.error("file-unreadable", f"'{node.value}' is no file here", node.span)
+        findings.error("file-unreadable", f"file '{node.value}' not found", node.span)
         return None
     if target.resolve() in chain:
         names = " → ".join(path.name for path in (*chain, target.resolve()))
-        findings.error("include-cycle", f"files include each other: {names}", node.span)
+        findings.error("include-cycle", f"files include each other in a cycle: {names}", node.span)
         return None
     included = _read(target, findings, os.path.normpath(target))
     return None if included is None else _with_included(included, target, findings, chain)
@@ -203,6 +203,6 @@ def _merged_limits(base: LimitsSpec | None, own: LimitsSpec | None) -> LimitsSpe
 
 
 def declared(mapping: MappingSpec, section: str) -> Mapping[str, object]:
-    """The names a file declares under a section, those with findings of their own included."""
+    """The names that a file declares in a section, including those with findings."""
     names = mapping.document.original.get(section)
     return names if isinstance(names, dict) else {}

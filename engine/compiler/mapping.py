@@ -1,4 +1,4 @@
-"""Mappings and sets of mappings: what holds for a file as a whole, and for files served together."""
+"""Compiles mappings and sets of mappings, and checks them as a whole."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def compile_set(
     served_together: bool = True,
     coverage: Coverage | None = None,
 ) -> PlanSet:
-    """Compile mappings that are loaded.
+    """Compile loaded mappings.
 
     Args:
-        mappings: what `load` gave.
+        mappings: the result of `load`.
         environ: the environment that `env` reads.
-        findings: receives what is wrong; the plans can be served only where there is no error in it.
-        served_together: to be served by one process, as against merely met by one `validate`: then routes
-            that cannot be told apart and missing required variables are errors, not warnings.
-        coverage: counts which branches of templates run.
+        findings: receives all findings; the plans can be served only if it has no errors.
+        served_together: whether one process serves all mappings, unlike in `validate`. If so, conflicting
+            routes and missing required variables are errors, otherwise warnings.
+        coverage: counts the executed branches of templates.
     """
     plans: dict[str, MappingPlan] = {}
     tree: PlanTree = RouteTree()
     for spec in mappings:
         plan = _compile(spec, environ, findings, served_together, coverage)
         if "routes" not in spec.document.original and not spec.routes:
-            continue  # it is for others to include
+            continue  # only for inclusion in other files
         if plan.name in plans:
-            message = f"another mapping is named '{plan.name}' too"
-            place = (spec.node.get("name") or spec.node).span
-            (findings.error if served_together else findings.warning)("duplicate-name", message, place)
+            message = f"duplicate mapping name '{plan.name}'"
+            span = (spec.node.get("name") or spec.node).span
+            (findings.error if served_together else findings.warning)("duplicate-name", message, span)
         plans.setdefault(plan.name, plan)
         _add_routes(tree, plan, findings, served_together)
     _check_mapping_upstreams(plans, environ, findings, served_together)
@@ -66,14 +66,14 @@ def _add_routes(tree: PlanTree, plan: MappingPlan, findings: Findings, served_to
         other = tree.add(plan, route, route.method, route.pattern)
         if other is not None and (served_together or not _is_shared(route, other.route)):
             there = other.route.spec.node.key_span
-            message = f"'{route.method} {route.pattern}' cannot be told from the route at {there}"
+            message = f"'{route.method} {route.pattern}' conflicts with the route at {there}"
             same_file = other.owner is plan
             report = findings.error if served_together or same_file else findings.warning
             report("route-conflict", message, route.spec.node.key_span)
 
 
 def _is_shared(route: RoutePlan, other: RoutePlan) -> bool:
-    """Whether two mappings have one route of one file: the one includes the other, to stand in its place."""
+    """Whether two mappings have the same route of the same file: one includes and replaces the other."""
     here, there = route.spec.node.key_span, other.spec.node.key_span
     return here.line == there.line and os.path.realpath(here.file.name) == os.path.realpath(there.file.name)
 
@@ -124,7 +124,7 @@ def _compile(
 
 
 def _named(spec: MappingSpec) -> Mapping[str, Node]:
-    """The mapping's templates, those under names that cannot be included: they have their finding."""
+    """The mapping's templates, also those with an invalid name, which already have a finding."""
     unsound = declared(spec, "templates")
     nodes = {name: Node(spec.document, ("templates", name), value) for name, value in unsound.items()}
     return {**nodes, **spec.templates}
@@ -135,7 +135,9 @@ def _prefix(context: MappingContext, node: Node | None) -> str:
         return ""
     prefix = (context.text(node, "prefix", secrets=False) or "").rstrip("/")
     if not _PREFIX.match(prefix):
-        context.findings.error("bad-path", "a prefix is a plain path such as /v2/models, or empty", node.span)
+        context.findings.error(
+            "bad-path", "a prefix must be a plain path such as /v2/models, or empty", node.span
+        )
         return ""
     return prefix
 
@@ -153,14 +155,14 @@ def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:
 
 
 def _limits(spec: LimitsSpec | None) -> Limits:
-    """The limits of one exchange; each that is not given has its default."""
+    """The limits of one exchange; the default where the mapping sets none."""
     if spec is None:
         return DEFAULT_LIMITS
     return Limits(spec.steps or DEFAULT_LIMITS.steps, spec.bytes or DEFAULT_LIMITS.bytes)
 
 
 def _check_unused_templates(context: MappingContext) -> None:
-    """Templates that nothing in this file uses still have their mistakes found."""
+    """Compile the templates that nothing in this file uses, to report their errors."""
     own = context.spec.node.get("templates")
     for name, node in own.items() if own else ():
         if name not in context.templates.used and name in context.spec.templates:
@@ -178,31 +180,31 @@ def _check_mapping_upstreams(
         for name, upstream in plan.upstreams.items():
             if upstream.mapping is None:
                 continue
-            place = plan.spec.upstreams[name].url.span
+            span = plan.spec.upstreams[name].url.span
             if upstream.mapping not in plans:
-                may_tell = load_time.may_tell(upstream.mapping, plan.spec.env, environ)
-                hint = suggestion(upstream.mapping, plans) if may_tell else None
-                named = f"named '{upstream.mapping}'" if may_tell else "of this name"
-                message = f"no mapping {named} is served beside this one"
+                may_show = load_time.may_show(upstream.mapping, plan.spec.env, environ)
+                hint = suggestion(upstream.mapping, plans) if may_show else None
+                named = f"named '{upstream.mapping}'" if may_show else "of this name"
+                message = f"no mapping {named} is served with this one"
                 report = findings.error if served_together else findings.warning
-                report("unknown-mapping", message, place, hint)
+                report("unknown-mapping", message, span, hint)
             elif (cycle := _cycle(plans, plan.name, upstream.mapping)) is not None:
-                message = f"mappings call each other in a circle: {' → '.join(cycle)}"
-                findings.error("upstream-cycle", message, place)
+                message = f"mappings call each other in a cycle: {' → '.join(cycle)}"
+                findings.error("upstream-cycle", message, span)
 
 
 def _cycle(plans: Mapping[str, MappingPlan], start: str, following: str) -> list[str] | None:
-    """A way from a mapping by `following` back to itself along `mapping:` upstreams."""
-    ways: list[list[str]] = [[start, following]]
+    """A cycle of `mapping:` upstreams from `start` through `following`; None if there is none."""
+    paths: list[list[str]] = [[start, following]]
     seen: set[str] = set()
-    while ways:
-        way = ways.pop()
-        if way[-1] == start:
-            return way
-        for name in _called(plans.get(way[-1])):
+    while paths:
+        path = paths.pop()
+        if path[-1] == start:
+            return path
+        for name in _called(plans.get(path[-1])):
             if name not in seen:
                 seen.add(name)
-                ways.append([*way, name])
+                paths.append([*path, name])
     return None
 
 

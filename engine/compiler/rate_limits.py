@@ -1,4 +1,4 @@
-"""Limits of how many requests there may be: `60/1m`, taken apart at load."""
+"""Compiles rate limits such as `60/1m`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BY: Final = ("key", "address", "all")
 
 
 def compile_rate(context: MappingContext, node: Node | None, scope: str) -> RatePlan | None:
-    """The rate that a node gives, counted under `scope`; None where it gives none or is unsound."""
+    """The rate limit of a node, counted under `scope`; None if it has no value, or after a finding."""
     if node is None:
         return None
     value = context.environment.evaluate(node, "rate_limit", secrets=False)
@@ -26,7 +26,7 @@ def compile_rate(context: MappingContext, node: Node | None, scope: str) -> Rate
 
 
 def rate_of(findings: Findings, value: Any, span: Span, scope: str) -> RatePlan | None:
-    """The rate of `60/1m`, or of `{limit, by}`; empty text is none."""
+    """The rate limit of `60/1m` or `{limit, by}`; None for an empty string, or after a finding."""
     limit, by = (value.get("limit"), value.get("by", "key")) if isinstance(value, dict) else (value, "key")
     if not limit:
         return None

@@ -1,6 +1,6 @@
-"""What a route reads, by the uses of its templates: the client's body, the upstream's response, other calls.
+"""Derives what a route reads: fields of the client's body, the upstream's response, other calls.
 
-Contract: `Uses` is the only source; neither generated code nor the text of an expression is looked at.
+Contract: the only source is `Uses` of its templates, neither generated code nor the text of expressions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from engine.language.expressions import CLIENT_BODY
 from engine.language.uses import ITEM, SHELL, Others, Step, Uses, VariablePath
 from engine.plan import OTHERS, ReadTree
 
-#: Variables that exchanges are planned by.
+#: Variables whose uses determine how an exchange runs.
 RESPONSE_BODY: Final[VariablePath] = ("upstream", "body")
 RESPONSE_STATUS: Final[VariablePath] = ("upstream", "status")
 REQUEST_HEADERS: Final[VariablePath] = ("request", "headers")
@@ -23,28 +23,28 @@ _KNOWN_AT_LOAD: Final = frozenset(("env", "is_set", "vars", "dragoman"))
 
 
 def is_known_at_load(uses: Uses) -> bool:
-    """Whether a template gives the same for every request: it reads none, no clock, and nothing random."""
+    """Whether a template has the same value for every request: no request, clock or randomness is read."""
     return uses.is_constant(_KNOWN_AT_LOAD)
 
 
 def client_fields(uses: Uses) -> frozenset[VariablePath]:
-    """The paths in the client's body that are read."""
+    """The paths in the client's body that templates read."""
     return uses.reads_below(CLIENT_BODY)
 
 
 def calls_read(uses: Uses) -> frozenset[str]:
-    """The names of the calls whose results are evaluated, and so are waited for."""
+    """The names of the calls whose results are evaluated, and must therefore be complete."""
     return frozenset(str(path[0]) for path in uses.references_below(_CALLS) if path)
 
 
 def calls_parsed(uses: Uses) -> frozenset[str]:
-    """The names of the calls whose response bodies are read."""
-    read = {str(path[0]) for path in uses.reads_below(_CALLS) if path and _takes_in_body(path[1:])}
+    """The names of the calls whose response bodies must be parsed."""
+    read = {str(path[0]) for path in uses.reads_below(_CALLS) if path and _includes_body(path[1:])}
     evaluated = {str(path[0]) for path in uses.references_below(_CALLS) if _field(path[1:])[:1] == ("body",)}
     return frozenset(read | evaluated)
 
 
-def _takes_in_body(path: VariablePath) -> bool:
+def _includes_body(path: VariablePath) -> bool:
     """Whether a path into a call's result (a list of results, for a call with `each`) includes the body."""
     field = _field(path)
     if not field or field[0] == "body":
@@ -57,7 +57,7 @@ def _field(path: VariablePath) -> VariablePath:
 
 
 def request_headers(uses: Uses) -> tuple[str, ...] | None:
-    """The names of the request's header fields that are read, in their order; None where it may be any."""
+    """The sorted names of the request headers that are read; None if they are not known at load."""
     steps = [path[0] for path in uses.references_below(REQUEST_HEADERS) if path]
     names = {step for step in steps if isinstance(step, str)}
     is_any = () in uses.reads_below(REQUEST_HEADERS) or len(names) < len(set(steps))
@@ -70,18 +70,18 @@ def env_read(uses: Uses) -> frozenset[str]:
 
 
 def sources_of(uses: Uses) -> frozenset[str]:
-    """Whose values are read: those that other `calls` returned, or the `client`'s."""
+    """The sources of the values read: results of other `calls`, the `client`'s request, or both."""
     sources = {"calls": uses.refers_to(_CALLS), "client": uses.refers_to(("request",))}
     return frozenset(name for name, is_read in sources.items() if is_read)
 
 
-def blame(uses: Uses) -> str:
-    """The error where a value cannot be used: an upstream's, where other calls are read."""
+def error_kind(uses: Uses) -> str:
+    """The kind of error for an unusable value: an upstream error if results of other calls are read."""
     return "upstream_error" if "calls" in sources_of(uses) else "invalid_request"
 
 
 def read_tree(paths: Iterable[VariablePath]) -> ReadTree:
-    """The fields read, as a tree; a value read as a whole includes all inside it, one only tested nothing."""
+    """The paths as a tree. A value that is read includes everything in it; one only tested, nothing."""
     tree: dict[Any, Any] = {}
     for path in sorted(paths, key=len):
         if not path:
@@ -95,7 +95,7 @@ def read_tree(paths: Iterable[VariablePath]) -> ReadTree:
 
 
 def _below(branch: dict[Any, Any], step: Step) -> Any:
-    """The tree below a step; paths that leave out fields come before the longer ones that they include."""
+    """The tree below a step. Paths that exclude fields precede the longer paths that they include."""
     is_read = OTHERS in branch and step not in branch[OTHERS]
     return is_read or branch.setdefault(step, {})
 

@@ -1,4 +1,4 @@
-"""Paths of routes: what is wrong with one, and which parameters it has."""
+"""Validates the paths of routes, and finds their parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.http.routing import segments
 
-#: A path without what ends it in a URL.
+#: A path without query, fragment, whitespace and backslash.
 PLAIN_PATH: Final = re.compile(r"/[^\s?#\\]*\Z")
 
 _PARAMETER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*(:path)?\}\Z")
@@ -16,25 +16,25 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def parameters(path: str) -> Mapping[str, str]:
-    """The parameters of a route's path, each with its kind; all names in it, where it is unsound."""
+    """The parameters of a route's path, each with its kind; all names in the path if it is invalid."""
     if path_problem(path) is not None:
         return dict.fromkeys(_NAME.findall(path), "")
     return {text: kind for kind, text in segments(path) if kind != "literal"}
 
 
 def path_problem(path: str) -> str | None:
-    """Why a route cannot have this path; None where it can."""
+    """The error message for an invalid path; None for a valid one."""
     if not PLAIN_PATH.match(path):
-        return "a route's path holds no white space, '?', '#' or backslash"
+        return "a route's path must start with '/' and have no whitespace, '?', '#' or backslash"
     parts = path.removeprefix("/").split("/")
     if any(part in (".", "..") for part in parts) or "" in parts[:-1]:
-        return "a route's path has no '.', '..' or empty segment"
+        return "a route's path must have no '.', '..' or empty segment"
     for part in parts:
         if ("{" in part or "}" in part) and not _PARAMETER.match(part):
-            return f"'{part}' is no parameter: a whole segment is {{name}} or {{name:path}}"
+            return f"'{part}' is not a parameter: a complete segment must be {{name}} or {{name:path}}"
     names = [text for kind, text in segments(path) if kind != "literal"]
     if len(set(names)) < len(names):
-        return "a route's parameters have different names"
+        return "a route has duplicate parameter names"
     if [kind for kind, _ in segments(path)].count("rest") > 1:
-        return "a route has one {name:path} at most"
+        return "a route can have only one {name:path}"
     return None

@@ -1,4 +1,4 @@
-"""Routes: their paths, what they accept, and the ways in which they answer."""
+"""Compiles routes: their paths, request bodies, attempts, limits and caches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from engine.compiler.attempts import AttemptCompiler, has_way, is_misspelt
+from engine.compiler.attempts import AttemptCompiler, has_key, is_misspelled
 from engine.compiler.calls import compile_body_schema
 from engine.compiler.client_keys import KeysPlan
 from engine.compiler.context import MappingContext
@@ -21,7 +21,7 @@ from engine.language.spec import RouteSpec
 from engine.language.uses import Uses
 from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan
 
-_OWN_WAYS: Final = ("call", "calls", "forward", "respond")
+_OWN_ACTIONS: Final = ("call", "calls", "forward", "respond")
 
 
 class _RouteCompiler:
@@ -41,9 +41,9 @@ class _RouteCompiler:
         )
 
     def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:
-        """The route's plan; None where its key is no path."""
+        """The route's plan; None if its path is invalid."""
         is_sound = self._path_is_sound()
-        self._check_ways()
+        self._check_actions()
         route, request = self.route, self.route.request
         attempts = tuple(self._attempts())
         usage = self._usage(attempts)
@@ -57,7 +57,7 @@ class _RouteCompiler:
             spec=route,
             method=route.method,
             pattern=prefix + route.path,
-            wants_key=bool(keys.bearer) and route.auth != "none",
+            requires_key=bool(keys.bearer) and route.auth != "none",
             max_bytes=MAX_BODY_BYTES if max_bytes is None else max_bytes,
             max_forwarded=max_bytes,
             schema=schema,
@@ -66,9 +66,9 @@ class _RouteCompiler:
             timeout=self.context.seconds(route.timeout, None),
             cache=self._cache(attempts),
             attempts=attempts,
-            keeps_body=len(attempts) > 1 and any(attempt.forward for attempt in attempts),
+            buffers_body=len(attempts) > 1 and any(attempt.forward for attempt in attempts),
             builtin=route.builtin,
-            barred=keys.barred(route),
+            denied_keys=keys.denied_for(route),
             rates=(*filter(None, [self._rate(route)]), *rates),
             concurrency=route.concurrency,
             usage=usage,
@@ -81,45 +81,45 @@ class _RouteCompiler:
             self.findings.error("bad-path", problem, self.route.node.key_span)
         return problem is None
 
-    # The ways to answer
+    # Attempts
 
-    def _check_ways(self) -> None:
-        """`try` and `builtin` stand for all other ways."""
+    def _check_actions(self) -> None:
+        """Report conflicting or missing keys: `try` and `builtin` exclude the others."""
         node = self.route.node
-        others = [way for way in (*_OWN_WAYS, "builtin") if has_way(node, way)]
-        if has_way(node, "try"):
-            for way in others:
-                message = f"'{way}' belongs into one of the attempts of 'try'"
-                self.findings.error("misused-call", message, node[way].key_span)
-        elif has_way(node, "builtin"):
+        others = [action for action in (*_OWN_ACTIONS, "builtin") if has_key(node, action)]
+        if has_key(node, "try"):
+            for action in others:
+                message = f"'{action}' must be in one of the attempts of 'try'"
+                self.findings.error("misused-call", message, node[action].key_span)
+        elif has_key(node, "builtin"):
             allowed = ("builtin", "respond") if self.route.builtin == "health" else ("builtin",)
-            for way in others:
-                if way not in allowed:
-                    message = f"'{way}' cannot stand beside 'builtin'"
-                    self.findings.error("misused-call", message, node[way].key_span)
-        elif not others and not is_misspelt(node, (*_OWN_WAYS, "try", "builtin")):
-            message = "a route has respond, call, calls, try, forward or builtin"
+            for action in others:
+                if action not in allowed:
+                    message = f"'{action}' cannot be combined with 'builtin'"
+                    self.findings.error("misused-call", message, node[action].key_span)
+        elif not others and not is_misspelled(node, (*_OWN_ACTIONS, "try", "builtin")):
+            message = "a route needs one of respond, call, calls, try, forward or builtin"
             self.findings.error("missing-key", message, node.key_span)
 
     def _attempts(self) -> Iterator[AttemptPlan]:
         node = self.route.node
-        if has_way(node, "try"):
+        if has_key(node, "try"):
             self._check_reachable()
             yield from map(self.attempts.compile, self.route.try_)
-        elif any(has_way(node, way) for way in _OWN_WAYS) and not self._is_fixed():
+        elif any(has_key(node, action) for action in _OWN_ACTIONS) and not self._is_builtin_response():
             yield from map(self.attempts.compile, self.route.attempts)
 
-    def _is_fixed(self) -> bool:
-        """An answer of the engine's own, which no attempt writes."""
+    def _is_builtin_response(self) -> bool:
+        """Whether the engine produces the complete response, without an attempt."""
         return self.route.builtin is not None and not self.route.respond
 
     def _check_reachable(self) -> None:
-        """After an attempt that cannot fail none comes."""
+        """Warn of attempts after one that always responds."""
         for number, attempt in enumerate(self.route.try_[:-1]):
             calls = attempt.call or attempt.calls or attempt.forward
             if attempt.when is None and not calls and attempt.respond:
                 following = self.route.try_[number + 1].node
-                message = "no request comes to this attempt: the one before it always answers"
+                message = "this attempt is unreachable: the previous one always responds"
                 self.findings.warning("unreachable-attempt", message, following.key_span)
                 return
 
@@ -128,18 +128,18 @@ class _RouteCompiler:
         return any(uses.refers_to(CLIENT_BODY) for uses in every) or self._may_drop(attempts)
 
     def _usage(self, attempts: tuple[AttemptPlan, ...]) -> Compiled | None:
-        """What tells how much an exchange has used; it is read from what a call was answered."""
+        """The template of `usage`, which reads the response of a call."""
         node = self.route.usage
         if node is None:
             return None
         if attempts and not any(attempt.calls for attempt in attempts):
-            message = "'usage' reads the answer of a call; this route makes none whose answer is read"
+            message = "'usage' reads the response of a call, but this route makes no call, or only forwards"
             self.findings.error("misused-call", message, node.key_span)
         scope = self.context.respond_scope(self.params, has_call=True)
         return self.context.template(node, scope, f"{self.label} usage")
 
     def _may_drop(self, attempts: tuple[AttemptPlan, ...]) -> bool:
-        """A body that nothing reads is looked at all the same: what a call leaves out is reported."""
+        """Whether a body must be parsed even if nothing reads it, to report fields that a call omits."""
         return self.route.method in BODY_METHODS and any(attempt.calls for attempt in attempts)
 
     def _rate(self, route: RouteSpec) -> RatePlan | None:
@@ -153,7 +153,7 @@ class _RouteCompiler:
         if node is None:
             return None
         if self.route.builtin or any(attempt.forward for attempt in attempts):
-            message = "only answers that are written by 'respond' can be kept"
+            message = "only responses from 'respond' can be cached"
             self.findings.error("misused-call", message, node.key_span)
         seconds = self.context.seconds(node, None)
         uses = Uses.of_all(self.attempts.uses)
@@ -169,5 +169,5 @@ def compile_route(
     keys: KeysPlan,
     rates: tuple[RatePlan, ...],
 ) -> RoutePlan | None:
-    """One route → its plan; None where it cannot be served, which is then a finding."""
+    """The plan of a route; None after a finding about its path."""
     return _RouteCompiler(context, route, upstreams).compile(prefix, keys, rates)

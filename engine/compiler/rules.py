@@ -1,6 +1,6 @@
-"""Rules of streams: one Python function for the rules, one for those at the end, one for those of a failure.
+"""Compiles the rules of streams: one Python function each for `rules`, `end` and `error`.
 
-A function is `(payload, exchange) → None`: it reads and sets `exchange.state` and appends what it emits to
+A function is `(payload, exchange) → None`: it updates `exchange.state` and appends emitted events to
 `exchange.out`.
 """
 
@@ -25,8 +25,7 @@ from engine.locations import Node
 def state_variable(
     names: Iterable[str], source: str, growing: Mapping[str, Growth] = MappingProxyType({})
 ) -> Record:
-    """`$state` as a variable: each name in the mapping that `source` gives; those in `growing` are changed in
-    place."""
+    """The variable `$state`: the dict at `source`, in which the names in `growing` change in place."""
 
     def field(name: str) -> Atom:
         growth = growing.get(name)
@@ -47,13 +46,13 @@ def compile_rules(
     label: str,
     is_repeated: bool = False,
 ) -> Compiled | None:
-    """Rules → one function; None where there are none.
+    """One function for all rules; None without rules.
 
     Args:
-        scope: what the rules see; `$state` and `$emitted` are added to it.
+        scope: the scope of the rules; `$state` and `$emitted` are added to it.
         state: the names of the state.
-        node: where they stand, for what concerns all of them.
-        is_repeated: they run for each event, as against once.
+        node: the location for findings that concern all rules.
+        is_repeated: the rules run for each event, not once.
     """
     if not rules:
         return None
@@ -114,23 +113,23 @@ class _RulesWriter(TemplateWriter):
             self.loop(rule.each, lambda: self._act_again(rule))
 
     def _act_again(self, rule: RuleSpec) -> None:
-        """In a loop the state may have changed in the round before: what was read outside is read again."""
+        """Run a rule in a loop: the previous iteration may have changed the state, so it is read again."""
         self.writer.forget(("state",))
         self._act(rule)
 
     def _act(self, rule: RuleSpec) -> None:
         for name, node in rule.set.items() if rule.set is not None else ():
-            self._remember(name, node)
+            self._set_state(name, node)
         if rule.emit is not None:
             self._emit(rule.emit)
         self.write(rule.rules)
         if rule.stop:
             self.writer.line("return")
 
-    def _remember(self, name: str, node: Node) -> None:
+    def _set_state(self, name: str, node: Node) -> None:
         if name not in self.state:
             hint = suggestion(name, self.state)
-            self.findings.error("unknown-state", f"the state has no '{name}'", node.key_span, hint)
+            self.findings.error("unknown-state", f"unknown state '{name}'", node.key_span, hint)
             return
 
         growth = growth_of(name, node) if name in self.growing else None
@@ -157,7 +156,7 @@ class _RulesWriter(TemplateWriter):
     # State that grows
 
     def _append(self, name: str, node: Node, growth: Growth) -> None:
-        """What the value of `node` adds to the state, in place."""
+        """Append to the state in place."""
         emitter = Emitter(self.scope, self.writer, self.findings, node, growth.offset)
         if growth.form == "flat":
             with self.writer.block(f"if {emitter.payload.source} is not None"):
@@ -171,7 +170,7 @@ class _RulesWriter(TemplateWriter):
             self._append_by(emitter, name, growth)
 
     def _append_by(self, emitter: Emitter, name: str, growth: Growth) -> None:
-        """A function that appends to its first argument."""
+        """Append by a function that appends to its first argument."""
         function = FUNCTIONS[growth.form]
         _, *atoms = write_arguments(emitter, function, Atom(f"s[{name!r}]"), list(growth.trees))
         if growth.form == "concat":
@@ -198,9 +197,9 @@ class _RulesWriter(TemplateWriter):
 
 
 class _Events(ItemSink):
-    """Sends events as they are made, so that each knows by `$emitted` how many there were before it.
+    """Emits events one by one, so that `$emitted` is correct for each.
 
-    A list stands for its items, and a list among these for its own: `depth` counts the lists around a value.
+    The items of a list are events, also those of a nested list: `depth` is the number of enclosing lists.
     """
 
     def __init__(self, writer: Writer, depth: int = 0) -> None:
@@ -220,6 +219,6 @@ class _Events(ItemSink):
 
     @property
     def items(self) -> Sink:
-        """The events among the items of a list."""
+        """The sink for the items of a list."""
         below = _Events(self.writer, self.depth + 1)
         return below if below.depth < 2 else below.__call__

@@ -1,4 +1,4 @@
-"""Streams of answers: framings, state, rules, and the names and closing words of events."""
+"""Compiles streaming responses: framings, state, rules, event names and end markers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EVERY: Final = 0.0
 _EVENT: Final = Atom("p", origin=VariableOrigin(("event",)))
 _ERROR: Final = Atom("p", origin=VariableOrigin(("error",)))
 _WHOLE_STATE: Final = Atom("p", "object", VariableOrigin(("state",)))
-_NOT_OVER: Final = Withheld("unknown-variable", "whether the closing word came is known in 'end' only")
+_NOT_OVER: Final = Withheld("unknown-variable", "whether the end marker was received is known only in 'end'")
 _TRANSLATING: Final = ("from", "state", "rules", "end", "error")
 _WRITING: Final = ("emit", "every")
 
@@ -26,7 +26,7 @@ _WRITING: Final = ("emit", "every")
 def compile_stream(
     context: MappingContext, spec: StreamSpec, scope: Scope, label: str, has_call: bool
 ) -> StreamPlan:
-    """The stream of an answer."""
+    """The plan of a streaming response."""
     framing, options = _framing(spec.to)
     name = options.get("event") if options else None
     names = scope.with_payload(_EVENT)
@@ -44,7 +44,7 @@ def compile_stream(
 
 
 def compile_collect(context: MappingContext, spec: CollectSpec, scope: Scope, label: str) -> CollectPlan:
-    """A stream that is read to its end."""
+    """The plan of a stream that is read to its end."""
     return CollectPlan(_translation(context, spec, scope, label))
 
 
@@ -97,7 +97,7 @@ def stream_templates(plan: StreamPlan | CollectPlan) -> Iterator[Compiled]:
 
 
 def _framing(node: Node) -> tuple[str, Node | None]:
-    """A framing's name and its options: `sse`, or `{sse: {…}}`."""
+    """The name and options of a framing: `sse`, or `{sse: {…}}`."""
     if isinstance(node.value, str):
         return node.value, None
     name, options = next(iter(node.items()))
@@ -105,12 +105,12 @@ def _framing(node: Node) -> tuple[str, Node | None]:
 
 
 def _check_keys(context: MappingContext, spec: StreamSpec, has_call: bool) -> None:
-    """With a call events come from the upstream, without one from `emit`."""
+    """Report keys that do not match the source of events: the upstream, or `emit` without a call."""
     wrong, why = (_WRITING, "without a call") if has_call else (_TRANSLATING, "with a call")
     for name in wrong:
         node = spec.node.get(name)
         if node is not None:
-            context.findings.error("misused-stream", f"'{name}' has a meaning only {why}", node.key_span)
-    needed = "rules" if has_call else "emit"
+            context.findings.error("misused-stream", f"'{name}' is only allowed {why}", node.key_span)
+    needed, where = ("rules", "with a call") if has_call else ("emit", "without a call")
     if spec.node.get(needed) is None:
-        context.findings.error("misused-stream", f"a stream like this needs '{needed}'", spec.node.key_span)
+        context.findings.error("misused-stream", f"a stream {where} requires '{needed}'", spec.node.key_span)

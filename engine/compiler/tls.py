@@ -1,7 +1,7 @@
-"""TLS of an upstream: the files that a mapping names → a context, made once.
+"""Compiles `tls` of an upstream to an `ssl.SSLContext`.
 
-Contract: certificates and keys that cannot be used are findings at the place that names them; what they hold
-is never told. TLS 1.2 is the oldest that is spoken.
+Contract: unusable certificates and keys are findings at the location that names them; findings never contain
+their contents. The minimum version is TLS 1.2.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from engine.locations import Node
 
 
 def compile_tls(context: MappingContext, node: Node | None, name: str) -> ssl.SSLContext | None:
-    """The context that an upstream's `tls` describes; None for the system's trust."""
+    """The TLS context of an upstream; None for the system's trust store."""
     if node is None or not node.value:
         return None
-    tls = _trust(context, node.get("ca_file"), f"upstreams.{name}.tls.ca_file")
+    tls = _load_trust(context, node.get("ca_file"), f"upstreams.{name}.tls.ca_file")
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
-    _present(context, tls, node, f"upstreams.{name}.tls")
+    _load_certificate(context, tls, node, f"upstreams.{name}.tls")
     verify = node.get("verify")
     if verify is not None and verify.value is False:
         tls.check_hostname = False
         tls.verify_mode = ssl.CERT_NONE
-        message = f"whoever answers for '{name}' is believed: its certificate is not checked"
-        hint = "name the authority that has signed it under ca_file"
+        message = f"the certificate of '{name}' is not verified"
+        hint = "set 'ca_file' to the certificate of its CA"
         context.findings.warning("tls-unverified", message, verify.span, hint)
     return tls
 
 
-def _trust(context: MappingContext, node: Node | None, label: str) -> ssl.SSLContext:
-    """Trust in the authorities of a file alone, or in those of the system."""
+def _load_trust(context: MappingContext, node: Node | None, label: str) -> ssl.SSLContext:
+    """A context that trusts only the CAs of a file, or those of the system."""
     file = _file(context, node, label)
     if node is None or file is None:
         return ssl.create_default_context()
     try:
         return ssl.create_default_context(cafile=str(file))
     except (ssl.SSLError, OSError):
-        context.findings.error("bad-value", "this file holds no certificates in PEM", node.span)
+        context.findings.error("bad-value", "this file contains no PEM certificates", node.span)
         return ssl.create_default_context()
 
 
-def _present(context: MappingContext, tls: ssl.SSLContext, node: Node, label: str) -> None:
-    """The certificate that is presented to the upstream, with its key in the same file or another."""
+def _load_certificate(context: MappingContext, tls: ssl.SSLContext, node: Node, label: str) -> None:
+    """Load the client certificate, with its key from the same or another file."""
     certificate, key = node.get("certificate"), node.get("key")
     if certificate is None:
         if key is not None:
-            context.findings.error("missing-key", "'certificate' is missing beside this key", key.key_span)
+            context.findings.error("missing-key", "'key' requires 'certificate'", key.key_span)
         return
     reports = context.findings.reports
     file = _file(context, certificate, f"{label}.certificate")
@@ -58,12 +58,12 @@ def _present(context: MappingContext, tls: ssl.SSLContext, node: Node, label: st
     try:
         tls.load_cert_chain(file, key_file, password=lambda: "")
     except (ssl.SSLError, OSError, ValueError):
-        message = "no certificate in PEM with its key, without a password, can be read here"
+        message = "cannot read a PEM certificate with an unencrypted private key"
         context.findings.error("bad-value", message, certificate.span)
 
 
 def _file(context: MappingContext, node: Node | None, label: str) -> Path | None:
-    """A file that can be read, by its path from the mapping; None where none is named."""
+    """A readable file, relative to the mapping; None if none is set, or after a finding."""
     path = None if node is None else context.text(node, label, secrets=False)
     if node is None or not path:
         return None

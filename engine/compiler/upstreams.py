@@ -219,7 +219,7 @@ def _has_credentials(
 ) -> bool:
     """Whether calls carry credentials of ours: by `auth`, or in a header field."""
     named = any(value and CREDENTIAL_NAME.search(name) for name, value in headers)
-    secret = any(not context.environment.may_tell(value) for _, value in headers)
+    secret = any(not context.environment.may_show(value) for _, value in headers)
     return bool(credentials.headers or credentials.query) or named or secret
 
 

@@ -57,7 +57,7 @@ def select_upstream(
     if isinstance(upstream, UpstreamPlan):
         return upstream
     name = evaluate(upstream.template, payload, exchange, upstream.kind)
-    found = upstream.among.get(name) if isinstance(name, str) else None
+    found = upstream.candidates.get(name) if isinstance(name, str) else None
     if found is None:
         cause = f"{first_location(upstream.template)}: this names no upstream"
         raise ExchangeError(upstream.kind, "no upstream serves this request", cause=cause)

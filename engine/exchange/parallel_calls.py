@@ -147,7 +147,7 @@ class _ParallelCalls:
         self, call: CallPlan, upstream: UpstreamPlan, response: UpstreamResponse, is_main: bool
     ) -> None:
         self.exchange.upstream = upstream.name
-        if is_main and not (call.continues and is_failure(response)):
+        if is_main and not (call.continues_on_error and is_failure(response)):
             self.exchange.upstream_response = response
 
     def _failed(self, call: CallPlan, error: ExchangeError, is_main: bool) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class _ParallelCalls:
         Raises:
             ExchangeError: the error itself, unless the call has `on_error: continue`.
         """
-        if not call.continues:
+        if not call.continues_on_error:
             raise _naming_call(call, error) from None
         if is_main:
             self.exchange.upstream_response = None
@@ -174,12 +174,12 @@ class _ParallelCalls:
         is_handled_by_cases = is_main and self.exchange.upstream_response is response
         if not is_failure(response):
             if not is_handled_by_cases or (
-                response.source is None and (call.reads_upstream_body or call.continues)
+                response.source is None and (call.reads_upstream_body or call.continues_on_error)
             ):
                 result["body"] = read_upstream_body(call, self.exchange, response, call.reads_upstream_body)
         elif not is_handled_by_cases:
             failure = error_of_response(self.exchange.upstream, response)
-            if not call.continues:
+            if not call.continues_on_error:
                 raise failure
             self.exchange.received += response.content.max_size
             result["error"] = _error_object(failure)

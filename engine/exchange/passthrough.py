@@ -53,7 +53,7 @@ def forward(
     upstream = select_upstream(plan.upstream, exchange.body, exchange)
     exchange.upstream = upstream.name
     request = _request(mapping, route, plan, upstream, exchange)
-    if not (route.reads_body or route.keeps_body):
+    if not (route.reads_body or route.buffers_body):
         request.body = yield from OpenBody(route.max_forwarded)
     exchange.upstream_response = response = yield from send(mapping, upstream, request, exchange, True)
     if response.status in _ABOUT_CREDENTIALS and request.has_credentials:
@@ -77,7 +77,7 @@ def _request(
         method=inbound.method,
         target=build_target(upstream, plan.path, _query(inbound.query, upstream), exchange, payload),
         headers=tuple(_headers(plan, upstream, exchange, mapping.keys.header).items()),
-        content=Content(inbound.content.data, "") if route.reads_body or route.keeps_body else EMPTY,
+        content=Content(inbound.content.data, "") if route.reads_body or route.buffers_body else EMPTY,
         timeout=time_left(route, exchange, plan.timeout, upstream),
         raw=True,
         client=client_of(upstream, plan.path, exchange),

@@ -26,14 +26,14 @@ def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
         ExchangeError: `unauthorized` (RFC 6750, section 3), or `forbidden` if the key is for other routes
             only.
     """
-    if not route.wants_key or inbound.is_internal:
+    if not route.requires_key or inbound.is_internal:
         return
     inbound.key = mapping.keys.find(inbound.headers)
     if inbound.key is None:
         challenge = (("www-authenticate", "Bearer"),)
         message = "a valid key is required: Authorization: Bearer KEY"
         raise ExchangeError("unauthorized", message, headers=challenge)
-    if inbound.key in route.barred:
+    if inbound.key in route.denied_keys:
         raise ExchangeError("forbidden", "this key is not allowed on this route")
 
 
@@ -51,10 +51,12 @@ def check_readings(leaf: PlanLeaf, others: Iterable[PlanLeaf]) -> None:
 
 def _is_stricter(other: PlanLeaf, leaf: PlanLeaf) -> bool:
     """Whether a route accepts fewer clients, or different ones."""
-    if not other.route.wants_key:
+    if not other.route.requires_key:
         return False
     return (
-        not leaf.route.wants_key or other.owner is not leaf.owner or other.route.barred != leaf.route.barred
+        not leaf.route.requires_key
+        or other.owner is not leaf.owner
+        or other.route.denied_keys != leaf.route.denied_keys
     )
 
 

@@ -36,7 +36,7 @@ def build_response(attempt: AttemptPlan, call: CallPlan | None, exchange: Exchan
         payload = None if attempt.calls else exchange.body
         return response_from(attempt, exchange, payload, "invalid_request")
     failed = is_failure(response)
-    if failed and not any(case.for_failures for case in attempt.cases):
+    if failed and not any(case.handles_errors for case in attempt.cases):
         raise upstream_status_error(exchange)
     if failed:
         exchange.received += response.content.max_size
@@ -104,7 +104,7 @@ def response_from(
         ExchangeError: of `kind`, if it cannot be written; no case matches.
     """
     for number, case in enumerate(attempt.cases, attempt.first_case):
-        if failed and not case.for_failures:
+        if failed and not case.handles_errors:
             continue
         if case.when is None or truth(evaluate(case.when, payload, exchange, kind)):
             exchange.case = number

@@ -121,7 +121,7 @@ def rejected(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> Exchan
 
 def _run_route(leaf: PlanLeaf, exchange: Exchange) -> Effects[Response]:
     mapping, route = leaf.owner, leaf.route
-    if route.reads_body or route.keeps_body:
+    if route.reads_body or route.buffers_body:
         exchange.inbound.content = yield from ReadBody(route.max_bytes)
     read_body(route, exchange)
     if route.cache is None:
@@ -196,9 +196,9 @@ def _applies(attempt: AttemptPlan, exchange: Exchange) -> bool:
 
 def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Effects[bool]:
     """Whether an upstream of an attempt was unhealthy when last observed."""
-    if not attempt.watched:
+    if not attempt.health_checked:
         return False
-    reports = yield from CheckHealth(mapping, attempt.watched, known=True)
+    reports = yield from CheckHealth(mapping, attempt.health_checked, known=True)
     return not all(report["healthy"] for report in reports.values())
 
 
@@ -230,7 +230,7 @@ def _make_attempt_calls(
 ) -> Effects[CallPlan | None]:
     """Make the calls of an attempt. Returns the call whose response is in `exchange.upstream_response`, or
     None."""
-    if attempt.together:
+    if attempt.makes_all_calls:
         check_dropped(route, attempt.reads, exchange)
         return (yield from make_calls(mapping, route, attempt.calls, exchange, attempt))
     if attempt.before:

@@ -1,21 +1,21 @@
-"""What mappings do, told: all that is served, one route, one request step by step, the generated Python.
+"""Explains mappings: all routes, one route, the trace of one request, the generated Python.
 
-Contract: pure; no upstream is called, and no secret is told: mappings are compiled without them. What is
-told is entries, which whoever prints them lays out.
+Contract: pure; no upstream is called. No secret is shown: mappings are compiled without them. The result is a
+tree of entries; the caller formats it.
 
-    entries          what is told
-    upstreams        upstreams told
-    routes           routes told
-    python           the generated Python
-    instrumentation  a route that tells what is decided on the way
-    tracing          a request walked through
-    explainer        all of it, from specs
+    entries          the tree of entries
+    upstreams        entries of upstreams
+    routes           entries of routes
+    python           entries of generated Python
+    instrumentation  route plans that report their decisions
+    tracing          the trace of a request
+    explainer        the API, created from specs
 
-Each imports only from those above it.
+Each module imports only from those above it.
 """
 
 from engine.explain.entries import Entry
 from engine.explain.explainer import Explainer
-from engine.explain.tracing import Answer, Request, Walk
+from engine.explain.tracing import Request, StubResponse, Trace
 
-__all__ = ["Answer", "Entry", "Explainer", "Request", "Walk"]
+__all__ = ["Entry", "Explainer", "Request", "StubResponse", "Trace"]

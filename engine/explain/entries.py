@@ -1,7 +1,6 @@
-"""What is told: entries with a place in the YAML, and others below them.
+"""Entries of an explanation: a tree, with locations in the YAML.
 
-Contract: plain data, which whoever prints it lays out.
-Must not know plans, nor how anything is printed.
+Contract: plain data; the caller formats it. Must not know plans or printing.
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ _UNITS: Final = ((3600, "h"), (60, "m"), (1, "s"))
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that is told.
+    """One entry of an explanation.
 
     Attributes:
-        label: what it is, such as `upstream`, `call`, `answer 2`.
-        text: the same in one line; may be empty.
-        span: where it stands, or None.
-        value: a JSON value that belongs to it, such as a body; `ABSENT` where there is none.
+        label: its kind, such as `upstream`, `call`, `respond 2`.
+        text: a description in one line; may be empty.
+        span: its location, or None.
+        below: its child entries.
+        value: a related JSON value, such as a body; `ABSENT` if there is none.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Entry:
         return self.value is not ABSENT
 
     def as_data(self) -> dict[str, Any]:
-        """The same as JSON: `{label, text, file, line, value, below}`, of these only what there is."""
+        """The entry as JSON: `{label, text, file, line, value, below}`, without empty fields."""
         found: dict[str, Any] = {"label": self.label}
         found |= {"text": self.text} if self.text else {}
         found |= {"file": self.span.file.name, "line": self.span.line} if self.span is not None else {}
@@ -48,7 +48,7 @@ class Entry:
 
 
 def shown(node: Node) -> str:
-    """What a node holds, in one line."""
+    """The value of a node, in one line."""
     value = node.value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = " ".join(text.split())
@@ -56,7 +56,7 @@ def shown(node: Node) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as the language writes them: `250ms`, `2s`, `5m`."""
+    """A duration in the notation of the language: `250ms`, `2s`, `5m`."""
     for size, unit in _UNITS:
         if seconds >= size and seconds % size == 0:
             return f"{int(seconds // size)}{unit}"
@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes in the largest unit that divides them."""
+    """A number of bytes, in the largest unit that divides it."""
     for power, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if number and number % power == 0:
             return f"{number // power} {unit}"

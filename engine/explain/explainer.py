@@ -1,4 +1,4 @@
-"""All that can be told of a set of mappings, from their specs."""
+"""The API to explain a set of mappings, created from their specs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from engine.compiler import compile_set
 from engine.compiler import environment as load_time
-from engine.compiler.masking import Mask, credentials_in, file_texts, stand_ins
+from engine.compiler.masking import Mask, credentials_in, file_texts, with_placeholders
 from engine.diagnostics import Findings, suggestion
 from engine.explain.entries import Entry
 from engine.explain.python import python_entries
 from engine.explain.routes import name_of, route_entry
-from engine.explain.tracing import Answer, Request, Walk, walk
+from engine.explain.tracing import Request, StubResponse, Trace, trace
 from engine.explain.upstreams import upstream_entry
 from engine.language.spec import MappingSpec
 from engine.language.templates import TemplateCompiler
@@ -19,19 +19,19 @@ from engine.plan import MappingPlan, PlanSet, RoutePlan
 
 
 class Explainer:
-    """Explains mappings that are loaded and sound.
+    """Explains valid mappings.
 
     Args:
-        specs: what `load` gave.
+        specs: the result of `load`.
         environ: the environment that `env` reads.
     """
 
     def __init__(self, specs: Sequence[MappingSpec], environ: Mapping[str, str]) -> None:
-        told, found = stand_ins(specs, environ)
+        masked, found = with_placeholders(specs, environ)
         self._specs = {spec.name: spec for spec in specs}
-        self._environ = told
-        # What the stand-ins make unsound is none of the mappings' mistakes.
-        self.plans: PlanSet = compile_set(specs, told, Findings(), served_together=False)
+        self._environ = masked
+        # Findings caused by placeholders are not errors of the mappings.
+        self.plans: PlanSet = compile_set(specs, masked, Findings(), served_together=False)
         self._mask = Mask(found.values())
         self._mask.learn(credentials_in(self.plans.mappings.values()))
 
@@ -43,7 +43,7 @@ class Explainer:
         """One route, with the upstreams that it may call.
 
         Raises:
-            LookupError: no route is so named; the message suggests one.
+            LookupError: no such route; the message suggests one.
         """
         mapping, route = self._found(name)
         upstreams = (upstream_entry(mapping, mapping.upstreams[n], self._mask) for n in route.upstreams)
@@ -52,23 +52,23 @@ class Explainer:
         return (self._masked(entry),)
 
     def python(self, name: str) -> tuple[Entry, ...]:
-        """The Python of one route, or of all where `name` is empty.
+        """The generated Python of one route, or of all routes if `name` is empty.
 
         Raises:
-            LookupError: as `route`.
+            LookupError: no such route; the message suggests one.
         """
         pairs = [self._found(name)] if name else list(self._routes())
         return tuple(self._masked(self._python(mapping, route)) for mapping, route in pairs)
 
-    def walk(self, request: Request, answers: Sequence[Answer] = ()) -> Walk:
-        """Walk a request through, its calls answered by `answers` in their turn.
+    def trace(self, request: Request, responses: Sequence[StubResponse] = ()) -> Trace:
+        """Trace a request. Its calls receive `responses` in order.
 
         Raises:
-            LookupError: as `route`.
+            LookupError: no such route; the message suggests one.
         """
         self._found(f"{request.method} {request.path}")
-        walked = walk(self.plans, self._mask, request, list(answers))
-        return Walk(tuple(map(self._masked, walked.steps)), walked.has_failed)
+        result = trace(self.plans, self._mask, request, list(responses))
+        return Trace(tuple(map(self._masked, result.steps)), result.has_failed)
 
     # --- Mappings and routes -----------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ class Explainer:
         return ((plan, route) for plan in self.plans.mappings.values() for route in plan.routes)
 
     def _found(self, name: str) -> tuple[MappingPlan, RoutePlan]:
-        """A route by its name, or by a path that leads to it."""
+        """A route by its name, or by a path that it matches."""
         names = {name_of(route): (mapping, route) for mapping, route in reversed(list(self._routes()))}
         if name in names:
             return names[name]
@@ -100,12 +100,12 @@ class Explainer:
 
     def _python(self, mapping: MappingPlan, route: RoutePlan) -> Entry:
         mask = Mask(())
-        mask.learn(self._of_files(mapping))
+        mask.learn(self._file_texts(mapping))
         entries = python_entries(mapping, route, mask)
         return Entry("route", name_of(route), route.spec.node.key_span, entries)
 
-    def _of_files(self, mapping: MappingPlan) -> Iterator[str]:
-        """The texts that `vars` has from files."""
+    def _file_texts(self, mapping: MappingPlan) -> Iterator[str]:
+        """The texts in `vars` that come from files."""
         spec = self._specs[mapping.name]
         compiler = TemplateCompiler(Findings(), file=spec.document.file.name)
         found = load_time.resolve(spec, self._environ, compiler, Findings(), False)
@@ -114,7 +114,7 @@ class Explainer:
     # --- Secrets -----------------------------------------------------------------------------------------
 
     def _masked(self, entry: Entry) -> Entry:
-        """An entry without secrets, whatever has put one into it."""
+        """The entry with all remaining secrets masked."""
         below = tuple(map(self._masked, entry.below))
         value = self._mask.value(entry.value)
         return Entry(self._mask.text(entry.label), self._mask.text(entry.text), entry.span, below, value)

@@ -1,6 +1,6 @@
-"""The Python that was generated for a route, each line with its place in the YAML.
+"""The Python generated for a route, with locations in the YAML.
 
-Contract: secrets are no text of it, as they are read by name; what was read from a file is masked.
+Contract: the code contains no secrets, because it reads them by name. Texts read from files are masked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.plan import AttemptPlan, MappingPlan, RoutePlan, UpstreamChoice
 
 
 def python_entries(mapping: MappingPlan, route: RoutePlan, mask: Mask) -> tuple[Entry, ...]:
-    """A function for each template, condition and list of rules of a route, and of its failures."""
+    """The functions of all templates, conditions and rules of a route, and of its error format."""
     functions = {id(template): template for template in _templates(mapping, route) if template.source}
     file = mapping.spec.document.file.name
     return tuple(_entry(template, file, mask) for template in functions.values())
@@ -51,7 +51,7 @@ def _entry(template: Compiled, file: str, mask: Mask) -> Entry:
 
 
 def _with_before(lines: list[tuple[str, Span | None]]) -> Iterator[tuple[tuple[str, Span | None], int]]:
-    """Each line with the line of the YAML that the one before it is of."""
+    """Each line with the YAML line number of the previous one."""
     before = 0
     for line in lines:
         yield line, before
@@ -59,6 +59,6 @@ def _with_before(lines: list[tuple[str, Span | None]]) -> Iterator[tuple[tuple[s
 
 
 def _line(text: str, before: int, span: Span | None, mask: Mask) -> str:
-    """A line of Python; where the place in the YAML changes, that is told at its end."""
-    told = mask.text(text)
-    return f"{told}  # line {span.line}" if span is not None and span.line != before else told
+    """A line of Python, with a comment if the YAML line differs from the previous one."""
+    masked = mask.text(text)
+    return f"{masked}  # line {span.line}" if span is not None and span.line != before else masked

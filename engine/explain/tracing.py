@@ -1,7 +1,7 @@
-"""A request walked through step by step, with no upstream called.
+"""Traces a request step by step, without calling upstreams.
 
-Contract: what is decided and what would be sent is told in its order. A call is answered from what is given,
-by another mapping of the set, or not at all: then the walk ends there, beside the calls that do not wait.
+Contract: the steps are the decisions and the calls, in order. The response to a call is a stub, or produced
+by another mapping of the set. Without one the trace ends there, except for calls that do not depend on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.errors import CALL_FAILURES, call_failed
 from engine.exchange import ExchangeResult, SendCall, no_route, run_exchange
 from engine.exchange.exchange import Exchange
 from engine.explain.entries import Entry
-from engine.explain.instrumentation import watched
+from engine.explain.instrumentation import instrumented
 from engine.explain.routes import name_of
 from engine.explain.upstreams import url_of
 from engine.http.fields import FRAMING_FIELDS
@@ -29,7 +29,7 @@ from engine.testing.offline import Halt, MissingStub, OfflineSource, carry_out, 
 from engine.values import ABSENT, JsonError
 
 _REQUEST_ID = "explain"
-#: Fields of every call, which say nothing of a mapping.
+#: Header fields of every call, which do not depend on the mapping.
 _USUAL = frozenset(("user-agent", "accept", "accept-encoding", "x-request-id"))
 
 
@@ -45,8 +45,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What comes of a call: a reply, whose media type its body tells, or a failure, one of `FAILURES`."""
+class StubResponse:
+    """The result of a call: a response, whose media type is guessed from its body, or one of `FAILURES`."""
 
     FAILURES: ClassVar = tuple(CALL_FAILURES)
 
@@ -56,49 +56,49 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """A walk: its steps, and whether it came to a failure."""
+class Trace:
+    """The steps of a request, and whether the request failed."""
 
     steps: tuple[Entry, ...]
     has_failed: bool = False
 
 
 @dataclass(slots=True)
-class _Walker:
-    """Takes the place of all upstreams, and writes down what happens."""
+class _Tracer:
+    """Replaces all upstreams, and records the steps."""
 
     plans: PlanSet
     mask: Mask
-    answers: list[Answer]
+    responses: list[StubResponse]
     steps: list[Entry] = field(default_factory=list)
     exchange: Exchange | None = None
     _last: tuple[str, Node | None] = ("call", None)
-    _answered: int = 0
+    _response_at: int = 0
     _pieces: list[bytes] = field(default_factory=list)
     _media_type: str = ""
 
-    # What is decided
+    # Decisions
 
     def note(self, label: str, node: Node, holds: bool | None, exchange: Any) -> None:
         self.exchange = exchange
         self._last = (label, node)
         is_call = label.startswith(("call", "forward"))
         if holds is None or (holds and is_call):
-            return  # what is sent tells of it
-        verb = "made" if is_call else "taken"
-        told = Entry(label, "taken" if holds else f"not {verb}: its condition does not hold", node.key_span)
-        if told not in self.steps[self._answered :]:
-            self.steps.append(told)
+            return  # the step for the call shows it
+        verb = "made" if is_call else "selected"
+        step = Entry(label, "selected" if holds else f"not {verb}: condition is false", node.key_span)
+        if step not in self.steps[self._response_at :]:
+            self.steps.append(step)
 
-    # What is sent, and what comes of it
+    # Calls and their responses
 
     def send(self, step: SendCall) -> UpstreamResponse:
         if step.upstream.mapping in self.plans.mappings:
-            response = self._inside(step)
+            response = self._internal_response(step)
         else:
             self.steps.append(self._call(step))
-            response = self._given(step)
-        self._answered = len(self.steps)
+            response = self._stub_response(step)
+        self._response_at = len(self.steps)
         if step.streams:
             self._pieces, self._media_type = (
                 [response.content.data],
@@ -137,7 +137,7 @@ class _Walker:
         )
 
     def _value(self, content: Content) -> Any:
-        """A body as it is shown: a JSON value, or text."""
+        """A body as a JSON value or text, with secrets masked."""
         if content.is_empty:
             return ABSENT
         try:
@@ -145,21 +145,21 @@ class _Walker:
         except JsonError:
             return self.mask.text(content.data.decode("utf-8", "replace"))
 
-    def _given(self, step: SendCall) -> UpstreamResponse:
-        if not self.answers:
-            self.steps.append(Entry("no answer", "what the upstream says is not known here"))
+    def _stub_response(self, step: SendCall) -> UpstreamResponse:
+        if not self.responses:
+            self.steps.append(Entry("no stub response", "the response to this call is unknown"))
             raise MissingStub
-        answer = self.answers.pop(0)
-        if answer.failure:
-            self.steps.append(Entry("fails", CALL_FAILURES[answer.failure][1]))
-            raise call_failed(step.upstream.name, answer.failure, f"fail: {answer.failure}")
-        media_type = _sniffed(answer.body) if answer.body else ""
-        self.steps.append(Entry("answered", f"{answer.status} {media_type}".strip()))
+        stub = self.responses.pop(0)
+        if stub.failure:
+            self.steps.append(Entry("call failed", CALL_FAILURES[stub.failure][1]))
+            raise call_failed(step.upstream.name, stub.failure, f"fail: {stub.failure}")
+        media_type = _guess_media_type(stub.body) if stub.body else ""
+        self.steps.append(Entry("upstream response", f"{stub.status} {media_type}".strip()))
         headers = (("content-type", media_type),) if media_type else ()
-        return UpstreamResponse(answer.status, headers, Content(answer.body, media_type))
+        return UpstreamResponse(stub.status, headers, Content(stub.body, media_type))
 
-    def _inside(self, step: SendCall) -> UpstreamResponse:
-        """The answer of another mapping of the set."""
+    def _internal_response(self, step: SendCall) -> UpstreamResponse:
+        """The response of another mapping of the set."""
         mapping = self.plans.mappings[str(step.upstream.mapping)]
         path, _, query = step.request.target.partition("?")
         content = step.request.content
@@ -167,63 +167,63 @@ class _Walker:
         inbound = Inbound(request.method, path, query, request.headers, content, _REQUEST_ID)
         inbound.is_internal = True
         inbound.key = request.client.key if request.client is not None else None
-        walker = _Walker(self.plans, self.mask, self.answers)
+        tracer = _Tracer(self.plans, self.mask, self.responses)
         found = mapping.tree.find(path, request.method)
         if found.found(request.method) is None:
             self.steps.append(self._call(step))
             raise no_route(step.upstream.name, mapping.name, request, path)
-        match = _opened(found, walker)
+        match = _instrumented(found, tracer)
         result = None
         try:
-            result = carry_out(run_exchange(match, inbound), content, walker)
+            result = carry_out(run_exchange(match, inbound), content, tracer)
         finally:
-            self.steps.append(self._call(step, tuple(walker.steps)))
+            self.steps.append(self._call(step, tuple(tracer.steps)))
         response = received(result)
-        self.steps.append(Entry("answered", f"{response.status} by the mapping {mapping.name}"))
+        self.steps.append(Entry("upstream response", f"{response.status} from the mapping {mapping.name}"))
         media_type = response.content.media_type
         return UpstreamResponse(
             response.status, (*response.headers, ("content-type", media_type)), response.content
         )
 
-    # The end
+    # The result
 
-    def finish(self, result: ExchangeResult) -> Walk:
+    def finish(self, result: ExchangeResult) -> Trace:
         failure = failure_of(result)
         if result.defect is not None:
-            failure = f"a defect of the engine: {result.defect.error}"
+            failure = f"internal error: {result.defect.error}"
         if failure is not None:
-            self.steps.append(Entry("failure", self.mask.text(failure)))
-        self._remarks(result.exchange)
+            self.steps.append(Entry("error", self.mask.text(failure)))
+        self._add_notes(result.exchange)
         response = received(result)
         headers = tuple(pair for pair in response.headers if pair[0] not in FRAMING_FIELDS)
         text = f"{response.status} {response.content.media_type}".strip()
         value = self._value(response.content)
-        self.steps.append(Entry("the client gets", text, None, self._headers(headers), value))
-        return Walk(tuple(self.steps), failure is not None)
+        self.steps.append(Entry("client response", text, None, self._headers(headers), value))
+        return Trace(tuple(self.steps), failure is not None)
 
-    def unfinished(self) -> Walk:
+    def unfinished(self) -> Trace:
         if self.exchange is not None:
-            self._remarks(self.exchange)
-        return Walk(tuple(self.steps))
+            self._add_notes(self.exchange)
+        return Trace(tuple(self.steps))
 
-    def _remarks(self, exchange: Exchange) -> None:
+    def _add_notes(self, exchange: Exchange) -> None:
         if exchange.dropped:
-            self.steps.append(Entry("not carried over", self.mask.text(", ".join(exchange.dropped))))
+            self.steps.append(Entry("dropped", self.mask.text(", ".join(exchange.dropped))))
         self.steps += [Entry("warning", self.mask.text(message)) for message in exchange.warnings]
 
 
-def walk(plans: PlanSet, mask: Mask, request: Request, answers: list[Answer]) -> Walk:
-    """Walk a request through the plans that serve it."""
-    path, walker = literal_path(request.path), _Walker(plans, mask, list(answers))
+def trace(plans: PlanSet, mask: Mask, request: Request, responses: list[StubResponse]) -> Trace:
+    """The trace of a request through the plans that serve it."""
+    path, tracer = literal_path(request.path), _Tracer(plans, mask, list(responses))
     inbound = Inbound(request.method, path, request.query, _fields(request), request_id=_REQUEST_ID)
     match = plans.tree.find(path, request.method)
-    walker.steps += _found(match, request.method)
+    tracer.steps += _route_steps(match, request.method)
     content = Content(request.body, inbound.header("content-type") or "")
     try:
-        result = carry_out(run_exchange(_opened(match, walker), inbound), content, walker)
+        result = carry_out(run_exchange(_instrumented(match, tracer), inbound), content, tracer)
     except Halt:
-        return walker.unfinished()
-    return walker.finish(result)
+        return tracer.unfinished()
+    return tracer.finish(result)
 
 
 def _fields(request: Request) -> Headers:
@@ -233,7 +233,7 @@ def _fields(request: Request) -> Headers:
     return headers
 
 
-def _found(match: PlanMatch, method: str) -> list[Entry]:
+def _route_steps(match: PlanMatch, method: str) -> list[Entry]:
     leaf = match.found(method)
     if leaf is None:
         return []
@@ -243,20 +243,20 @@ def _found(match: PlanMatch, method: str) -> list[Entry]:
     return [Entry("route", f"{name_of(leaf.route)} of {leaf.owner.name}", node.key_span, below)]
 
 
-def _opened(match: PlanMatch, walker: _Walker) -> PlanMatch:
-    """What a path leads to, watched."""
+def _instrumented(match: PlanMatch, tracer: _Tracer) -> PlanMatch:
+    """The match of a path, with all its routes instrumented."""
     leaves = {
-        method: Leaf(leaf.owner, watched(leaf.route, walker.note), leaf.names)
+        method: Leaf(leaf.owner, instrumented(leaf.route, tracer.note), leaf.names)
         for method, leaf in match.leaves.items()
     }
     return Match(match.owner, leaves, match.values, match.others)
 
 
-def _sniffed(data: bytes) -> str:
-    """The media type of an answer by its text: JSON, a stream, or plain text."""
+def _guess_media_type(data: bytes) -> str:
+    """The media type of a body, guessed from its content: JSON, a stream, or plain text."""
     content = Content(data, "")
     try:
-        content.value  # noqa: B018 - it is tried
+        content.value  # noqa: B018 - raises if not JSON
         return JSON
     except JsonError:
         pass

@@ -1,6 +1,6 @@
-"""Upstreams told: where calls go, and how they are made.
+"""Entries of upstreams: their URLs and settings.
 
-Contract: what an upstream is shown as credentials is told by its kind alone.
+Contract: credentials are masked; only their kind is shown.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from engine.compiler.masking import MASK, Mask
 from engine.explain.entries import Entry, duration
 from engine.plan import DEFAULT_CONNECTIONS, MappingPlan, UpstreamPlan
 
-#: The host of an upstream whose URL cannot be told without its secrets.
+#: The origin of an upstream whose URL contains a secret.
 _NOWHERE: Final = "http://invalid.invalid"
 
 
 def upstream_entry(mapping: MappingPlan, plan: UpstreamPlan, mask: Mask) -> Entry:
-    """One upstream."""
+    """The entry of one upstream."""
     node = mapping.spec.upstreams[plan.name].node
     text = f"{plan.name} → {', '.join(_urls(plan, mask))}"
     return Entry("upstream", text, node.key_span, tuple(_facts(plan, mask)))
 
 
 def url_of(plan: UpstreamPlan, mask: Mask) -> str:
-    """Where the calls of an upstream go, its own path left out."""
+    """The origin of an upstream."""
     return _origins(plan, mask)[0]
 
 
@@ -54,14 +54,14 @@ def _facts(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
 
 def _connections(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
     times = plan.timeouts
-    told = {"connect": times.connect, "read": times.read, "total": times.total, "stream": times.stream}
-    yield Entry("timeout", ", ".join(f"{name} {duration(seconds)}" for name, seconds in told.items()))
+    limits = {"connect": times.connect, "read": times.read, "total": times.total, "stream": times.stream}
+    yield Entry("timeout", ", ".join(f"{name} {duration(seconds)}" for name, seconds in limits.items()))
     if plan.connections != DEFAULT_CONNECTIONS:
         yield Entry("connections", f"at most {plan.connections}")
     if plan.http2:
-        yield Entry("http2", "HTTP/2 and nothing else")
+        yield Entry("http2", "HTTP/2 only")
     if plan.tls is not None:
-        yield Entry("tls", "trust and certificates of its own")
+        yield Entry("tls", "custom trust store or client certificate")
     if plan.proxy is not None:
         yield Entry("proxy", _without_credentials(plan.proxy, mask))
 
@@ -69,17 +69,17 @@ def _connections(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
 def _failures(plan: UpstreamPlan) -> Iterator[Entry]:
     if plan.retry is not None:
         on = ", ".join(sorted(map(str, plan.retry.on)))
-        text = f"at most {plan.retry.attempts} tries, on {on}; {duration(plan.retry.wait)} after the first"
+        text = f"at most {plan.retry.attempts} attempts, on {on}; backoff from {duration(plan.retry.wait)}"
         yield Entry("retry", text)
     if plan.breaker is not None:
-        text = f"left alone for {duration(plan.breaker.open)} after {plan.breaker.failures} failures in a row"
+        text = f"open for {duration(plan.breaker.open)} after {plan.breaker.failures} consecutive failures"
         yield Entry("breaker", text)
     if plan.health is not None:
         text = f"{plan.health.method} {plan.health.path} within {duration(plan.health.timeout)}"
-        yield Entry("health", f"{text}; a result counts for {duration(plan.health.keep)}")
+        yield Entry("health", f"{text}; results are reused for {duration(plan.health.keep)}")
 
 
 def _without_credentials(url: str, mask: Mask) -> str:
     parts = urlsplit(url)
-    credentials, _, place = parts.netloc.rpartition("@")
-    return mask.text(f"{parts.scheme}://" + (f"{MASK}@" if credentials else "") + place)
+    credentials, _, host = parts.netloc.rpartition("@")
+    return mask.text(f"{parts.scheme}://" + (f"{MASK}@" if credentials else "") + host)

@@ -339,7 +339,7 @@ def _wants_key(match: PlanMatch, method: str) -> bool:
     """Whether a request needs a key; one that no route serves does where its mapping has keys."""
     leaf = match.found(method)
     if leaf is not None:
-        return leaf.route.wants_key
+        return leaf.route.requires_key
     return match.owner is not None and bool(match.owner.keys)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode
 
 from engine.compiler.environment import Environment
 from engine.compiler.files import declared
-from engine.compiler.masking import keys_of_files
+from engine.compiler.masking import file_credentials
 from engine.diagnostics import Findings, suggestion
 from engine.http.messages import EMPTY, JSON, TEXT, Content, Headers, Inbound, UpstreamResponse
 from engine.http.request_target import literal_path
@@ -103,7 +103,7 @@ class CaseCompiler:
             body=_json_or_nothing(content),
             calls=tuple(self._call(upstream) for upstream in self.spec.upstream),
             expected=self._answer(self.spec.expect),
-            keys=frozenset(keys_of_files(self.mapping, self.vars, plans.mappings.values())),
+            keys=frozenset(file_credentials(self.mapping, self.vars, plans.mappings.values())),
         )
 
     # What is sent

@@ -100,7 +100,7 @@ def test_nothing_that_is_made_of_a_secret_tells_it(tmp_path: Path, token: str) -
         ("--python",),
         ("--format", "json"),
         ("--request", "POST /x/7", "--body", str(tmp_path / "b.json")),
-        ("--request", "POST /x/7", "--body", str(tmp_path / "b.json"), "--answer", "401"),
+        ("--request", "POST /x/7", "--body", str(tmp_path / "b.json"), "--response", "401"),
         ("--request", "POST /x/7", "--format", "json"),
     ):
         result = explain(str(file), *arguments, env={"TOKEN": token})
@@ -122,7 +122,11 @@ def test_what_looks_like_a_key_is_masked_wherever_it_stands(tmp_path: Path) -> N
         "    call: { upstream: u, path: /, when: \"${ $request.query.k == 'sk-0123456789abcdefghij' }\" }\n"
         '    respond: { headers: { x-other: sk-0123456789abcdefghij }, body: "${ @ }" }\n'
     )
-    for arguments in ((), ("--python",), ("--request", "GET /x?k=sk-0123456789abcdefghij", "--answer", "-")):
+    for arguments in (
+        (),
+        ("--python",),
+        ("--request", "GET /x?k=sk-0123456789abcdefghij", "--response", "-"),
+    ):
         told = explain(str(file), *arguments, given="1").output
         assert "sk-0" not in told
         assert "***" in told, arguments
@@ -131,7 +135,7 @@ def test_what_looks_like_a_key_is_masked_wherever_it_stands(tmp_path: Path) -> N
 # --- Requests --------------------------------------------------------------------------------------------
 
 
-def test_the_walk_gives_what_the_server_gives() -> None:
+def test_the_trace_gives_what_the_server_gives() -> None:
     """The answer of a call by another mapping, whole and as a stream."""
     mappings = ("mappings/ollama-over-openai.yaml", "mappings/demo.yaml")
     env = {"OPENAI_BASE_URL": "mapping:demo/v1"}
@@ -140,8 +144,8 @@ def test_the_walk_gives_what_the_server_gives() -> None:
         request = ("--request", "POST /api/chat", "--body", "-", "--format", "json")
         result = explain(*mappings, *request, env=env, given=json.dumps(body))
         steps = {step["label"]: step for step in json.loads(result.output)}
-        assert steps["answered"]["text"] == "200 by the mapping demo"
-        got = steps["the client gets"]
+        assert steps["upstream response"]["text"] == "200 from the mapping demo"
+        got = steps["client response"]
         assert got["text"] == ("200 application/x-ndjson" if stream else "200 application/json")
         assert (got["value"].count("\n") > 1) if stream else (got["value"]["message"]["content"] == "hi")
         assert result.exit_code == 0
@@ -205,10 +209,10 @@ def test_a_route_that_is_not_there(option: str, name: str, hint: str) -> None:
 def test_a_body_that_is_no_json() -> None:
     result = explain(SHOP, "--request", "POST /shop/orders", "--body", "-", given="{oops")
     assert result.exit_code == 1
-    assert "failure: invalid_request: the request's body is no JSON: line 1 column 2" in result.output
-    assert "the client gets: 400" in result.output
+    assert "error: invalid_request: the request's body is no JSON: line 1 column 2" in result.output
+    assert "client response: 400" in result.output
     refused = explain(SHOP, "--request", "POST /shop/orders", "--body", "-", given="{}")
-    assert "failure: unprocessable" in refused.output
+    assert "error: unprocessable" in refused.output
     assert refused.exit_code == 1
 
 
@@ -217,15 +221,15 @@ def test_a_body_that_is_no_json() -> None:
     [
         (),
         (SHOP, "--body", "-"),
-        (SHOP, "--answer", "404"),
+        (SHOP, "--response", "404"),
         (SHOP, "--route", "GET /shop/health", "--request", "GET /shop/health"),
         (SHOP, "--request", "GET /shop/health", "--python"),
         (SHOP, "--route", "/shop/health"),
         (SHOP, "--request", "GET"),
         (SHOP, "--request", "GET /shop/health", "--header", "no colon"),
         (SHOP, "--request", "GET /shop/health", "--query", "word"),
-        (SHOP, "--request", "GET /shop/health", "--answer", "no-such-file.json"),
-        (SHOP, "--request", "GET /shop/health", "--answer", "200:no-such-file.json"),
+        (SHOP, "--request", "GET /shop/health", "--response", "no-such-file.json"),
+        (SHOP, "--request", "GET /shop/health", "--response", "200:no-such-file.json"),
         (SHOP, "--request", "GET /shop/health", "--body", "no-such-file.json"),
         (SHOP, "--format", "github"),
     ],

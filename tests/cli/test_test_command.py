@@ -56,9 +56,9 @@ def test_what_passes() -> None:
     result = called("m.yaml")
     assert result.output == (
         "m.test.yaml: 1 passed\n"
-        "not reached by any case:\n"
+        "not covered by any case:\n"
         "  m.yaml:4:3: the route GET /b\n"
-        "1 case passed, 0 failed; 1 place not reached\n"
+        "1 case passed, 0 failed; 1 not covered\n"
     )
     assert result.exit_code == 0
 
@@ -110,14 +110,14 @@ def test_a_filter_and_required_coverage_exclude_each_other() -> None:
     Path("m.test.yaml").write_text(PASSING)
     result = called("m.yaml", "--case", "a", "--require-coverage")
     assert result.exit_code == 2
-    assert "--case cannot stand beside it" in result.output
+    assert "cannot be combined with --case" in result.output
 
 
 def test_a_path_without_a_test_is_a_finding() -> None:
     Path("m.test.yaml").write_text(PASSING)
     result = called("m.test.yaml", "gone", "*.none")
-    assert "gone:1:1: error[no-files]: no test file here" in result.output
-    assert "*.none:1:1: error[no-files]: no test file here" in result.output
+    assert "gone:1:1: error[no-files]: no test file found" in result.output
+    assert "*.none:1:1: error[no-files]: no test file found" in result.output
     assert "m.test.yaml: 1 passed" in result.output
     assert result.exit_code == 1
 
@@ -173,14 +173,14 @@ def test_annotations() -> None:
     Path("m.test.yaml").write_text(PASSING)
     result = called("m.yaml", env={"DRAGOMAN_FORMAT": "github"})
     assert result.output == (
-        "::warning file=m.yaml,line=4,col=3,title=not-reached::no case has reached the route GET /b\n"
-        "1 case passed, 0 failed; 1 place not reached\n"
+        "::warning file=m.yaml,line=4,col=3,title=not-reached::no case covers the route GET /b\n"
+        "1 case passed, 0 failed; 1 not covered\n"
     )
     Path("m.test.yaml").write_text(PASSING.replace("id: 1", "id: 2"))
     result = called("m.yaml", "--format", "github", "--require-coverage")
     assert result.output.splitlines()[:2] == [
         "::error file=m.test.yaml,line=3,col=61,title=case-failed::gives a: body.id: expected 2, got 1",
-        "::error file=m.yaml,line=4,col=3,title=not-reached::no case has reached the route GET /b",
+        "::error file=m.yaml,line=4,col=3,title=not-reached::no case covers the route GET /b",
     ]
 
 

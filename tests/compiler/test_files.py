@@ -192,7 +192,7 @@ def test_the_keys_of_an_included_mapping_hold_for_its_routes(tmp_path: Path) -> 
     for name, is_locked in (("more", True), ("open", False)):
         plans, findings = plans_of(tmp_path / f"{name}.yaml")
         assert codes(findings) == []
-        assert plans.mappings[name].routes[0].wants_key is is_locked
+        assert plans.mappings[name].routes[0].requires_key is is_locked
 
 
 def test_an_included_limit_holds_unless_the_mapping_has_its_own(tmp_path: Path) -> None:

@@ -326,7 +326,7 @@ def told(plans: PlanSet) -> list[object]:
                 found += (
                     attempt.reads,
                     attempt.reads_upstream_body,
-                    [case.for_failures for case in attempt.cases],
+                    [case.handles_errors for case in attempt.cases],
                 )
                 found += [(call.needs, call.reads, call.reads_upstream_body) for call in attempt.calls]
     return found

@@ -97,10 +97,11 @@ def test_a_path_is_served_as_what_it_means_or_refused(plans: PlanSet, path: str)
     leaf, meant = reached(plans, path), reached(plans, canonical(path))
     if leaf is None or meant is None or leaf.route is meant.route:
         return
-    guards = [(found.route.wants_key, found.route.barred) for found in (leaf, meant)]
-    assert leaf.route.wants_key >= meant.route.wants_key, (path, leaf.route.pattern, meant.route.pattern)
-    if meant.route.wants_key:
-        assert guards[0] == guards[1], (path, leaf.route.pattern, meant.route.pattern)
+    guards = [(found.route.requires_key, found.route.denied_keys) for found in (leaf, meant)]
+    patterns = (path, leaf.route.pattern, meant.route.pattern)
+    assert leaf.route.requires_key >= meant.route.requires_key, patterns
+    if meant.route.requires_key:
+        assert guards[0] == guards[1], patterns
     assert meant.route.pattern != "/users/{id}/blocked", (path, leaf.route.pattern)
 
 

@@ -143,4 +143,4 @@ def test_a_file_without_keys_opens_nothing(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text('["", null]')
     status, told = failed_start(FROM_FILE, {"KEYS_FILE": str(tmp_path / "keys.json")})
     assert status == 1
-    assert "the file holds no key" in told
+    assert "the file contains no key" in told

@@ -381,9 +381,9 @@ def test_explanations_show_no_secret(folder: Path, env: dict[str, str]) -> None:
                 ("--request", f"POST /plain/{way}/json", "--body", "-")
                 for way in (*WAYS, "gone", "tls", "proxied")
             ),
-            *(("--request", f"POST /plain/{way}/x", "--answer", "401") for way in WAYS),
-            *(("--request", f"GET /plain/through/{way}/x", "--answer", "-") for way in WAYS),
-            ("--request", "GET /plain/health", "--answer", "connect"),
+            *(("--request", f"POST /plain/{way}/x", "--response", "401") for way in WAYS),
+            *(("--request", f"GET /plain/through/{way}/x", "--response", "-") for way in WAYS),
+            ("--request", "GET /plain/health", "--response", "connect"),
             ("--request", "GET /plain/none"),
         ):
             told = dragoman(
