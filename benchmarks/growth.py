@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine import exchange as middle
+from engine import exchange
 from engine.errors import call_failed
 from engine.http.messages import EMPTY, Content, UpstreamResponse
 from engine.testing.cases import CannedCall, Case
@@ -185,7 +185,7 @@ class Responses:
     sent: int = 0
     left: bytes | None = None
 
-    def send(self, step: middle.SendCall) -> UpstreamResponse:
+    def send(self, step: exchange.SendCall) -> UpstreamResponse:
         if self.sent == len(self.calls):
             raise Halt
         call = self.calls[self.sent]
@@ -205,11 +205,11 @@ class Responses:
         return Content(self.next() or b"", "")
 
 
-def carried_out(case: Case) -> middle.ExchangeResult | None:
+def carried_out(case: Case) -> exchange.ExchangeResult | None:
     """What a case comes to; None where it calls more than its own responses are for."""
     match = case.plans.tree.find(case.inbound.path, case.inbound.method)
     try:
-        answered = carry_out(middle.answer(match, case.inbound), case.content, Responses(case.calls))
+        answered = carry_out(exchange.run_exchange(match, case.inbound), case.content, Responses(case.calls))
     except Halt:
         return None
     assert answered.defect is None, answered.defect

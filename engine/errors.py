@@ -1,12 +1,12 @@
-"""Every exception of the engine, in one tree.
+"""All exceptions of the engine, in one hierarchy.
 
     DragomanError
-    ├── MappingError        loading failed; carries every Diagnostic found
-    ├── EvaluationError     an expression failed at run time; carries its Span once placed
-    └── ExchangeError       a request failed; carries kind and status, told in the client's dialect
+    ├── MappingError        loading failed; carries all diagnostics
+    ├── EvaluationError     an expression failed at run time; carries its Span once known
+    └── ExchangeError       a request failed; carries kind and status, sent in the client's error format
 
-Contract: an error carries its own status and its own place, and the text of an error never holds a
-secret, a payload or an address. Third-party exceptions are turned into these where they arise.
+Contract: an error carries its own status and location, and its text never contains a secret, a payload or an
+address. Third-party exceptions are converted to these where they occur.
 This module must not know YAML, HTTP libraries or printing.
 """
 
@@ -39,11 +39,11 @@ KINDS: Mapping[str, int] = {
 
 
 class DragomanError(Exception):
-    """The root: whatever the engine raises on purpose."""
+    """Base class of all exceptions that the engine raises intentionally."""
 
 
 class MappingError(DragomanError):
-    """Mappings that cannot be served. `findings` holds all of what is wrong with them."""
+    """Mappings that cannot be served. `findings` contains everything that is wrong with them."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
@@ -52,13 +52,13 @@ class MappingError(DragomanError):
 
 
 class EvaluationError(DragomanError):
-    """An expression met a value it cannot work with, such as `starts_with(5, 'a')`.
+    """An expression received a value that it cannot handle, such as `starts_with(5, 'a')`.
 
     `message` names types and functions, never values: values are payload.
 
     Args:
-        for_client: whether the message says something to the client, too; one that names functions and their
-            types is for the mapping's author.
+        for_client: whether the message may be sent to the client; messages that name functions and types are
+            for the author of the mapping.
     """
 
     def __init__(self, message: str, span: Span | None = None, *, for_client: bool = False) -> None:
@@ -69,17 +69,17 @@ class EvaluationError(DragomanError):
 
 
 class ExchangeError(DragomanError):
-    """A request that fails, as its client will be told.
+    """A failed request, with what its client will receive.
 
     Args:
         kind: a key of `KINDS`.
         message: one sentence for the client.
-        status: the HTTP status, where it is not the kind's own.
-        details: JSON value with particulars (which field, which rule), or None.
-        headers: response headers that go with the failure (`Allow`, `Retry-After`, …).
+        status: the HTTP status; by default the status of the kind.
+        details: a JSON value with details (which field, which rule), or None.
+        headers: response headers of the error (`Allow`, `Retry-After`, …).
         upstream: `{name, status, body, message}` of the upstream that failed, or None.
-        cause: what the log says beside it; for operators, never for the client.
-        how: how a call failed, a key of `CALL_FAILURES`; None where it is no failure of a call.
+        cause: additional text for the log; for operators, never for the client.
+        how: how a call failed, a key of `CALL_FAILURES`; None if no call failed.
 
     Attributes:
         is_in_band: the client has received this error as events of its stream, which can then end regularly.
@@ -109,37 +109,40 @@ class ExchangeError(DragomanError):
         self.is_in_band = False
 
     @property
-    def is_upstreams(self) -> bool:
-        """Whether an upstream has failed, so that another one may do better."""
+    def is_upstream_error(self) -> bool:
+        """Whether an upstream failed, so that another upstream might succeed."""
         return self.upstream is not None or self.kind.startswith("upstream_")
 
 
-#: What tells a client to come again in a second.
-_SOON = (("retry-after", "1"),)
+#: `Retry-After` for errors that are worth a retry after one second.
+_RETRY_SOON = (("retry-after", "1"),)
 
-#: How a call can end without an answer: the kind of failure, and what its client is told of the upstream.
+#: How a call can fail without a response → the error kind, and the error message after the upstream's name.
 CALL_FAILURES: Mapping[str, tuple[str, str]] = {
     "connect": ("upstream_error", "cannot be reached"),
-    "timeout": ("upstream_timeout", "took too long to answer"),
+    "timeout": ("upstream_timeout", "timed out"),
     "busy": ("upstream_unavailable", "has no free connection"),
-    "open": ("upstream_unavailable", "is not called for a while, as its last calls have failed"),
-    "broken": ("upstream_error", "broke off, or does not speak HTTP"),
-    "too_large": ("upstream_error", "sent too large a response"),
+    "open": (
+        "upstream_unavailable",
+        "is temporarily unavailable after failures (circuit breaker open)",
+    ),
+    "broken": ("upstream_error", "disconnected or sent an invalid HTTP response"),
+    "too_large": ("upstream_error", "sent a response that is too large"),
 }
 
 
 def call_failed(upstream: str, how: str, cause: str, what: str | None = None) -> ExchangeError:
-    """A call that ended without a usable response. If it is too large, the client receives the cause too,
-    which names the bound.
+    """The error for a call that ended without a usable response. If it is too large, the message includes the
+    cause, which names the limit.
 
     Args:
         how: a key of `CALL_FAILURES`.
-        cause: for the log.
-        what: what the upstream did, for the client; by default what `how` says.
+        cause: text for the log.
+        what: what the upstream did, for the client; by default the text of `CALL_FAILURES`.
     """
     kind, usual = CALL_FAILURES[how]
     failed = {"name": upstream, "status": None, "body": None, "message": None}
-    headers = _SOON if how == "busy" else ()
+    headers = _RETRY_SOON if how == "busy" else ()
     message = f"the upstream '{upstream}' {what or usual}"
     if how == "too_large":
         message = f"{message}: {cause}"
@@ -147,15 +150,16 @@ def call_failed(upstream: str, how: str, cause: str, what: str | None = None) ->
 
 
 def overloaded(why: str) -> ExchangeError:
-    """A request that is refused as there is too much to do; `why` begins a sentence."""
-    return ExchangeError("overloaded", f"{why}; try again", headers=_SOON)
+    """The error for a request that is rejected because of overload; `why` is the start of the message."""
+    return ExchangeError("overloaded", f"{why}; try again", headers=_RETRY_SOON)
 
 
 def release_frames(error: BaseException) -> None:
-    """Drop the traceback of an exception, and of each exception that it was raised from or during.
+    """Remove the traceback of an exception, and of each exception in its chain of causes and contexts.
 
-    An exception that outlives its handler must have none: its frames hold whatever was being read or
-    translated, and mostly the exception itself too, in a cycle that only the garbage collector frees.
+    An exception that outlives its handler must not have a traceback: its frames reference the data that was
+    being read or translated, and usually the exception itself, in a cycle that only the garbage collector
+    frees.
     """
     pending: list[BaseException | None] = [error]
     while pending:
@@ -167,11 +171,11 @@ def release_frames(error: BaseException) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """An exception that the engine did not expect, as the log reports it: without its text, which may contain
+    """An unexpected exception, in the form in which it is logged: without its text, which may contain
     payload, and without its frames.
 
     Attributes:
-        error: its type.
+        error: the name of its type.
         trace: `file:line function` for each frame, the innermost last.
     """
 

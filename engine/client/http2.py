@@ -21,7 +21,7 @@ from engine.client.limits import IDLE_SECONDS
 from engine.client.resolver import resolver
 from engine.client.tls import context_of, system_context
 from engine.errors import ExchangeError, call_failed
-from engine.exchange.response_source import Stepwise
+from engine.exchange.response_source import PumpByNext
 from engine.http.messages import EMPTY, BodySource, Content, Headers, UpstreamRequest, UpstreamResponse
 from engine.http.methods import BODY_METHODS
 from engine.plan import UpstreamPlan
@@ -176,7 +176,7 @@ class _Network(httpcore2.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-class _Http2Source(Stepwise):
+class _Http2Source(PumpByNext):
     """The body of one answer."""
 
     def __init__(self, upstream: Http2Upstream, response: httpx2.Response, is_raw: bool) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 from engine.client.request_bodies import Body, BufferedRequestBody, PassedBody
 from engine.client.response_events import Flow
 from engine.errors import ExchangeError, call_failed
-from engine.exchange import EventStream, EventWriter, no_route
+from engine.exchange import EventStream, EventWriter, Response, no_route
 from engine.exchange.exchange import Exchange
-from engine.exchange.response_source import Source, Stepwise
+from engine.exchange.response_source import PumpByNext
 from engine.http.fields import first_value
-from engine.http.messages import Content, Inbound, Response, UpstreamRequest, UpstreamResponse
+from engine.http.messages import CompleteResponse, Content, Inbound, Source, UpstreamRequest, UpstreamResponse
 from engine.plan import UpstreamPlan
 from engine.values import dumps
 
 
-class Events(Stepwise):
+class Events(PumpByNext):
     """The events of another mapping's stream, handed on as values. `release` lets go of its upstream;
     `upstream` is the name by which it was called."""
 
@@ -38,7 +38,7 @@ class Events(Stepwise):
         return None if events is None else b"".join(dumps(event) + b"\n" for event in events)
 
 
-class PassedBytes(Stepwise):
+class PassedBytes(PumpByNext):
     """The bytes of an answer that another mapping passes on. `release` lets go of its upstream."""
 
     def __init__(self, source: Source, release: Callable[[], Awaitable[None]]) -> None:
@@ -47,7 +47,7 @@ class PassedBytes(Stepwise):
         self.aclose = release
 
 
-class WrittenEvents(Stepwise):
+class WrittenEvents(PumpByNext):
     """The events of another mapping's stream as the bytes that its own client would read."""
 
     def __init__(self, events: Events, stream: EventStream, exchange: Exchange) -> None:
@@ -106,7 +106,7 @@ def _too_large(upstream: str, limit: int) -> ExchangeError:
 #: Answers a request with the routes of the mapping that is an upstream; an answer that is not whole comes
 #: with its source, which gives bytes where these are wanted, and else events. None is what comes of a request
 #: that no route of the mapping serves.
-Answer = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Response | None, Any]]]
+Answer = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Response | None, Source | None]]]
 
 
 class MappingUpstream:
@@ -127,7 +127,7 @@ class MappingUpstream:
         try:
             async with asyncio.timeout(request.timeout):
                 inbound = Inbound(request.method, path, query, request.headers, request.content, request_id)
-                inbound.is_inside = True
+                inbound.is_internal = True
                 inbound.key = request.client.key if request.client is not None else None
                 inbound.is_proxied = True  # the outer mapping has decided what it sends
                 response, source = await self._answer(self._plan, inbound, _body(request), request.raw)
@@ -135,14 +135,15 @@ class MappingUpstream:
             raise call_failed(self._plan.name, "timeout", "total") from None
         if response is None:
             raise no_route(self._plan.name, self._plan.mapping or "", request, path)
-        headers, media_type = response.headers, response.content.media_type
+        headers, media_type = response.headers, response.media_type
         if media_type:
             headers = (*headers, ("content-type", media_type))
         if source is not None and not streams:
             return UpstreamResponse(response.status, headers, await self._whole(source, request.max_bytes))
-        if not request.raw and len(response.content.data) > request.max_bytes:
+        content = response.content if isinstance(response, CompleteResponse) else Content(b"", media_type)
+        if not request.raw and len(content.data) > request.max_bytes:
             raise _too_large(self._plan.name, request.max_bytes)
-        return UpstreamResponse(response.status, headers, response.content, source)
+        return UpstreamResponse(response.status, headers, content, source)
 
     async def _whole(self, source: Source, limit: int) -> Content:
         try:

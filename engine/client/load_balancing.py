@@ -14,9 +14,9 @@ from typing import Final
 
 from engine.client.upstream import Upstream
 from engine.errors import ExchangeError
-from engine.exchange import Batch, health_request, is_healthy
-from engine.exchange.response_source import Source, Stepwise
-from engine.http.messages import Content, UpstreamRequest, UpstreamResponse
+from engine.exchange import health_request, is_healthy
+from engine.exchange.response_source import PumpByNext
+from engine.http.messages import Batch, Content, Source, UpstreamRequest, UpstreamResponse
 from engine.observability import logs
 from engine.plan import UpstreamPlan
 
@@ -169,7 +169,7 @@ class _Checks:
         """Nothing is held."""
 
 
-class _Counted(Stepwise):
+class _Counted(PumpByNext):
     """The body of a reply; until it has ended or is let go of, its call counts as running."""
 
     def __init__(self, source: Source, server: _Server) -> None:

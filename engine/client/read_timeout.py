@@ -9,9 +9,7 @@ import asyncio
 import contextlib
 
 from engine.errors import ExchangeError
-from engine.exchange import Batch
-from engine.exchange.response_source import Feed, Source
-from engine.http.messages import Content
+from engine.http.messages import Batch, Content, Feed, Source
 
 
 class Waiting:
@@ -48,15 +46,16 @@ class Waiting:
         await self._source.aclose()
 
 
-async def within(source: Source, seconds: float) -> tuple[bool, Batch | Waiting]:
-    """Whether the next batch of a source came within so many seconds, and it or else a source that has it."""
+async def within(source: Source, seconds: float) -> Batch | Waiting:
+    """The next batch of a source, or a source that continues its read if none arrives within so many
+    seconds."""
     read = asyncio.ensure_future(source.next())
     try:
         done, _ = await asyncio.wait((read,), timeout=seconds)
     except BaseException:
         await _ended(read)
         raise
-    return (True, read.result()) if done else (False, Waiting(source, read))
+    return read.result() if done else Waiting(source, read)
 
 
 async def _ended(read: asyncio.Task[Batch]) -> None:

@@ -34,7 +34,7 @@ class BufferedRequestBody:
 
     async def read(self, limit: int) -> Content:
         """As `Body.read`."""
-        if self._content.is_written and len(self._content.data) > limit:
+        if self._content.has_data and len(self._content.data) > limit:
             raise too_large(limit)
         return self._content
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from engine.client.worker_threads import LONG_BATCH, LONG_BODY, MANY_EVENTS, in_thread, is_long
 from engine.errors import ExchangeError, call_failed
-from engine.exchange import Batch, EventStream, ExchangeResult
+from engine.exchange import EventStream, ExchangeResult
+from engine.http.messages import Batch
 from engine.plan import Timeouts
 
 #: So many bytes without an event may be one that is long.
@@ -38,9 +39,9 @@ class Flow:
         "_upstream",
     )
 
-    def __init__(self, result: ExchangeResult) -> None:
-        exchange, stream = result.exchange, result.response.stream
-        self._stream: EventStream = stream
+    def __init__(self, result: ExchangeResult, stream: EventStream) -> None:
+        exchange = result.exchange
+        self._stream = stream
         self._ready: deque[Any] = deque(stream.first)
         self._script = deque(stream.script)
         self._source: Any = None if exchange.upstream_response is None else exchange.upstream_response.source

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine import exchange as middle
+from engine import exchange
 from engine.client.adapters import open_upstream
 from engine.client.circuit_breaker import Breaker
 from engine.client.health import Health
 from engine.client.in_process import Events, MappingUpstream, PassedBytes, WrittenEvents
 from engine.client.load_balancing import BalancedUpstream
-from engine.client.read_timeout import within
+from engine.client.read_timeout import Waiting, within
 from engine.client.request_bodies import Body
 from engine.client.response_events import Flow
 from engine.client.retry_budget import Budget
 from engine.client.upstream import Upstream
 from engine.client.worker_threads import in_thread, is_long
 from engine.errors import ExchangeError, overloaded, release_frames
-from engine.exchange import ExchangeResult
-from engine.exchange.response_source import Source
-from engine.http.messages import Inbound, Response
+from engine.exchange import EventStreamResponse, ExchangeResult, Response
+from engine.http.messages import Batch, CompleteResponse, Inbound, Source, UpstreamResponse
 from engine.observability import logs, metrics, tracing
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
 from engine.stores.rate_limits import RateLimits
@@ -73,7 +72,7 @@ class _Result:
     value: Any
 
 
-def _go_on(steps: Generator[middle.Step, Any, Any], given: Any) -> middle.Step | _Result:
+def _go_on(steps: exchange.Effects[Any], given: Any) -> exchange.Effect[object] | _Result:
     """The next step of an exchange, or its end: no `StopIteration` can leave a thread."""
     try:
         return steps.send(given)
@@ -107,15 +106,15 @@ class Relay:
         """Carry out one exchange. Where it is cancelled, its upstreams are cut off."""
         going = _Going(body, inbound)
         try:
-            result: ExchangeResult = await self._carry_out(middle.answer(match, inbound), going)
+            result: ExchangeResult = await self._carry_out(exchange.run_exchange(match, inbound), going)
         except BaseException:
             if going.place is not None:
                 going.place.leave()
             for source in going.sources:
                 await source.aclose()
             raise
-        result.place = going.place
-        if result.response.is_complete:
+        result.slot = going.place
+        if isinstance(result.response, CompleteResponse):
             await self.release(result)
         if result.defect is not None:
             logs.unforeseen(result.exchange, result.defect)
@@ -125,7 +124,7 @@ class Relay:
         self, match: PlanMatch, inbound: Inbound, error: ExchangeError, started_ns: int
     ) -> ExchangeResult:
         """The answer to a request that is not carried out, or not to its end; begun at `started_ns`."""
-        result = middle.refusal(match, inbound, error)
+        result = exchange.rejected(match, inbound, error)
         result.exchange.started_ns = started_ns
         if result.defect is not None:
             logs.unforeseen(result.exchange, result.defect)
@@ -133,20 +132,20 @@ class Relay:
 
     async def release(self, result: ExchangeResult) -> None:
         """Close what an answer was read from; to be called for every stream, begun or not."""
-        if result.place is not None:
-            result.place.leave()
+        if result.slot is not None:
+            result.slot.leave()
         response = result.exchange.upstream_response
         if response is not None and response.source is not None:
             await response.source.aclose()
 
-    async def _carry_out(self, steps: Generator[middle.Step, Any, Any], going: _Going) -> Any:
+    async def _carry_out(self, steps: exchange.Effects[Any], going: _Going) -> Any:
         """Give an exchange, or a branch of one, what it asks for, until it has come to its end."""
         try:
             step = next(steps)
             while True:
                 try:
-                    if type(step) is middle.SendCall:
-                        given = await self._send(step, going)
+                    if type(step) is exchange.SendCall:
+                        given: object = await self._send(step, going)
                     else:
                         given = await self._take(step, going)
                 except Exception as error:
@@ -162,45 +161,47 @@ class Relay:
         except StopIteration as end:
             return end.value
 
-    async def _take(self, step: middle.Step, going: _Going) -> Any:
+    async def _take(self, step: exchange.Effect[object], going: _Going) -> object:
         """What one step asks for, other than a call."""
         match step:
-            case middle.ReadBody():
+            case exchange.ReadBody():
                 return await going.body.read(step.limit)
-            case middle.Admit():
-                return await self._admit(step, going)
-            case middle.ReadBatch():
+            case exchange.Admit():
+                await self._admit(step, going)
+            case exchange.ReadBatch():
                 return await self._read_batch(step)
-            case middle.ReadContent():
+            case exchange.ReadContent():
                 return await step.source.content(step.limit)
-            case middle.Release():
-                return None if step.source is None else await step.source.aclose()
-            case middle.Sleep():
-                return await asyncio.sleep(step.seconds)
-            case middle.AcquireRetry():
+            case exchange.Release():
+                if step.source is not None:
+                    await step.source.aclose()
+            case exchange.Sleep():
+                await asyncio.sleep(step.seconds)
+            case exchange.AcquireRetry():
                 return self._opened[step.mapping.name, step.upstream.name].budget.take()
-            case middle.RunParallel():
-                return await self._together(step, going)
-            case middle.OpenBody():
+            case exchange.RunParallel():
+                await self._together(step, going)
+            case exchange.OpenBody():
                 return going.body.open(step.limit)
-            case middle.CheckHealth():
+            case exchange.CheckHealth():
                 return await self._health.ask(step)
-            case middle.RenderMetrics():
+            case exchange.RenderMetrics():
                 return metrics.exposition()
-            case middle.CacheLookup():
+            case exchange.CacheLookup():
                 return self._kept.get(step.key)
-            case middle.CacheStore():
-                return self._kept.put(step.key, step.response, step.seconds)
+            case exchange.CacheStore():
+                self._kept.put(step.key, step.response, step.seconds)
             case _:
                 raise AssertionError(f"an unknown step: {type(step).__name__}")
+        return None
 
-    async def _read_batch(self, step: middle.ReadBatch) -> Any:
+    async def _read_batch(self, step: exchange.ReadBatch) -> Batch | exchange.BatchTimeout:
         if step.seconds is None:
             return await step.source.next()
-        has_come, found = await within(step.source, step.seconds)
-        return found if has_come else middle.BatchTimeout(found)
+        found = await within(step.source, step.seconds)
+        return exchange.BatchTimeout(found) if isinstance(found, Waiting) else found
 
-    async def _admit(self, step: middle.Admit, going: _Going) -> None:
+    async def _admit(self, step: exchange.Admit, going: _Going) -> None:
         """Let a request in, if its route has a place left and its client has not had too many."""
         most, running = step.route.concurrency, self._running.get(step.route, 0)
         if most is not None:
@@ -211,7 +212,7 @@ class Relay:
         if step.counters:
             await self.limits.admit(step.counters)
 
-    async def _send(self, step: middle.SendCall, going: _Going) -> Any:
+    async def _send(self, step: exchange.SendCall, going: _Going) -> UpstreamResponse:
         """The reply to a call; what it shows of the upstream is noted."""
         key = (step.mapping.name, step.upstream.name)
         opened = self._opened[key]
@@ -243,17 +244,17 @@ class Relay:
             going.sources.append(response.source)
         return response
 
-    async def _together(self, step: middle.RunParallel, going: _Going) -> None:
+    async def _together(self, step: exchange.RunParallel, going: _Going) -> None:
         """Carry out branches at the same time; the first failure ends the others, and is raised once they
         have ended."""
         limit = asyncio.Semaphore(step.limit or len(step.branches) or 1)
         tasks: dict[str, asyncio.Task[None]] = {}
 
-        async def carry_out(branch: middle.Branch) -> None:
+        async def carry_out(branch: exchange.Branch) -> None:
             for name in branch.needs:
                 await tasks[name]
             async with limit:
-                await self._carry_out(branch.steps, going)
+                await self._carry_out(branch.effects, going)
 
         for branch in step.branches:
             tasks[branch.name] = asyncio.ensure_future(carry_out(branch))
@@ -273,7 +274,7 @@ class Relay:
 
     async def _answer_inside(
         self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool
-    ) -> tuple[Response | None, Any]:
+    ) -> tuple[Response | None, Source | None]:
         """Answer a call that another mapping makes in this process; None where no route serves it."""
         match = self.plans.mappings[plan.mapping or ""].tree.find(inbound.path, inbound.method)
         if match.found(inbound.method) is None:
@@ -281,11 +282,11 @@ class Relay:
         result = await self.answer(match, inbound, body)
         logs.inside(result)
         response = result.response
-        if response.stream is None:
-            if response.source is None:
-                return response, None
+        if isinstance(response, CompleteResponse):
+            return response, None
+        if not isinstance(response, EventStreamResponse):
             return response, PassedBytes(response.source, lambda: self.release(result))
-        events = Events(Flow(result), lambda: self.release(result), plan.name)
+        events = Events(Flow(result, response.stream), lambda: self.release(result), plan.name)
         return response, WrittenEvents(events, response.stream, result.exchange) if as_bytes else events
 
     async def aclose(self) -> None:

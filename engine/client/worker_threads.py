@@ -42,7 +42,7 @@ def is_long(given: Any) -> bool:
     elif kind is not Content:
         return False
     content: Content = given
-    return content.most > (LONG_BODY if content.has_data else _LONG_VALUE)
+    return content.max_size > (LONG_BODY if content.has_data else _LONG_VALUE)
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:

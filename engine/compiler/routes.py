@@ -14,7 +14,7 @@ from engine.compiler.rate_limits import compile_rate
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
 from engine.compiler.route_paths import parameters, path_problem
 from engine.http.messages import MAX_BODY_BYTES
-from engine.http.methods import BODY_METHODS, NULLS_MATTER
+from engine.http.methods import BODY_METHODS, PATCH
 from engine.language.codegen import Compiled
 from engine.language.expressions import CLIENT_BODY
 from engine.language.spec import RouteSpec
@@ -37,7 +37,7 @@ class _RouteCompiler:
         params, is_builtin = parameters(route.path), route.builtin is not None
         self.label, self.params = label, params
         self.attempts = AttemptCompiler(
-            context, upstreams, params, label, is_builtin, notes_nulls=route.method == NULLS_MATTER
+            context, upstreams, params, label, is_builtin, notes_nulls=route.method == PATCH
         )
 
     def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:

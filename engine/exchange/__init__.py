@@ -1,33 +1,33 @@
-"""The pure middle: a request becomes a call, the call's reply an answer, a failure the client's dialect.
+"""One exchange without I/O: client request → upstream call → response, or an error in the error format.
 
-Contract: plain values in and out; no asyncio, no sockets. What goes wrong is an `ExchangeError`: the
-client's fault where its body was being translated, the upstream's where its answer was.
-Must not know any HTTP library, nor how anything is sent.
+Contract: plain values in and out; no asyncio, no sockets. Every failure is an `ExchangeError`: the client's
+fault if it occurs while the request is translated, the upstream's while its response is.
+Must not know any HTTP library, nor how a request is sent.
 
     exchange             a request, its response and its state
     evaluation           templates → values, and values → text and bytes
-    output_limits        what an exchange writes, within its limits
-    unread_fields        the client's fields that a route does not carry over
-    headers              header fields: of templates, and the engine's own
-    health_check         whether an upstream is well: the question, and reports
-    response_content     an answer's values → the answer
-    effects              what an exchange asks for on its way
-    request              the client's request: its key, its rate, its body
+    output_limits        limits on the bytes that an exchange writes
+    unread_fields        fields of the client's body that a route does not carry over
+    headers              header fields of templates, and of the engine
+    health_check         the request of a health check, and its reports
+    response_content     values of a template → `Response`
+    effects              requests of an exchange to its runner
+    request              the client's request: key, rate limits, body
     call                 the client's request → the call
-    upstream_error_text  what an upstream says of its own failure
-    errors               what failed → an `ExchangeError` → the client's dialect
-    stream_translation   the upstream's events → those of the client
-    response_source      the body of an upstream's response, read as it arrives
-    event_stream         an answer that is a stream of events
-    response             the upstream's reply → the answer
-    caching              answers that are given or taken again
-    retry                one call, sent again where that is allowed
-    parallel_calls       calls that are made at the same time
-    stream_response      an answer made from the upstream's events
-    passthrough          a request that goes through as it is
-    builtin_responses    answers of the engine's own
-    run                  a whole exchange, from its beginning to its end
-    usage                what an exchange has used, for its figures
+    upstream_error_text  the error text of a failed upstream response
+    errors               failures → `ExchangeError` → response in the client's error format
+    stream_translation   the upstream's events → the client's events
+    response_source      response bodies that are read batch by batch
+    event_stream         responses that are streams of events
+    response             the upstream's response → the response to the client
+    caching              cache keys, and which responses may be cached
+    retry                one call with its retries
+    parallel_calls       concurrent calls of one attempt
+    stream_response      responses made from the upstream's events
+    passthrough          requests that are forwarded unchanged
+    builtin_responses    responses of `builtin` routes
+    run                  a complete exchange
+    usage                tokens that an exchange used, for metrics
 
 Each imports only from those above it.
 """
@@ -40,6 +40,8 @@ from engine.exchange.effects import (
     CacheLookup,
     CacheStore,
     CheckHealth,
+    Effect,
+    Effects,
     OpenBody,
     ReadBatch,
     ReadBody,
@@ -49,11 +51,10 @@ from engine.exchange.effects import (
     RunParallel,
     SendCall,
     Sleep,
-    Step,
 )
 from engine.exchange.errors import no_route, too_large
 from engine.exchange.evaluation import evaluate
-from engine.exchange.event_stream import EventStream, EventWriter
+from engine.exchange.event_stream import EventStream, EventStreamResponse, EventWriter, Response
 from engine.exchange.health_check import (
     failed_report,
     health_request,
@@ -61,42 +62,43 @@ from engine.exchange.health_check import (
     response_report,
     skipped_report,
 )
-from engine.exchange.run import ExchangeResult, Steps, answer, refusal
-from engine.exchange.stream_translation import Batch
+from engine.exchange.run import ExchangeResult, ExchangeRun, rejected, run_exchange
 from engine.exchange.unread_fields import unread
 from engine.exchange.usage import usage_of
 
 __all__ = [
     "AcquireRetry",
     "Admit",
-    "Batch",
     "BatchTimeout",
     "Branch",
     "CacheLookup",
     "CacheStore",
     "CheckHealth",
+    "Effect",
+    "Effects",
     "EventStream",
+    "EventStreamResponse",
     "EventWriter",
     "ExchangeResult",
+    "ExchangeRun",
     "OpenBody",
     "ReadBatch",
     "ReadBody",
     "ReadContent",
     "Release",
     "RenderMetrics",
+    "Response",
     "RunParallel",
     "SendCall",
     "Sleep",
-    "Step",
-    "Steps",
-    "answer",
     "evaluate",
     "failed_report",
     "health_request",
     "is_healthy",
     "no_route",
-    "refusal",
+    "rejected",
     "response_report",
+    "run_exchange",
     "skipped_report",
     "too_large",
     "unread",

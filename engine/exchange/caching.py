@@ -10,27 +10,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeGuard
 
+from engine.exchange.event_stream import Response
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import DROPPED_HEADER, REQUEST_ID_HEADER
 from engine.exchange.unread_fields import listed
-from engine.http.messages import Headers, Response, UpstreamRequest, UpstreamResponse
+from engine.http.messages import CompleteResponse, Headers, UpstreamRequest, UpstreamResponse
 from engine.plan import CachePlan, MappingPlan, RoutePlan
 
-#: What the keys of calls begin with, and those of clients' requests.
+#: Prefixes of the digested data: of calls, and of clients' requests.
 _CALL: Final = b"call\0"
 _REQUEST: Final = b""
 
-#: Directives of a response that no shared cache may serve it again without asking (RFC 9111, 5.2.2).
+#: Response directives that forbid a shared cache to reuse it without revalidation (RFC 9111, 5.2.2).
 _UNCACHEABLE: Final = frozenset(("no-store", "no-cache", "private"))
-#: A part of a representation, which is one only with its range (RFC 9111, 3.3).
+#: Partial content, which is valid only for its range (RFC 9111, 3.3).
 _PARTIAL: Final = 206
 
 
 def exchange_key(mapping: MappingPlan, route: RoutePlan, cache: CachePlan, exchange: Exchange) -> str:
-    """The cache key of a client's request; the name of the client's key is part of it only where the response
-    depends on that."""
+    """The cache key of a client's request. It contains the name of the client's key only if the response
+    depends on it."""
     inbound, names = exchange.inbound, cache.headers
     fields = (field for field in inbound.headers if names is None or field[0] in names)
     key = (inbound.key or "") if cache.by_key else ""
@@ -46,7 +47,7 @@ def request_key(mapping: MappingPlan, request: UpstreamRequest) -> str:
 
 
 def _digest(mark: bytes, parts: Iterable[str], fields: Iterable[tuple[str, str]], body: bytes) -> str:
-    """Fields of one name keep their order, which means something (RFC 9110, 5.3)."""
+    """A SHA-256 digest. Fields with the same name keep their order, which is significant (RFC 9110, 5.3)."""
     ordered = sorted(fields, key=itemgetter(0))
     digest = hashlib.sha256(mark)
     for part in (*parts, *(f"{name}:{value}" for name, value in ordered)):
@@ -55,25 +56,25 @@ def _digest(mark: bytes, parts: Iterable[str], fields: Iterable[tuple[str, str]]
     return digest.hexdigest()
 
 
-def is_cacheable(answer: Response) -> bool:
-    """Whether the response to a client may be sent to others: not one that sets a cookie, says that it is not
-    to be cached, or depends on more than its request says."""
-    if not _can_be_shared(answer):
+def is_cacheable(response: Response) -> TypeGuard[CompleteResponse]:
+    """Whether the response to a client may be sent to others: not if it sets a cookie, its Cache-Control
+    forbids it, or it varies on more than the request contains (`Vary: *`)."""
+    if not isinstance(response, CompleteResponse) or not _can_be_shared(response):
         return False
-    return _UNCACHEABLE.isdisjoint(_items(answer.headers, "cache-control"))
+    return _UNCACHEABLE.isdisjoint(_items(response.headers, "cache-control"))
 
 
 def is_response_cacheable(response: UpstreamResponse) -> bool:
-    """Whether the response to a call may be used for the same call again. `cache` in the mapping stands above
-    the upstream's Cache-Control."""
-    return _can_be_shared(response)
+    """Whether the response to a call may be reused for the same call. `cache` in the mapping overrides the
+    upstream's Cache-Control."""
+    return response.source is None and _can_be_shared(response)
 
 
-def _can_be_shared(answer: Response | UpstreamResponse) -> bool:
-    if not answer.is_complete or not 200 <= answer.status < 300 or answer.status == _PARTIAL:
+def _can_be_shared(response: CompleteResponse | UpstreamResponse) -> bool:
+    if not 200 <= response.status < 300 or response.status == _PARTIAL:
         return False
-    return not any(name == "set-cookie" for name, _ in answer.headers) and "*" not in _items(
-        answer.headers, "vary"
+    return not any(name == "set-cookie" for name, _ in response.headers) and "*" not in _items(
+        response.headers, "vary"
     )
 
 
@@ -83,20 +84,20 @@ def _items(headers: Headers, name: str) -> set[str]:
     return {item.partition("=")[0].strip().lower() for value in values for item in value.split(",")}
 
 
-def cached_response(exchange: Exchange, response: Response) -> Response:
-    """The response to a client in the form in which it is cached: with the names of the fields that are not
-    carried over, which are those of each request with its key."""
+def cached_response(exchange: Exchange, response: CompleteResponse) -> CompleteResponse:
+    """The response to a client in the form in which it is cached: with the names of the fields that were not
+    carried over, which are the same for every request with this cache key."""
     if not exchange.dropped:
         return response
     headers = (*response.headers, (DROPPED_HEADER, listed(exchange.dropped)))
-    return Response(response.status, headers, response.content)
+    return CompleteResponse(response.status, headers, response.content)
 
 
-def to_cached(response: UpstreamResponse) -> Response:
+def to_cached(response: UpstreamResponse) -> CompleteResponse:
     """The response to a call in the form in which it is cached."""
-    return Response(response.status, response.headers, response.content)
+    return CompleteResponse(response.status, response.headers, response.content)
 
 
-def from_cached(response: Response) -> UpstreamResponse:
+def from_cached(response: CompleteResponse) -> UpstreamResponse:
     """The cached response to a call."""
     return UpstreamResponse(response.status, response.headers, response.content)

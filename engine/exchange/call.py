@@ -17,7 +17,7 @@ from engine.errors import ExchangeError, call_failed
 from engine.exchange.evaluation import evaluate, write
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
-from engine.exchange.output_limits import check_size, refused, take_output, text_within
+from engine.exchange.output_limits import bounded_text, check_size, output_error, take_output
 from engine.http.media_types import is_json
 from engine.http.messages import EMPTY, FORM, JSON, Client, Content, UpstreamRequest
 from engine.http.request_target import literal_path, parameter_name, readings
@@ -211,7 +211,7 @@ def _pairs(template: Compiled, exchange: Exchange, payload: Any, kind: str) -> I
     for name, value in fields.items() if isinstance(fields, dict) else ():
         for item in value if type(value) is list else (value,):
             if item is not None:
-                yield name, text_within(exchange, template, item, kind)
+                yield name, bounded_text(exchange, template, item, kind)
 
 
 # --- Path and query --------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def _query(
     for name, value in () if call.query is None else _pairs(call.query, exchange, payload, kind):
         left -= len(name) + len(value)
         if left < 0:
-            raise refused(call.query, "the values of its query are too long", kind)
+            raise output_error(call.query, "the values of its query are too long", kind)
         if not names or parameter_name(name) not in names:
             pairs.append((name, value))
     return _urlencoded([*pairs, *credentials], "query", kind)

@@ -1,7 +1,7 @@
-"""What an exchange asks for on its way.
+"""Effects: the I/O that an exchange requests from its runner.
 
-Contract: an exchange is a generator that yields these, and is sent what they ask for, so that the event loop
-and the runner of tests carry out the same one. What goes wrong is thrown into it as an `ExchangeError`.
+Contract: an exchange is a generator that yields effects. Its runner (the event loop, or the runner of tests)
+performs each of them and sends the result back, or throws the `ExchangeError` that occurred.
 Must not know how a body is read or a call is sent.
 """
 
@@ -9,39 +9,66 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from engine.http.messages import Response, UpstreamRequest
+from engine.http.messages import (
+    Batch,
+    BodySource,
+    CompleteResponse,
+    Content,
+    Source,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 from engine.plan import MappingPlan, RatePlan, RoutePlan, UpstreamPlan
+
+T = TypeVar("T")
+Result = TypeVar("Result", covariant=True)
+
+
+class Effect(Generic[Result]):
+    """I/O with a result of type `Result`: `result = yield from effect` requests it and returns its result."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Effect[object], Any, Result]:
+        result: Result = yield self
+        return result
+
+
+#: Code that yields effects and returns a `T`.
+Effects: TypeAlias = Generator[Effect[object], Any, T]
 
 
 @dataclass(slots=True)
-class Admit:
-    """Asks to let a request in: it is counted by each of `counters`, a rate and whose requests it counts, and
-    takes one of the places of its route."""
+class Admit(Effect[None]):
+    """Count a request against its rate limits, and acquire a concurrency slot of its route.
+
+    Each of `counters` is a rate and the subject whose requests it counts.
+    """
 
     route: RoutePlan
     counters: tuple[tuple[RatePlan, str], ...]
 
 
 @dataclass(slots=True)
-class ReadBody:
-    """Asks for the client's body: a `Content` of at most `limit` bytes."""
+class ReadBody(Effect[Content]):
+    """Read the client's body: a `Content` of at most `limit` bytes."""
 
     limit: int
 
 
 @dataclass(slots=True)
-class OpenBody:
-    """Asks for the client's body as it comes: what `UpstreamRequest.body` takes, of at most `limit` bytes, or
-    of any number; None where there is none."""
+class OpenBody(Effect[BodySource | None]):
+    """Open the client's body for streaming: a `BodySource` of at most `limit` bytes (None for no limit), or
+    None if the request has no body."""
 
     limit: int | None
 
 
 @dataclass(slots=True)
-class SendCall:
-    """Asks for the reply to a call: an `UpstreamReply`, of which only the head is there if `streams`."""
+class SendCall(Effect[UpstreamResponse]):
+    """Send a call: an `UpstreamResponse`, which may have only its head and a `source` if `streams`."""
 
     mapping: MappingPlan
     upstream: UpstreamPlan
@@ -50,47 +77,47 @@ class SendCall:
 
 
 @dataclass(slots=True)
-class ReadBatch:
-    """Asks for what the upstream sends next: bytes, a list of events, or None at its end; a `Later` where it
-    does not come within `seconds`."""
+class BatchTimeout:
+    """The result of `ReadBatch` if no batch arrived in time. `source` replaces the source that was read: its
+    read is still in progress."""
 
-    source: Any
+    source: Source
+
+
+@dataclass(slots=True)
+class ReadBatch(Effect[Batch | BatchTimeout]):
+    """Read the next batch from an upstream: bytes, a list of events, or None at the end; `BatchTimeout` if
+    none arrives within `seconds`."""
+
+    source: Source
     seconds: float | None = None
 
 
 @dataclass(slots=True)
-class BatchTimeout:
-    """What is given where a batch has not come in time; `source` takes the place of the one that was read."""
+class ReadContent(Effect[Content]):
+    """Read the rest of an upstream's body: a `Content` of at most `limit` bytes."""
 
-    source: Any
-
-
-@dataclass(slots=True)
-class ReadContent:
-    """Asks for all that the upstream still sends: a `Content` of at most `limit` bytes."""
-
-    source: Any
+    source: Source
     limit: int
 
 
 @dataclass(slots=True)
-class Release:
-    """Asks to read no more of a reply: an upstream that still sends is cut off."""
+class Release(Effect[None]):
+    """Close the source of a response; an upstream that is still sending is disconnected."""
 
-    source: Any
+    source: Source | None
 
 
 @dataclass(slots=True)
-class Sleep:
-    """Asks to go on after so many seconds."""
+class Sleep(Effect[None]):
+    """Wait for this number of seconds."""
 
     seconds: float
 
 
 @dataclass(slots=True)
-class AcquireRetry:
-    """Asks whether a call that failed may be made again: True, unless too many of that upstream's calls have
-    been made again lately."""
+class AcquireRetry(Effect[bool]):
+    """Take a retry from an upstream's retry budget: True, or False if the budget is used up."""
 
     mapping: MappingPlan
     upstream: UpstreamPlan
@@ -98,27 +125,28 @@ class AcquireRetry:
 
 @dataclass(slots=True)
 class Branch:
-    """Steps that are carried out beside others, once those named in `needs` have come to their end."""
+    """Effects that run concurrently with other branches, once the branches named in `needs` have finished."""
 
     name: str
     needs: frozenset[str]
-    steps: Generator[Step, Any, None]
+    effects: Effects[None]
 
 
 @dataclass(slots=True)
-class RunParallel:
-    """Asks for branches to be carried out at the same time, at most `limit` of them. They stand so that each
-    comes after those it needs. The first that fails ends all."""
+class RunParallel(Effect[None]):
+    """Run branches concurrently, at most `limit` at a time. Each follows the branches that it needs. The
+    first failure cancels the others."""
 
     branches: tuple[Branch, ...]
     limit: int | None = None
 
 
 @dataclass(slots=True)
-class CheckHealth:
-    """Asks how upstreams are: a mapping of each name to a report `{healthy, status, error, latency_ms}`.
+class CheckHealth(Effect[dict[str, dict[str, Any]]]):
+    """Check the health of upstreams: a report `{healthy, status, error, latency_ms}` for each name.
 
-    If `known` nothing is sent: told is what was seen last, and an upstream of which nothing is known is well.
+    If `known`, no request is sent: the reports are the latest observations, and an upstream without any
+    counts as healthy.
     """
 
     mapping: MappingPlan
@@ -127,39 +155,21 @@ class CheckHealth:
 
 
 @dataclass(slots=True)
-class RenderMetrics:
-    """Asks for the figures of this process: a `Content` in Prometheus's text format."""
+class RenderMetrics(Effect[Content]):
+    """Render the metrics of this process: a `Content` in the Prometheus text format."""
 
 
 @dataclass(slots=True)
-class CacheLookup:
-    """Asks for the answer that is kept under a key: an `Outbound`, or None."""
+class CacheLookup(Effect[CompleteResponse | None]):
+    """Look up a cached response: a `CompleteResponse`, or None."""
 
     key: str
 
 
 @dataclass(slots=True)
-class CacheStore:
-    """Asks to keep an answer for so many seconds."""
+class CacheStore(Effect[None]):
+    """Cache a response for this number of seconds."""
 
     key: str
-    response: Response
+    response: CompleteResponse
     seconds: float
-
-
-Step: TypeAlias = (
-    Admit
-    | ReadBody
-    | OpenBody
-    | SendCall
-    | ReadBatch
-    | ReadContent
-    | Release
-    | Sleep
-    | AcquireRetry
-    | RunParallel
-    | CheckHealth
-    | RenderMetrics
-    | CacheLookup
-    | CacheStore
-)

@@ -1,7 +1,7 @@
 """Templates → values, and values → text and bytes.
 
-Contract: whatever a template or a value makes impossible is an `ExchangeError` of the kind that the caller
-names, which says whose fault it is; its message says what cannot be translated, its cause why and where.
+Contract: every failure is an `ExchangeError` of the kind that the caller passes, which attributes the fault.
+Its message contains what cannot be translated, its cause the reason and the location.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from engine.http.messages import Content
 from engine.language.codegen import Compiled, place
 from engine.values import JsonError, text
 
-#: What evaluating a template raises where a value does not fit.
-FAILURES: Final = (EvaluationError, RecursionError, JsonError)
+#: Exceptions of a template that cannot handle a value.
+EVALUATION_ERRORS: Final = (EvaluationError, RecursionError, JsonError)
 
 
 def evaluate(template: Compiled, payload: Any, exchange: Exchange, kind: str) -> Any:
-    """A template's value.
+    """The value of a template.
 
     Raises:
-        ExchangeError: of `kind`, with the place of the expression as its cause, where a value does not fit;
-            whatever `fail()` says.
+        ExchangeError: of `kind`, with the location of the expression as its cause, if an expression cannot
+            handle a value; of any kind from `fail()`.
     """
     try:
         return template.function(payload, exchange)
-    except FAILURES as error:
-        raise untranslatable(error, kind) from None
+    except EVALUATION_ERRORS as error:
+        raise translation_error(error, kind) from None
 
 
-def untranslatable(error: Exception, kind: str) -> ExchangeError:
-    """The failure that one of `FAILURES` is.
+def translation_error(error: Exception, kind: str) -> ExchangeError:
+    """The error for one of `EVALUATION_ERRORS`.
 
-    What an expression says of its functions and their types is for the mapping's author: it is in the cause,
-    which goes to the log with the location, and not in the message.
+    Details about functions and types are for the author of the mapping: they are in the cause, which is
+    logged with the location, not in the message.
     """
     if isinstance(error, EvaluationError):
         shown, why = f": {error.message}" if error.for_client else "", error.message
@@ -49,7 +49,7 @@ def text_of(value: Any, kind: str) -> str:
     """A value as text.
 
     Raises:
-        ExchangeError: of `kind`, where it has none.
+        ExchangeError: of `kind`, if it cannot be written as text.
     """
     try:
         return text(value)
@@ -59,10 +59,13 @@ def text_of(value: Any, kind: str) -> str:
 
 
 def write(content: Content, kind: str, what: str) -> bytes:
-    """Write a body as bytes, where a failure still has an answer; they stay with it.
+    """Encode a body while an error can still be sent; `content` stores the bytes.
+
+    Args:
+        what: the subject of the error message, such as "the response".
 
     Raises:
-        ExchangeError: of `kind`, where `what` the body is of cannot be written.
+        ExchangeError: of `kind`, if it cannot be encoded.
     """
     try:
         return content.data
@@ -71,5 +74,5 @@ def write(content: Content, kind: str, what: str) -> bytes:
 
 
 def _subject(kind: str) -> str:
-    whose = {"invalid_request": "the request", "upstream_error": "the upstream's answer"}
-    return f"{whose.get(kind, 'the failure')} cannot be translated"
+    subjects = {"invalid_request": "the request", "upstream_error": "the upstream's response"}
+    return f"{subjects.get(kind, 'the error')} cannot be translated"

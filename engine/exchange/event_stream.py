@@ -1,43 +1,52 @@
-"""The answer that is a stream: what goes to the client, event by event, and how it is written.
+"""Responses that are streams of events, and the encoding of their events.
 
-Contract: pure. `EventStream` is fed what the upstream sends and gives events; `EventWriter` makes bytes of
-them. After a failure comes the error in the client's error format and nothing more: never an end marker.
+Contract: pure. `EventStream` takes batches from the upstream and returns events; `EventWriter` encodes them.
+A failed stream ends with the error in the client's error format, without an end marker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from engine.codecs import FRAMINGS
 from engine.errors import ExchangeError, release_frames
 from engine.exchange.evaluation import evaluate, text_of
 from engine.exchange.exchange import Exchange
 from engine.exchange.output_limits import too_many_bytes
-from engine.exchange.stream_translation import Batch, Translation
-from engine.http.messages import Content, Response
+from engine.exchange.stream_translation import Translation
+from engine.http.messages import Batch, ByteStreamResponse, CompleteResponse, Headers
 from engine.plan import StreamPlan
 from engine.values import ABSENT, JsonError, dumps
 
-#: A failure as events of the client's dialect.
-Tell = Callable[[ExchangeError], list[Any]]
+#: An error → events in the client's error format.
+FormatError = Callable[[ExchangeError], list[Any]]
 
 
 class EventStream:
     """Events for one client.
 
     Attributes:
-        plan: framing, names and times.
-        first: the events that were there when the status went out.
-        script: events that are known beforehand, to be sent one by one.
-        is_over: no event will come from the upstream any more.
+        plan: framing, event names and intervals.
+        first: events that were available when the status was sent.
+        script: events that are known in advance, to be sent one by one.
+        is_over: the upstream will send no more events.
         error: why it failed, or None.
-        error_events: the events that report it; empty where there is no way to report it in band.
+        error_events: the events that report it; empty if it cannot be reported in band.
     """
 
-    __slots__ = ("_tell", "_translation", "error", "error_events", "first", "is_over", "plan", "script")
+    __slots__ = (
+        "_format_error",
+        "_translation",
+        "error",
+        "error_events",
+        "first",
+        "is_over",
+        "plan",
+        "script",
+    )
 
-    def __init__(self, plan: StreamPlan, translation: Translation | None, tell: Tell) -> None:
+    def __init__(self, plan: StreamPlan, translation: Translation | None, format_error: FormatError) -> None:
         self.plan = plan
         self.first: list[Any] = []
         self.script: list[Any] = []
@@ -45,10 +54,10 @@ class EventStream:
         self.error: ExchangeError | None = None
         self.error_events: list[Any] = []
         self._translation = translation
-        self._tell = tell
+        self._format_error = format_error
 
     def feed(self, batch: Batch) -> list[Any]:
-        """Take what the upstream sent, None at its end; the events that follow from it."""
+        """Process a batch from the upstream, None at its end; returns the resulting events."""
         translation = self._translation
         assert translation is not None
         events = translation.feed(batch)
@@ -58,34 +67,56 @@ class EventStream:
         return events
 
     def fail(self, error: ExchangeError) -> list[Any]:
-        """The upstream broke off: the events that tell of it, the last ones."""
+        """End the stream with an error; returns the events that report it, which are the last ones."""
         release_frames(error)
         self.error, self.is_over = error, True
-        self.error_events = self._tell(error)
+        self.error_events = self._format_error(error)
         error.is_in_band = bool(self.error_events)
         return self.error_events
 
 
-def outbound_stream(stream: EventStream, status: int, headers: dict[str, str]) -> Response:
-    """The answer whose body is a stream."""
+class EventStreamResponse:
+    """A response to a client whose body is a stream of events. `media_type` is its Content-Type."""
+
+    __slots__ = ("headers", "media_type", "status", "stream")
+
+    def __init__(self, status: int, headers: Headers, media_type: str, stream: EventStream) -> None:
+        self.status = status
+        self.headers = headers
+        self.media_type = media_type
+        self.stream = stream
+
+    def with_headers(self, headers: Headers) -> EventStreamResponse:
+        """A copy with other header fields."""
+        return EventStreamResponse(self.status, headers, self.media_type, self.stream)
+
+
+#: A response to a client.
+Response: TypeAlias = CompleteResponse | EventStreamResponse | ByteStreamResponse
+
+
+def event_stream_response(stream: EventStream, status: int, headers: dict[str, str]) -> EventStreamResponse:
+    """A response whose body is a stream of events."""
     framing = FRAMINGS[stream.plan.framing]
     media_type = headers.pop("content-type", framing.media_type)
     if stream.plan.framing == "sse":
-        # Caches and proxies in between would hold events back.
+        # Caches and proxies would otherwise buffer events.
         headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no", **headers}
-    return Response(status, tuple(headers.items()), Content(b"", media_type), stream)
+    return EventStreamResponse(status, tuple(headers.items()), media_type, stream)
 
 
-def written_out(plan: StreamPlan, status: int, headers: dict[str, str], events: Any) -> Response:
-    """The answer whose events are known beforehand."""
+def fixed_stream_response(
+    plan: StreamPlan, status: int, headers: dict[str, str], events: Any
+) -> EventStreamResponse:
+    """A response whose events are known in advance."""
     stream = EventStream(plan, None, lambda error: [])
-    listed = events if type(events) is list else [] if events is ABSENT or events is None else [events]
-    stream.first, stream.script = listed[:1], listed[1:]
-    return outbound_stream(stream, status, headers)
+    event_list = events if type(events) is list else [] if events is ABSENT or events is None else [events]
+    stream.first, stream.script = event_list[:1], event_list[1:]
+    return event_stream_response(stream, status, headers)
 
 
 class EventWriter:
-    """Events → bytes."""
+    """Encodes events as bytes."""
 
     __slots__ = ("_encoder", "_exchange", "_plan")
 
@@ -95,37 +126,37 @@ class EventWriter:
         self._encoder = FRAMINGS[plan.framing].encoder()
 
     def write(self, events: list[Any], stream: EventStream | None = None) -> bytes:
-        """Events as they go out, in one piece. One that cannot be written is a failure of its `stream`.
+        """Encode events. If one cannot be encoded, `stream` fails, and its error events follow instead.
 
         Raises:
-            ExchangeError: an event cannot be written, and there is no stream to tell that in.
+            ExchangeError: an event cannot be encoded, and there is no `stream` to report it in.
         """
         try:
-            data = self._all_written(events)
+            data = self._encoded(events)
         except (ExchangeError, JsonError):
-            data = b"".join(self._written_until_failure(events, stream))
+            data = b"".join(self._encoded_until_error(events, stream))
         exchange = self._exchange
         exchange.output = left = exchange.output - len(data)
-        return data if left >= 0 else self._too_much(data, stream)
+        return data if left >= 0 else self._output_exceeded(data, stream)
 
-    def _all_written(self, events: list[Any]) -> bytes:
+    def _encoded(self, events: list[Any]) -> bytes:
         encode = self._encoder.encode
         if self._plan.event is not None:
-            return b"".join(map(self._written, events))
+            return b"".join(map(self._encoded_event, events))
         if len(events) == 1:
             return encode(dumps(events[0]))
         return b"".join([encode(dumps(event)) for event in events])
 
-    def _written_until_failure(self, events: list[Any], stream: EventStream | None) -> list[bytes]:
-        """Events of which one cannot be written: those before it, and the failure that this is."""
+    def _encoded_until_error(self, events: list[Any], stream: EventStream | None) -> list[bytes]:
+        """The events before the one that cannot be encoded, then the events that report the error."""
         written: list[bytes] = []
         try:
             for event in events:
-                written.append(self._written(event))  # noqa: PERF401 - those before a failure are kept
+                written.append(self._encoded_event(event))  # noqa: PERF401 - keeps the events before an error
         except ExchangeError as error:
             if stream is None:
                 raise
-            # Error events can be written (`told_in_band`), only their name may fail: they go out without one.
+            # Error events can be encoded (see `in_band_error`), except for their name: send them without one.
             if stream.error is None:
                 unwritten = stream.fail(error)
             else:
@@ -133,8 +164,8 @@ class EventWriter:
             written += [self._encoder.encode(dumps(event)) for event in unwritten]
         return written
 
-    def _too_much(self, data: bytes, stream: EventStream | None) -> bytes:
-        """What goes out instead of events that are more than the exchange may write."""
+    def _output_exceeded(self, data: bytes, stream: EventStream | None) -> bytes:
+        """The bytes to send instead of events that exceed the output limit of the exchange."""
         translation = self._plan.translation
         template, kind = self._plan.emit, "invalid_request"
         if translation is not None:
@@ -143,10 +174,10 @@ class EventWriter:
         if stream is None:
             raise error
         if stream.error is not None:
-            return data  # it reports an error, and is the last
+            return data  # these are the error events, the last ones
         return b"".join([self._encoder.encode(dumps(event)) for event in stream.fail(error)])
 
-    def _written(self, event: Any) -> bytes:
+    def _encoded_event(self, event: Any) -> bytes:
         name = None if self._plan.event is None else self._name(event)
         try:
             return self._encoder.encode(dumps(event), name)
@@ -160,9 +191,9 @@ class EventWriter:
         return None if name is ABSENT else text_of(name, "upstream_error")
 
     def close(self) -> bytes:
-        """The closing word, where there is one."""
+        """The end marker, if the stream has one."""
         return self._encoder.encode(self._plan.done) if self._plan.done is not None else b""
 
     def comment(self) -> bytes:
-        """What keeps the connection alive."""
+        """A comment that keeps the connection alive."""
         return self._encoder.comment()

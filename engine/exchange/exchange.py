@@ -17,17 +17,23 @@ from engine.language.uses import ITEM, Step, VariablePath, written
 
 
 class Exchange(Budget):
-    """One request with its reply: what the `$name` variables of expressions read.
+    """One request with its response: the values of the `$name` variables in expressions.
 
-    Generated code reads the attributes; `warnings` receives what `warn()` says, `dropped` names the fields
-    of the client's body that were not carried over, `case` is the number of the answer that was chosen.
-    In a stream `state` is what its rules remember, `owned` those parts of it that grow in place, `out` takes
-    what they emit, `sent` counts what they have emitted before, and `done` says that the upstream has told
-    its end: by its closing word, or as it is another mapping or gave a whole answer. `calls` has what
-    `$calls` reads, `index` is the position of a call among those made for a list, `tried` names every
-    upstream that was called, and what came of it.
-    `raw_params` are `params` as they came, percent-encoded. `nulls` are the paths that `drop_null` has
-    looked at.
+    Generated code reads the attributes.
+
+    Attributes:
+        params: parameters of the path, decoded; `raw_params` percent-encoded, as received.
+        warnings: messages of `warn()`.
+        dropped: paths of the fields of the client's body that were not carried over.
+        nulls: the paths that `drop_null` has checked.
+        case: the number of the selected response case.
+        calls: the value of `$calls`.
+        index: the position of a call among the calls for a list (`each`).
+        tried: each upstream that was called, with the status or the kind of its failure.
+        state: the state of a stream's rules; `owned` are the parts of it that are extended in place.
+        out: events that the rules of a stream emit; `sent` counts those emitted before.
+        done: the upstream's stream is complete: it sent its end marker, is another mapping, or returned a
+            complete response.
     """
 
     __slots__ = (
@@ -72,7 +78,7 @@ class Exchange(Budget):
         self.reset()
 
     def reset(self) -> None:
-        """Have nothing of any attempt, so that the next one finds none of what the last has left behind."""
+        """Clear the state of an attempt, before the next one starts."""
         self.upstream_response: UpstreamResponse | None = None
         self.upstream_body: Any = None
         self._upstream_headers: dict[str, str] | None = None
@@ -87,18 +93,17 @@ class Exchange(Budget):
         self.done = False
 
     def warn(self, message: str) -> None:
-        """Note something for the log."""
+        """Add a warning for the log."""
         self.warnings.append(message)
 
     def drop(self, field: str) -> None:
-        """Note that a field of the client's body, told by its path, is not carried over."""
+        """Record that a field of the client's body, given by its path, is not carried over."""
         self.dropped.append(field)
 
     def drop_null(self, path: VariablePath) -> None:
-        """Note that a field of the client's body is not carried over, where it came and is null, or where
-        something that it is in is null.
+        """Record that a field of the client's body is not carried over, if it is null or inside a null.
 
-        Looked for once in an exchange, for all items of a list together.
+        Checked once per exchange, for all items of a list together.
         """
         if self.nulls is None:
             self.nulls = set()
@@ -109,7 +114,7 @@ class Exchange(Budget):
 
     @property
     def query(self) -> dict[str, Any]:
-        """Query parameters; one that came several times is a list."""
+        """Query parameters; a repeated one is a list."""
         if self._query is None:
             query = self.inbound.query
             if not query.isascii():
@@ -119,26 +124,26 @@ class Exchange(Budget):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Request headers by lower-case name, repeated ones joined with a comma (RFC 9110, 5.3)."""
+        """Request headers by lower-case name, repeated ones joined with commas (RFC 9110, 5.3)."""
         if self._headers is None:
             self._headers = joined(self.inbound.headers)
         return self._headers
 
     @property
     def status(self) -> int | None:
-        """The upstream's status."""
+        """The status of the upstream's response."""
         return None if self.upstream_response is None else self.upstream_response.status
 
     @property
     def upstream_headers(self) -> dict[str, str]:
-        """The upstream's headers, as `headers`."""
+        """The headers of the upstream's response, in the form of `headers`."""
         if self._upstream_headers is None:
             self._upstream_headers = joined(self.upstream_response.headers if self.upstream_response else ())
         return self._upstream_headers
 
 
 def _nulls_along(body: Any, path: VariablePath) -> Iterator[VariablePath]:
-    """The fields along a path that are null, in one of the items where it goes through lists."""
+    """The prefixes of a path at which a value is null; within lists, the value of any item."""
     values = [body]
     for end, step in enumerate(path, 1):
         values = [inner for value in values for inner in _at(value, step)]
@@ -147,7 +152,7 @@ def _nulls_along(body: Any, path: VariablePath) -> Iterator[VariablePath]:
 
 
 def _at(value: Any, step: Step) -> Iterable[Any]:
-    """What a step of a path leads to."""
+    """The values that a step of a path selects."""
     if step == ITEM:
         return value if type(value) is list else value.values() if type(value) is dict else ()
     return (value[step],) if type(value) is dict and step in value else ()

@@ -1,7 +1,7 @@
-"""Header fields: those of templates, and those that every answer carries.
+"""Header fields from templates, and the header fields that every response has.
 
-Contract: names in lower case, and nothing in a name or a value that could end a header or begin another.
-Framing and routing are the engine's own, whatever a template spreads.
+Contract: names are in lower case, and no name or value can end a header or start another. Header fields of
+framing and routing in a template are ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
-from engine.exchange.output_limits import MAX_HEAD, refused, take_output, text_within
+from engine.exchange.output_limits import MAX_HEAD, bounded_text, output_error, take_output
 from engine.exchange.unread_fields import listed
 from engine.http.fields import FRAMING_FIELDS
 from engine.http.messages import Headers
@@ -34,7 +34,7 @@ def header_fields(template: Compiled | None, payload: Any, exchange: Exchange, k
     """Header fields from a template.
 
     Raises:
-        ExchangeError: of `kind`, where no header can carry a value.
+        ExchangeError: of `kind`, if a name or value is not valid in a header, or the header is too large.
     """
     if template is None:
         return {}
@@ -56,16 +56,16 @@ def _written_fields(template: Compiled, value: Any, exchange: Exchange, kind: st
     for key, item in _present(value):
         name = _field_name(key, kind)
         if name not in FRAMING_FIELDS:
-            fields[name] = written = _field_value(name, text_within(exchange, template, item, kind), kind)
+            fields[name] = written = _field_value(name, bounded_text(exchange, template, item, kind), kind)
             size += len(name) + len(written)
             if size > MAX_HEAD:
-                raise refused(template, f"its header fields take more than {MAX_HEAD} bytes", kind)
+                raise output_error(template, f"its header fields exceed {MAX_HEAD} bytes", kind)
     return fields
 
 
 def extra_headers(exchange: Exchange, route: RoutePlan | None) -> Headers:
-    """What every answer carries beside its own headers: the request's id, what was not carried over and,
-    where there was more than one way to an answer, which upstreams were called."""
+    """The headers that every response has in addition to its own: the request ID, the fields that were not
+    carried over and, if there were several attempts, the upstreams that were called."""
     headers = [(REQUEST_ID_HEADER, exchange.inbound.request_id)]
     if exchange.dropped:
         headers.append((DROPPED_HEADER, listed(exchange.dropped)))
@@ -75,13 +75,13 @@ def extra_headers(exchange: Exchange, route: RoutePlan | None) -> Headers:
 
 
 def _tried(tried: tuple[str, int | str]) -> str:
-    """An upstream and what came of a call to it, as an item of a structured field (RFC 9651, 3.3)."""
+    """An upstream and the outcome of a call to it, as an item of a structured field (RFC 9651, 3.3)."""
     name, outcome = tried
     return f"{name};{'status' if isinstance(outcome, int) else 'failed'}={outcome}"
 
 
-def can_stand_in_header(value: str) -> bool:
-    """Whether text has no character that a header's value must not have."""
+def is_valid_field_value(value: str) -> bool:
+    """Whether text contains only characters that are allowed in a field value."""
     return _FIELD_VALUE.match(value) is not None
 
 
@@ -93,11 +93,11 @@ def _present(value: Any) -> Iterable[tuple[str, Any]]:
 def _field_name(name: str, kind: str) -> str:
     name = name.lower()
     if not _FIELD_NAME.match(name):
-        raise ExchangeError(kind, "the name of a header cannot stand in a header")
+        raise ExchangeError(kind, "invalid header name")
     return name
 
 
 def _field_value(name: str, written: str, kind: str) -> str:
-    if len(written) > _MAX_HEADER or not can_stand_in_header(written):
-        raise ExchangeError(kind, f"the value for the header '{name}' cannot stand in a header")
+    if len(written) > _MAX_HEADER or not is_valid_field_value(written):
+        raise ExchangeError(kind, f"invalid value for the header '{name}'")
     return written.strip()

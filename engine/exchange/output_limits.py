@@ -1,8 +1,7 @@
-"""What an exchange writes, kept within the bytes of its limits.
+"""Limits on the bytes that an exchange writes.
 
-Contract: a value is measured before it is written where it could be larger than the bytes that are left: a
-template can put one value into many places, which costs nothing until it is written. What is exceeded is told
-with the location of the template.
+Contract: a value that could exceed the remaining bytes is measured before it is written: a template can use
+one value many times, which costs nothing until it is written. Errors name the location of the template.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from engine.errors import EvaluationError, ExchangeError
-from engine.exchange.evaluation import text_of, untranslatable
+from engine.exchange.evaluation import text_of, translation_error
 from engine.exchange.exchange import Exchange
 from engine.language.budget import CONTAINERS, json_size
 from engine.language.codegen import Compiled, first_location
@@ -20,25 +19,25 @@ MAX_HEAD: Final = 64 * 1024
 
 
 def check_size(exchange: Exchange, template: Compiled, value: Any, kind: str) -> int:
-    """The most bytes that a template's value takes as JSON, about.
+    """An upper bound for the size of a template's value as JSON, roughly, in bytes.
 
     Raises:
-        ExchangeError: of `kind`, where these are more than are left.
+        ExchangeError: of `kind`, if it exceeds the bytes that are left.
     """
-    most = template.places * exchange.received + exchange.limits.bytes - exchange.bytes
-    if most <= exchange.output or type(value) not in CONTAINERS:
-        return most
-    most = json_size(value, exchange.output)
-    if most > exchange.output:
+    max_size = template.places * exchange.received + exchange.limits.bytes - exchange.bytes
+    if max_size <= exchange.output or type(value) not in CONTAINERS:
+        return max_size
+    max_size = json_size(value, exchange.output)
+    if max_size > exchange.output:
         raise too_many_bytes(exchange, template, kind)
-    return most
+    return max_size
 
 
 def take_output(exchange: Exchange, template: Compiled, size: int, kind: str) -> None:
-    """Note bytes that were written.
+    """Subtract written bytes from the bytes that are left.
 
     Raises:
-        ExchangeError: of `kind`, where these are more than were left.
+        ExchangeError: of `kind`, if they exceed them.
     """
     exchange.output -= size
     if exchange.output < 0:
@@ -46,19 +45,19 @@ def take_output(exchange: Exchange, template: Compiled, size: int, kind: str) ->
 
 
 def too_many_bytes(exchange: Exchange, template: Compiled | None, kind: str) -> ExchangeError:
-    """The failure of an exchange that writes more than it may."""
+    """The error of an exchange that exceeds its output limit."""
     exchange.output = 0
-    return refused(template, f"it writes more than {exchange.limits.bytes} bytes (limits.bytes)", kind)
+    return output_error(template, f"it writes more than {exchange.limits.bytes} bytes (limits.bytes)", kind)
 
 
-def refused(template: Compiled | None, message: str, kind: str) -> ExchangeError:
-    """The failure of what a template gives, at its location."""
-    place = None if template is None else first_location(template)
-    return untranslatable(EvaluationError(message, place, for_client=True), kind)
+def output_error(template: Compiled | None, message: str, kind: str) -> ExchangeError:
+    """The error for the output of a template, with its location."""
+    location = None if template is None else first_location(template)
+    return translation_error(EvaluationError(message, location, for_client=True), kind)
 
 
-def text_within(exchange: Exchange, template: Compiled, value: Any, kind: str) -> str:
-    """A value as text; raises as `text_of` and `check_size`."""
+def bounded_text(exchange: Exchange, template: Compiled, value: Any, kind: str) -> str:
+    """A value as text; raises the errors of `text_of` and `check_size`."""
     if type(value) in CONTAINERS and json_size(value, exchange.output) > exchange.output:
         raise too_many_bytes(exchange, template, kind)
     return text_of(value, kind)

@@ -7,18 +7,27 @@ never shown. Fields that tell of the client (`X-Forwarded-For`) are passed on fr
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlencode
 
 from engine.exchange.call import build_target, client_of, select_upstream, time_left
-from engine.exchange.effects import OpenBody, Release, Step
+from engine.exchange.effects import Effects, OpenBody, Release
 from engine.exchange.errors import error_of_response
+from engine.exchange.event_stream import Response
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.retry import send
 from engine.http.fields import FRAMING_FIELDS, hyphenated, reveals_client
-from engine.http.messages import EMPTY, Content, Headers, Response, UpstreamRequest, UpstreamResponse
+from engine.http.messages import (
+    EMPTY,
+    ByteStreamResponse,
+    CompleteResponse,
+    Content,
+    Headers,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 from engine.http.request_target import parameter_name
 from engine.plan import ForwardPlan, MappingPlan, RoutePlan, UpstreamPlan
 
@@ -35,7 +44,7 @@ _OF_CREDENTIALS: Final = ("www-authenticate", "authentication-info")
 
 def forward(
     mapping: MappingPlan, route: RoutePlan, plan: ForwardPlan, exchange: Exchange
-) -> Generator[Step, Any, Response]:
+) -> Effects[Response]:
     """Send the client's request on; the response is given back as it comes, whatever its status.
 
     Raises:
@@ -45,10 +54,10 @@ def forward(
     exchange.upstream = upstream.name
     request = _request(mapping, route, plan, upstream, exchange)
     if not (route.reads_body or route.buffers_body):
-        request.body = yield OpenBody(route.max_forwarded)
+        request.body = yield from OpenBody(route.max_forwarded)
     exchange.upstream_response = response = yield from send(mapping, upstream, request, exchange, True)
     if response.status in _ABOUT_CREDENTIALS and request.has_credentials:
-        yield Release(response.source)
+        yield from Release(response.source)
         raise error_of_response(upstream.name, response)
     return _outbound(response, request.has_credentials)
 
@@ -132,5 +141,5 @@ def _outbound(response: UpstreamResponse, has_credentials: bool) -> Response:
     if response.source is not None and length is not None and length.isdigit():
         headers = (*headers, ("content-length", length))
     if response.source is None:
-        return Response(response.status, headers, Content(response.content.data, media_type))
-    return Response(response.status, headers, Content(b"", media_type), source=response.source)
+        return CompleteResponse(response.status, headers, Content(response.content.data, media_type))
+    return ByteStreamResponse(response.status, headers, media_type, response.source)

@@ -1,7 +1,7 @@
-"""The client's request, before anything is made of it: whether it may call, and whether its body can be used.
+"""Checks of the client's request: its key, its rate limits and its body.
 
-Contract: the key is checked before the body is asked for; a body that passes is JSON that fits the route's
-schema, and stands at `exchange.body`. All that fails here is the client's fault.
+Contract: the key is checked before the body is read. A valid body is JSON that matches the route's schema,
+and is in `exchange.body`. All errors raised here are the client's fault.
 """
 
 from __future__ import annotations
@@ -19,36 +19,38 @@ from engine.values import JsonError
 
 
 def authorize(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> None:
-    """Check the client's key, before its body is read; its name then stands in `inbound.key`. A call of
-    another mapping needs none: its client has been let in there.
+    """Check the client's key, before its body is read, and set `inbound.key` to its name. A call from another
+    mapping needs no key: its client was authorized there.
 
     Raises:
-        ExchangeError: `unauthorized` (RFC 6750, section 3), `forbidden` for a key that is for other routes.
+        ExchangeError: `unauthorized` (RFC 6750, section 3), or `forbidden` if the key is for other routes
+            only.
     """
-    if not route.requires_key or inbound.is_inside:
+    if not route.requires_key or inbound.is_internal:
         return
     inbound.key = mapping.keys.find(inbound.headers)
     if inbound.key is None:
         challenge = (("www-authenticate", "Bearer"),)
-        message = "a valid key is needed: Authorization: Bearer KEY"
+        message = "a valid key is required: Authorization: Bearer KEY"
         raise ExchangeError("unauthorized", message, headers=challenge)
     if inbound.key in route.denied_keys:
-        raise ExchangeError("forbidden", "this key is not for this route")
+        raise ExchangeError("forbidden", "this key is not allowed on this route")
 
 
 def check_readings(leaf: PlanLeaf, others: Iterable[PlanLeaf]) -> None:
-    """Refuse a path that an upstream could read as that of another route, where this one is less guarded.
+    """Reject a path that an upstream could interpret as the path of another route, if that route is stricter
+    or more specific.
 
     Raises:
         ExchangeError: `invalid_request`.
     """
     for other in others:
         if _is_stricter(other, leaf) or (_calls(leaf.route) and _literals(other) > _literals(leaf)):
-            raise ExchangeError("invalid_request", "the path can be read in two ways")
+            raise ExchangeError("invalid_request", "the path is ambiguous")
 
 
 def _is_stricter(other: PlanLeaf, leaf: PlanLeaf) -> bool:
-    """Whether a route lets in fewer clients, or others."""
+    """Whether a route accepts fewer clients, or different ones."""
     if not other.route.requires_key:
         return False
     return (
@@ -63,15 +65,15 @@ def _calls(route: RoutePlan) -> bool:
 
 
 def _literals(leaf: PlanLeaf) -> int:
-    """How much of its path a route names."""
+    """The number of literal segments in the path of a route."""
     return [kind for kind, _ in segments(leaf.route.pattern)].count("literal")
 
 
 def admission(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> Admit | None:
-    """What lets a request in; None where there is no limit. The rate of a key counts once, where its client
-    came in."""
+    """The effect that applies the limits of a request; None if there are no limits. The rate limit of a key
+    counts once per client request, not for calls from other mappings."""
     rates = list(route.rates)
-    own = None if inbound.is_inside else mapping.key_rates.get(inbound.key or "")
+    own = None if inbound.is_internal else mapping.key_rates.get(inbound.key or "")
     if own is not None:
         rates.insert(0, own)
     if not rates and route.concurrency is None:
@@ -80,7 +82,7 @@ def admission(mapping: MappingPlan, route: RoutePlan, inbound: Inbound) -> Admit
 
 
 def _subject(rate: RatePlan, inbound: Inbound) -> str:
-    """Whose requests a rate counts; keys and addresses cannot be taken for each other."""
+    """The subject whose requests a rate limit counts; keys and addresses never collide."""
     if rate.by == "all":
         return "all"
     if rate.by == "key" and inbound.key is not None:
@@ -92,7 +94,7 @@ def read_body(route: RoutePlan, exchange: Exchange) -> None:
     """Parse and check the client's body.
 
     Raises:
-        ExchangeError: `invalid_request` for what is no JSON, `unprocessable` for what the schema refuses.
+        ExchangeError: `invalid_request` for invalid JSON, `unprocessable` if the schema does not match.
     """
     if not route.reads_body:
         return
@@ -115,7 +117,7 @@ def _check_encoding(inbound: Inbound) -> None:
 
 
 def _parse(exchange: Exchange) -> None:
-    exchange.received += exchange.inbound.content.most
+    exchange.received += exchange.inbound.content.max_size
     try:
         exchange.body = exchange.inbound.content.value
     except JsonError as error:
@@ -123,8 +125,8 @@ def _parse(exchange: Exchange) -> None:
 
 
 def _check_schema(schema: BodySchema, exchange: Exchange) -> None:
-    misfit = schema.check(exchange.body)
-    if misfit is not None:
-        where = f"'{misfit['path']}'" if misfit["path"] else "the body"
-        message = f"{where}: {misfit['message']}"
-        raise ExchangeError("unprocessable", message, details=misfit)
+    violation = schema.check(exchange.body)
+    if violation is not None:
+        where = f"'{violation['path']}'" if violation["path"] else "the body"
+        message = f"{where}: {violation['message']}"
+        raise ExchangeError("unprocessable", message, details=violation)

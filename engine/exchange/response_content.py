@@ -1,6 +1,6 @@
-"""An answer's values → the answer, for replies and failures alike.
+"""Values of a template → a `Response`, for responses and errors.
 
-Contract: an answer that leaves here can be sent: its status is one, and its body has been written.
+Contract: the response can be sent: its status is valid and its body is encoded.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from typing import Any, Final
 from engine.errors import ExchangeError
 from engine.exchange.evaluation import write
 from engine.http.media_types import is_json
-from engine.http.messages import EMPTY, JSON, TEXT, Content, Response
+from engine.http.messages import EMPTY, JSON, TEXT, CompleteResponse, Content
 from engine.values import ABSENT
 
-#: Statuses whose answers have no body.
+#: Statuses of responses without a body.
 NO_BODY: Final = (204, 205, 304)
 
 
-def outbound_of(status: int, headers: dict[str, str], body: Any, kind: str) -> Response:
-    """An answer from a template's values: text goes out as it is, all else as JSON.
+def make_response(status: int, headers: dict[str, str], body: Any, kind: str) -> CompleteResponse:
+    """A response from a template's values: text is sent unchanged, other values as JSON.
 
     Raises:
-        ExchangeError: of `kind`, where the body cannot be written.
+        ExchangeError: of `kind`, if the body cannot be encoded.
     """
     media_type = headers.pop("content-type", None)
     if body is ABSENT or status in NO_BODY:
-        return Response(status, tuple(headers.items()), EMPTY)
+        return CompleteResponse(status, tuple(headers.items()), EMPTY)
     content = _content(body, media_type)
-    write(content, kind, "the answer")
-    return Response(status, tuple(headers.items()), content)
+    write(content, kind, "the response")
+    return CompleteResponse(status, tuple(headers.items()), content)
 
 
 def _content(body: Any, media_type: str | None) -> Content:
@@ -40,11 +40,11 @@ def _content(body: Any, media_type: str | None) -> Content:
 
 
 def status_of(value: Any, kind: str) -> int:
-    """An answer's status from a template's value.
+    """The status of a response from a template's value.
 
     Raises:
-        ExchangeError: of `kind`, where it is no status of a final answer.
+        ExchangeError: of `kind`, if it is not an integer from 200 to 599.
     """
     if type(value) is int and 200 <= value <= 599:
         return value
-    raise ExchangeError(kind, "the answer has no valid status")
+    raise ExchangeError(kind, "the response status is not valid")

@@ -1,57 +1,57 @@
-"""One call sent, and sent again where its upstream's plan says so.
+"""One call, with the retries of its upstream's plan.
 
-Contract: what came of each try stands in `exchange.tried`. A method that must not be repeated is sent again
-only where no connection came about, or the upstream itself said that it did nothing, by a status of the plan.
+Contract: the outcome of each try is in `exchange.tried`. A request whose method is not idempotent is retried
+only if no connection was established, or if the upstream returned a status of the plan, which means that it
+did not process the request.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Generator
-from typing import Any, Final
+from typing import Final
 
 from engine.errors import ExchangeError
-from engine.exchange.effects import AcquireRetry, Release, SendCall, Sleep, Step
+from engine.exchange.effects import AcquireRetry, Effects, Release, SendCall, Sleep
 from engine.exchange.exchange import Exchange
 from engine.http.messages import UpstreamRequest, UpstreamResponse
 from engine.http.methods import IDEMPOTENT_METHODS
 from engine.plan import MappingPlan, RetryPlan, UpstreamPlan
 
-#: The longest that an upstream's Retry-After is waited for, in seconds.
+#: The longest wait for an upstream's Retry-After, in seconds.
 _MAX_WAIT: Final = 10.0
-_SPREAD: Final = 0.25
+_JITTER: Final = 0.25
 _SECONDS = re.compile(r"[0-9]{1,4}\Z")
 
 
 def send(
     mapping: MappingPlan, upstream: UpstreamPlan, request: UpstreamRequest, exchange: Exchange, streams: bool
-) -> Generator[Step, Any, UpstreamResponse]:
-    """Send a call until it is answered, or may not be sent again.
+) -> Effects[UpstreamResponse]:
+    """Send a call until it has a response, or may not be retried.
 
     Raises:
-        ExchangeError: there is no answer.
+        ExchangeError: there is no response.
     """
     attempts = 1 if upstream.retry is None or request.body is not None else upstream.retry.attempts
     for attempt in range(1, attempts + 1):
         is_last = attempt == attempts
         try:
-            response: UpstreamResponse = yield SendCall(mapping, upstream, request, streams)
+            response = yield from SendCall(mapping, upstream, request, streams)
         except ExchangeError as error:
             exchange.tried.append((upstream.name, error.kind))
             if is_last or not _may_repeat(upstream.retry, request, error.how):
                 raise
-            if not (yield AcquireRetry(mapping, upstream)):
+            if not (yield from AcquireRetry(mapping, upstream)):
                 raise
-            yield Sleep(_wait(upstream.retry, attempt))
+            yield from Sleep(_wait(upstream.retry, attempt))
             continue
-        response.is_about_us, response.secrets = request.has_credentials, mapping.secrets
+        response.used_own_credentials, response.secrets = request.has_credentials, mapping.secrets
         exchange.tried.append((upstream.name, response.status))
         wait = None if is_last else _wait_after(upstream.retry, attempt, response)
-        if wait is None or not (yield AcquireRetry(mapping, upstream)):
+        if wait is None or not (yield from AcquireRetry(mapping, upstream)):
             return response
-        yield Release(response.source)
-        yield Sleep(wait)
+        yield from Release(response.source)
+        yield from Sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 
@@ -62,18 +62,18 @@ def _may_repeat(plan: RetryPlan | None, request: UpstreamRequest, how: str | Non
 
 
 def _wait_after(plan: RetryPlan | None, attempt: int, response: UpstreamResponse) -> float | None:
-    """How long to wait before the next try; None where the answer is to be taken as it is."""
+    """Seconds to wait before the next try; None if the response is final."""
     if plan is None or response.status not in plan.on:
         return None
-    asked = response.header("retry-after")
-    if asked is None or not _SECONDS.match(asked.strip()):
+    retry_after = response.header("retry-after")
+    if retry_after is None or not _SECONDS.match(retry_after.strip()):
         return _wait(plan, attempt)
-    seconds = float(asked)
+    seconds = float(retry_after)
     return seconds if seconds <= _MAX_WAIT else None
 
 
 def _wait(plan: RetryPlan | None, attempt: int) -> float:
     assert plan is not None
     wait = plan.wait * 2.0 ** (attempt - 1)
-    spread: float = random.uniform(1 - _SPREAD, 1 + _SPREAD)
-    return min(wait * spread, _MAX_WAIT)
+    jitter: float = random.uniform(1 - _JITTER, 1 + _JITTER)
+    return min(wait * jitter, _MAX_WAIT)

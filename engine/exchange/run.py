@@ -1,12 +1,11 @@
-"""A whole exchange, from its beginning to its end: the client's key and body, the ways to answer, failures.
+"""A complete exchange: the client's key and body, the attempts of the route, and errors.
 
-Contract: whatever the exchange is given, or thrown, it ends with an answer.
+Contract: every exchange ends with a response, whatever its runner sends or throws into it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,9 +13,18 @@ from engine.errors import Defect, ExchangeError, release_frames
 from engine.exchange.builtin_responses import builtin_response
 from engine.exchange.caching import cached_response, exchange_key, is_cacheable
 from engine.exchange.call import build_request, select_call, select_upstream
-from engine.exchange.effects import CacheLookup, CacheStore, CheckHealth, ReadBody, ReadContent, Release, Step
-from engine.exchange.errors import build_error
+from engine.exchange.effects import (
+    CacheLookup,
+    CacheStore,
+    CheckHealth,
+    Effects,
+    ReadBody,
+    ReadContent,
+    Release,
+)
+from engine.exchange.errors import error_response
 from engine.exchange.evaluation import evaluate
+from engine.exchange.event_stream import Response
 from engine.exchange.exchange import Exchange
 from engine.exchange.headers import extra_headers
 from engine.exchange.parallel_calls import make_calls
@@ -24,9 +32,9 @@ from engine.exchange.passthrough import forward, is_refusal
 from engine.exchange.request import admission, authorize, check_readings, read_body
 from engine.exchange.response import build_response, streaming_case
 from engine.exchange.retry import send
-from engine.exchange.stream_response import streamed
+from engine.exchange.stream_response import build_stream_response
 from engine.exchange.unread_fields import check_dropped
-from engine.http.messages import EMPTY, Inbound, Response
+from engine.http.messages import EMPTY, CompleteResponse, Inbound
 from engine.language.budget import DEFAULT_LIMITS
 from engine.plan import (
     AttemptPlan,
@@ -41,12 +49,14 @@ from engine.values import truth
 
 @dataclass(slots=True)
 class ExchangeResult:
-    """What an exchange came to: the answer, and what the log says of it.
+    """The response of an exchange, and the facts for its log record.
 
-    `defect` is an exception that the engine did not expect; its client received an `internal` error.
-    `place` is what the exchange holds of its route's `concurrency`, given back by whoever carries it out.
-    `bytes_sent` counts those of the body, `events` those of a stream, the first of which was sent at
-    `first_event_ns` on the clock of `time.monotonic_ns`.
+    Attributes:
+        defect: an unexpected exception; the client received an `internal` error.
+        slot: the concurrency slot of the route that the exchange occupies; its runner releases it.
+        bytes_sent: bytes of the body that were sent.
+        events: events of a stream that were sent.
+        first_event_ns: when the first event was sent, by `time.monotonic_ns`.
     """
 
     exchange: Exchange
@@ -55,13 +65,13 @@ class ExchangeResult:
     route: RoutePlan | None = None
     error: ExchangeError | None = None
     defect: Defect | None = None
-    place: Any = None
+    slot: Any = None
     bytes_sent: int = 0
     events: int = 0
     first_event_ns: int = 0
 
     def sent(self, data: bytes, events: int = 0) -> bytes:
-        """Count what goes out; gives it back."""
+        """Count bytes and events that are sent; returns `data`."""
         self.bytes_sent += len(data)
         if events and not self.events:
             self.first_event_ns = time.monotonic_ns()
@@ -69,15 +79,14 @@ class ExchangeResult:
         return data
 
 
-#: An exchange that is being carried out. It yields what it needs, is sent that, or is thrown the exception
-#: that came instead, and returns what it came to.
-Steps: TypeAlias = Generator[Step, Any, ExchangeResult]
+#: A running exchange: yields effects, receives their results or exceptions, and returns its result.
+ExchangeRun: TypeAlias = Effects[ExchangeResult]
 
 
-def answer(match: PlanMatch, inbound: Inbound) -> Steps:
-    """Carry out one exchange. Whatever is thrown into it, there is an answer."""
+def run_exchange(match: PlanMatch, inbound: Inbound) -> ExchangeRun:
+    """Run one exchange; it has a response, whatever is thrown into it."""
     exchange = Exchange(inbound, {})
-    result = ExchangeResult(exchange, Response(500, (), EMPTY), match.owner)
+    result = ExchangeResult(exchange, CompleteResponse(500, (), EMPTY), match.owner)
     try:
         leaf = match.leaf(inbound.method)
         result.mapping, result.route = leaf.owner, leaf.route
@@ -88,139 +97,139 @@ def answer(match: PlanMatch, inbound: Inbound) -> Steps:
         authorize(leaf.owner, leaf.route, inbound)
         admit = admission(leaf.owner, leaf.route, inbound)
         if admit is not None:
-            yield admit
+            yield from admit
         exchange.params = match.params(leaf)
         exchange.raw_params = match.raw_params(leaf)
-        result.response = yield from _exchange(leaf, exchange)
+        result.response = yield from _run_route(leaf, exchange)
     except ExchangeError as error:
-        _fail(result, error)
+        _set_error(result, error)
     except Exception as error:
         result.defect = Defect.of(error)
         release_frames(error)
-        _fail(result, ExchangeError("internal", "something went wrong here"))
+        _set_error(result, ExchangeError("internal", "something went wrong here"))
     _add_extra_headers(result)
     return result
 
 
-def refusal(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> ExchangeResult:
-    """What an exchange comes to that is not carried out, or not to its end."""
-    result = ExchangeResult(Exchange(inbound, {}), Response(500, (), EMPTY), match.owner)
-    _fail(result, error)
+def rejected(match: PlanMatch, inbound: Inbound, error: ExchangeError) -> ExchangeResult:
+    """The result of an exchange that is not run, or not to its end."""
+    result = ExchangeResult(Exchange(inbound, {}), CompleteResponse(500, (), EMPTY), match.owner)
+    _set_error(result, error)
     _add_extra_headers(result)
     return result
 
 
-def _exchange(leaf: PlanLeaf, exchange: Exchange) -> Generator[Step, Any, Response]:
+def _run_route(leaf: PlanLeaf, exchange: Exchange) -> Effects[Response]:
     mapping, route = leaf.owner, leaf.route
     if route.reads_body or route.buffers_body:
-        exchange.inbound.content = yield ReadBody(route.max_bytes)
+        exchange.inbound.content = yield from ReadBody(route.max_bytes)
     read_body(route, exchange)
     if route.cache is None:
-        return (yield from _made(mapping, route, exchange))
+        return (yield from _produce_response(mapping, route, exchange))
     key = exchange_key(mapping, route, route.cache, exchange)
-    kept: Response | None = yield CacheLookup(key)
-    if kept is not None:
-        return kept
-    response = yield from _made(mapping, route, exchange)
+    cached = yield from CacheLookup(key)
+    if cached is not None:
+        return cached
+    response = yield from _produce_response(mapping, route, exchange)
     if is_cacheable(response):
-        yield CacheStore(key, cached_response(exchange, response), route.cache.seconds)
+        yield from CacheStore(key, cached_response(exchange, response), route.cache.seconds)
     return response
 
 
-def _made(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Generator[Step, Any, Response]:
+def _produce_response(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Effects[Response]:
     if route.builtin is not None:
         return builtin_response(mapping, route, exchange)
     if route.spec.try_:
-        return _first_that_works(mapping, route, exchange)
-    return _attempted(mapping, route, route.attempts[0], exchange)
+        return _try_attempts(mapping, route, exchange)
+    return _run_attempt(mapping, route, route.attempts[0], exchange)
 
 
 # --- Attempts --------------------------------------------------------------------------------------------
 
 
-def _first_that_works(
-    mapping: MappingPlan, route: RoutePlan, exchange: Exchange
-) -> Generator[Step, Any, Response]:
-    """The answer of the first attempt that holds and works; those whose upstream is down come last.
+def _try_attempts(mapping: MappingPlan, route: RoutePlan, exchange: Exchange) -> Effects[Response]:
+    """The response of the first attempt that applies and succeeds; attempts with an unhealthy upstream come
+    last.
 
-    A `forward` whose upstream responds with a failure is given back where no other attempt follows.
+    A failed response of a `forward` is returned if no later attempt applies.
     """
     failure: ExchangeError | None = None
-    passed: Response | None = None
+    forwarded: Response | None = None
     down: list[AttemptPlan] = []
     for attempts in (route.attempts, down):
         for attempt in attempts:
-            if not _holds(attempt, exchange):
+            if not _applies(attempt, exchange):
                 continue
             if attempts is not down and (yield from _is_down(mapping, attempt)):
                 down.append(attempt)
                 continue
-            if passed is not None:
-                passed = None
-                yield from _leave_attempt(exchange)
+            if forwarded is not None:
+                forwarded = None
+                yield from _discard_attempt(exchange)
             try:
-                response = yield from _attempted(mapping, route, attempt, exchange)
+                response = yield from _run_attempt(mapping, route, attempt, exchange)
             except ExchangeError as error:
-                if not error.is_upstreams:
+                if not error.is_upstream_error:
                     raise
                 release_frames(error)
                 failure = error
-                yield from _leave_attempt(exchange)
+                yield from _discard_attempt(exchange)
                 continue
             if attempt.forward is None or not is_refusal(response):
                 return response
-            passed = response
-    if passed is not None:
-        return passed
-    raise failure or ExchangeError("internal", "no attempt is for this request")
+            forwarded = response
+    if forwarded is not None:
+        return forwarded
+    raise failure or ExchangeError("internal", "no attempt applies to this request")
 
 
-def _leave_attempt(exchange: Exchange) -> Generator[Step, Any, None]:
+def _discard_attempt(exchange: Exchange) -> Effects[None]:
     if exchange.upstream_response is not None:
-        yield Release(exchange.upstream_response.source)
+        yield from Release(exchange.upstream_response.source)
     exchange.reset()
 
 
-def _holds(attempt: AttemptPlan, exchange: Exchange) -> bool:
+def _applies(attempt: AttemptPlan, exchange: Exchange) -> bool:
     when = attempt.when
     return when is None or truth(evaluate(when, exchange.body, exchange, "invalid_request"))
 
 
-def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Generator[Step, Any, bool]:
-    """Whether an upstream of an attempt was found to be down lately."""
+def _is_down(mapping: MappingPlan, attempt: AttemptPlan) -> Effects[bool]:
+    """Whether an upstream of an attempt was unhealthy when last observed."""
     if not attempt.health_checked:
         return False
-    reports = yield CheckHealth(mapping, attempt.health_checked, known=True)
+    reports = yield from CheckHealth(mapping, attempt.health_checked, known=True)
     return not all(report["healthy"] for report in reports.values())
 
 
-def _attempted(
+def _run_attempt(
     mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
-) -> Generator[Step, Any, Response]:
-    """The answer of one attempt.
+) -> Effects[Response]:
+    """The response of one attempt.
 
     Raises:
-        ExchangeError: it has none.
+        ExchangeError: the attempt failed.
     """
     if attempt.forward is not None:
         return (yield from forward(mapping, route, attempt.forward, exchange))
-    call = yield from _called(mapping, route, attempt, exchange)
+    call = yield from _make_attempt_calls(mapping, route, attempt, exchange)
     if call is None:
         return build_response(attempt, None, exchange)
     response = exchange.upstream_response
     assert response is not None
     case = streaming_case(attempt, exchange)
     if case is not None:
-        return (yield from streamed(mapping, case, exchange, response, call.max_bytes))
+        return (yield from build_stream_response(mapping, case, exchange, response, call.max_bytes))
     if response.source is not None:
-        response.content = yield ReadContent(response.source, call.max_bytes)
+        response.content = yield from ReadContent(response.source, call.max_bytes)
     return build_response(attempt, call, exchange)
 
 
-def _called(
+def _make_attempt_calls(
     mapping: MappingPlan, route: RoutePlan, attempt: AttemptPlan, exchange: Exchange
-) -> Generator[Step, Any, CallPlan | None]:
-    """Make the call, or all calls, of an attempt: the one whose reply is the exchange's, or None."""
+) -> Effects[CallPlan | None]:
+    """Make the calls of an attempt. Returns the call whose response is in `exchange.upstream_response`, or
+    None."""
     if attempt.makes_all_calls:
         check_dropped(route, attempt.reads, exchange)
         return (yield from make_calls(mapping, route, attempt.calls, exchange, attempt))
@@ -236,19 +245,19 @@ def _called(
     return call
 
 
-# --- What failed, and what every answer carries ----------------------------------------------------------
+# --- Errors, and headers of every response ---------------------------------------------------------------
 
 
-def _fail(result: ExchangeResult, error: ExchangeError) -> None:
-    """Answer with a failure; with a plain one, where telling it in the mapping's dialect is a defect too."""
+def _set_error(result: ExchangeResult, error: ExchangeError) -> None:
+    """Set the response to an error; in the default format, if the mapping's error format causes a defect."""
     release_frames(error)
     result.error = error
     try:
-        result.response = build_error(result.mapping, result.exchange, error)
+        result.response = error_response(result.mapping, result.exchange, error)
     except Exception as defect:
         result.defect = Defect.of(defect)
         release_frames(defect)
-        result.response = build_error(None, result.exchange, error)
+        result.response = error_response(None, result.exchange, error)
 
 
 def _add_extra_headers(result: ExchangeResult) -> None:
@@ -256,5 +265,5 @@ def _add_extra_headers(result: ExchangeResult) -> None:
     if response.headers:
         names = [name for name, _ in headers]
         headers = (*[field for field in response.headers if field[0] not in names], *headers)
-    # A kept answer is given to many: it must not take the headers of one of them.
-    result.response = Response(response.status, headers, response.content, response.stream, response.source)
+    # A cached response is shared: it must not get the headers of one request.
+    result.response = response.with_headers(headers)

@@ -1,7 +1,7 @@
-"""A stream being translated: the upstream's events in, events for the client out, state between.
+"""The translation of a stream: the upstream's events → events for the client, with state in between.
 
-Contract: pure. A batch is bytes as they came, or a list of events that another mapping has made; what comes
-out is a list of JSON values. A failure does not lose what was emitted before it: it is kept as `error`.
+Contract: pure. The input is bytes as received, or a list of events of another mapping; the output is a list
+of JSON values. An error is stored in `error`, so that the events emitted before it are not lost.
 """
 
 from __future__ import annotations
@@ -11,30 +11,27 @@ from typing import Any
 
 from engine.codecs import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
 from engine.errors import ExchangeError, call_failed, release_frames
-from engine.exchange.evaluation import FAILURES, evaluate, untranslatable
+from engine.exchange.evaluation import EVALUATION_ERRORS, evaluate, translation_error
 from engine.exchange.exchange import Exchange
-from engine.http.messages import UNMEASURED
+from engine.http.messages import UNKNOWN_SIZE, Batch
 from engine.language.codegen import Compiled
 from engine.language.stream_state import release_all
 from engine.plan import TranslationPlan
 from engine.values import ABSENT, JsonError, loads
 
-#: What an adapter hands on: bytes, events of another mapping, or None at the end.
-Batch = bytes | list[Any] | None
-
 
 def framing_of(media_type: str, plan: TranslationPlan) -> str | None:
-    """The framing of an answer by its Content-Type; by the plan where that says nothing of it."""
+    """The framing of a response by its Content-Type; by the plan if it has none or is `text/plain`."""
     kind = media_type.partition(";")[0].strip().lower()
     return MEDIA_TYPES.get(kind) or (plan.framing if kind in ("", "text/plain") else None)
 
 
 class Translation:
-    """One stream.
+    """The translation of one stream.
 
     Attributes:
-        error: why it failed; None while all is well.
-        is_over: nothing more is to be read: it failed, or its end or closing word has come.
+        error: why it failed, or None.
+        is_over: nothing more is to be read: it failed, ended, or sent its end marker.
     """
 
     __slots__ = ("_count", "_decoder", "_exchange", "_plan", "error", "is_over")
@@ -47,24 +44,24 @@ class Translation:
         self._decoder: Decoder = FRAMINGS[framing].decoder()
         self._count = 0
         exchange.done = False
-        # What the state comes to hold can be larger than all that was read together.
-        exchange.received = UNMEASURED
-        exchange.state = {name: _first(template, exchange) for name, template in plan.state}
+        # The state can grow larger than everything that was read.
+        exchange.received = UNKNOWN_SIZE
+        exchange.state = {name: _initial_value(template, exchange) for name, template in plan.state}
         exchange.sent = 0
 
     def feed(self, batch: Batch) -> list[Any]:
-        """Take a batch; what its events emit, and the end, where it has come."""
+        """Process a batch, None at the end; returns the emitted events."""
         emitted = [] if batch is None else self._emitted(self._take, batch)
         if self.error is None and (batch is None or self.is_over):
             emitted = [*emitted, *self._emitted(self._end, None)]
         return emitted
 
-    def _emitted(self, step: Callable[[Any], None], batch: Batch) -> list[Any]:
-        """What a step emits before it is done or fails."""
+    def _emitted(self, consume: Callable[[Any], None], batch: Batch) -> list[Any]:
+        """The events that `consume` emits before it returns or fails."""
         exchange = self._exchange
         out = exchange.out = []
         try:
-            step(batch)
+            consume(batch)
         except ExchangeError as error:
             release_frames(error)
             self.error, self.is_over = error, True
@@ -82,7 +79,7 @@ class Translation:
         try:
             events = self._decoder.feed(batch)
         except FramingError as error:
-            # Those before a failure are not lost by it.
+            # Do not lose the events before the error.
             self._take_events(error.events)
             raise
         self._take_events(events)
@@ -94,8 +91,8 @@ class Translation:
             self._run(self._plan.rules, value)
 
     def _take_events(self, events: Iterable[Event]) -> None:
-        """Run the rules on each; the closing word ends the stream, whatever comes after it. Data that is
-        white space alone is no event."""
+        """Run the rules on each event; the end marker ends the stream, whatever follows. Data that is only
+        white space is ignored."""
         plan, exchange, count = self._plan, self._exchange, self._count
         done, rules = plan.done, None if plan.rules is None else plan.rules.function
         for data, _ in events:
@@ -114,15 +111,15 @@ class Translation:
             if rules is not None:
                 try:
                     rules(value, exchange)
-                except FAILURES as error:
-                    raise untranslatable(error, "upstream_error") from None
+                except EVALUATION_ERRORS as error:
+                    raise translation_error(error, "upstream_error") from None
         self._count = count
 
     def _end(self, _: None) -> None:
         if not self.is_over:
             self._take_events(self._decoder.close())
         if not self._count:
-            raise self._unusable("sent a stream without an event", "no event")
+            raise self._unusable("sent a stream without events", "no events")
         self.is_over = True
         release_all(self._exchange)
         self._run(self._plan.end, self._exchange.state)
@@ -135,6 +132,6 @@ class Translation:
         return call_failed(self._exchange.upstream or "", "broken", cause, what)
 
 
-def _first(template: Compiled, exchange: Exchange) -> Any:
+def _initial_value(template: Compiled, exchange: Exchange) -> Any:
     value = evaluate(template, None, exchange, "invalid_request")
     return None if value is ABSENT else value

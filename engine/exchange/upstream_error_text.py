@@ -1,7 +1,7 @@
-"""What an upstream says of its own failure: the text for the client, and the text for the log.
+"""The error text of a failed upstream response, for the client and for the log.
 
-Contract: the client sees the text of an error field alone. Stack traces, HTML and whatever is in no error
-field stay in the log, of which they take one bounded line.
+Contract: the client sees only the text of an error field. Stack traces, HTML and bodies without an error
+field are only logged, as one line of limited length.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from engine.values import JsonError, dumps
 
-#: The most characters that are shown; their UTF-8 takes no more bytes than this either.
+#: The maximum length of a text, both in characters and in bytes of UTF-8.
 MAX_TEXT: Final = 1024
-#: Where APIs have the text of an error, the first that is text wins. In the others, and everywhere of a 404,
-#: frameworks write the reason phrase of the status where nobody has said more.
+#: Paths of the error text in API responses; the first that is text is used. Outside `error`, and for every
+#: 404, frameworks fill in the reason phrase of the status by default.
 _FIELDS: Final = (("error", "message"), ("error",), ("message",), ("detail",))
-#: Where an entry of a list of errors has its text, such as that of a validation that failed.
+#: Fields with the text of an entry in a list of errors, such as validation errors.
 _ENTRY_FIELDS: Final = ("message", "msg")
 _MOST_ENTRIES: Final = 8
-#: What is written for developers: pages, and the traces of Python, Java and JavaScript, Go, Ruby and Rust.
+#: Texts for developers: HTML pages, and stack traces of Python, Java and JavaScript, Go, Ruby and Rust.
 _INTERNAL = re.compile(
     r"<(?:!doctype|html|head|body|title|h1|pre|center)\b"
     r"|Traceback \(most recent call last\)|\bFile \"[^\"\n]{0,300}\", line \d"
@@ -32,8 +32,8 @@ _SPACES = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
 def error_text(status: int, body: Any) -> str | None:
-    """The text of the error field of a failed response, at most `MAX_TEXT`; None where there is none, it is
-    written for developers, or it says no more than the status does.
+    """The text of the error field of a failed response, truncated to `MAX_TEXT`; None if there is none, it is
+    for developers, or it only repeats the status.
 
     Args:
         body: a JSON value, or the text of a body that is not JSON.
@@ -50,7 +50,8 @@ def error_text(status: int, body: Any) -> str | None:
 
 
 def log_text(body: Any) -> str | None:
-    """What the log says of the body of a failed response: its error field, or the beginning of the body."""
+    """The text that is logged for the body of a failed response: its error field, or the start of the
+    body."""
     text = next(filter(None, (_text_at(body, path) for path in _FIELDS)), None)
     if text is None and body is not None:
         text = body if isinstance(body, str) else _written(body)
@@ -66,20 +67,20 @@ def _text_at(body: Any, path: tuple[str, ...]) -> str | None:
 
 
 def _entry_text(entry: Any) -> str:
-    """The text of one of several errors: itself, or its field for that."""
+    """The text of an entry in a list of errors: the entry itself, or its text field."""
     if isinstance(entry, dict):
         entry = next((entry[key] for key in _ENTRY_FIELDS if key in entry), "")
     return entry.strip() if isinstance(entry, str) else ""
 
 
 def _is_reason(status: int, text: str) -> bool:
-    """Whether a text is the reason phrase of a status, as frameworks write it where nobody has."""
+    """Whether a text is the reason phrase of a status, as frameworks write it by default."""
     try:
         phrase = HTTPStatus(status).phrase.lower()
     except ValueError:
         return False
-    said = text.lower().rstrip(".!")
-    return said in (phrase, f"{status} {phrase}", f"{status}: {phrase}", f"{status} page {phrase}")
+    normalized = text.lower().rstrip(".!")
+    return normalized in (phrase, f"{status} {phrase}", f"{status}: {phrase}", f"{status} page {phrase}")
 
 
 def _written(body: Any) -> str:
@@ -90,7 +91,7 @@ def _written(body: Any) -> str:
 
 
 def _shortened(text: str) -> str:
-    """A text of at most `MAX_TEXT` bytes in UTF-8; `…` stands for what is left out."""
+    """A text truncated to `MAX_TEXT` bytes in UTF-8; `…` marks the truncation."""
     data = text[:MAX_TEXT].encode("utf-8", "replace")
     if len(text) <= MAX_TEXT and len(data) <= MAX_TEXT:
         return text

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from engine.codecs import FRAMINGS
 from engine.compiler.masking import Mask
 from engine.errors import CALL_FAILURES, call_failed
-from engine.exchange import ExchangeResult, SendCall, answer, no_route
+from engine.exchange import ExchangeResult, SendCall, no_route, run_exchange
 from engine.exchange.exchange import Exchange
 from engine.explain.entries import Entry
 from engine.explain.instrumentation import instrumented
@@ -25,7 +25,7 @@ from engine.http.request_target import literal_path
 from engine.http.routing import Leaf, Match
 from engine.locations import Node
 from engine.plan import PlanMatch, PlanSet
-from engine.testing.offline import Halt, MissingStub, carry_out, failure_of
+from engine.testing.offline import Halt, MissingStub, OfflineSource, carry_out, failure_of, received
 from engine.values import ABSENT, JsonError
 
 _REQUEST_ID = "explain"
@@ -104,7 +104,9 @@ class _Tracer:
                 [response.content.data],
                 response.content.media_type,
             )
-            return UpstreamResponse(response.status, response.headers, EMPTY, source=self)
+            return UpstreamResponse(
+                response.status, response.headers, EMPTY, source=OfflineSource(step.request.upstream)
+            )
         return response
 
     def next(self) -> bytes | None:
@@ -163,7 +165,7 @@ class _Tracer:
         content = step.request.content
         request = step.request
         inbound = Inbound(request.method, path, query, request.headers, content, _REQUEST_ID)
-        inbound.is_inside = True
+        inbound.is_internal = True
         inbound.key = request.client.key if request.client is not None else None
         tracer = _Tracer(self.plans, self.mask, self.responses)
         found = mapping.tree.find(path, request.method)
@@ -173,10 +175,10 @@ class _Tracer:
         match = _instrumented(found, tracer)
         result = None
         try:
-            result = carry_out(answer(match, inbound), content, tracer)
+            result = carry_out(run_exchange(match, inbound), content, tracer)
         finally:
             self.steps.append(self._call(step, tuple(tracer.steps)))
-        response = result.response
+        response = received(result)
         self.steps.append(Entry("upstream response", f"{response.status} from the mapping {mapping.name}"))
         media_type = response.content.media_type
         return UpstreamResponse(
@@ -192,7 +194,7 @@ class _Tracer:
         if failure is not None:
             self.steps.append(Entry("error", self.mask.text(failure)))
         self._add_notes(result.exchange)
-        response = result.response
+        response = received(result)
         headers = tuple(pair for pair in response.headers if pair[0] not in FRAMING_FIELDS)
         text = f"{response.status} {response.content.media_type}".strip()
         value = self._value(response.content)
@@ -218,7 +220,7 @@ def trace(plans: PlanSet, mask: Mask, request: Request, responses: list[StubResp
     tracer.steps += _route_steps(match, request.method)
     content = Content(request.body, inbound.header("content-type") or "")
     try:
-        result = carry_out(answer(_instrumented(match, tracer), inbound), content, tracer)
+        result = carry_out(run_exchange(_instrumented(match, tracer), inbound), content, tracer)
     except Halt:
         return tracer.unfinished()
     return tracer.finish(result)

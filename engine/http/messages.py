@@ -1,13 +1,14 @@
 """Requests and responses as plain types.
 
-Contract: bytes, text and JSON values only. A `Content` is parsed or written at most once, so that a body
-crosses from one mapping to another in the process without being parsed again.
+Contract: bytes, text and JSON values only. A `Content` is parsed or encoded at most once, so that a body
+passes from one mapping to another in the process without being parsed again.
 Must not know mappings, sockets or any HTTP library.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from engine.http.fields import first_value
 from engine.values import dumps, loads
@@ -16,54 +17,54 @@ JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 FORM: Final = "application/x-www-form-urlencoded"
 
-#: Bytes of a body that is translated, unless a mapping says otherwise.
+#: Default limit for a body that is translated, in bytes.
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 
 Headers = tuple[tuple[str, str], ...]
 
 _UNKNOWN: Final = object()
-#: More than any body has.
-UNMEASURED: Final = 1 << 62
+#: The maximum size of a body whose size is not known, in bytes: larger than any body.
+UNKNOWN_SIZE: Final = 1 << 62
 
 
 class Content:
-    """A body, as bytes or as a JSON value; each is made from the other when first asked for."""
+    """A body, as bytes or as a JSON value; each is computed from the other on first access."""
 
-    __slots__ = ("_data", "_most", "_value", "media_type")
+    __slots__ = ("_data", "_max_size", "_value", "media_type")
 
     def __init__(
-        self, data: bytes | None, media_type: str, value: Any = _UNKNOWN, most: int = UNMEASURED
+        self, data: bytes | None, media_type: str, value: Any = _UNKNOWN, max_size: int = UNKNOWN_SIZE
     ) -> None:
         self._data = data
         self._value = value
-        self._most = most
+        self._max_size = max_size
         self.media_type = media_type
 
     @classmethod
-    def json(cls, value: Any, most: int = UNMEASURED) -> Content:
-        """A value that takes at most so many bytes."""
-        return cls(None, JSON, value, most)
+    def json(cls, value: Any, max_size: int = UNKNOWN_SIZE) -> Content:
+        """A JSON body whose encoded size is at most `max_size` bytes."""
+        return cls(None, JSON, value, max_size)
 
     @property
-    def most(self) -> int:
-        """How many bytes it has at most."""
-        return self._most if self._data is None else len(self._data)
+    def max_size(self) -> int:
+        """An upper bound for its size in bytes."""
+        return self._max_size if self._data is None else len(self._data)
 
     @property
     def has_data(self) -> bool:
-        """Whether the bytes are there."""
+        """Whether the body is available as bytes."""
         return self._data is not None
 
     @property
     def data(self) -> bytes:
-        """The bytes; raises `JsonError` where the value cannot be written."""
+        """The bytes; raises `JsonError` if the value cannot be encoded."""
         if self._data is None:
             self._data = dumps(self._value)
         return self._data
 
     @property
     def value(self) -> Any:
-        """The JSON value; raises `JsonError` where the bytes are no JSON."""
+        """The JSON value; raises `JsonError` if the bytes are not valid JSON."""
         if self._value is _UNKNOWN:
             assert self._data is not None
             self._value = loads(self._data)
@@ -72,11 +73,6 @@ class Content:
     @property
     def is_empty(self) -> bool:
         return self._value is _UNKNOWN and not self._data
-
-    @property
-    def is_written(self) -> bool:
-        """Whether the bytes are there."""
-        return self._data is not None
 
 
 EMPTY: Final = Content(b"", "")
@@ -87,23 +83,23 @@ class Inbound:
 
     Attributes:
         method: upper case.
-        path: the raw path as it came, percent-encoding kept, without the query.
-        query: the raw query string, without '?'; a character for each byte.
+        path: the raw path as received, percent-encoded, without the query.
+        query: the raw query string, without '?'; one character per byte.
         headers: names in lower case.
         content: the body; `EMPTY` until it has been read.
-        request_id: of this request, in logs and towards upstreams.
-        key: the name of the client's key, once that is known to be valid.
-        address: of the client; empty for a call that another mapping makes.
-        is_inside: it is a call that another mapping makes, whose client has been let in.
-        is_proxied: it came by a trusted proxy, whose word on the client is taken.
-        trace: the trace context of its span (W3C's `traceparent`), None where it has no span.
+        request_id: the request ID in logs and in calls to upstreams.
+        key: the name of the client's key, once it has been validated.
+        address: the client's address; empty for a call from another mapping.
+        is_internal: it is a call from another mapping, where the client was authorized.
+        is_proxied: it was received from a trusted proxy, whose `X-Forwarded-*` fields are used.
+        trace: the trace context of its span (W3C `traceparent`), or None if it has no span.
     """
 
     __slots__ = (
         "address",
         "content",
         "headers",
-        "is_inside",
+        "is_internal",
         "is_proxied",
         "key",
         "method",
@@ -129,7 +125,7 @@ class Inbound:
         self.content = content
         self.request_id = request_id
         self.key: str | None = None
-        self.is_inside = False
+        self.is_internal = False
         self.address = ""
         self.is_proxied = False
         self.trace: str | None = None
@@ -140,11 +136,11 @@ class Inbound:
 
 
 class BodySource(Protocol):
-    """The body of a call that is sent as it comes, from the client."""
+    """A client's body that is streamed to an upstream."""
 
     @property
     def length(self) -> int | None:
-        """Its number of bytes, or None if that is not known."""
+        """The length in bytes, or None if it is unknown."""
 
     async def next(self) -> bytes | None:
         """The next bytes; None at the end."""
@@ -152,7 +148,7 @@ class BodySource(Protocol):
 
 
 class BufferedBody:
-    """A `BodySource` whose bytes are here already."""
+    """A `BodySource` whose bytes are in memory."""
 
     __slots__ = ("data",)
 
@@ -164,17 +160,17 @@ class BufferedBody:
         return len(self.data)
 
     async def next(self) -> bytes | None:
-        """All of them at once, then None."""
+        """All bytes at once, then None."""
         data, self.data = self.data, b""
         return data or None
 
 
 class Client(NamedTuple):
-    """For whom a mapping calls another one in this process.
+    """The client on whose behalf a mapping calls another mapping in this process.
 
     Attributes:
-        key: the name of the client's key, None where it has none.
-        chose_path: a `{name:path}` parameter of the client's path is a part of the call's.
+        key: the name of the client's key, or None.
+        chose_path: the path of the call contains a `{name:path}` parameter of the client's path.
     """
 
     key: str | None
@@ -182,18 +178,18 @@ class Client(NamedTuple):
 
 
 class UpstreamRequest:
-    """A call as it goes out.
+    """A request to an upstream.
 
     Attributes:
-        target: path and query as they stand on the request line.
+        target: path and query of the request line.
         headers: names in lower case.
         content: the body, unless there is a `body`.
-        body: a `BodySource` that is read piece by piece, or None.
-        timeout: seconds for the whole answer; for its head alone where it is read as it comes.
-        raw: the answer's bytes are wanted as they come, with their content coding.
-        max_bytes: of a response that is read as a whole.
-        has_credentials: it carries credentials of ours.
-        client: for whom it is, where another mapping is called.
+        body: a `BodySource` that is streamed, or None.
+        timeout: seconds until the response is complete; until its head has arrived, if the body is streamed.
+        raw: the body of the response is forwarded unchanged, with its content coding.
+        max_bytes: the limit for a response that is buffered.
+        has_credentials: it carries credentials of the mapping.
+        client: the client on whose behalf another mapping is called.
     """
 
     __slots__ = (
@@ -218,7 +214,7 @@ class UpstreamRequest:
         headers: Headers,
         content: Content,
         timeout: float | None = None,
-        body: Any = None,
+        body: BodySource | None = None,
         raw: bool = False,
         max_bytes: int = MAX_BODY_BYTES,
         has_credentials: bool = True,
@@ -237,18 +233,60 @@ class UpstreamRequest:
         self.max_bytes = max_bytes
 
 
-class UpstreamResponse:
-    """An upstream's answer. Header names are in lower case.
+#: A piece of a response body: bytes, events of another mapping, or None at the end.
+Batch: TypeAlias = bytes | list[Any] | None
 
-    `source` is where the adapter reads the body from as it comes, for who gives batches of it; without one
-    `content` is the whole body. `is_about_us`: its request carried credentials of ours, so that a 401 or 403
-    speaks of these. `secrets` are texts that nobody is shown of the body of a failure.
+#: Receives batches; returns False to pause.
+Feed: TypeAlias = Callable[[bytes | list[Any]], bool]
+
+
+class Source(Protocol):
+    """The body of a response that is read as it arrives."""
+
+    def next(self) -> Awaitable[Batch]:
+        """The next batch; None at the end.
+
+        Raises:
+            ExchangeError: the upstream disconnected, or sent nothing for too long.
+        """
+        ...
+
+    def pump(self, feed: Feed) -> Awaitable[bool]:
+        """Pass batches to `feed` as soon as they arrive, until it returns False. Returns whether the body has
+        ended.
+
+        Raises:
+            ExchangeError: as `next`.
+        """
+        ...
+
+    def content(self, limit: int) -> Awaitable[Content]:
+        """The rest of the body.
+
+        Raises:
+            ExchangeError: as `next`; the rest is larger than `limit` bytes.
+        """
+        ...
+
+    def aclose(self) -> Awaitable[None]:
+        """Stop reading; an upstream that is still sending is disconnected."""
+        ...
+
+
+class UpstreamResponse:
+    """An upstream's response. Header names are in lower case.
+
+    Attributes:
+        source: the body, read as it arrives; None if `content` is the complete body.
+        used_own_credentials: the request carried credentials of the mapping, so that a 401 or 403 concerns
+            these.
+        secrets: texts that are masked in the body of a failed response.
     """
 
-    __slots__ = ("content", "headers", "is_about_us", "secrets", "source", "status")
+    __slots__ = ("content", "headers", "secrets", "source", "status", "used_own_credentials")
 
-    def __init__(self, status: int, headers: Headers, content: Content, source: Any = None) -> None:
-        self.is_about_us = True
+    def __init__(self, status: int, headers: Headers, content: Content, source: Source | None = None) -> None:
+        self.used_own_credentials = True
         self.secrets: tuple[bytes, ...] = ()
         self.status = status
         self.headers = headers
@@ -257,7 +295,7 @@ class UpstreamResponse:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the answer is here."""
+        """Whether the complete body is in `content`."""
         return self.source is None
 
     def header(self, name: str) -> str | None:
@@ -265,25 +303,38 @@ class UpstreamResponse:
         return first_value(self.headers, name)
 
 
-class Response:
-    """The answer to a client. Framing headers and content-type come from `content`.
+class CompleteResponse:
+    """A response to a client whose body is complete. Framing headers and Content-Type come from `content`."""
 
-    `stream` is the `EventStream` of an answer that has not ended yet, `source` where the bytes of one that
-    goes through come from; its `content` is then empty.
-    """
+    __slots__ = ("content", "headers", "status")
 
-    __slots__ = ("content", "headers", "source", "status", "stream")
-
-    def __init__(
-        self, status: int, headers: Headers, content: Content, stream: Any = None, source: Any = None
-    ) -> None:
+    def __init__(self, status: int, headers: Headers, content: Content) -> None:
         self.status = status
         self.headers = headers
         self.content = content
-        self.stream = stream
-        self.source = source
 
     @property
-    def is_complete(self) -> bool:
-        """Whether all of the answer is here."""
-        return self.stream is None and self.source is None
+    def media_type(self) -> str:
+        """The Content-Type; empty if there is none."""
+        return self.content.media_type
+
+    def with_headers(self, headers: Headers) -> CompleteResponse:
+        """A copy with other header fields."""
+        return CompleteResponse(self.status, headers, self.content)
+
+
+class ByteStreamResponse:
+    """A response to a client whose bytes are forwarded from `source`. `media_type` is its Content-Type, or
+    empty."""
+
+    __slots__ = ("headers", "media_type", "source", "status")
+
+    def __init__(self, status: int, headers: Headers, media_type: str, source: Source) -> None:
+        self.status = status
+        self.headers = headers
+        self.media_type = media_type
+        self.source = source
+
+    def with_headers(self, headers: Headers) -> ByteStreamResponse:
+        """A copy with other header fields."""
+        return ByteStreamResponse(self.status, headers, self.media_type, self.source)

@@ -1,14 +1,14 @@
-"""Origins of web pages (RFC 6454), and the patterns that `cors.origins` is written in.
+"""Origins of web pages (RFC 6454), and the patterns of `cors.origins`.
 
-    https://app.example.com     this origin; a default port may be left out
-    http://localhost:*          any port, the default one too
+    https://app.example.com     this origin; a default port may be omitted
+    http://localhost:*          any port, including the default port
     https://*.example.com       any subdomain, at any depth, but not example.com itself
     app://*                     any origin of this scheme
     *                           any origin
 
-Contract: pure text; matching takes time linear in the length of the origin. A pattern that can match no
-origin is a `ValueError` that names the mistake and not the value. `null`, the origin of sandboxed pages, is
-matched by `*` alone: any page can make itself `null`.
+Contract: pure functions; matching takes time linear in the length of the origin. A pattern that cannot match
+any origin raises a `ValueError` that names the mistake and not the value. Only `*` matches `null`, the origin
+of sandboxed pages: any page can make its origin `null`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Origins:
 
     Attributes:
         exact: origins without a wildcard.
-        pattern: a regular expression for the others, to be matched in full; None where there are none.
-        is_any: every origin belongs to it, `null` too.
+        pattern: a regular expression that fully matches the others, or None.
+        is_any: every origin belongs to it, including `null`.
     """
 
     exact: frozenset[str] = frozenset()
@@ -47,10 +47,10 @@ class Origins:
 
 
 def origins_of(patterns: Iterable[str]) -> Origins:
-    """The origins that patterns stand for.
+    """The set of origins that any of the patterns matches.
 
     Raises:
-        ValueError: a pattern can match no origin.
+        ValueError: a pattern cannot match any origin.
     """
     exact, wild, is_any = set(), [], False
     for text in patterns:
@@ -64,7 +64,7 @@ def origins_of(patterns: Iterable[str]) -> Origins:
 
 
 def covers_the_web(pattern: str) -> bool:
-    """Whether a pattern matches pages of anybody: `*`, or any host of http or https."""
+    """Whether a pattern matches every website: `*`, or any host of http or https."""
     if pattern == ANY:
         return True
     scheme, host, _ = _parts(pattern)
@@ -72,10 +72,10 @@ def covers_the_web(pattern: str) -> bool:
 
 
 def _parts(text: str) -> tuple[str, str, str]:
-    """Scheme, host and port of a pattern; the port is empty where there is none.
+    """Scheme, host and port of a pattern; the port is empty if there is none.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a valid pattern.
     """
     scheme, separator, authority = text.lower().partition("://")
     if not separator:
@@ -104,7 +104,7 @@ def _host_and_port(authority: str) -> tuple[str, str]:
 
 
 def _serialized(scheme: str, host: str, port: str) -> str:
-    """An origin as browsers write it: without its scheme's default port."""
+    """An origin as browsers serialize it: without the default port of its scheme."""
     return f"{scheme}://{host}{_suffix(scheme, port)}"
 
 

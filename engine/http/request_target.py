@@ -1,6 +1,6 @@
-"""Request targets: paths as they are sent, and each way in which servers may read a path or a parameter.
+"""Request targets: paths as they are sent, and all ways in which servers may interpret a path or a parameter.
 
-Contract: functions of plain text.
+Contract: pure functions.
 """
 
 from __future__ import annotations
@@ -13,39 +13,36 @@ from urllib.parse import quote, unquote, unquote_plus
 
 
 def parameter_name(raw: str) -> str:
-    """A parameter's name as the most lenient server reads it: decoded, in lower case, and without the white
-    space and NUL around it that some cut off."""
+    """A parameter's name as interpreted by the most lenient server: decoded, in lower case, and without the
+    surrounding white space and NUL that some servers strip."""
     return unquote_plus(raw).strip(" \t\r\n\0").casefold()
 
 
 def literal_path(path: str) -> str:
-    """A path as it goes on the request line: what cannot stand there is percent-encoded."""
+    """A path for the request line: characters that are not allowed there are percent-encoded."""
     return quote(path, safe="/%:@!$&'()*+,;=~-._")
 
 
-#: How often a path is decoded by one server after another.
+#: How often a path is decoded, at most, by a chain of servers.
 _DECODINGS: Final = 2
-
 
 _SLASH = re.compile(r"[/\\]")
 
-
 _AMBIGUOUS = re.compile(r"[%\\;]|//|/\.|[^!-~]|./\Z")
-
 
 _BLANK: Final = "".join(map(chr, range(33))) + "\x7f"
 
 
 def is_ambiguous(path: str) -> bool:
-    """Whether servers may read a path in several ways."""
+    """Whether servers may interpret a path in several ways."""
     return _AMBIGUOUS.search(path) is not None
 
 
 def readings(path: str) -> Iterator[list[str]]:
-    """The segments of a path as servers may read them.
+    """The segments of a path in each way in which servers may interpret them.
 
-    They decode it not at all, once or twice, take `\\` for a slash and look-alikes for ASCII (NFKC), and cut
-    off what begins at `;` (Java) or NUL (C), and white space and control characters around a segment.
+    Servers decode a path zero, one or two times, treat `\\` as a slash and look-alikes as ASCII (NFKC), drop
+    everything from `;` (Java) or NUL (C), and strip white space and control characters around a segment.
     """
     for number in range(_DECODINGS + 1):
         if not path.isascii():
@@ -68,7 +65,7 @@ def _bare(segment: str) -> str:
 
 
 def resolved(segments: Iterable[str]) -> list[str]:
-    """Segments without empty ones, `.` and `..` (RFC 3986, 5.2.4)."""
+    """Resolve `.` and `..` and remove empty segments (RFC 3986, 5.2.4)."""
     found: list[str] = []
     for segment in segments:
         if segment == "..":

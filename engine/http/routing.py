@@ -1,11 +1,11 @@
-"""The tree of routes: a path and a method → the route that serves them.
+"""The route tree: path and method → route.
 
-Contract: literal text before a parameter before `{name:path}`, segment by segment, and back where that leads
-nowhere; the time a search takes does not depend on how many routes there are. A path is split first and its
-segments are decoded once, so that an encoded slash is part of a segment. Servers behind this one may read a
-path in another way: a match has the routes of all other readings, so that none of them is passed by. A path
-that no route serves is an `ExchangeError` once its leaf is asked for. Must not know what a route does: routes
-and those who own them are whatever the tree is filled with.
+Contract: at each segment, literal text takes precedence over a parameter, and a parameter over `{name:path}`;
+the search backtracks if that finds no route. Its time does not depend on the number of routes. A path is
+split first and its segments are decoded once, so that an encoded slash is part of a segment. Upstream servers
+may interpret a path differently: a match includes the routes for all other interpretations, so that the
+caller can check them. `Match.leaf` raises an `ExchangeError` if no route matches. Must not know what a route
+does: routes and their owners are opaque.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 
 def segments(pattern: str) -> list[tuple[str, str]]:
-    """A route's path as `(kind, text)` pairs; the kinds are "literal", "parameter" and "rest"."""
+    """Parse a route's path into `(kind, text)` pairs; the kinds are "literal", "parameter" and "rest"."""
     found = []
     for segment in pattern.removeprefix("/").split("/"):
         if segment.startswith("{") and segment.endswith("}"):
@@ -37,7 +37,7 @@ def segments(pattern: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Leaf(Generic[Owner, Route]):
-    """A route at the end of a path, whose it is, and the names of the parameters on the way."""
+    """A route, its owner, and the names of the parameters in its path."""
 
     owner: Owner
     route: Route
@@ -46,10 +46,14 @@ class Leaf(Generic[Owner, Route]):
 
 @dataclass(frozen=True, slots=True)
 class Match(Generic[Owner, Route]):
-    """What a path leads to: a leaf for each method, none where the path is unknown, and the raw values of
-    its parameters. `owner` is the one in whose dialect a miss is told.
+    """The result of a search.
 
-    `others` are the leaves for the method that other readings of the path lead to."""
+    Attributes:
+        owner: the owner of the route; without a route, the owner whose error format is used.
+        leaves: the leaves by method; empty if the path is unknown.
+        values: the raw values of the parameters.
+        others: the leaves for the method under other interpretations of the path.
+    """
 
     owner: Owner | None
     leaves: Mapping[str, Leaf[Owner, Route]]
@@ -60,56 +64,57 @@ class Match(Generic[Owner, Route]):
         """The leaf for a method; HEAD is served by GET.
 
         Raises:
-            ExchangeError: `not_found`, or `method_not_allowed` with the methods that are.
+            ExchangeError: `not_found`, or `method_not_allowed` with the allowed methods.
         """
         if not self.leaves:
             raise ExchangeError("not_found", "no route serves this path")
         leaf = self.found(method)
         if leaf is None:
             headers = (("allow", ", ".join(self.methods)),)
-            raise ExchangeError("method_not_allowed", "this path has no such method", headers=headers)
+            raise ExchangeError("method_not_allowed", "method not allowed for this path", headers=headers)
         return leaf
 
     def found(self, method: str) -> Leaf[Owner, Route] | None:
-        """The leaf for a method, as `leaf`; None where there is none."""
-        return _chosen(self.leaves, method)
+        """The leaf for a method, as `leaf`, or None."""
+        return _for_method(self.leaves, method)
 
     def params(self, leaf: Leaf[Owner, Route]) -> dict[str, str]:
         """The path's parameters, decoded.
 
         Raises:
-            ExchangeError: `invalid_request`, where one is not UTF-8.
+            ExchangeError: `invalid_request`, if one is not UTF-8.
         """
         return dict(zip(leaf.names, map(_decoded, self.values), strict=True)) if leaf.names else {}
 
     def raw_params(self, leaf: Leaf[Owner, Route]) -> dict[str, str]:
-        """The path's parameters as they came, percent-encoded."""
+        """The path's parameters as received, percent-encoded."""
         return dict(zip(leaf.names, self.values, strict=True)) if leaf.names else {}
 
     @property
     def methods(self) -> list[str]:
-        """The methods this path allows, for `Allow`."""
+        """The allowed methods of this path, for `Allow`."""
         return sorted({*self.leaves, *(("HEAD",) if "GET" in self.leaves else ())})
 
 
 @dataclass(slots=True, eq=False)
-class _Branch(Generic[Owner, Route]):
-    """A place in the tree: what follows as literal text, as one parameter, or as any number of segments."""
+class _Node(Generic[Owner, Route]):
+    """A node of the tree, with child nodes for literal text, for a parameter, and for any number of
+    segments."""
 
-    literals: dict[str, _Branch[Owner, Route]] = field(default_factory=dict)
-    parameter: _Branch[Owner, Route] | None = None
-    rest: _Branch[Owner, Route] | None = None
+    literals: dict[str, _Node[Owner, Route]] = field(default_factory=dict)
+    parameter: _Node[Owner, Route] | None = None
+    rest: _Node[Owner, Route] | None = None
     leaves: dict[str, Leaf[Owner, Route]] = field(default_factory=dict)
     owner: Owner | None = None
 
-    def step(self, kind: str, text: str) -> _Branch[Owner, Route]:
-        """The branch that a segment leads to, grown where there is none."""
+    def child(self, kind: str, text: str) -> _Node[Owner, Route]:
+        """The child for a segment, created if it does not exist."""
         if kind == "literal":
-            return self.literals.setdefault(_once(text), _Branch())
+            return self.literals.setdefault(_decoded_once(text), _Node())
         if kind == "parameter":
-            self.parameter = self.parameter or _Branch()
+            self.parameter = self.parameter or _Node()
             return self.parameter
-        self.rest = self.rest or _Branch()
+        self.rest = self.rest or _Node()
         return self.rest
 
 
@@ -117,40 +122,43 @@ class RouteTree(Generic[Owner, Route]):
     """Routes by path segments."""
 
     def __init__(self) -> None:
-        self._root: _Branch[Owner, Route] = _Branch()
-        #: What paths without parameters lead to, which nothing comes before, by method: they need no search.
+        self._root: _Node[Owner, Route] = _Node()
+        #: Matches of paths without parameters, by path and method: nothing precedes them, so no search is
+        #: needed.
         self._plain: dict[str, dict[str, Match[Owner, Route]]] = {}
 
     def add(self, owner: Owner, route: Route, method: str, pattern: str) -> Leaf[Owner, Route] | None:
-        """Put a route into the tree; returns the leaf it cannot be told from, where there is one."""
-        branch, names = self._root, []
-        branch.owner = branch.owner or owner
+        """Add a route. If a route with an equivalent path and the same method exists, return its leaf
+        instead."""
+        node, names = self._root, []
+        node.owner = node.owner or owner
         for kind, text in segments(pattern):
-            branch = branch.step(kind, text)
-            branch.owner = branch.owner or owner
+            node = node.child(kind, text)
+            node.owner = node.owner or owner
             if kind != "literal":
                 names.append(text)
-        other = branch.leaves.get(method)
+        other = node.leaves.get(method)
         if other is None:
-            branch.leaves[method] = Leaf(owner, route, tuple(names))
+            node.leaves[method] = Leaf(owner, route, tuple(names))
             if not names and "%" not in pattern:
-                self._plain.setdefault(pattern, {})[method] = Match(owner, branch.leaves, ())
+                self._plain.setdefault(pattern, {})[method] = Match(owner, node.leaves, ())
         return other
 
     def find(self, path: str, method: str | None = None) -> Match[Owner, Route]:
-        """What a raw path (percent-encoded) leads to.
+        """Find the routes for a raw (percent-encoded) path.
 
-        With a method, the most specific route that has it; where none has, the match tells which there are.
+        With a method, finds the most specific route that has it; if none has, the match contains the routes
+        for other methods.
         """
         plain = self._plain.get(path)
-        if plain is not None and method is not None and (found := _chosen(plain, method)) is not None:
+        if plain is not None and method is not None and (found := _for_method(plain, method)) is not None:
             return found
         parts = path.removeprefix("/").split("/")
-        literals = [_once(part) if "%" in part else part for part in parts]
+        literals = [_decoded_once(part) if "%" in part else part for part in parts]
         search: _Search[Owner, Route] = _Search(parts, literals, method, self._root.owner)
-        branch = search.walk(self._root, 0)
-        leaves = branch.leaves if branch else search.others
-        leaf = _chosen(leaves, method)
+        node = search.walk(self._root, 0)
+        leaves = node.leaves if node else search.others
+        leaf = _for_method(leaves, method)
         first = leaf or next(iter(leaves.values()), None)
         owner = first.owner if first else search.owner
         others = () if leaf is None or not is_ambiguous(path) else tuple(self._others(path, method, leaf))
@@ -159,13 +167,13 @@ class RouteTree(Generic[Owner, Route]):
     def _others(
         self, path: str, method: str | None, leaf: Leaf[Owner, Route]
     ) -> Iterator[Leaf[Owner, Route]]:
-        """The leaves that other readings of a path lead to."""
+        """The leaves for other interpretations of a path."""
         for read in readings(path):
             found = resolved(read)
             for parts in (found, [*found, ""]) if read[-1] == "" else (found,):
                 search: _Search[Owner, Route] = _Search(parts, parts, method, None)
-                branch = search.walk(self._root, 0)
-                other = None if branch is None else _chosen(branch.leaves, method)
+                node = search.walk(self._root, 0)
+                other = None if node is None else _for_method(node.leaves, method)
                 if other is not None and other is not leaf:
                     yield other
 
@@ -174,10 +182,10 @@ class _Search(Generic[Owner, Route]):
     """One search in the tree.
 
     Attributes:
-        spans: the parts that parameters took.
-        owner: whose the longest part of the path is that is known; in its dialect it is told that the rest
-            is not.
-        others: the leaves of routes with this path that have not the method.
+        spans: the ranges of parts that are values of parameters.
+        owner: the owner of the longest known prefix of the path, whose error format is used if no route
+            matches.
+        others: the leaves of routes with this path that do not have the method.
     """
 
     __slots__ = ("_depth", "_literals", "_method", "others", "owner", "parts", "spans")
@@ -193,49 +201,50 @@ class _Search(Generic[Owner, Route]):
         self._depth = 0
         self._literals = literals
 
-    def walk(self, branch: _Branch[Owner, Route], at: int) -> _Branch[Owner, Route] | None:
-        """The branch with leaves that the parts from `at` on lead to."""
+    def walk(self, node: _Node[Owner, Route], at: int) -> _Node[Owner, Route] | None:
+        """The node with a matching leaf for the parts from `at` on, or None."""
         if at > self._depth:
-            self._depth, self.owner = at, branch.owner
+            self._depth, self.owner = at, node.owner
         if at == len(self.parts):
-            return self._end(branch)
-        following = branch.literals.get(self._literals[at])
+            return self._end(node)
+        following = node.literals.get(self._literals[at])
         found = self.walk(following, at + 1) if following else None
-        if found is None and branch.parameter is not None and self.parts[at]:
-            found = self._take(branch.parameter, at, at + 1)
-        if found is None and branch.rest is not None:
-            found = self._rest(branch.rest, at)
+        if found is None and node.parameter is not None and self.parts[at]:
+            found = self._take(node.parameter, at, at + 1)
+        if found is None and node.rest is not None:
+            found = self._rest(node.rest, at)
         return found
 
-    def _end(self, branch: _Branch[Owner, Route]) -> _Branch[Owner, Route] | None:
-        if branch.leaves and (self._method is None or _chosen(branch.leaves, self._method) is not None):
-            return branch
-        self.others = {**branch.leaves, **self.others}
+    def _end(self, node: _Node[Owner, Route]) -> _Node[Owner, Route] | None:
+        if node.leaves and (self._method is None or _for_method(node.leaves, self._method) is not None):
+            return node
+        self.others = {**node.leaves, **self.others}
         return None
 
-    def _rest(self, branch: _Branch[Owner, Route], at: int) -> _Branch[Owner, Route] | None:
-        """As many segments as can be with more of a pattern after them, which is more specific; then all."""
+    def _rest(self, node: _Node[Owner, Route], at: int) -> _Node[Owner, Route] | None:
+        """Match as many segments as possible with more of a pattern after them, which is more specific; then
+        all segments."""
         whole = len(self.parts)
-        follows = bool(branch.literals) or branch.parameter is not None
+        follows = bool(node.literals) or node.parameter is not None
         ends = (*range(whole - 1, at, -1), whole) if follows else (whole,)
-        found = (self._take(branch, at, end) for end in ends if end > at + 1 or self.parts[at])
+        found = (self._take(node, at, end) for end in ends if end > at + 1 or self.parts[at])
         return next(filter(None, found), None)
 
-    def _take(self, branch: _Branch[Owner, Route], at: int, end: int) -> _Branch[Owner, Route] | None:
+    def _take(self, node: _Node[Owner, Route], at: int, end: int) -> _Node[Owner, Route] | None:
         self.spans.append((at, end))
-        found = self.walk(branch, end)
+        found = self.walk(node, end)
         if found is None:
             self.spans.pop()
         return found
 
 
-def _chosen(leaves: Mapping[str, Found], method: str | None) -> Found | None:
-    """What there is for a method; HEAD is served by GET."""
+def _for_method(leaves: Mapping[str, Found], method: str | None) -> Found | None:
+    """The entry for a method; HEAD is served by GET."""
     return leaves.get(method or "") or (leaves.get("GET") if method == "HEAD" else None)
 
 
-def _once(segment: str) -> str:
-    """A segment decoded once; what is no UTF-8 stays apart from all that is."""
+def _decoded_once(segment: str) -> str:
+    """A segment decoded once; invalid UTF-8 decodes to surrogates, which equal no valid text."""
     return unquote(segment, errors="surrogateescape")
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from engine.errors import ExchangeError
 from engine.exchange import ExchangeResult, SendCall
-from engine.exchange.response_source import Stepwise
+from engine.exchange.response_source import PumpByNext
 from engine.http.messages import Content, Headers, Inbound, UpstreamResponse
 from engine.resources import distribution_version
 
@@ -167,7 +167,7 @@ def follow(span: Any, response: UpstreamResponse) -> None:
     response.source = _TracedSource(response.source, span, response.status)
 
 
-class _TracedSource(Stepwise):
+class _TracedSource(PumpByNext):
     """The body of an answer, with whose end or closing the span of its call ends."""
 
     __slots__ = ("_source", "_span", "_status")

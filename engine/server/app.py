@@ -25,8 +25,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from engine.client.response_events import Flow
 from engine.client.runner import Relay
 from engine.errors import ExchangeError, overloaded, release_frames
-from engine.exchange import EventWriter, ExchangeResult, too_large, usage_of
-from engine.http.messages import Content, Inbound, Response
+from engine.exchange import (
+    EventStream,
+    EventStreamResponse,
+    EventWriter,
+    ExchangeResult,
+    Response,
+    too_large,
+    usage_of,
+)
+from engine.http.messages import ByteStreamResponse, CompleteResponse, Content, Inbound
 from engine.http.routing import Match
 from engine.observability import logs, metrics, tracing
 from engine.plan import CorsPlan, PlanMatch, PlanSet
@@ -222,12 +230,13 @@ class Front:
             result = await self._answer(match, inbound, body, cycle, started)
             if _VARIES in scope:
                 result.response = _varying(result.response)
-            if result.response.is_complete:
-                await _send(result, inbound.method, send, cycle)
-            elif result.response.source is not None:
-                await self._pass(result, send, cycle)
+            response = result.response
+            if isinstance(response, CompleteResponse):
+                await _send(result, response, inbound.method, send, cycle)
+            elif isinstance(response, EventStreamResponse):
+                await self._stream(result, response, inbound.method, send, cycle)
             else:
-                await self._stream(result, inbound.method, send, cycle)
+                await self._pass(result, response, send, cycle)
         except asyncio.CancelledError:
             if not cycle.is_gone:
                 raise
@@ -255,14 +264,16 @@ class Front:
                 fault = cycle.interruption()
         return self._relay.refuse(match, inbound, fault, started)
 
-    async def _pass(self, result: ExchangeResult, send: Send, cycle: Cycle) -> None:
+    async def _pass(
+        self, result: ExchangeResult, response: ByteStreamResponse, send: Send, cycle: Cycle
+    ) -> None:
         """Send an upstream's bytes on; where they are truncated, so is the response."""
-        response = result.response
         try:
             await send(_start(response, []))
             if not any(name == "content-length" for name, _ in response.headers):
                 await send(_piece(b""))
             while cycle.wants_body and (data := await response.source.next()) is not None:
+                assert isinstance(data, bytes), "a forwarded response has bytes"
                 await send(_piece(result.sent(data)))
             await send({"type": "http.response.body"})
         except ExchangeError as error:
@@ -279,14 +290,16 @@ class Front:
             cycle.settle()
             await self._relay.release(result)
 
-    async def _stream(self, result: ExchangeResult, method: str, send: Send, cycle: Cycle) -> None:
+    async def _stream(
+        self, result: ExchangeResult, response: EventStreamResponse, method: str, send: Send, cycle: Cycle
+    ) -> None:
         """Send a stream; its upstream is let go of in any case."""
-        stream = result.response.stream
+        stream = response.stream
         try:
-            await send(_start(result.response, []))
+            await send(_start(response, []))
             writer = EventWriter(stream.plan, result.exchange)
             if method != "HEAD":
-                await self._send_events(result, writer, send, cycle)
+                await self._send_events(result, stream, writer, send, cycle)
             result.error = result.error or stream.error
             if stream.error is not None and not stream.error.is_in_band:
                 cycle.cut()
@@ -300,10 +313,9 @@ class Front:
             await self._relay.release(result)
 
     async def _send_events(
-        self, result: ExchangeResult, writer: EventWriter, send: Send, cycle: Cycle
+        self, result: ExchangeResult, stream: EventStream, writer: EventWriter, send: Send, cycle: Cycle
     ) -> None:
         """Send events as they come; one read from the upstream is at most one write to the client."""
-        stream = result.response.stream
         try:
             if not (stream.first or stream.script or stream.is_over):
                 # The status goes out before the first event, as that has kept the client waiting.
@@ -315,7 +327,7 @@ class Front:
                     beats.note()
                     return cycle.can_respond
 
-                flow = Flow(result)
+                flow = Flow(result, stream)
                 while await flow.pump(take):
                     await cycle.drained()
         except asyncio.CancelledError:
@@ -399,7 +411,7 @@ def _varying(response: Response) -> Response:
     given = [value for name, value in response.headers if name == "vary"]
     others = [field for field in response.headers if field[0] != "vary"] if given else response.headers
     headers = (*others, ("vary", ", ".join((*given, "Origin"))))
-    return Response(response.status, headers, response.content, response.stream, response.source)
+    return response.with_headers(headers)
 
 
 def _asked_method(scope: Scope) -> str | None:
@@ -502,14 +514,15 @@ class PassingBody:
 def _start(response: Response, framing: list[tuple[bytes, bytes]]) -> Message:
     """The head of an answer, as ASGI has it."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    if response.content.media_type:
-        headers.append((b"content-type", response.content.media_type.encode("latin-1")))
+    if response.media_type:
+        headers.append((b"content-type", response.media_type.encode("latin-1")))
     return {"type": "http.response.start", "status": response.status, "headers": headers + framing}
 
 
-async def _send(result: ExchangeResult, method: str, send: Send, cycle: Cycle) -> None:
+async def _send(
+    result: ExchangeResult, response: CompleteResponse, method: str, send: Send, cycle: Cycle
+) -> None:
     """Send an answer whose body is known; the protocol leaves it out where the method or status has none."""
-    response = result.response
     data, media_type = response.content.data, response.content.media_type
     has_length = response.status not in (204, 304)
     if has_length and method != "HEAD":

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from engine.http.messages import Content, Headers, Response
+from engine.http.messages import CompleteResponse, Content, Headers
 
 _MAX_ANSWERS: Final = 1000
 _MAX_BYTES: Final = 64 * 1024 * 1024
@@ -57,7 +57,7 @@ class ResponseCache:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def get(self, key: str) -> Response | None:
+    def get(self, key: str) -> CompleteResponse | None:
         """The response cached under a key, unless its time is over."""
         answer = self._answers.get(key)
         if answer is None:
@@ -69,9 +69,9 @@ class ResponseCache:
         self._answers.move_to_end(key)
         age = answer.age + int(now - answer.since)
         headers = (*answer.headers, (_AGE, str(age)), (_HIT, "hit"))
-        return Response(answer.status, headers, Content(answer.data, answer.media_type))
+        return CompleteResponse(answer.status, headers, Content(answer.data, answer.media_type))
 
-    def put(self, key: str, response: Response, seconds: float) -> None:
+    def put(self, key: str, response: CompleteResponse, seconds: float) -> None:
         """Cache a response for so many seconds; one larger than the whole cache is not."""
         data = response.content.data
         headers = tuple(field for field in response.headers if field[0] not in (_AGE, _HIT))

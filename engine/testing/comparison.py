@@ -13,9 +13,10 @@ from typing import Any, Final, TypeVar
 from engine.codecs import FRAMINGS, MEDIA_TYPES
 from engine.exchange import ExchangeResult
 from engine.exchange.exchange import Exchange
-from engine.http.messages import Content, Inbound, UpstreamRequest, UpstreamResponse
+from engine.http.messages import BufferedBody, Content, Inbound, UpstreamRequest, UpstreamResponse
 from engine.testing.cases import Case
 from engine.testing.expectations import Expectation, Mismatch, View, below, shown
+from engine.testing.offline import received
 from engine.values import ABSENT, JsonError, loads
 
 T = TypeVar("T")
@@ -31,7 +32,8 @@ class ReceivedCall:
     @classmethod
     def of(cls, request: UpstreamRequest) -> ReceivedCall:
         path, _, query = request.target.partition("?")
-        data = request.content.data if request.body is None else request.body.data
+        body = request.body
+        data = body.data if isinstance(body, BufferedBody) else request.content.data
         content = Content(data, request.content.media_type)
         inbound = Inbound(request.method, path, query, request.headers, content)
         return cls(request.upstream, Exchange(inbound, {}))
@@ -54,7 +56,7 @@ class ReceivedResponse:
 
     @classmethod
     def of(cls, result: ExchangeResult) -> ReceivedResponse:
-        response, inbound = result.response, result.exchange.inbound
+        response, inbound = received(result), result.exchange.inbound
         data = b"" if inbound.method == "HEAD" else response.content.data
         content = Content(data, response.content.media_type)
         media_type = (("content-type", content.media_type),) if content.media_type else ()

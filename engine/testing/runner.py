@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine import exchange as middle
+from engine import exchange
 from engine.compiler.masking import Mask
 from engine.diagnostics import Findings
 from engine.errors import call_failed
@@ -21,7 +21,7 @@ from engine.testing.comparison import ReceivedCall, call_mismatches, response_mi
 from engine.testing.coverage import RunCoverage, Uncovered
 from engine.testing.expectations import Mismatch
 from engine.testing.loading import Suite, load_suite
-from engine.testing.offline import Halt, carry_out, failure_of
+from engine.testing.offline import Halt, OfflineSource, carry_out, failure_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class _FakeUpstreams:
         left, self.batches = b"".join(self.batches), []
         return Content(left, self.media_type)
 
-    def send(self, step: middle.SendCall) -> UpstreamResponse:
+    def send(self, step: exchange.SendCall) -> UpstreamResponse:
         """The reply to a call, in its turn."""
         self.received.append(ReceivedCall.of(step.request))
         if len(self.received) > len(self.canned):
@@ -140,14 +140,16 @@ class _FakeUpstreams:
         data, size = response.content.data, canned.split or len(response.content.data) or 1
         self.batches = [data[i : i + size] for i in range(0, len(data), size)]
         self.media_type = response.content.media_type
-        return UpstreamResponse(response.status, response.headers, EMPTY, source=self)
+        return UpstreamResponse(
+            response.status, response.headers, EMPTY, source=OfflineSource(step.request.upstream)
+        )
 
 
 def _run_case(case: Case, reach: RunCoverage) -> CaseResult:
     fake = _FakeUpstreams(case.calls)
     match = case.plans.tree.find(case.inbound.path, case.inbound.method)
     try:
-        result = carry_out(middle.answer(match, case.inbound), case.content, fake)
+        result = carry_out(exchange.run_exchange(match, case.inbound), case.content, fake)
     except _UnexpectedCall:
         params = match.params(match.leaf(case.inbound.method))
         return _result(case, [*call_mismatches(case, fake.received, params), _unexpected(case, fake)])
@@ -174,7 +176,7 @@ def _unexpected(case: Case, fake: _FakeUpstreams) -> Mismatch:
     return Mismatch(f"upstream[{count}]", f"{fake.received[-1]} was called, but {expected}", place.key_span)
 
 
-def _defects(case: Case, result: middle.ExchangeResult) -> Iterator[Mismatch]:
+def _defects(case: Case, result: exchange.ExchangeResult) -> Iterator[Mismatch]:
     """An exception that the engine did not foresee fails a case, whatever it expects."""
     if result.defect is not None:
         message = f"a defect of the engine: {result.defect.error} in {result.defect.function}()"

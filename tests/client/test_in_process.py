@@ -181,10 +181,10 @@ def test_a_path_that_another_mapping_does_not_serve(
     response = server.get(target)
     assert response.status == status
     assert response.json["outer"] == ("not_found" if status == 404 else "upstream_error")
-    assert response.json["message"] == f"the mapping 'middle' serves no {what}"
+    assert response.json["message"] == f"the mapping 'middle' has no route for {what}"
     assert response.json["upstream"] == {"name": "middle", "status": 404, "body": None, "message": None}
     line = server.logged(response.header("x-request-id") or "")
-    assert line["cause"] == "no route of the mapping 'middle'"
+    assert line["cause"] == "no matching route in the mapping 'middle'"
 
 
 def test_bodies_go_in_and_come_out(server: Server) -> None:

@@ -169,7 +169,7 @@ def test_a_large_answer_whole_and_as_it_comes(upstream: Upstream, loop: str) -> 
                 with pytest.raises(ExchangeError) as caught:
                     await up.send(call(path))
                 assert caught.value.message == (
-                    f"the upstream 'up' sent too large a response: over {MAX_BODY_BYTES} bytes"
+                    f"the upstream 'up' sent a response that is too large: over {MAX_BODY_BYTES} bytes"
                 )
             stream = await up.send(call("/larger"), streams=True)
             pieces = await rest(stream)

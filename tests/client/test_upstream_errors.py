@@ -104,7 +104,7 @@ def test_what_is_in_no_error_field_stays_in_the_log(
     response, found = asked(server, upstream, behaviour)
     assert response.status == 502
     status = response.json["upstream"]["status"]
-    assert response.json["message"] == f"the upstream answered with status {status}"
+    assert response.json["message"] == f"the upstream returned status {status}"
     assert found == cause
 
 
@@ -182,7 +182,7 @@ def test_shipped_mappings(shipped: Server, upstream: Upstream, path: str, at: st
     upstream.on(at, json_response({"error": SAID}, 503))
     assert message(shipped.get(path).json) == SAID
     upstream.on(at, answer(500, b"<h1>Oops</h1>", "text/html"))
-    assert message(shipped.get(path).json) == "the upstream answered with status 500"
+    assert message(shipped.get(path).json) == "the upstream returned status 500"
 
 
 def test_a_shipped_mapping_masks_its_key(shipped: Server, upstream: Upstream) -> None:

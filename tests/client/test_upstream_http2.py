@@ -93,7 +93,7 @@ def test_http2(secured: bool) -> None:
         await stream.source.aclose()
         with pytest.raises(ExchangeError) as caught:
             await upstream.send(call("/", max_bytes=4))
-        assert caught.value.message == "the upstream 'up' sent too large a response: over 4 bytes"
+        assert caught.value.message == "the upstream 'up' sent a response that is too large: over 4 bytes"
         await upstream.aclose()
 
     with serving(speak_h2, tls) as port:

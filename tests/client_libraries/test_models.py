@@ -149,7 +149,7 @@ def test_ollama_with_a_key(guarded: Server, upstream: Upstream) -> None:
 
 
 def test_ollama_without_a_key(guarded: Server) -> None:
-    message = "a valid key is needed"
+    message = "a valid key is required"
     with ollama_client(guarded) as client, pytest.raises(ollama.ResponseError, match=message) as caught:
         client.list()
     assert caught.value.status_code == 401
@@ -199,12 +199,12 @@ def test_openai_with_a_wrong_key(guarded: Server) -> None:
 
 #: A behaviour of the upstream, the status that Ollama's clients are told, and a part of the message.
 FAILURES: dict[str, tuple[int, str]] = {
-    "server-error": (502, "answered with status 500"),
+    "server-error": (502, "returned status 500"),
     "html": (502, "no JSON"),
     "half-json": (502, "no JSON"),
-    "half-json-short": (502, "broke off"),
-    "reset": (502, "broke off"),
-    "hang": (504, "took too long"),
+    "half-json-short": (502, "disconnected"),
+    "reset": (502, "disconnected"),
+    "hang": (504, "timed out"),
 }
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import Findings, PlanSet, compile_set, load
-from engine.exchange import Batch, ExchangeResult, SendCall, answer
-from engine.http.messages import JSON, Content, Inbound, UpstreamRequest, UpstreamResponse
+from engine.exchange import ExchangeResult, SendCall, run_exchange
+from engine.http.messages import JSON, Batch, Content, Inbound, UpstreamRequest, UpstreamResponse
 from engine.testing.offline import carry_out
 
 FILE = "limited.yaml"
@@ -63,7 +63,7 @@ def posted(plans: PlanSet, path: str, body: Any = None, upstream: Upstream | Non
     """What comes of a POST with a JSON body."""
     content = Content(json.dumps(body).encode(), JSON)
     inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
-    return carry_out(answer(plans.tree.find(path, "POST"), inbound), content, upstream or Upstream())
+    return carry_out(run_exchange(plans.tree.find(path, "POST"), inbound), content, upstream or Upstream())
 
 
 def place_of(result: ExchangeResult) -> str:

@@ -328,7 +328,7 @@ def test_a_head_is_bounded(path: str, place: str, tmp_path: Path) -> None:
     assert posted(plans, path, few).error is None
     many = {"names": [f"x-{n}" for n in range(3000)], "s": "a" * 8000}
     plans = compiled(WRITTEN.replace(str(MIB), str(256 * MIB)), tmp_path)
-    message = "its header fields take more than 65536 bytes"
+    message = "its header fields exceed 65536 bytes"
     refused(posted(plans, path, many), 400, "invalid_request", message, place)
 
 

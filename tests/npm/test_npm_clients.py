@@ -93,11 +93,11 @@ def test_the_message_of_an_error_in_a_stream(
         "an error event": (streaming(media_type, *events, ERRORS[client], then="keep"), SAID),
         "a closed connection": (
             streaming(media_type, *events, then="close"),
-            f"the upstream '{name}' broke off, or does not speak HTTP",
+            f"the upstream '{name}' disconnected or sent an invalid HTTP response",
         ),
         "a reset connection": (
             streaming(media_type, *events, then="reset"),
-            f"the upstream '{name}' broke off, or does not speak HTTP",
+            f"the upstream '{name}' disconnected or sent an invalid HTTP response",
         ),
         "garbage": (
             streaming(media_type, *events, GARBAGE[client], then="hang"),

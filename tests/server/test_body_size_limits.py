@@ -136,7 +136,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 def _message(limit: int, name: str = "up") -> str:
-    return f"the upstream '{name}' sent too large a response: over {limit} bytes"
+    return f"the upstream '{name}' sent a response that is too large: over {limit} bytes"
 
 
 # --- Responses --------------------------------------------------------------------------------------------

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Findings, PlanSet, compile_set, load
-from engine import exchange as middle
+from engine import Findings, PlanSet, compile_set, exchange, load
 from engine.http.messages import Inbound
 from tests.support.server import Server, dragoman_server
 from tests.support.times import SOON
@@ -37,11 +36,11 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> PlanSet:
     return plans
 
 
-def _answered(plans: PlanSet) -> middle.ExchangeResult:
+def _answered(plans: PlanSet) -> exchange.ExchangeResult:
     inbound = Inbound("GET", "/x", request_id="r")
     with pytest.raises(StopIteration) as end:
-        next(middle.answer(plans.tree.find("/x", "GET"), inbound))
-    result: middle.ExchangeResult = end.value.value
+        next(exchange.run_exchange(plans.tree.find("/x", "GET"), inbound))
+    result: exchange.ExchangeResult = end.value.value
     return result
 
 
@@ -49,7 +48,7 @@ def _answered(plans: PlanSet) -> middle.ExchangeResult:
 def test_a_defect_has_an_answer(monkeypatch: pytest.MonkeyPatch, plans: PlanSet, works_for: int) -> None:
     """A defect in a template of the answer, and one in that of the failure's dialect as well."""
     calls: list[int] = []
-    real = middle.evaluate
+    real = exchange.evaluate
 
     def evaluate(*arguments: object) -> object:
         calls.append(1)

@@ -114,10 +114,7 @@ NULL, EMPTY = (f"the call 'b': a value for the path is {what}, {_NEEDED}" for wh
 ARRAY, OBJECT = (f"the call 'b': a value for the path is {what}, {_NEEDED}" for what in ("array", "object"))
 DOTS = "the call 'b': a value in the path is '.', '..' or an empty segment"
 LONG = "the call 'b': the values for the path are too long"
-THEIRS, OWN = (
-    f"the call 'b': the value for the header '{name}' cannot stand in a header"
-    for name in ("x-theirs", "x-own")
-)
+THEIRS, OWN = (f"the call 'b': invalid value for the header '{name}'" for name in ("x-theirs", "x-own"))
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +166,7 @@ def asked(
         ("/mixed", {"v": "x"}, {"v": 1}, 502, None, "${ upper"),
         ("/mixed", {"v": 1}, {"v": "x"}, 400, None, "${ lower"),
         ("/items", {}, {"items": [{"id": 1}, {}]}, 502, NULL, "${ id }"),
-        ("/items", {}, {"items": [{}] * 1001}, 502, "the call 'b': more than 1000 calls are asked for", None),
+        ("/items", {}, {"items": [{}] * 1001}, 502, "the call 'b': 'each' has more than 1000 items", None),
         ("/own-items", {"items": [{}]}, {}, 400, NULL, "${ id }"),
         ("/when", {}, {"v": 1}, 502, None, "${ starts_with"),
         ("/choice", {}, {"v": CANARY}, 502, "the call 'b': no upstream serves this request", "${ $calls.a"),

@@ -20,8 +20,8 @@ from engine.client.runner import Relay
 from engine.client.worker_threads import LONG_BODY, MANY_EVENTS, in_thread
 from engine.exchange import EventWriter, ExchangeResult
 from engine.exchange.exchange import Exchange
-from engine.exchange.response_source import Stepwise
-from engine.http.messages import JSON, Content, Inbound, Response, UpstreamResponse
+from engine.exchange.response_source import PumpByNext
+from engine.http.messages import JSON, CompleteResponse, Content, Inbound, UpstreamResponse
 from engine.plan import PlanSet
 from engine.server import app
 from tests.limits.exchanges import compiled
@@ -66,7 +66,7 @@ async def with_turns(work: Awaitable[T]) -> tuple[T, int]:
         others.cancel()
 
 
-class Burst(Stepwise):
+class Burst(PumpByNext):
     """The body of a stream that is there at once, in pieces as a connection gives them."""
 
     def __init__(self, data: bytes, size: int = 64 * 1024) -> None:
@@ -155,7 +155,7 @@ def pumped(plans: PlanSet, path: str, source: Burst) -> tuple[bytes, int, list[i
             written.append(writer.write(events, stream))
             return True
 
-        flow = Flow(result)
+        flow = Flow(result, stream)
 
         async def pump() -> None:
             has_more = True
@@ -205,7 +205,8 @@ class _Cycle:
 @pytest.mark.parametrize("size", [0, 1, 256 * 1024, 256 * 1024 + 1, 5 * MIB])
 def test_a_large_response_is_sent_in_pieces(size: int) -> None:
     content = Content(bytes(size), "application/octet-stream")
-    result = ExchangeResult(Exchange(Inbound("GET", "/"), {}), Response(200, (), content))
+    response = CompleteResponse(200, (), content)
+    result = ExchangeResult(Exchange(Inbound("GET", "/"), {}), response)
     messages: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -213,7 +214,7 @@ def test_a_large_response_is_sent_in_pieces(size: int) -> None:
 
     async def work() -> tuple[None, int]:
         cycle: Any = _Cycle()
-        return await with_turns(app._send(result, "GET", send, cycle))
+        return await with_turns(app._send(result, response, "GET", send, cycle))
 
     _, turns = run(work)
     pieces = [message["body"] for message in messages[1:]]

@@ -68,7 +68,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         (
             "/head",
             {"names": [f"x-{n}" for n in range(3000)], "value": "v" * 600},
-            "its header fields take more than 65536 bytes",
+            "its header fields exceed 65536 bytes",
             "16:",
         ),
     ],
@@ -92,7 +92,7 @@ def test_an_upstreams_data_is_its_fault(server: Server, upstream: Upstream) -> N
     response = server.post("/response", {}, headers={"x-request-id": "limits-response"})
     assert response.status == 502
     assert response.json["error"]["type"] == "upstream_error"
-    assert response.json["error"]["message"] == f"the upstream's answer cannot be translated: {STEPS}"
+    assert response.json["error"]["message"] == f"the upstream's response cannot be translated: {STEPS}"
     logged = server.logged("limits-response")
     assert ".yaml:21:" in logged["cause"]
 

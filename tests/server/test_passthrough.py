@@ -175,7 +175,7 @@ def test_what_an_upstream_says_of_our_key_is_not_shown(
     request_id = f"refused-{by}-{status}"
     response = server.get(f"/{by}/refused/{status}", headers={"x-request-id": request_id})
     assert (response.status, response.json["kind"]) == (502, "upstream_error")
-    assert response.json["message"] == f"the upstream answered with status {status}"
+    assert response.json["message"] == f"the upstream returned status {status}"
     assert "our-account" not in f"{response.headers}{response.text}"
     assert server.logged(request_id)["status_code"] == 502
     assert "our-account" not in server.text()

@@ -110,7 +110,7 @@ FAILURES: dict[str, tuple[Behaviour, str, str]] = {
         f"sent {GIVEN}",
         f"event 2: {GIVEN}",
     ),
-    "no event": (answer(200, b": comment\n\n", SSE), "sent a stream without an event", "no event"),
+    "no event": (answer(200, b": comment\n\n", SSE), "sent a stream without events", "no events"),
     "an unknown coding": (
         answer(200, b"\x0b\x02\x80", SSE, [("content-encoding", "br")]),
         "sent a body in a content coding that is not supported",
@@ -133,7 +133,7 @@ FAILURES: dict[str, tuple[Behaviour, str, str]] = {
     ),
     "a connection that is closed": (
         raw(head(200, [("content-type", SSE), ("content-length", "99")]) + b'data: {"n":1}\n\n', "close"),
-        "broke off, or does not speak HTTP",
+        "disconnected or sent an invalid HTTP response",
         "closed before its end",
     ),
 }

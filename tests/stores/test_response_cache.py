@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.http.messages import Content, Response
+from engine.http.messages import CompleteResponse, Content
 from engine.stores.response_cache import ResponseCache
 from tests.support.memory import MIB, linux_only, memory
 from tests.support.server import Response as ClientResponse
@@ -187,13 +187,13 @@ def test_age_is_counted_from_the_origin(server: Server, upstream: Upstream) -> N
 # --- Bounds -----------------------------------------------------------------------------------------------
 
 
-def _response(body: bytes, *headers: tuple[str, str]) -> Response:
-    return Response(200, headers, Content(body, "application/json"))
+def _response(body: bytes, *headers: tuple[str, str]) -> CompleteResponse:
+    return CompleteResponse(200, headers, Content(body, "application/json"))
 
 
 def test_values_are_not_kept() -> None:
     kept = ResponseCache()
-    response = Response(200, (), Content.json([{}, {}]))
+    response = CompleteResponse(200, (), Content.json([{}, {}]))
     assert response.content.data == b"[{},{}]"
     kept.put("a", response, 60)
     found = [kept.get("a"), kept.get("a")]

@@ -10,6 +10,7 @@ from typing import Any
 from engine import Findings, PlanSet, compile_set, load, source_files
 from engine.errors import ExchangeError
 from engine.exchange import (
+    Effect,
     EventWriter,
     ExchangeResult,
     ReadBatch,
@@ -17,10 +18,9 @@ from engine.exchange import (
     ReadContent,
     RunParallel,
     SendCall,
-    Step,
-    answer,
+    run_exchange,
 )
-from engine.http.messages import JSON, Content, Inbound, UpstreamResponse
+from engine.http.messages import JSON, CompleteResponse, Content, Inbound, UpstreamResponse
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ def tell(
 ) -> Told:
     """Answer a POST where the upstream sends `chunks`, and then breaks off if `broken` says so."""
     inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
-    steps = answer(plans.tree.find(path, "POST"), inbound)
+    steps = run_exchange(plans.tree.find(path, "POST"), inbound)
     upstream, request = iter(chunks), None
     source = object()
 
-    def carry_out(steps: Generator[Step, Any, Any]) -> Any:
+    def carry_out(steps: Generator[Effect, Any, Any]) -> Any:
         """Give an exchange, or a branch of one, what it asks for; branches come one by one."""
         nonlocal request
         try:
@@ -74,7 +74,7 @@ def tell(
                     given = Content(b"".join(upstream), media_type)
                 elif isinstance(step, RunParallel):
                     for branch in step.branches:
-                        carry_out(branch.steps)
+                        carry_out(branch.effects)
                 elif isinstance(step, ReadBatch):
                     given = next(upstream, None)
                     if given is None and broken is not None:
@@ -89,10 +89,11 @@ def tell(
 
     result = carry_out(steps)
     assert result.defect is None, result.defect
-    response, stream = result.response, result.response.stream
+    response = result.response
     sent = request.content.value if request is not None and not request.content.is_empty else None
-    if stream is None:
+    if isinstance(response, CompleteResponse):
         return Told(response.status, response.content.data, sent, result.error is not None, result)
+    stream = response.stream
     writer = EventWriter(stream.plan, result.exchange)
     out = [writer.write(stream.first)]
     while not stream.is_over:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from engine import run_suites
-from engine.http.messages import Content, Response
+from engine.http.messages import CompleteResponse, Content
 from engine.language.functions import ids, times
 from engine.testing.cases import Case
 from engine.testing.comparison import response_mismatches
@@ -68,8 +68,8 @@ def given(case: Case) -> bytes:
 def mismatches(case: Case, told: Told, body: bytes | None = None) -> list[str]:
     """How what was told differs from what is expected, with another body in its place."""
     response = told.result.response
-    content = Content(told.body if body is None else body, response.content.media_type)
-    result = replace(told.result, response=Response(response.status, response.headers, content))
+    content = Content(told.body if body is None else body, response.media_type)
+    result = replace(told.result, response=CompleteResponse(response.status, response.headers, content))
     return [str(mismatch) for mismatch in response_mismatches(case, result)]
 
 

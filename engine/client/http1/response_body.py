@@ -14,9 +14,9 @@ from engine.client.http1.content_coding import BadCoding, Inflater
 from engine.client.http1.errors import CallFailed, Tell, too_large
 from engine.client.http1.pool import Pool
 from engine.errors import ExchangeError
-from engine.exchange.response_source import Feed, Stepwise
+from engine.exchange.response_source import PumpByNext
 from engine.http.fields import first_value
-from engine.http.messages import Content, Headers
+from engine.http.messages import Content, Feed, Headers
 from engine.process.garbage_collection import note_body
 
 #: A whole body that is more than so large, and so many times larger than what was sent for it, is a bomb.
@@ -26,7 +26,7 @@ _BOMB_RATIO: Final = 100
 _TURN_BYTES: Final = 1024 * 1024
 
 
-class Http1Source(Stepwise):
+class Http1Source(PumpByNext):
     """The body of one response.
 
     Args:
