@@ -55,8 +55,8 @@ class Findings:
     def add(self, diagnostic: Diagnostic) -> None:
         self.reports += diagnostic.severity == "error"
         span = diagnostic.span
-        place = (span.file.name, span.line, span.column)
-        self._found.setdefault((diagnostic.code, diagnostic.message, *place), diagnostic)
+        location = (span.file.name, span.line, span.column)
+        self._found.setdefault((diagnostic.code, diagnostic.message, *location), diagnostic)
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:

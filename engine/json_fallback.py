@@ -90,7 +90,7 @@ def _read(data: bytes, refusal: orjson.JSONDecodeError) -> Any:
         raise JsonError(location)
     try:
         text = data.decode()
-        with _room():
+        with _raised_recursion_limit():
             value = _decoder(has_large_numbers).decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(f"line {error.lineno} column {error.colno}") from None
@@ -190,7 +190,7 @@ def _written(value: Any, ensure_ascii: bool) -> str:
         ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False, check_circular=False
     )
     try:
-        with _room():
+        with _raised_recursion_limit():
             text = encoder.encode(value)
     except RecursionError:
         raise _too_deep() from None
@@ -226,7 +226,7 @@ def _too_deep(where: str = "") -> JsonError:
 
 
 @contextlib.contextmanager
-def _room() -> Iterator[None]:
+def _raised_recursion_limit() -> Iterator[None]:
     """Python 3.11 counts the recursion of its C code as that of Python code; `MAX_DEPTH` needs more of it."""
     with _LIMIT:
         limit = sys.getrecursionlimit()

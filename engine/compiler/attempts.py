@@ -139,7 +139,7 @@ class _OneAttempt:
         """What a condition sees: secrets too, as it shows nothing of what it compares; texts in it do not."""
         environment = self.context.environment
         variables = {**scope.variables, "env": environment.variables(secrets=True)["env"]}
-        return replace(scope, variables=variables, told=environment.told())
+        return replace(scope, variables=variables, message_variables=environment.told())
 
     def _case(self, case: CaseSpec, scope: Scope, number: int) -> CasePlan:
         is_only = len(self.spec.respond) == 1 and not self.first_case

@@ -152,7 +152,7 @@ class CallCompiler:
 
         def go_through(writer: Writer, atom: Atom) -> None:
             items.append(atom.item)
-            writer.find(Atom("", origin=items[-1]))
+            writer.use_presence(Atom("", origin=items[-1]))
 
         each = self.context.templates.compile(node, scope, f"{self.label} {label}.each", go_through)
         self.uses.append(each.uses)

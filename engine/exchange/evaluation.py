@@ -11,7 +11,7 @@ from typing import Any, Final
 from engine.errors import EvaluationError, ExchangeError
 from engine.exchange.exchange import Exchange
 from engine.http.messages import Content
-from engine.language.codegen import Compiled, place
+from engine.language.codegen import Compiled, span_of_traceback
 from engine.values import JsonError, text
 
 #: What evaluating a template raises where a value does not fit.
@@ -22,8 +22,9 @@ def evaluate(template: Compiled, payload: Any, exchange: Exchange, kind: str) ->
     """A template's value.
 
     Raises:
-        ExchangeError: of `kind`, with the place of the expression as its cause, where a value does not fit;
-            whatever `fail()` says.
+        ExchangeError: of `kind`, with the location of the expression as its cause, where a value has the
+        wrong
+            type; or the error of `fail()`.
     """
     try:
         return template.function(payload, exchange)
@@ -41,7 +42,7 @@ def untranslatable(error: Exception, kind: str) -> ExchangeError:
         shown, why = f": {error.message}" if error.for_client else "", error.message
     else:
         shown, why = ": it is nested too deeply", type(error).__name__
-    span = place(error.__traceback__) or getattr(error, "span", None)
+    span = span_of_traceback(error.__traceback__) or getattr(error, "span", None)
     return ExchangeError(kind, f"{_subject(kind)}{shown}", cause=f"{span}: {why}")
 
 

@@ -25,7 +25,7 @@ def check_size(exchange: Exchange, template: Compiled, value: Any, kind: str) ->
     Raises:
         ExchangeError: of `kind`, where these are more than are left.
     """
-    most = template.places * exchange.received + exchange.limits.bytes - exchange.bytes
+    most = template.size_factor * exchange.received + exchange.limits.bytes - exchange.bytes
     if most <= exchange.output or type(value) not in CONTAINERS:
         return most
     most = json_size(value, exchange.output)

@@ -1,9 +1,9 @@
 """The limits of an exchange: how many steps its loops may take, and how many bytes it may produce.
 
 Contract: generated code subtracts from `Budget.steps` and `Budget.bytes` before it does the work, and calls
-`spent` where one of them falls below zero. A step is one iteration of a generated loop, one item that a
-function goes through, or 64 characters of a long text. Bytes are counted as compact JSON, roughly for what
-loops make, exactly for what is written.
+`raise_limit_error` where one of them falls below zero. A step is one iteration of a generated loop, one item
+that a function goes through, or 64 characters of a long text. Bytes are counted as compact JSON, roughly for
+what loops make, exactly for what is written.
 Must not know mappings, expressions or HTTP.
 """
 
@@ -76,7 +76,7 @@ class Budget:
         self.output = max(self.output, _RESERVE_BYTES)
 
 
-def spent(budget: Budget) -> NoReturn:
+def raise_limit_error(budget: Budget) -> NoReturn:
     """Called by generated code once a limit is exceeded."""
     limits = budget.limits
     if budget.steps < 0:
@@ -90,14 +90,14 @@ def take_steps(budget: Budget, steps: int) -> None:
     """Spend steps; raises `EvaluationError` where there are not as many."""
     budget.steps -= steps
     if budget.steps < 0:
-        spent(budget)
+        raise_limit_error(budget)
 
 
 def take_bytes(budget: Budget, size: int) -> None:
     """Spend bytes; raises `EvaluationError` where there are not as many."""
     budget.bytes -= size
     if budget.bytes < 0:
-        spent(budget)
+        raise_limit_error(budget)
 
 
 def take_text(budget: Budget, text: str) -> None:
@@ -131,7 +131,7 @@ def check_value(budget: Budget, value: Any) -> None:
     size = json_size(value, budget.bytes)
     if size > budget.bytes:
         budget.bytes = -1
-        spent(budget)
+        raise_limit_error(budget)
     take_steps(budget, size >> TEXT_SHIFT)
 
 
@@ -170,7 +170,7 @@ def json_size(value: Any, most: int) -> int:
 NAMES: Final[dict[str, Any]] = {
     "CONTAINERS": CONTAINERS,
     "check_value": check_value,
-    "spent": spent,
+    "raise_limit_error": raise_limit_error,
     "take_bytes": take_bytes,
     "take_items": take_items,
     "take_text": take_text,

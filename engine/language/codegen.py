@@ -19,7 +19,16 @@ from types import TracebackType
 from typing import Any, Final
 
 from engine.language.budget import json_size
-from engine.language.uses import NOTHING, Made, Origin, Paths, Uses, VariableOrigin, VariablePath, minimal
+from engine.language.uses import (
+    NOTHING,
+    Constructed,
+    Origin,
+    Paths,
+    Uses,
+    VariableOrigin,
+    VariablePath,
+    minimal,
+)
 from engine.locations import Span
 from engine.values import TYPE_NAMES
 
@@ -94,7 +103,7 @@ class Compiled:
     function: Callable[[Any, Any], Any]
     source: str
     uses: Uses = NOTHING
-    places: int = 1
+    size_factor: int = 1
 
 
 class Writer:
@@ -106,7 +115,7 @@ class Writer:
         self.shared: set[str] = set()
         self.loops = 0
         self.weight = 0
-        self.places = 0
+        self.embedded = 0
         self.is_loose = False
         self.weights: dict[str, int] = {}
         self._loop = 0
@@ -156,7 +165,7 @@ class Writer:
         produced, test = (f"; x.bytes -= {weight} * {size}", " or x.bytes < 0") if weight else ("", "")
         indent = _INDENT * self._depth
         self._lines[charge] = f"{indent}x.steps -= {size}{produced}"
-        self._lines[charge + 1] = f"{indent}if x.steps < 0{test}: spent(x)"
+        self._lines[charge + 1] = f"{indent}if x.steps < 0{test}: raise_limit_error(x)"
 
     def _begin_items(self) -> tuple[int, int]:
         """What is written from here on runs once for each of many items."""
@@ -213,7 +222,7 @@ class Writer:
         is_bounded = is_charged and all(map(self.is_bounded, parts))
         return replace(atom, loop=self._loop if is_bounded else 0)
 
-    def place(self, atom: Atom) -> None:
+    def embed(self, atom: Atom) -> None:
         """The value is put into a container. In a loop it costs bytes, unless it is a part of that loop's
         item; what is known of it at load is charged for with the loop."""
         if atom.is_constant:
@@ -221,13 +230,13 @@ class Writer:
         elif atom.kind in _SMALL:
             self.weight += _SMALL[atom.kind]
         elif self._loop in (0, _EVENTS):
-            self.places += 1
+            self.embedded += 1
             self.is_loose = self.is_loose or not self.is_bounded(atom)
         elif not self.is_bounded(atom):
             # What is placed most often is a short text of the request.
             with self.block(f"if type({atom.source}) is str"):
                 self.line(f"x.bytes -= len({atom.source})")
-                self.line("if x.bytes < 0: spent(x)")
+                self.line("if x.bytes < 0: raise_limit_error(x)")
             self.line(f"elif type({atom.source}) in CONTAINERS: take_value(x, {atom.source})")
 
     def is_bounded(self, atom: Atom) -> bool:
@@ -317,27 +326,27 @@ class Writer:
         """The code evaluates this value."""
         self._named.add(atom.source)
         if atom.origin is not None:
-            self._references.whole(atom.origin)
+            self._references.add_read(atom.origin)
 
     def use(self, atom: Atom) -> None:
         """The value is used as a whole."""
         if atom.origin is not None:
-            self._reads.whole(atom.origin)
+            self._reads.add_read(atom.origin)
 
-    def ask(self, atom: Atom) -> None:
+    def use_truth(self, atom: Atom) -> None:
         """Only the value's truth is used; nothing inside it is read."""
         if atom.origin is not None:
-            self._reads.shell(atom.origin)
+            self._reads.add_test(atom.origin)
 
-    def find(self, atom: Atom) -> None:
+    def use_presence(self, atom: Atom) -> None:
         """Only the value's presence is used; one that the code makes is there in any case."""
-        if not isinstance(atom.origin, Made):
-            self.ask(atom)
+        if not isinstance(atom.origin, Constructed):
+            self.use_truth(atom)
 
     def check(self, atom: Atom) -> None:
         """The value's truth decides whether the exchange goes on; that alone is not reading it."""
         if atom.origin is not None:
-            self._references.shell(atom.origin)
+            self._references.add_test(atom.origin)
 
     def finish(self, label: str) -> Compiled:
         """Compile what was written.
@@ -356,7 +365,7 @@ class Writer:
         namespace = {**self.names, _SPANS: self._spans}
         exec(code, namespace)
         _remember_lines(filename, source, namespace["template"])
-        return Compiled(namespace["template"], source, self._uses(), self.places + 1)
+        return Compiled(namespace["template"], source, self._uses(), self.embedded + 1)
 
     def _uses(self) -> Uses:
         reads = minimal(self._reads.found)
@@ -393,7 +402,7 @@ def first_location(compiled: Compiled) -> Span | None:
     return next((span for _, span in lines_of(compiled) if span is not None), None)
 
 
-def place(traceback: TracebackType | None) -> Span | None:
+def span_of_traceback(traceback: TracebackType | None) -> Span | None:
     """Where in the YAML the innermost generated line of a traceback was written."""
     found = None
     while traceback is not None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 #: The last step of a path whose value is only tested for truth or presence: nothing inside it is read.
-SHELL: Final = 0
+TESTED: Final = 0
 #: The step to any item of a list, or to any pair of an object.
 ITEM: Final = 1
 
@@ -23,17 +23,17 @@ _MAX_ALTERNATIVES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
+class AllExcept:
     """The last step of a path of which all fields are read but those in `names`."""
 
     names: frozenset[str]
 
 
-Step: TypeAlias = str | int | Others
+Step: TypeAlias = str | int | AllExcept
 VariablePath: TypeAlias = tuple[Step, ...]
 
 
-def written(path: VariablePath) -> str:
+def path_text(path: VariablePath) -> str:
     """A path in a client's body as people write it: `messages[].name`."""
     return "".join("[]" if step == ITEM else f".{step}" for step in path).removeprefix(".")
 
@@ -51,15 +51,15 @@ class Paths:
     def update(self, other: Paths) -> None:
         self.found |= other.found
 
-    def whole(self, origin: Origin, without: frozenset[str] = frozenset()) -> None:
+    def add_read(self, origin: Origin, without: frozenset[str] = frozenset()) -> None:
         """All of a value is read, but for its fields in `without`."""
         if self._is_new(origin, without):
-            origin.whole(self, without)
+            origin.add_read(self, without)
 
-    def shell(self, origin: Origin) -> None:
+    def add_test(self, origin: Origin) -> None:
         """A value is tested for truth or presence."""
-        if self._is_new(origin, SHELL):
-            origin.shell(self)
+        if self._is_new(origin, TESTED):
+            origin.add_test(self)
 
     def _is_new(self, origin: Origin, how: object) -> bool:
         before = len(self._visited)
@@ -80,11 +80,11 @@ class Origin(ABC):
         return self.child(ITEM)
 
     @abstractmethod
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
         """Record that the value is read, but for its fields in `without`."""
 
     @abstractmethod
-    def shell(self, paths: Paths) -> None:
+    def add_test(self, paths: Paths) -> None:
         """Record that the value is tested for truth or presence."""
 
     def flat(self) -> Origin:
@@ -101,15 +101,15 @@ class VariableOrigin(Origin):
     def child(self, step: str | int) -> Origin:
         return VariableOrigin((*self.path, step))
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
-        paths.add((*self.path, Others(without)) if without else self.path)
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.add((*self.path, AllExcept(without)) if without else self.path)
 
-    def shell(self, paths: Paths) -> None:
-        paths.add((*self.path, SHELL))
+    def add_test(self, paths: Paths) -> None:
+        paths.add((*self.path, TESTED))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Made(Origin):
+class Constructed(Origin):
     """An object or a list made of other values.
 
     Attributes:
@@ -140,28 +140,28 @@ class Made(Origin):
             # The fields of items: a list of objects can be spread into an object.
             among = (origin.child(step) for origin in self.items)
             return _one_of((*self.fields.get(step, ()), *among, *inside))
-        return _one_of((*self.items, *inside, Inside(self) if self.fields else None))
+        return _one_of((*self.items, *inside, UnknownPart(self) if self.fields else None))
 
     def item(self) -> Origin | None:
         return _one_of((*self.items, *(origin.item() for origin in self.spread)))
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
         for name, origins in self.fields.items():
             for origin in origins if name not in without else ():
-                paths.whole(origin)
+                paths.add_read(origin)
         for origin in self.items:
-            paths.whole(origin)
+            paths.add_read(origin)
         for origin in self.spread:
-            paths.whole(origin, without)
+            paths.add_read(origin, without)
 
-    def shell(self, paths: Paths) -> None:
+    def add_test(self, paths: Paths) -> None:
         for origins in (*self.fields.values(), self.items, self.spread):
             for origin in origins:
-                paths.shell(origin)
+                paths.add_test(origin)
 
     def flat(self) -> Origin:
         items = [part for item in self.items for part in (item, item.item()) if part is not None]
-        return Made(self.fields, items, [origin.flat() for origin in self.spread])
+        return Constructed(self.fields, items, [origin.flat() for origin in self.spread])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,13 +176,13 @@ class Either(Origin):
     def item(self) -> Origin | None:
         return either(None, *(origin.item() for origin in self.alternatives))
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
         for origin in self.alternatives:
-            paths.whole(origin, without)
+            paths.add_read(origin, without)
 
-    def shell(self, paths: Paths) -> None:
+    def add_test(self, paths: Paths) -> None:
         for origin in self.alternatives:
-            paths.shell(origin)
+            paths.add_test(origin)
 
     def flat(self) -> Origin:
         return Either(tuple(origin.flat() for origin in self.alternatives))
@@ -198,20 +198,20 @@ class Without(Origin):
     def child(self, step: str | int) -> Origin | None:
         if isinstance(step, str):
             return None if step in self.names else self.object.child(step)
-        return Inside(self)
+        return UnknownPart(self)
 
     def item(self) -> Origin | None:
         return None
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
-        paths.whole(self.object, without | self.names)
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.add_read(self.object, without | self.names)
 
-    def shell(self, paths: Paths) -> None:
-        paths.shell(self.object)
+    def add_test(self, paths: Paths) -> None:
+        paths.add_test(self.object)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Inside(Origin):
+class UnknownPart(Origin):
     """A part of a value of which it is not known what it is: using it in any way reads the whole value."""
 
     of: Origin
@@ -219,11 +219,11 @@ class Inside(Origin):
     def child(self, step: str | int) -> Origin:
         return self
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
-        paths.whole(self.of)
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.add_read(self.of)
 
-    def shell(self, paths: Paths) -> None:
-        paths.whole(self.of)
+    def add_test(self, paths: Paths) -> None:
+        paths.add_read(self.of)
 
 
 def either(*origins: Origin | None) -> Origin | None:
@@ -243,7 +243,7 @@ def _one_of(origins: Iterable[Origin | None], is_certain: bool = True) -> Origin
     if not found or (len(found) == 1 and is_certain):
         return next(iter(found), None)
     origin = Either(tuple(found))
-    return origin if len(found) <= _MAX_ALTERNATIVES else Inside(origin)
+    return origin if len(found) <= _MAX_ALTERNATIVES else UnknownPart(origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +299,11 @@ def minimal(paths: Iterable[VariablePath]) -> frozenset[VariablePath]:
     """The same reads without the paths that others imply: those inside a value that is read as a whole, and
     tests of values inside which something is read."""
     every = set(paths)
-    passed = {path[:end] for path in every for end in range(len(path) - (path[-1:] == (SHELL,)))}
+    passed = {path[:end] for path in every for end in range(len(path) - (path[-1:] == (TESTED,)))}
     return frozenset(path for path in every if not _is_implied(path, every, passed))
 
 
 def _is_implied(path: VariablePath, every: set[VariablePath], passed: set[VariablePath]) -> bool:
-    if path[-1:] == (SHELL,) and path[:-1] in passed:
+    if path[-1:] == (TESTED,) and path[:-1] in passed:
         return True
     return any(path[:end] in every for end in range(len(path)))
