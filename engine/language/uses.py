@@ -1,8 +1,8 @@
-"""What generated code reads: the variables behind its values, collected while the code is written.
+"""The variables that generated code reads, collected while the code is written.
 
-Contract: a variable is named by its path, `("request", "body", "messages", ITEM, "name")`. An `Origin` says
-which variables a value in generated code holds; a value without one holds none that is not recorded already.
-`Uses` is the only source for what a function reads; nothing is ever read back from generated text.
+Contract: a variable is identified by its path, `("request", "body", "messages", ITEM, "name")`. An `Origin`
+describes which variables a value in generated code contains; a value without one contains none that is not
+recorded already. `Uses` is the only source for what a function reads; generated text is never searched.
 Must not know Python source, JMESPath, or which variables there are.
 """
 
@@ -13,18 +13,18 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-#: The last step of a path whose value is only tested for truth or presence: nothing inside it is read.
+#: The last step of a path whose value is only tested for truth or presence; nothing inside it is read.
 TESTED: Final = 0
 #: The step to any item of a list, or to any pair of an object.
 ITEM: Final = 1
 
-#: The most alternatives of one value that are told apart; above it, all of each counts as read.
+#: The maximum number of alternatives of one value that are distinguished; above it, all count as read.
 _MAX_ALTERNATIVES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class AllExcept:
-    """The last step of a path of which all fields are read but those in `names`."""
+    """The last step of a path of which all fields are read except those in `names`."""
 
     names: frozenset[str]
 
@@ -34,7 +34,7 @@ VariablePath: TypeAlias = tuple[Step, ...]
 
 
 def path_text(path: VariablePath) -> str:
-    """A path in a client's body as people write it: `messages[].name`."""
+    """A path in a client's body as shown to people: `messages[].name`."""
     return "".join("[]" if step == ITEM else f".{step}" for step in path).removeprefix(".")
 
 
@@ -52,12 +52,12 @@ class Paths:
         self.found |= other.found
 
     def add_read(self, origin: Origin, without: frozenset[str] = frozenset()) -> None:
-        """All of a value is read, but for its fields in `without`."""
+        """Record that a value is read, except its fields in `without`."""
         if self._is_new(origin, without):
             origin.add_read(self, without)
 
     def add_test(self, origin: Origin) -> None:
-        """A value is tested for truth or presence."""
+        """Record that a value is tested for truth or presence."""
         if self._is_new(origin, TESTED):
             origin.add_test(self)
 
@@ -68,27 +68,27 @@ class Paths:
 
 
 class Origin(ABC):
-    """Which variables a value holds."""
+    """The variables that a value contains."""
 
     @abstractmethod
     def child(self, step: str | int) -> Origin | None:
-        """The origin of a field, or of an `ITEM`: of a list, or a pair of an object; None where it holds no
-        variable."""
+        """The origin of a field, or of an `ITEM` (an item of a list, or a pair of an object); None if it
+        contains no variable."""
 
     def item(self) -> Origin | None:
-        """The origin of an item, where the value is a list."""
+        """The origin of an item, if the value is a list."""
         return self.child(ITEM)
 
     @abstractmethod
     def add_read(self, paths: Paths, without: frozenset[str]) -> None:
-        """Record that the value is read, but for its fields in `without`."""
+        """Record that the value is read, except its fields in `without`."""
 
     @abstractmethod
     def add_test(self, paths: Paths) -> None:
         """Record that the value is tested for truth or presence."""
 
     def flat(self) -> Origin:
-        """The origin of the list whose items are this one's, those that are lists replaced by their items."""
+        """The origin of the list after replacing items that are lists by their items."""
         return self
 
 
@@ -110,12 +110,12 @@ class VariableOrigin(Origin):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Constructed(Origin):
-    """An object or a list made of other values.
+    """An object or a list created from other values.
 
     Attributes:
         fields: the values of an object's fields.
         items: the items of a list.
-        spread: objects whose fields, or lists whose items, it has.
+        spread: objects whose fields, or lists whose items, it contains.
     """
 
     fields: dict[str, list[Origin]] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class Constructed(Origin):
     def child(self, step: str | int) -> Origin | None:
         inside = (origin.child(step) for origin in self.spread)
         if isinstance(step, str):
-            # The fields of items: a list of objects can be spread into an object.
+            # Fields of items, because a list of objects can be spread into an object.
             among = (origin.child(step) for origin in self.items)
             return _one_of((*self.fields.get(step, ()), *among, *inside))
         return _one_of((*self.items, *inside, UnknownPart(self) if self.fields else None))
@@ -166,7 +166,7 @@ class Constructed(Origin):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Either(Origin):
-    """One of several values, or another that holds no variable; which one is known at run time only."""
+    """One of several values, or another value without variables; which one is known only at run time."""
 
     alternatives: tuple[Origin, ...]
 
@@ -190,7 +190,7 @@ class Either(Origin):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Without(Origin):
-    """An object less the fields in `names`."""
+    """An object without the fields in `names`."""
 
     object: Origin
     names: frozenset[str]
@@ -212,7 +212,7 @@ class Without(Origin):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnknownPart(Origin):
-    """A part of a value of which it is not known what it is: using it in any way reads the whole value."""
+    """An unknown part of a value; any use of it reads the complete value."""
 
     of: Origin
 
@@ -227,12 +227,12 @@ class UnknownPart(Origin):
 
 
 def either(*origins: Origin | None) -> Origin | None:
-    """The origin of a value that is one of several, None for those that hold no variable."""
+    """The origin of a value that is one of several, None for those without variables."""
     return _one_of(origins, None not in origins)
 
 
 def _one_of(origins: Iterable[Origin | None], is_certain: bool = True) -> Origin | None:
-    """The origin of a value that is one of several, or null; if `is_certain`, it is nothing else."""
+    """The origin of a value that is one of several, or null; unless `is_certain`, it may also be another."""
     found: dict[Origin, None] = {}
     for origin in origins:
         if isinstance(origin, Either):
@@ -251,10 +251,10 @@ class Uses:
     """What a function reads.
 
     Attributes:
-        reads: what its result, or its effect, depends on: paths of values that are used or compared, and of
-            values that are only tested, which end in `SHELL`.
-        references: all that its code evaluates, `reads` included: of an unused `$let` too.
-        is_pure: it has no effect, and gives the same result wherever it reads the same.
+        reads: what its result or effect depends on: paths of values that are used or compared, and of
+            values that are only tested, which end in `TESTED`.
+        references: everything that its code evaluates, including `reads` and unused `$let` variables.
+        is_pure: whether it has no effect, and always the same result for the same values read.
     """
 
     reads: frozenset[VariablePath] = frozenset()
@@ -263,7 +263,7 @@ class Uses:
 
     @staticmethod
     def of_all(parts: Iterable[Uses]) -> Uses:
-        """What several functions read together."""
+        """The combined uses of several functions."""
         every = tuple(parts)
         return Uses(
             frozenset().union(*(uses.reads for uses in every)),
@@ -280,11 +280,11 @@ class Uses:
         return frozenset(_below(self.reads, variable))
 
     def references_below(self, variable: VariablePath) -> frozenset[VariablePath]:
-        """As `reads_below`, of all that the code evaluates."""
+        """As `reads_below`, for everything that the code evaluates."""
         return frozenset(_below(self.references, variable))
 
     def is_constant(self, known: Container[Step]) -> bool:
-        """Whether the result is the same always, as all that is evaluated is below variables in `known`."""
+        """Whether the result never changes, because everything evaluated is below variables in `known`."""
         return self.is_pure and all(path[0] in known for path in self.references)
 
 
@@ -296,8 +296,8 @@ def _below(paths: Iterable[VariablePath], variable: VariablePath) -> Iterator[Va
 
 
 def minimal(paths: Iterable[VariablePath]) -> frozenset[VariablePath]:
-    """The same reads without the paths that others imply: those inside a value that is read as a whole, and
-    tests of values inside which something is read."""
+    """The reads without the paths that others imply: those inside a value that is read completely, and tests
+    of values inside which something is read."""
     every = set(paths)
     passed = {path[:end] for path in every for end in range(len(path) - (path[-1:] == (TESTED,)))}
     return frozenset(path for path in every if not _is_implied(path, every, passed))

@@ -205,7 +205,7 @@ def test_a_route_that_is_not_there(option: str, name: str, hint: str) -> None:
 def test_a_body_that_is_no_json() -> None:
     result = explain(SHOP, "--request", "POST /shop/orders", "--body", "-", given="{oops")
     assert result.exit_code == 1
-    assert "failure: invalid_request: the request's body is no JSON: line 1 column 2" in result.output
+    assert "failure: invalid_request: the request's body is invalid JSON: line 1 column 2" in result.output
     assert "the client gets: 400" in result.output
     refused = explain(SHOP, "--request", "POST /shop/orders", "--body", "-", given="{}")
     assert "failure: unprocessable" in refused.output

@@ -294,7 +294,7 @@ def test_state_is_bounded(form: str, tmp_path: Path) -> None:
     answered = posted(plans, "/x", None, upstream)
     assert answered.error is not None
     assert answered.error.kind == "upstream_error"
-    assert answered.error.message.endswith(f"it produces more than {limits.bytes} bytes (limits.bytes)")
+    assert answered.error.message.endswith(f"the limit of {limits.bytes} bytes is exceeded (limits.bytes)")
     assert place_of(answered).startswith("12:")
 
 
@@ -306,4 +306,4 @@ def test_reading_a_state_each_time_is_charged_for(tmp_path: Path) -> None:
     plans = streamed(rules, tmp_path, more="limits: { steps: 1000 }")
     answered = posted(plans, "/x", None, sse({"v": "a"} for _ in range(100)))
     assert answered.error is not None
-    assert answered.error.message.endswith("it takes more than 1000 loop steps (limits.steps)")
+    assert answered.error.message.endswith("the limit of 1000 loop steps is exceeded (limits.steps)")

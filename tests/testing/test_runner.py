@@ -351,7 +351,7 @@ def test_replies_are_read_from_their_bytes(tmp_path: Path) -> None:
     result = run(tmp_path, suite)
     assert (result.passed, result.failed) == (2, 0)
     assert result.suites[0].cases[0].failure == (
-        "upstream_error: the upstream's answer is no JSON (line 1 column 1)"
+        "upstream_error: the upstream's answer is invalid JSON (line 1 column 1)"
     )
 
 

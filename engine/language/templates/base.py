@@ -83,7 +83,7 @@ class BaseTemplateWriter(ABC):
         """Write code that assigns a template's value to a name; null if it has no value."""
 
     def note_null(self, atom: Atom, read: Paths) -> None:
-        """Write code that records a null in the client's body if `atom` is null; `read` is what it depends on."""
+        """Write code that records a null in the client's body if `atom`, which depends on `read`, is null."""
         if not self.scope.notes_nulls or atom.is_constant:
             return
         if atom.origin is not None:
