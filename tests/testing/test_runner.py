@@ -342,7 +342,7 @@ def test_replies_are_read_from_their_bytes(tmp_path: Path) -> None:
       - name: no JSON
         request: GET /items
         upstream: { response: { headers: { content-type: text/html }, text: "<html>" } }
-        expect: { status: 502, body: { problem: upstream_error, text: { $contains: no JSON } } }
+        expect: { status: 502, body: { problem: upstream_error, text: { $contains: invalid JSON } } }
       - name: a status and a header
         request: GET /items
         upstream: { response: { status: 429, headers: { Retry-After: 5 } } }
