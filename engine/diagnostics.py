@@ -36,11 +36,11 @@ class Diagnostic:
 
 @dataclass(slots=True)
 class Findings:
-    """Collects diagnostics, each once, in the order of their places.
+    """Collects diagnostics, each once, ordered by location.
 
     Attributes:
-        reports: how many errors there were, those counted that were there before: whether something is wrong
-            with a part of a mapping, told by whether this grew while it was looked at.
+        reports: how many errors were reported, including duplicates: a part of a mapping has errors if this
+            number grew while it was checked.
     """
 
     _found: dict[tuple[str, str, str, int, int], Diagnostic] = field(default_factory=dict)
@@ -55,8 +55,8 @@ class Findings:
     def add(self, diagnostic: Diagnostic) -> None:
         self.reports += diagnostic.severity == "error"
         span = diagnostic.span
-        place = (span.file.name, span.line, span.column)
-        self._found.setdefault((diagnostic.code, diagnostic.message, *place), diagnostic)
+        location = (span.file.name, span.line, span.column)
+        self._found.setdefault((diagnostic.code, diagnostic.message, *location), diagnostic)
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
@@ -74,6 +74,6 @@ class Findings:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:
-    """«did you mean …» for a misspelt name, or None where nothing is near."""
+    """A hint "did you mean …" for a misspelt name, or None if no known name is similar."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else None

@@ -1,8 +1,8 @@
-"""JSON that orjson refuses and RFC 8259 allows: lone surrogates, numbers beyond a double, deep nesting.
+"""JSON that orjson rejects and RFC 8259 allows: lone surrogates, numbers beyond a double, deep nesting.
 
-Contract: called only after orjson has refused, so that usual bodies pay nothing. A value that was read here
-can be written here, as valid JSON in UTF-8: a lone surrogate as its escape, an integer with all digits.
-NaN and infinity are neither read nor written.
+Contract: called only after orjson has raised an error, so that the usual bodies have no extra cost. A value
+that was read here can be written here, as valid JSON in UTF-8: a lone surrogate as its escape, an integer
+with all digits. NaN and infinity are neither read nor written.
 Must not know HTTP or mappings.
 """
 
@@ -20,21 +20,21 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
-#: How deeply arrays and objects may be nested, read or written: what orjson reads.
+#: The maximum nesting of arrays and objects, for reading and writing: the limit of orjson.
 MAX_DEPTH: Final = 1024
 
-#: How many digits a number beyond a double may have. Python converts no longer integers from and to text.
+#: The maximum digits of a number beyond a double: Python does not convert longer integers from and to text.
 MAX_DIGITS: Final = 4300
 
-#: How many digits all numbers of a text may have together that are written with an exponent beyond a double:
-#: `1e4000` takes six bytes of the text, and two thousand of memory.
+#: The maximum digits, in total, of the numbers of a text with an exponent beyond a double: `1e4000` takes six
+#: bytes of the text, and two thousand of memory.
 MAX_EXPANDED_DIGITS: Final = 1_000_000
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-#: What only orjson refuses: an escaped surrogate; a number with a large exponent, or with many digits.
+#: What only orjson rejects: an escaped surrogate; a number with a large exponent, or with many digits.
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _LARGE_NUMBER: Final = re.compile(rb"[eE]\+?[0-9]{3}|(?<![0-9])[0-9]{300}")
-#: A string, which may contain what looks like a number; else a number, or what is none in JSON.
+#: A string, which may contain text like a number; else a number, or a constant that is not JSON.
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?[0-9][-+.0-9eE]*|NaN|-?Infinity)')
 
 #: The recursion limit belongs to the process.
@@ -46,10 +46,10 @@ class JsonError(ValueError):
 
     Attributes:
         problem: what is wrong, as the predicate of a sentence about the text or value. The error's own text
-            is the location or the cause; empty where neither is known.
+            is the location or the cause; empty if neither is known.
     """
 
-    def __init__(self, message: str, problem: str = "is no JSON") -> None:
+    def __init__(self, message: str, problem: str = "is invalid JSON") -> None:
         super().__init__(message)
         self.problem = problem
 
@@ -60,17 +60,17 @@ class JsonError(ValueError):
 
 
 class _NotANumber(ValueError):
-    """`NaN` or `Infinity`, which Python's parser knows and JSON does not."""
+    """`NaN` or `Infinity`, which Python's parser accepts and JSON does not."""
 
 
 # --- Reading ---------------------------------------------------------------------------------------------
 
 
 def read(data: bytes, refusal: orjson.JSONDecodeError) -> Any:
-    """The value of a JSON text that orjson has refused; a byte order mark is ignored (RFC 8259, 8.1).
+    """The value of a JSON text that orjson has rejected; a byte order mark is ignored (RFC 8259, 8.1).
 
     Raises:
-        JsonError: it is not JSON, is nested too deeply, or has a number out of range.
+        JsonError: it is invalid, is nested too deeply, or has a number out of range.
     """
     if not data.startswith(_BYTE_ORDER_MARK):
         return _read(data, refusal)
@@ -90,7 +90,7 @@ def _read(data: bytes, refusal: orjson.JSONDecodeError) -> Any:
         raise JsonError(location)
     try:
         text = data.decode()
-        with _room():
+        with _raised_recursion_limit():
             value = _decoder(has_large_numbers).decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(f"line {error.lineno} column {error.colno}") from None
@@ -116,17 +116,17 @@ def _refuse(name: str) -> NoReturn:
 
 
 class _Numbers:
-    """The numbers of one text that have a fraction or an exponent."""
+    """Reads the numbers of one text that have a fraction or an exponent."""
 
     def __init__(self) -> None:
         self._digits_left = MAX_EXPANDED_DIGITS
 
     def read(self, text: str) -> int | float:
-        """A float, or the integer that a number beyond a double is.
+        """The number as a float, or as an integer if it is beyond a double.
 
         Raises:
-            ValueError: it has more than `MAX_DIGITS`, or a fraction beyond the range of a double, or exceeds
-                `MAX_EXPANDED_DIGITS`.
+            ValueError: it has more than `MAX_DIGITS` digits, or a fraction beyond the range of a double, or
+                exceeds `MAX_EXPANDED_DIGITS`.
         """
         number = float(text)
         if math.isfinite(number):
@@ -151,7 +151,7 @@ def _location_of_number(text: str) -> str:
             line = text.count("\n", 0, token.start()) + 1
             column = token.start() - text.rfind("\n", 0, token.start())
             return f"line {line} column {column}"
-    raise AssertionError("a number was refused")
+    raise AssertionError("no number is out of range")
 
 
 def _is_in_range(number: str, numbers: _Numbers) -> bool:
@@ -166,18 +166,18 @@ def _is_in_range(number: str, numbers: _Numbers) -> bool:
 
 
 def write(value: Any) -> bytes:
-    """A value that orjson has refused, as compact JSON.
+    """A value that orjson has rejected, as compact JSON.
 
     Raises:
-        JsonError: it is nested too deeply, or is no value of JSON.
+        JsonError: it is nested too deeply, or is not a JSON value.
     """
     text = _written(value, ensure_ascii=False)
-    # Of all characters only surrogates have no UTF-8, and they are in strings: their escape is JSON's.
+    # Only surrogates cannot be encoded as UTF-8, and they are in strings, where this escape is valid JSON.
     return text.encode("utf-8", "backslashreplace")
 
 
 def write_ascii(value: Any) -> str:
-    """A value as compact JSON in which all characters that are not ASCII are escaped.
+    """A value as compact JSON with escapes for all non-ASCII characters.
 
     Raises:
         JsonError: as `write`.
@@ -190,7 +190,7 @@ def _written(value: Any, ensure_ascii: bool) -> str:
         ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False, check_circular=False
     )
     try:
-        with _room():
+        with _raised_recursion_limit():
             text = encoder.encode(value)
     except RecursionError:
         raise _too_deep() from None
@@ -201,13 +201,13 @@ def _written(value: Any, ensure_ascii: bool) -> str:
 
 
 def _check_depth(value: Any, text: str) -> None:
-    """Refuse what is nested too deeply; where the text has few brackets nothing is looked at."""
+    """Raise if a value is nested too deeply; it is not traversed if the text has few brackets."""
     if text.count("[") + text.count("{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
         raise _too_deep()
 
 
 def depth(value: Any) -> int:
-    """How deeply a value is nested: 0 for a scalar, 1 for `[]`."""
+    """The nesting depth of a value: 0 for a scalar, 1 for `[]`."""
     found, level = 0, [value] if isinstance(value, list | dict) else []
     while level:
         found += 1
@@ -226,8 +226,8 @@ def _too_deep(where: str = "") -> JsonError:
 
 
 @contextlib.contextmanager
-def _room() -> Iterator[None]:
-    """Python 3.11 counts the recursion of its C code as that of Python code; `MAX_DEPTH` needs more of it."""
+def _raised_recursion_limit() -> Iterator[None]:
+    """Raise the recursion limit for `MAX_DEPTH`: Python 3.11 counts the recursion of its C code too."""
     with _LIMIT:
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(limit + 2 * MAX_DEPTH)

@@ -1,7 +1,7 @@
-"""Places: which file, which line, which column, and the text that stands there.
+"""Locations: file, line and column, and the text at that location.
 
-Contract: lines and columns count from 1, columns in characters. A `Node` is a value together with where
-it was written, so that everything made from a mapping can point back into it.
+Contract: lines and columns count from 1, columns in characters. A `Node` is a value with its location, so
+that everything made from a mapping can refer to it.
 This module must not know YAML, HTTP or printing.
 """
 
@@ -16,7 +16,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceFile:
-    """A file's name, as the user gave it, and its text."""
+    """A file's name, as specified by the user, and its text."""
 
     name: str
     text: str = field(repr=False)
@@ -29,7 +29,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of one line of a file; `length` may be 0 for a point."""
+    """A range within one line of a file; `length` may be 0 for a point."""
 
     file: SourceFile
     line: int
@@ -42,10 +42,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScalarText:
-    """How a scalar was written: where each character of its value stands.
+    """The offset of each character of a scalar's value in the file.
 
-    `offsets[i]` is the index in `SourceFile.text` of the value's character `i`; one more entry stands
-    for the end. None where the value was not written as text of its own (an empty value).
+    `offsets[i]` is the index in `SourceFile.text` of the value's character `i`; the last entry is the end of
+    the value. An empty value, which has no text in the file, has no `ScalarText`.
     """
 
     offsets: Sequence[int]
@@ -53,9 +53,9 @@ class ScalarText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """A file's data and the place of every key and value in it.
+    """A file's data and the location of every key and value in it.
 
-    `original` is the data as it was read, where `data` has lost the parts that do not fit the schema.
+    `original` is the data as read, `data` is without the parts that do not match the schema.
     """
 
     file: SourceFile
@@ -70,7 +70,7 @@ class Document:
         return Node(self, (), self.data)
 
     def span(self, path: Path) -> Span:
-        """The place of the value at `path`, or of its nearest ancestor that has one."""
+        """The location of the value at `path`, or of its nearest ancestor that has one."""
         while path not in self.value_spans:
             if not path:
                 return Span(self.file, 1, 1)
@@ -80,9 +80,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """A value of a document with its place: a cursor into the document.
+    """A value of a document with its location: a cursor into the document.
 
-    `shift` is where in a scalar's text the value begins, for a part of one.
+    `shift` is the offset of the value in a scalar's text, for a part of a scalar.
     """
 
     document: Document
@@ -96,11 +96,11 @@ class Node:
 
     @property
     def key_span(self) -> Span:
-        """The place of the key this value stands under; of the value itself in a list."""
+        """The location of this value's key; of the value itself in a list."""
         return self.document.key_spans.get(self.path, self.span)
 
     def span_at(self, offset: int, length: int = 1) -> Span:
-        """The place of character `offset` of this scalar's value."""
+        """The location of character `offset` of this scalar's value."""
         scalar = self.document.scalars.get(self.path)
         if scalar is None:
             return self.span
@@ -111,14 +111,14 @@ class Node:
         return Span(self.document.file, line, index - start + 1, length)
 
     def part(self, start: int, value: str) -> Node:
-        """A piece of this scalar's text that means something of its own, beginning at `start`."""
+        """A part of this scalar's text that begins at `start`, as a node."""
         return Node(self.document, self.path, value, self.shift + start)
 
     def __getitem__(self, key: str | int) -> Node:
         return Node(self.document, (*self.path, key), self.value[key])
 
     def get(self, key: str) -> Node | None:
-        """The node under `key`, or None where this is no mapping or has no such key."""
+        """The node under `key`, or None if this is not a mapping or has no such key."""
         return self[key] if isinstance(self.value, dict) and key in self.value else None
 
     def items(self) -> Iterator[tuple[str, Node]]:

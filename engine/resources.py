@@ -1,7 +1,7 @@
-"""Where packaged files lie: the schemas and the shipped mappings.
+"""The paths of packaged files: the schemas and the shipped mappings.
 
-Contract: in a checkout they stand at its top level, in an installed wheel inside this package. No other
-module knows.
+Contract: in a checkout they are at its top level, in an installed wheel inside this package. No other module
+depends on that.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-#: As in pyproject.toml; to ask for what is installed takes as long as loading a mapping.
+#: As in pyproject.toml; reading the metadata of the installed package takes as long as loading a mapping.
 _VERSION: Final = "0.1.0"
 
 _PACKAGE: Final = Path(__file__).parent
@@ -22,11 +22,11 @@ def schema_text(name: str) -> str:
 
 
 def shipped_mappings() -> dict[str, Path]:
-    """The mappings that come with Dragoman, by name."""
+    """The mappings shipped with Dragoman, by name."""
     files = sorted((_ROOT / "mappings").glob("*.yaml"))
     return {file.stem: file for file in files if not file.name.endswith(".test.yaml")}
 
 
 def distribution_version() -> str:
-    """Dragoman's own version."""
+    """The version of Dragoman."""
     return _VERSION

@@ -1,4 +1,4 @@
-"""What JMESPath and the language say of JSON values: types, truth, equality, order, text.
+"""JSON values in JMESPath and the mapping language: types, truth, equality, order, text.
 
 Contract: values are dict, list, str, int, float, bool, None; nothing here changes one. A float is finite; an
 integer may have up to `MAX_DIGITS` digits, and a string may have lone surrogates.
@@ -33,7 +33,7 @@ TYPE_NAMES: Final[dict[type, str]] = {
 
 
 class Absent:
-    """The type of `ABSENT`: a template that gave nothing, as against one that gave null."""
+    """The type of `ABSENT`: the result of a template without a value, as opposed to null."""
 
     __slots__ = ()
 
@@ -48,7 +48,7 @@ ABSENT: Final = Absent()
 
 
 def type_name(value: Any) -> str:
-    """The JSON type of a value; "expression" for what is none."""
+    """The JSON type of a value; "expression" for anything that is not a JSON value."""
     return TYPE_NAMES.get(type(value), "expression")
 
 
@@ -62,7 +62,7 @@ def truth(value: Any) -> bool:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """JMESPath's ==: unlike in Python, `0 == false` and `1 == true` do not hold."""
+    """JMESPath's ==: unlike in Python, `0 == false` and `1 == true` are false."""
     if type(left) is bool or type(right) is bool:
         return left is right
     return bool(left == right)
@@ -85,7 +85,7 @@ def _comparable(left: Any, right: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """A value inside longer text: a string as it is, null as nothing, the rest as compact JSON."""
+    """A value inside longer text: a string unchanged, null as nothing, the rest as compact JSON."""
     if type(value) is str:
         return value
     if value is None:
@@ -97,8 +97,8 @@ def loads(data: bytes) -> Any:
     """Parse a JSON text, with or without a byte order mark.
 
     Raises:
-        JsonError: it is no JSON, is nested more than `MAX_DEPTH` levels deep, or has a number of more than
-            `MAX_DIGITS` digits. The message gives the place and none of the text, which is payload.
+        JsonError: it is invalid, is nested more than `MAX_DEPTH` levels deep, or has a number of more than
+            `MAX_DIGITS` digits. The message has the location and none of the text, which is payload.
     """
     try:
         return orjson.loads(data)
@@ -107,7 +107,7 @@ def loads(data: bytes) -> Any:
 
 
 def loads_text(text: str) -> Any:
-    """As `loads`, of a string, which may have lone surrogates.
+    """As `loads`, for a string, which may have lone surrogates.
 
     Raises:
         JsonError: as `loads`.
@@ -115,7 +115,7 @@ def loads_text(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        # An escaped lone surrogate means the same, unless a backslash before it would take the escape.
+        # An escaped lone surrogate is equivalent, unless it follows a backslash.
         errors = "surrogatepass" if _ESCAPED_SURROGATE.search(text) else "backslashreplace"
         return loads(text.encode("utf-8", errors))
 
@@ -133,7 +133,7 @@ def dumps(value: Any) -> bytes:
 
 
 def dumps_ascii(value: Any) -> str:
-    """Write compact JSON in which all characters that are not ASCII are escaped.
+    """Write compact JSON with escapes for all non-ASCII characters.
 
     Raises:
         JsonError: as `dumps`.

@@ -52,7 +52,7 @@ SOURCES = [
     )
     for file in sorted([*ROOT.glob(f"engine/{room}.py"), *ROOT.glob(f"engine/{room}/*.py")])
 ]
-MAKERS = {"error", "warning", "report", "add", "_refuse", "Withheld", "Diagnostic"}
+MAKERS = {"error", "warning", "report", "add", "_fail", "Withheld", "Diagnostic"}
 CODE = re.compile(r"[a-z]+(-[a-z]+)+\Z")
 #: Found by tests of their own, below: they need a large file, no file at all, a package that is not there.
 REACHED_HERE = {"file-too-large", "no-files", "missing-package"}

@@ -1,8 +1,8 @@
-"""Framings of event streams: bytes → events and back, one file a framing, one row a framing in `FRAMINGS`.
+"""Framings of event streams: bytes → events and back. Each framing has a module and a row in `FRAMINGS`.
 
-Contract: a decoder takes bytes as they come, split anywhere, and gives the events that are complete; only
-`FramingError` escapes, and what one event may take is bounded. A decoder reads one stream: after `close` or a
-failure it takes no more. Data stays bytes: what is in it is not known here.
+Contract: a decoder takes bytes as they are received, split anywhere, and returns the complete events. It
+raises only `FramingError`, and the size of one event is bounded. A decoder reads one stream: after `close` or
+an error it takes no more bytes. Data remains bytes, and its content is not interpreted.
 Must not know mappings, rules or the event loop.
 """
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Framing:
-    """How one framing is read, written and named. `has_comments`: bytes can be written that are no event."""
+    """The decoder, encoder and media type of a framing; `has_comments` if it has bytes that are no event."""
 
     __slots__ = ("decoder", "encoder", "has_comments", "media_type")
 
@@ -44,7 +44,7 @@ FRAMINGS: Final[Mapping[str, Framing]] = {
     "ndjson": Framing("application/x-ndjson", ndjson.NdjsonDecoder, ndjson.NdjsonEncoder),
 }
 
-#: The framings by the media types that name them.
+#: The names of the framings by media type.
 MEDIA_TYPES: Final[Mapping[str, str]] = {
     **{framing.media_type: name for name, framing in FRAMINGS.items()},
     "application/ndjson": "ndjson",

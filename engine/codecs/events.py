@@ -1,30 +1,31 @@
-"""What all framings share: an event, the bound on one, and the shape of decoders and encoders."""
+"""The event, its size limit, and the protocols of decoders and encoders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-#: The most bytes one event may take, its line ends, field names and comments included.
+#: The maximum size of one event in bytes, including its line ends, field names and comments.
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 
 
 class Event(NamedTuple):
-    """One event: its data, and its name where the framing has names."""
+    """One event: its data, and its name if the framing has names."""
 
     data: bytes
     name: str | None = None
 
 
-#: Makes an event of its class and both fields, in half the time of the class's own call.
+#: Creates an event from its class and both fields, in half the time of a call of the class.
 new_event: Final = tuple.__new__
 
 
 class FramingError(Exception):
-    """An event beyond the bound, or bytes after the end of a stream. The text holds no payload.
+    """An event beyond the size limit, or bytes after the end of a stream. The text contains no payload.
 
     Attributes:
-        events: what the same bytes completed before it; they count, so that no chunking loses an event.
+        events: the events that the same bytes completed before the error; they are valid, so that no chunking
+            loses an event.
     """
 
     def __init__(self, text: str, events: Sequence[Event] = ()) -> None:
@@ -33,26 +34,26 @@ class FramingError(Exception):
 
 
 class Decoder(Protocol):
-    """Bytes → events, of one stream. It ends with `close` or with a failure."""
+    """Bytes → events of one stream. It ends with `close` or an error."""
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take the next bytes; the events that they complete.
+        """Take the next bytes; return the events that they complete.
 
         Raises:
-            FramingError: an event grows beyond the bound, or the decoder has ended.
+            FramingError: an event exceeds the size limit, or the decoder has ended.
         """
         ...
 
     def close(self) -> list[Event]:
-        """The stream has ended; the event that only its end completes, if there is one."""
+        """End the stream; return the event that only its end completes, if there is one."""
         ...
 
 
 class NewDecoder(Protocol):
-    """What opens a decoder for a stream."""
+    """A factory of decoders."""
 
     def __call__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> Decoder:
-        """A decoder with this bound on one event."""
+        """Create a decoder with this size limit of one event."""
         ...
 
 
@@ -60,9 +61,9 @@ class Encoder(Protocol):
     """Events → bytes."""
 
     def encode(self, data: bytes, name: str | None = None) -> bytes:
-        """One event whose data is compact JSON, or a closing word such as `[DONE]`."""
+        """The bytes of one event whose data is compact JSON or an end marker such as `[DONE]`."""
         ...
 
     def comment(self) -> bytes:
-        """Bytes that keep a connection alive and that clients skip; empty where the framing has none."""
+        """Bytes that keep a connection alive and that clients skip; empty if the framing has none."""
         ...

@@ -1,8 +1,8 @@
-"""NDJSON: one JSON text a line.
+"""NDJSON: one JSON text per line.
 
-Lines end at LF, white space around the text is dropped (a CR before the LF too), blank lines are skipped,
-and the last line may lack its end. Written lines hold no character that any reader could take for a line end:
-some split on U+0085, U+2028 and U+2029 too.
+Lines end at LF, white space around the text is removed (also a CR before the LF), blank lines are skipped,
+and the end of the last line is optional. Written lines contain no character that a reader could mistake for a
+line end: some also split on U+0085, U+2028 and U+2029.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import ClassVar, Final
 from engine.codecs.blocks import CR, LF, BlockDecoder
 from engine.codecs.events import Event, new_event
 
-#: JSON's, and no more: a control character is no white space.
+#: The white space of JSON, which has no other control characters.
 _WHITE_SPACE: Final = b" \t\r\n"
 _UNICODE_LINE_ENDS: Final = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
 _ESCAPES: Final = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
-#: Between the tokens of a JSON text a line end means no more than a space.
+#: Between the tokens of a JSON text a line end is equivalent to a space.
 _SPACES: Final = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -38,7 +38,7 @@ class NdjsonEncoder:
     __slots__ = ()
 
     def encode(self, data: bytes, name: str | None = None) -> bytes:
-        """One line; this framing has no names."""
+        """One line; `name` is ignored, as this framing has no names."""
         if not data.isascii():
             data = _UNICODE_LINE_ENDS.sub(lambda match: _ESCAPES[match.group()], data)
         if LF in data or CR in data:
@@ -46,5 +46,5 @@ class NdjsonEncoder:
         return data + b"\n"
 
     def comment(self) -> bytes:
-        """There are no comments."""
+        """Empty, as this framing has no comments."""
         return b""

@@ -1,9 +1,9 @@
-"""Server-sent events, as the HTML standard has them (section 9.2.6, "Interpreting an event stream").
+"""Server-sent events by the HTML standard (section 9.2.6, "Interpreting an event stream").
 
-Lines end at CR LF, LF or CR, and at nothing else; a byte order mark at the start is skipped; comments and
-unknown fields are ignored, `id` and `retry` too, as no connection is ever resumed. An event without data is
-none; an empty name is none. Unlike a browser's, this decoder gives the last event even where the blank line
-after it is missing: servers forget it. Data is not decoded here, so it is the bytes that came.
+Lines end only at CR LF, LF or CR; a byte order mark at the start is skipped; comments and unknown fields are
+ignored, also `id` and `retry`, because connections are never resumed. An event without data is ignored; an
+empty name means no name. Unlike a browser, this decoder returns the last event even if the blank line after
+it is missing, because some servers omit it. Data is not decoded but passed on as the received bytes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class SseDecoder(BlockDecoder):
         self._is_first = True
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take the next bytes; the events that they complete."""
+        """Take the next bytes; return the events that they complete."""
         if self._ends_with_cr or CR in data:
             data = self._with_lf(data)
         return BlockDecoder.feed(self, data)  # half the cost of `super()`
 
     def _with_lf(self, data: bytes) -> bytes:
-        """The data with LF as its only line end. A CR ends its line at once; an LF after it belongs to it."""
+        """The data with LF as its only line end. A CR ends its line at once; an LF after it is ignored."""
         if self._ends_with_cr and data:
             data = data.removeprefix(b"\n")
             self._ends_with_cr = False
@@ -53,7 +53,7 @@ class SseDecoder(BlockDecoder):
 
 
 def _read(block: bytes) -> Event | None:
-    """The event of some lines."""
+    """The event of a block of lines, or None."""
     # The most common form by far: one line of data.
     if block.startswith(b"data: ") and LF not in block:
         return new_event(Event, (block[6:], None))
@@ -74,7 +74,7 @@ class SseEncoder:
     __slots__ = ()
 
     def encode(self, data: bytes, name: str | None = None) -> bytes:
-        """One event. Compact JSON holds no line end; other data becomes a field for each line."""
+        """One event. Compact JSON has no line end; other data becomes one field per line."""
         if LF in data or CR in data:
             data = _LINE_END.sub(b"\ndata: ", data)
         event = b"data: " + data + b"\n\n"

@@ -139,7 +139,7 @@ class _SingleAttemptCompiler:
         """The scope of a condition: it may read secrets, as its result exposes none; texts may not."""
         environment = self.context.environment
         variables = {**scope.variables, "env": environment.variables(secrets=True)["env"]}
-        return replace(scope, variables=variables, told=environment.displayable())
+        return replace(scope, variables=variables, message_variables=environment.displayable())
 
     def _case(self, case: CaseSpec, scope: Scope, number: int) -> CasePlan:
         is_only = len(self.spec.respond) == 1 and not self.first_case

@@ -152,7 +152,7 @@ class CallCompiler:
 
         def collect_items(writer: Writer, atom: Atom) -> None:
             items.append(atom.item)
-            writer.find(Atom("", origin=items[-1]))
+            writer.use_presence(Atom("", origin=items[-1]))
 
         each = self.context.templates.compile(node, scope, f"{self.label} {label}.each", collect_items)
         self.uses.append(each.uses)

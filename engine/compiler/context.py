@@ -60,7 +60,7 @@ class MappingContext:
         if node is None:
             return None
         is_condition = node.path[-1:] == ("when",)
-        return self.templates.compile(node, scope, label, Writer.ask if is_condition else Writer.use)
+        return self.templates.compile(node, scope, label, Writer.use_truth if is_condition else Writer.use)
 
     def status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
         """A status, or the function that computes it. Text around an expression would make it a string."""

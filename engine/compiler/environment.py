@@ -13,7 +13,7 @@ from engine.diagnostics import Findings
 from engine.errors import EvaluationError, ExchangeError
 from engine.language import yaml
 from engine.language.budget import Budget
-from engine.language.codegen import Atom, Compiled, place
+from engine.language.codegen import Atom, Compiled, span_of_traceback
 from engine.language.expressions import Record, Scope, Variable, Withheld
 from engine.language.spec import EnvSpec, MappingSpec
 from engine.language.templates import TemplateCompiler, is_static
@@ -88,7 +88,7 @@ class Environment:
         try:
             return compiled.function(None, NoExchange())
         except (EvaluationError, ExchangeError) as error:
-            span = place(error.__traceback__) or node.span
+            span = span_of_traceback(error.__traceback__) or node.span
             self.findings.error("bad-value", error.message, span)
             return ABSENT
 

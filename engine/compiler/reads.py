@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from engine.language.expressions import CLIENT_BODY
-from engine.language.uses import ITEM, SHELL, Others, Step, Uses, VariablePath
+from engine.language.uses import ITEM, TESTED, AllExcept, Step, Uses, VariablePath
 from engine.plan import OTHERS, ReadTree
 
 #: Variables whose uses determine how an exchange runs.
@@ -49,7 +49,7 @@ def _includes_body(path: VariablePath) -> bool:
     field = _field(path)
     if not field or field[0] == "body":
         return True
-    return isinstance(field[0], Others) and "body" not in field[0].names
+    return isinstance(field[0], AllExcept) and "body" not in field[0].names
 
 
 def _field(path: VariablePath) -> VariablePath:
@@ -101,7 +101,7 @@ def _below(branch: dict[Any, Any], step: Step) -> Any:
 
 
 def _mark(branch: dict[Any, Any], last: Step) -> None:
-    if isinstance(last, Others):
+    if isinstance(last, AllExcept):
         branch[OTHERS] = last.names & branch.get(OTHERS, last.names)
-    elif last != SHELL:
+    elif last != TESTED:
         branch[last] = True

@@ -101,7 +101,7 @@ class _RulesWriter(TemplateWriter):
             self._fire(rule)
             return
         held = self.bind(rule.when)
-        self.writer.ask(held)
+        self.writer.use_truth(held)
         with self.writer.block(f"if {truth(held)}"):
             self._fire(rule)
 
@@ -208,7 +208,7 @@ class _Events(ItemSink):
 
     def __call__(self, atom: Atom) -> None:
         self.writer.use(atom)
-        self.writer.place(atom)
+        self.writer.embed(atom)
         name = atom.source
         if atom.kind == "object" or self.depth > 1:
             self.writer.line(f"out.append({name})")

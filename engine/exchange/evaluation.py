@@ -11,7 +11,7 @@ from typing import Any, Final
 from engine.errors import EvaluationError, ExchangeError
 from engine.exchange.exchange import Exchange
 from engine.http.messages import Content
-from engine.language.codegen import Compiled, place
+from engine.language.codegen import Compiled, span_of_traceback
 from engine.values import JsonError, text
 
 #: Exceptions of a template that cannot handle a value.
@@ -41,7 +41,7 @@ def translation_error(error: Exception, kind: str) -> ExchangeError:
         shown, why = f": {error.message}" if error.for_client else "", error.message
     else:
         shown, why = ": it is nested too deeply", type(error).__name__
-    span = place(error.__traceback__) or getattr(error, "span", None)
+    span = span_of_traceback(error.__traceback__) or getattr(error, "span", None)
     return ExchangeError(kind, f"{_subject(kind)}{shown}", cause=f"{span}: {why}")
 
 

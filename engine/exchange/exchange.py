@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from engine.http.fields import joined
 from engine.http.messages import Inbound, UpstreamResponse
 from engine.language.budget import DEFAULT_LIMITS, Budget, Limits
-from engine.language.uses import ITEM, Step, VariablePath, written
+from engine.language.uses import ITEM, Step, VariablePath, path_text
 
 
 class Exchange(Budget):
@@ -109,7 +109,7 @@ class Exchange(Budget):
             self.nulls = set()
         if path not in self.nulls:
             self.nulls.add(path)
-            found = [written(field) for field in _nulls_along(self.body, path)]
+            found = [path_text(field) for field in _nulls_along(self.body, path)]
             self.dropped += [field for field in found if field not in self.dropped]
 
     @property

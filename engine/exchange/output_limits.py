@@ -24,7 +24,7 @@ def check_size(exchange: Exchange, template: Compiled, value: Any, kind: str) ->
     Raises:
         ExchangeError: of `kind`, if it exceeds the bytes that are left.
     """
-    max_size = template.places * exchange.received + exchange.limits.bytes - exchange.bytes
+    max_size = template.size_factor * exchange.received + exchange.limits.bytes - exchange.bytes
     if max_size <= exchange.output or type(value) not in CONTAINERS:
         return max_size
     max_size = json_size(value, exchange.output)

@@ -1,1 +1,1 @@
-"""The language of mappings: what a file says, and the code that its expressions and templates become."""
+"""The mapping language: reading files, and compiling their expressions and templates to Python."""

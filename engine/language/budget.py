@@ -1,9 +1,9 @@
 """The limits of an exchange: how many steps its loops may take, and how many bytes it may produce.
 
 Contract: generated code subtracts from `Budget.steps` and `Budget.bytes` before it does the work, and calls
-`spent` where one of them falls below zero. A step is one iteration of a generated loop, one item that a
-function goes through, or 64 characters of a long text. Bytes are counted as compact JSON, roughly for what
-loops make, exactly for what is written.
+`raise_limit_error` if one of them is below zero. A step is one iteration of a generated loop, one item that a
+function iterates over, or 64 characters of a long text. Bytes are counted as compact JSON: approximately for
+values created in loops, exactly for output.
 Must not know mappings, expressions or HTTP.
 """
 
@@ -14,22 +14,22 @@ from typing import Any, Final, NoReturn
 
 from engine.errors import EvaluationError
 
-#: Texts up to this many characters cost no steps of their own.
+#: Texts of up to this many characters cost no steps.
 SHORT_TEXT: Final = 255
-#: A longer text costs a step for every 64 characters: a shift by as many bits.
+#: A longer text costs a step for every 64 characters: its length shifted by this many bits.
 TEXT_SHIFT: Final = 6
 
-#: The types of values that hold others.
+#: The types of values that contain others.
 CONTAINERS: Final = frozenset((list, dict))
 
-#: What is left to describe an error once the budget of the exchange is spent.
+#: The budget for the error response after the budget of the exchange is exhausted.
 _RESERVE_STEPS: Final = 10_000
 _RESERVE_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one exchange may take, with the names of the mapping key `limits`."""
+    """The limits of one exchange, by the names of the mapping key `limits`."""
 
     steps: int = 10_000_000
     bytes: int = 64 * 1024 * 1024
@@ -39,15 +39,15 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class Budget:
-    """What is left of the limits of one exchange.
+    """The remaining budget of one exchange.
 
     Attributes:
-        steps: loop steps that are left; below zero once they are exceeded.
-        bytes: bytes that values may still take that the exchange makes, likewise.
-        output: bytes that may still be written, likewise.
-        received: bytes that have been read from the client and from upstreams; values taken over from another
-            mapping count with the most that they can be.
-        limits: the limits the budget started with.
+        steps: the remaining loop steps; below zero after the limit is exceeded.
+        bytes: the remaining bytes of values that the exchange may create, likewise.
+        output: the remaining bytes that may be written, likewise.
+        received: bytes that have been read from the client and from upstreams; values from another mapping
+            count with their maximum size.
+        limits: the limits that the budget started with.
     """
 
     __slots__ = ("bytes", "limits", "output", "received", "steps")
@@ -59,7 +59,7 @@ class Budget:
         self.received = 0
 
     def limit(self, limits: Limits) -> None:
-        """Start with other limits."""
+        """Restart with other limits."""
         self.limits = limits
         self.steps = limits.steps
         self.bytes = self.output = limits.bytes
@@ -70,43 +70,45 @@ class Budget:
         return self.limits.steps - self.steps
 
     def reserve(self) -> None:
-        """Leave enough to describe an error, however little is left."""
+        """Ensure that enough remains for an error response."""
         self.steps = max(self.steps, _RESERVE_STEPS)
         self.bytes = max(self.bytes, _RESERVE_BYTES)
         self.output = max(self.output, _RESERVE_BYTES)
 
 
-def spent(budget: Budget) -> NoReturn:
-    """Called by generated code once a limit is exceeded."""
+def raise_limit_error(budget: Budget) -> NoReturn:
+    """Raise the error about the exceeded limit; generated code calls it if the budget is below zero."""
     limits = budget.limits
     if budget.steps < 0:
         budget.steps = 0
-        raise EvaluationError(f"it takes more than {limits.steps} loop steps (limits.steps)", for_client=True)
+        message = f"the limit of {limits.steps} loop steps is exceeded (limits.steps)"
+        raise EvaluationError(message, for_client=True)
     budget.bytes = 0
-    raise EvaluationError(f"it produces more than {limits.bytes} bytes (limits.bytes)", for_client=True)
+    message = f"the limit of {limits.bytes} bytes is exceeded (limits.bytes)"
+    raise EvaluationError(message, for_client=True)
 
 
 def take_steps(budget: Budget, steps: int) -> None:
-    """Spend steps; raises `EvaluationError` where there are not as many."""
+    """Spend steps; raises `EvaluationError` if fewer remain."""
     budget.steps -= steps
     if budget.steps < 0:
-        spent(budget)
+        raise_limit_error(budget)
 
 
 def take_bytes(budget: Budget, size: int) -> None:
-    """Spend bytes; raises `EvaluationError` where there are not as many."""
+    """Spend bytes; raises `EvaluationError` if fewer remain."""
     budget.bytes -= size
     if budget.bytes < 0:
-        spent(budget)
+        raise_limit_error(budget)
 
 
 def take_text(budget: Budget, text: str) -> None:
-    """Spend the steps of going through a long text."""
+    """Spend the steps for processing a long text."""
     take_steps(budget, len(text) >> TEXT_SHIFT)
 
 
 def take_items(budget: Budget, value: Any) -> None:
-    """Spend the steps of going through a list, an object or a text, whichever it is."""
+    """Spend the steps for iterating over a list, an object or a text."""
     if type(value) is str:
         take_text(budget, value)
     elif value is not None:
@@ -114,9 +116,9 @@ def take_items(budget: Budget, value: Any) -> None:
 
 
 def take_value(budget: Budget, value: Any) -> None:
-    """Spend the bytes of one more place that holds a value.
+    """Spend the bytes of one more occurrence of a value.
 
-    Numbers, booleans and null are part of what a loop is charged for.
+    The charge for a loop includes numbers, booleans and null.
     """
     kind = type(value)
     if kind is str:
@@ -126,20 +128,19 @@ def take_value(budget: Budget, value: Any) -> None:
 
 
 def check_value(budget: Budget, value: Any) -> None:
-    """Spend the steps of going through a value at any depth, which must be no larger than the bytes that are
-    left."""
+    """Spend the steps for traversing a value at any depth; it must not be larger than the remaining bytes."""
     size = json_size(value, budget.bytes)
     if size > budget.bytes:
         budget.bytes = -1
-        spent(budget)
+        raise_limit_error(budget)
     take_steps(budget, size >> TEXT_SHIFT)
 
 
 def json_size(value: Any, most: int) -> int:
-    """The size of a value as compact JSON, about: escapes and the digits of numbers are not looked at.
+    """The approximate size of a value as compact JSON, without escapes and with a fixed size for numbers.
 
-    A value that stands in several places counts in each. Measuring stops above `most`; then the result is
-    above it too.
+    A value that occurs several times counts each time. Measuring stops above `most`; the result is then above
+    it too.
     """
     size = 0
     pending: list[Any] = [value]
@@ -166,11 +167,11 @@ def json_size(value: Any, most: int) -> int:
     return size
 
 
-#: What generated code refers to.
+#: Everything that generated code refers to, by name.
 NAMES: Final[dict[str, Any]] = {
     "CONTAINERS": CONTAINERS,
     "check_value": check_value,
-    "spent": spent,
+    "raise_limit_error": raise_limit_error,
     "take_bytes": take_bytes,
     "take_items": take_items,
     "take_text": take_text,

@@ -1,8 +1,8 @@
-"""Generated Python: a writer of functions whose every line knows its place in the YAML.
+"""Generated Python: a writer of functions in which every line has a location in the YAML.
 
 Contract: values enter generated source as names bound in its namespace or as `repr` of a scalar, never as
-text. A function that fails is placed by its traceback, so that a good run pays nothing for it. What it reads
-is recorded as its lines are written; generated text is never searched.
+text. The traceback of an error gives its location, so that a successful run has no cost. What a function
+reads is recorded while its lines are written; generated text is never searched.
 Must not know JMESPath, the language or HTTP.
 """
 
@@ -19,20 +19,29 @@ from types import TracebackType
 from typing import Any, Final
 
 from engine.language.budget import json_size
-from engine.language.uses import NOTHING, Made, Origin, Paths, Uses, VariableOrigin, VariablePath, minimal
+from engine.language.uses import (
+    NOTHING,
+    Constructed,
+    Origin,
+    Paths,
+    Uses,
+    VariableOrigin,
+    VariablePath,
+    minimal,
+)
 from engine.locations import Span
 from engine.values import TYPE_NAMES
 
 _SPANS: Final = "__spans__"
 _INDENT: Final = " "
 
-#: Bytes of a value, as JSON, whose type alone is known.
+#: The size, as JSON, of values of which only the type is known.
 _SMALL: Final = {"number": 8, "boolean": 5, "null": 4}
 _MOST_WEIGHT: Final = 1 << 30
-#: The number of the loop over the events of a stream, which generated code does not see.
+#: The number of the loop over the events of a stream, which is not in generated code.
 _EVENTS: Final = -1
 
-#: Lines in one function; templates that use each other could otherwise grow without bound.
+#: Maximum lines of one function; templates that use each other could otherwise grow without bound.
 MAX_LINES: Final = 20_000
 
 
@@ -46,15 +55,15 @@ class Atom:
 
     Attributes:
         source: the name or literal.
-        kind: its JSON type where that is certain, else "any".
-        origin: the variables whose values it holds; None where none of them is left to record as read.
+        kind: its JSON type if that is certain, else "any".
+        origin: the variables whose values it contains; None if none of them remains to be recorded as read.
         is_constant: whether `constant` is its value.
-        elements: the items of a list that is made of constants; None where it is something else.
-        loop: the number of the loop that bounds its size: it is a part of that loop's item, or was made in
-            that loop of such parts and of what has been charged for. Over all items such values are together
-            not much larger than the loop's list. 0 outside of loops, and where nothing is known.
-        release: a line that comes before each use of it, as it may be changed in place until then.
-        keeps_parts: what is in it is never changed, so that its parts need no such line.
+        elements: the items of a list of constants; None for anything else.
+        loop: the number of the loop that bounds its size: it is a part of that loop's item, or was created in
+            that loop from such parts and from values that have been charged for. Over all items such values
+            are together not much larger than the loop's list. 0 outside of loops, and if nothing is known.
+        release: a line to write before each use of it, because it may be changed in place until then.
+        keeps_parts: whether its parts are never changed, so that they need no such line.
     """
 
     source: str
@@ -78,7 +87,7 @@ class Atom:
 
     @property
     def variable(self) -> VariablePath | None:
-        """The variable that it is; None where it is something else."""
+        """The path of the variable, if the value is one; else None."""
         return self.origin.path if isinstance(self.origin, VariableOrigin) else None
 
 
@@ -87,14 +96,16 @@ NULL: Final = Atom("None", "null", is_constant=True)
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A generated function `(payload, context) → value`, its source, and what it reads. `places`: the result
-    is at most so many times as large as all that its exchange has read, beside what its exchange was charged
-    for."""
+    """A generated function `(payload, context) → value`, its source, and what it reads.
+
+    `size_factor`: without what its exchange was charged for, the result is at most this many times as large
+    as everything that the exchange has read.
+    """
 
     function: Callable[[Any, Any], Any]
     source: str
     uses: Uses = NOTHING
-    places: int = 1
+    size_factor: int = 1
 
 
 class Writer:
@@ -106,7 +117,7 @@ class Writer:
         self.shared: set[str] = set()
         self.loops = 0
         self.weight = 0
-        self.places = 0
+        self.embedded = 0
         self.is_loose = False
         self.weights: dict[str, int] = {}
         self._loop = 0
@@ -129,7 +140,7 @@ class Writer:
 
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
-        """Lines under `header`, which stands without its colon."""
+        """Write lines under `header`, which is given without its colon."""
         self.line(header + ":")
         self._depth += 1
         self._known.append({})
@@ -142,8 +153,8 @@ class Writer:
 
     @contextmanager
     def loop(self, header: str, size: str) -> Iterator[None]:
-        """A block that runs `size` times, which is charged for before it begins; it counts against Python's
-        bound on nested loops."""
+        """Write a block that runs `size` times, and charge for it in advance; it counts towards the limit of
+        nested blocks in Python."""
         charge = len(self._lines)
         self.line("")
         self.line("")
@@ -156,24 +167,24 @@ class Writer:
         produced, test = (f"; x.bytes -= {weight} * {size}", " or x.bytes < 0") if weight else ("", "")
         indent = _INDENT * self._depth
         self._lines[charge] = f"{indent}x.steps -= {size}{produced}"
-        self._lines[charge + 1] = f"{indent}if x.steps < 0{test}: spent(x)"
+        self._lines[charge + 1] = f"{indent}if x.steps < 0{test}: raise_limit_error(x)"
 
     def _begin_items(self) -> tuple[int, int]:
-        """What is written from here on runs once for each of many items."""
+        """Begin code that runs once for each of many items."""
         outer = self._loop, self.weight
         self._loop_numbers += 1
         self._loop, self.weight = self._loop_numbers, 0
         return outer
 
     def _end_items(self, outer: tuple[int, int]) -> int:
-        """The end of that; how many bytes it makes for each item, as far as that is known at load."""
+        """End that code; return the bytes that it creates for each item, as far as they are known at load."""
         weight = self.weight
         self._loop, self.weight = outer
         return weight
 
     @contextmanager
     def counted_loop(self, index: str, item: str, items: str) -> Iterator[None]:
-        """A loop over `items`, a Python expression; it counts only where what is inside refers to `index`."""
+        """Write a loop over `items`, a Python expression; it has `index` only if the body refers to it."""
         header = len(self._lines) + 2
         with self.loop(f"for {index}, {item} in enumerate({items})", f"len({items})"):
             yield
@@ -183,8 +194,8 @@ class Writer:
 
     @contextmanager
     def function(self, name: str, parameter: str) -> Iterator[None]:
-        """A nested function of one parameter; its loops count anew, and it knows only what it computes. The
-        bytes that one call of it makes are then in `weights`."""
+        """Write a nested function of one parameter; it has its own count of loops and its own known values.
+        `weights` then has the bytes that one call of it creates."""
         outer, self.loops = self.loops, 0
         known, self._known = self._known, []
         items = self._begin_items()
@@ -195,8 +206,8 @@ class Writer:
 
     @contextmanager
     def choice(self) -> Iterator[Callable[[], None]]:
-        """Branches of which at most one runs: they weigh as much as the heaviest. What is given is called
-        after each of them."""
+        """Write branches of which at most one runs; only the bytes of the largest count. The caller calls the
+        yielded function after each of them."""
         before = heaviest = self.weight
 
         def end_branch() -> None:
@@ -207,67 +218,74 @@ class Writer:
         self.weight = heaviest
 
     def item(self, atom: Atom, *parts: Atom) -> Atom:
-        """The item of the loop that is being written, or what is made in that loop: of these parts, or of
-        what was placed before. In the loop over events placing is free, so all of it must be the event's."""
+        """The item of the current loop, or a value created in it from these parts or from embedded values.
+
+        In the loop over events embedding is free, so all of these must be parts of the event.
+        """
         is_charged = bool(parts) or self._loop != _EVENTS or not self.is_loose
         is_bounded = is_charged and all(map(self.is_bounded, parts))
         return replace(atom, loop=self._loop if is_bounded else 0)
 
-    def place(self, atom: Atom) -> None:
-        """The value is put into a container. In a loop it costs bytes, unless it is a part of that loop's
-        item; what is known of it at load is charged for with the loop."""
+    def embed(self, atom: Atom) -> None:
+        """Charge for a value that is put into a container.
+
+        In a loop it costs bytes, unless it is a part of that loop's item; a size that is known at load is
+        included in the charge for the loop.
+        """
         if atom.is_constant:
             self.weight += json_size(atom.constant, _MOST_WEIGHT)
         elif atom.kind in _SMALL:
             self.weight += _SMALL[atom.kind]
         elif self._loop in (0, _EVENTS):
-            self.places += 1
+            self.embedded += 1
             self.is_loose = self.is_loose or not self.is_bounded(atom)
         elif not self.is_bounded(atom):
-            # What is placed most often is a short text of the request.
+            # The most common value is a short text of the request.
             with self.block(f"if type({atom.source}) is str"):
                 self.line(f"x.bytes -= len({atom.source})")
-                self.line("if x.bytes < 0: spent(x)")
+                self.line("if x.bytes < 0: raise_limit_error(x)")
             self.line(f"elif type({atom.source}) in CONTAINERS: take_value(x, {atom.source})")
 
     def is_bounded(self, atom: Atom) -> bool:
-        """Whether a value can be placed once for each item of the loop around it, if any, at no cost: over
-        all items it is no larger than that loop's own list, or its size is known by its type."""
+        """Whether a value can be embedded once for each item of the loop around it, if any, at no cost: over
+        all items it is not larger than that loop's list, or its size is known by its type."""
         is_small = atom.is_constant or atom.kind in _SMALL or atom.kind == "expression"
         return not self._loop or is_small or atom.loop == self._loop
 
     def repeat(self) -> None:
-        """The function runs once for each event of a stream, whose data is the only item; what it makes of it
-        is charged for as it is written. `is_loose` tells whether a value was placed since it was last set to
-        False that is no part of the event's."""
+        """Declare that the function runs once for each event of a stream, whose data is the only item.
+
+        What it creates is charged for when it is written. `is_loose` is whether a value that is not a part of
+        the event was embedded since it was last set to False.
+        """
         self._loop = _EVENTS
 
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:
-        """Lines written inside belong to `span`."""
+        """Assign lines written inside to `span`."""
         outer, self._span = self._span, span
         yield
         self._span = outer
 
     def fresh(self, prefix: str = "t") -> str:
-        """A name not used before in this function."""
+        """A new name in this function."""
         self._fresh += 1
         return f"{prefix}{self._fresh}"
 
     def let(self, source: str, kind: str = "any", origin: Origin | None = None) -> Atom:
-        """Bind an expression of Python to a fresh name."""
+        """Bind a Python expression to a new name."""
         name = self.fresh()
         self.line(f"{name} = {source}")
         return Atom(name, kind, origin)
 
     def bound(self, atom: Atom) -> Atom:
-        """An atom with the value of this moment: an expression that may give another later gets a name."""
+        """An atom with the current value: an expression that may have another value later gets a name."""
         if atom.is_constant or atom.source.isidentifier():
             return atom
         return replace(atom, source=self.let(atom.source).source)
 
     def once(self, source: str, origin: Origin | None) -> Atom:
-        """As `let`, for a path into values, which gives the same each time: written once in its block."""
+        """As `let`, for a path into values, which always has the same value: written once in its block."""
         for known in self._known:
             if source in known:
                 return known[source]
@@ -275,30 +293,30 @@ class Writer:
         return atom
 
     def recall(self, key: str) -> Atom | None:
-        """What `remember` has under a key, where it was computed in this block or one around it."""
+        """The atom that `remember` stored under a key in this block or one around it, or None."""
         return next((known[key] for known in self._known if key in known), None)
 
     def remember(self, key: str, atom: Atom) -> None:
-        """A value that is the same each time it is computed in this block; its name is not assigned again."""
+        """Store a value that never changes in this block; its name is not assigned again."""
         self._known[-1][key] = atom
         self.shared.add(atom.source)
 
     def forget(self, variable: VariablePath) -> None:
-        """A variable has changed, or may have: paths into it are read again."""
+        """Discard paths into a variable that may have changed: they are read again."""
         for known in self._known:
             for source, atom in list(known.items()):
                 if (atom.variable or ())[: len(variable)] == variable:
                     del known[source]
 
     def constant(self, value: Any) -> Atom:
-        """A value known at load; containers are shared, as no code changes one."""
+        """The atom of a value known at load; containers are shared, because no code changes them."""
         kind = TYPE_NAMES[type(value)]
         if isinstance(value, dict | list) or (isinstance(value, float) and not math.isfinite(value)):
             return Atom(self.bind(value), kind, is_constant=True, constant=value)
         return Atom(repr(value), kind, is_constant=True, constant=value)
 
     def bind(self, value: Any, prefix: str = "k") -> str:
-        """A name for any Python object in the function's namespace."""
+        """Bind any Python object to a new name in the function's namespace; return the name."""
         name = self.fresh(prefix)
         self.names[name] = value
         return name
@@ -307,40 +325,40 @@ class Writer:
 
     @contextmanager
     def recording(self) -> Iterator[Paths]:
-        """What code written inside reads."""
+        """Collect the paths that code written inside reads."""
         outer, self._reads = self._reads, Paths()
         yield (inner := self._reads)
         outer.update(inner)
         self._reads = outer
 
     def refer(self, atom: Atom) -> None:
-        """The code evaluates this value."""
+        """Record that the code evaluates a value."""
         self._named.add(atom.source)
         if atom.origin is not None:
-            self._references.whole(atom.origin)
+            self._references.add_read(atom.origin)
 
     def use(self, atom: Atom) -> None:
-        """The value is used as a whole."""
+        """Record that a value is used completely."""
         if atom.origin is not None:
-            self._reads.whole(atom.origin)
+            self._reads.add_read(atom.origin)
 
-    def ask(self, atom: Atom) -> None:
-        """Only the value's truth is used; nothing inside it is read."""
+    def use_truth(self, atom: Atom) -> None:
+        """Record that only the truth of a value is used; nothing inside it is read."""
         if atom.origin is not None:
-            self._reads.shell(atom.origin)
+            self._reads.add_test(atom.origin)
 
-    def find(self, atom: Atom) -> None:
-        """Only the value's presence is used; one that the code makes is there in any case."""
-        if not isinstance(atom.origin, Made):
-            self.ask(atom)
+    def use_presence(self, atom: Atom) -> None:
+        """Record that only the presence of a value is used; values created by the code are always present."""
+        if not isinstance(atom.origin, Constructed):
+            self.use_truth(atom)
 
     def check(self, atom: Atom) -> None:
-        """The value's truth decides whether the exchange goes on; that alone is not reading it."""
+        """Record that a value's truth decides whether the exchange continues; that alone does not read it."""
         if atom.origin is not None:
-            self._references.shell(atom.origin)
+            self._references.add_test(atom.origin)
 
     def finish(self, label: str) -> Compiled:
-        """Compile what was written.
+        """Compile the function.
 
         Raises:
             TooLarge: Python cannot compile so much nesting.
@@ -356,7 +374,7 @@ class Writer:
         namespace = {**self.names, _SPANS: self._spans}
         exec(code, namespace)
         _remember_lines(filename, source, namespace["template"])
-        return Compiled(namespace["template"], source, self._uses(), self.places + 1)
+        return Compiled(namespace["template"], source, self._uses(), self.embedded + 1)
 
     def _uses(self) -> Uses:
         reads = minimal(self._reads.found)
@@ -364,37 +382,37 @@ class Writer:
 
 
 def _remember_lines(filename: str, source: str, function: Callable[[Any, Any], Any]) -> None:
-    """Let tracebacks show the lines of a function, for as long as it is there."""
+    """Make tracebacks show the lines of a function as long as it exists."""
     entry = (len(source), None, source.splitlines(keepends=True), filename)
     linecache.cache[filename] = entry
     weakref.finalize(function, _forget_lines, filename, entry).atexit = False
 
 
 def _forget_lines(filename: str, entry: Any) -> None:
-    """The same template of a newer plan may have taken the place of these lines: they stay."""
+    """Remove the lines, unless those of the same template of a newer plan have replaced them."""
     if linecache.cache.get(filename) is entry:
         del linecache.cache[filename]
 
 
 def lines_of(compiled: Compiled) -> list[tuple[str, Span | None]]:
-    """The lines of a generated function, each with the place in the YAML that it was written for."""
+    """The lines of a generated function, each with its location in the YAML."""
     names: dict[str, Any] = getattr(compiled.function, "__globals__", {})
     return list(zip(compiled.source.splitlines(), names.get(_SPANS, ()), strict=False))
 
 
 def label_of(compiled: Compiled) -> str:
-    """What a generated function is for: the file, and the part of the mapping."""
+    """The label of a generated function: the file, and the part of the mapping."""
     filename: str = getattr(compiled.function, "__code__").co_filename  # noqa: B009 - not of every callable
     return filename.removeprefix("<dragoman ").removesuffix(">")
 
 
 def first_location(compiled: Compiled) -> Span | None:
-    """Where in the YAML a generated function begins."""
+    """The first location in the YAML of a generated function, or None."""
     return next((span for _, span in lines_of(compiled) if span is not None), None)
 
 
-def place(traceback: TracebackType | None) -> Span | None:
-    """Where in the YAML the innermost generated line of a traceback was written."""
+def span_of_traceback(traceback: TracebackType | None) -> Span | None:
+    """The location in the YAML of the innermost generated line of a traceback, or None."""
     found = None
     while traceback is not None:
         spans = traceback.tb_frame.f_globals.get(_SPANS)

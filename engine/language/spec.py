@@ -1,7 +1,7 @@
-"""The nouns of the YAML as frozen data: what a mapping says, not yet what it means.
+"""Mappings as frozen data: the keys of the YAML, not yet interpreted.
 
-Contract: built from a document that the schema has accepted; each field is a key of the YAML and each class
-a definition of the schema (a test holds them equal). What can hold an expression stays a `Node`.
+Contract: built from a document that is valid by the schema; each field is a key of the YAML and each class
+a definition of the schema (a test compares them). A value that can contain an expression remains a `Node`.
 Must not know how anything runs.
 """
 
@@ -21,7 +21,7 @@ DEFAULT_FAILURES: Final = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnvSpec:
-    """An environment variable: its place, and how it is read."""
+    """An environment variable: its location and its options."""
 
     node: Node
     default: str | None = None
@@ -50,7 +50,7 @@ class UpstreamSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetrySpec:
-    """When a call is made again; `on` has names of failures and statuses."""
+    """When to retry a call; `on` has names of failures and statuses."""
 
     node: Node
     attempts: int
@@ -60,7 +60,7 @@ class RetrySpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HealthSpec:
-    """The request that tells whether an upstream is well; its short form is read into the same fields."""
+    """The health check of an upstream; its short form is read into the same fields."""
 
     node: Node
     method: str
@@ -71,7 +71,7 @@ class HealthSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BreakerSpec:
-    """When an upstream is left alone for a while; its short form, a number, is read into the same fields."""
+    """The circuit breaker of an upstream; its short form, a number, is read into the same fields."""
 
     node: Node
     failures: int
@@ -80,7 +80,7 @@ class BreakerSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorsSpec:
-    """The dialect of failures."""
+    """The error format."""
 
     node: Node
     status: Node | None
@@ -90,7 +90,7 @@ class ErrorsSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CorsSpec:
-    """Which pages of other origins may call."""
+    """Which pages of other origins may call (CORS)."""
 
     node: Node
     origins: Node
@@ -102,7 +102,7 @@ class CorsSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LimitsSpec:
-    """How much one exchange may take; None where the default holds."""
+    """The limits of one exchange; None means the default."""
 
     node: Node
     steps: int | None
@@ -111,7 +111,7 @@ class LimitsSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RequestSpec:
-    """What a route accepts of a request."""
+    """The checks of a route on its requests."""
 
     node: Node
     schema: Node | None
@@ -142,7 +142,7 @@ class CallSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForwardSpec:
-    """A request that goes through as it is; its short form is read into the same fields."""
+    """A pass-through to an upstream; its short form is read into the same fields."""
 
     node: Node
     upstream: Node
@@ -153,7 +153,7 @@ class ForwardSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttemptSpec:
-    """One way to answer: by a call or several, by bytes through, or from `respond` alone.
+    """One way to respond: by one or several calls, by a pass-through, or from `respond` alone.
 
     A route without `try` is read as one attempt too.
     """
@@ -168,7 +168,7 @@ class AttemptSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuleSpec:
-    """What happens at an event of a stream."""
+    """What to do for an event of a stream."""
 
     node: Node
     when: Node | None
@@ -181,7 +181,7 @@ class RuleSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamSpec:
-    """A stream of events; `from_` is the key `from`."""
+    """A streaming response; `from_` is the key `from`."""
 
     node: Node
     from_: Node | None
@@ -197,7 +197,7 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CollectSpec:
-    """A stream that is read to its end."""
+    """A stream that is collected to its end."""
 
     node: Node
     from_: Node | None
@@ -208,7 +208,7 @@ class CollectSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseSpec:
-    """One answer of a route."""
+    """One response of a route."""
 
     node: Node
     when: Node | None
@@ -244,13 +244,13 @@ class RouteSpec:
 
     @property
     def attempts(self) -> tuple[AttemptSpec, ...]:
-        """The ways to answer; what stands in the route itself is the only one."""
+        """The attempts of `try`, or else the keys of the route itself as the only attempt."""
         return self.try_ or (AttemptSpec(self.node, None, self.call, self.calls, self.forward, self.respond),)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MappingSpec:
-    """A whole mapping. `auth`, `rate_limit` and `prefix` stay nodes because they are evaluated at load."""
+    """A mapping. `auth`, `rate_limit` and `prefix` remain nodes because they are evaluated at load."""
 
     node: Node
     dragoman: int
@@ -298,7 +298,7 @@ DEFINITIONS: Mapping[type, str] = {
 
 
 def read(document: Document) -> MappingSpec:
-    """The spec of a document that fits the mapping schema."""
+    """The spec of a document that is valid by the mapping schema."""
     root = document.root
     cors, errors, limits = root.get("cors"), root.get("errors"), root.get("limits")
     return MappingSpec(
@@ -322,7 +322,7 @@ def read(document: Document) -> MappingSpec:
 
 
 def default_name(file_name: str) -> str:
-    """A mapping's name where it gives itself none: the file's, without its ending."""
+    """The default name of a mapping: the file name without its extension."""
     return PurePath(file_name).stem
 
 

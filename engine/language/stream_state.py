@@ -1,9 +1,9 @@
-"""State of a stream that grows: what an event adds costs the time of what is added, not of all that is there.
+"""Growing state of a stream: appending takes time linear in what is appended, not in the existing value.
 
-Contract: a rule that sets a name of the state to its own value with something appended changes that value in
-place, as long as nothing else can hold it. Code that reads the name otherwise calls `release` first: the
-value is then complete and is never changed again, and the next rule that appends begins with a copy. So
-authors see values that do not change. All that is added is charged to the budget of the exchange.
+Contract: a rule that sets a name of the state to its own value with something appended changes that value
+in place, as long as nothing else can refer to it. Code that reads the name in any other way first calls
+`release`: the value is then complete and is never changed again, and the next rule that appends begins with a
+copy. So values are immutable for authors. Everything appended is charged to the budget of the exchange.
 Must not know rules, events or how generated code is written.
 """
 
@@ -19,7 +19,7 @@ from engine.language.functions.json_text import text_of
 
 
 class Holder(Protocol):
-    """What an exchange is here: its budget, its state, and those values of the state that it alone holds."""
+    """The parts of an exchange used here: its budget, its state, and the values of the state that it owns."""
 
     bytes: int
     steps: int
@@ -28,7 +28,7 @@ class Holder(Protocol):
 
 
 class _Text:
-    """A text as its pieces. The state has a text in its place that is empty where it is."""
+    """A text as a list of pieces. Meanwhile the state has another text, which is empty if this one is."""
 
     __slots__ = ("length", "pieces")
 
@@ -41,7 +41,7 @@ class _Text:
 
 
 class _Container:
-    """A list or an object that stands in the state itself."""
+    """A list or an object in the state that is changed in place."""
 
     __slots__ = ("value",)
 
@@ -56,7 +56,7 @@ class _Container:
 
 
 def release(holder: Holder, name: str) -> None:
-    """Make a name of the state readable: its value is complete, and is not changed any more."""
+    """Complete the value of a name of the state, which is not changed any more."""
     owned = holder.owned.pop(name, None)
     if owned is not None:
         holder.state[name] = owned.settle()
@@ -86,7 +86,7 @@ def append_flat(holder: Any, name: str, parts: Iterable[Any]) -> None:
 
 
 def append_entries(holder: Any, name: str, parts: Iterable[Any]) -> None:
-    """`$concat: [$state.name, part, …]`: as `append_flat`, but nulls in lists stay."""
+    """`$concat: [$state.name, part, …]`: as `append_flat`, but without removing nulls from lists."""
     items = _items(holder, name, list)
     for part in parts:
         if type(part) is list:
@@ -99,7 +99,7 @@ def append_entries(holder: Any, name: str, parts: Iterable[Any]) -> None:
 
 
 def _items(holder: Any, name: str, copied: Callable[[list[Any]], list[Any]]) -> list[Any]:
-    """The list under a name, to be changed."""
+    """The list of a name, which may be changed in place."""
     owned = holder.owned.get(name)
     if owned is None:
         value = holder.state[name]
@@ -136,7 +136,7 @@ def append_text(holder: Any, name: str, text: str) -> None:
 
 
 def merge_objects(holder: Any, name: str, parts: Iterable[dict[str, Any]]) -> None:
-    """`merge($state.name, part, …)`, where that is an object."""
+    """`merge($state.name, part, …)`, if the value of the name is an object."""
     owned = holder.owned.get(name)
     if owned is None:
         value = holder.state[name]
@@ -150,7 +150,7 @@ def merge_objects(holder: Any, name: str, parts: Iterable[dict[str, Any]]) -> No
 
 
 class _Merged:
-    """An object that deltas are folded into; the state has it in its place while it grows."""
+    """An object that deltas are merged into. Meanwhile the state has another object."""
 
     __slots__ = ("merger",)
 
@@ -162,7 +162,7 @@ class _Merged:
 
 
 def fold_deltas(holder: Any, name: str, deltas: Any) -> None:
-    """`merge_deltas($state.name, deltas)`, where that is an object or null."""
+    """`merge_deltas($state.name, deltas)`, if the value of the name is an object or null."""
     owned = holder.owned.get(name)
     if owned is None:
         value = holder.state[name] or {}
@@ -176,7 +176,7 @@ def fold_deltas(holder: Any, name: str, deltas: Any) -> None:
             holder.state[name] = delta
 
 
-#: What generated code calls.
+#: Everything that generated code calls, by name.
 NAMES: Final[dict[str, Callable[..., None]]] = {
     "release": release,
     "append_flat": append_flat,

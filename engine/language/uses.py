@@ -1,8 +1,8 @@
-"""What generated code reads: the variables behind its values, collected while the code is written.
+"""The variables that generated code reads, collected while the code is written.
 
-Contract: a variable is named by its path, `("request", "body", "messages", ITEM, "name")`. An `Origin` says
-which variables a value in generated code holds; a value without one holds none that is not recorded already.
-`Uses` is the only source for what a function reads; nothing is ever read back from generated text.
+Contract: a variable is identified by its path, `("request", "body", "messages", ITEM, "name")`. An `Origin`
+describes which variables a value in generated code contains; a value without one contains none that is not
+recorded already. `Uses` is the only source for what a function reads; generated text is never searched.
 Must not know Python source, JMESPath, or which variables there are.
 """
 
@@ -13,28 +13,28 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-#: The last step of a path whose value is only tested for truth or presence: nothing inside it is read.
-SHELL: Final = 0
+#: The last step of a path whose value is only tested for truth or presence; nothing inside it is read.
+TESTED: Final = 0
 #: The step to any item of a list, or to any pair of an object.
 ITEM: Final = 1
 
-#: The most alternatives of one value that are told apart; above it, all of each counts as read.
+#: The maximum number of alternatives of one value that are distinguished; above it, all count as read.
 _MAX_ALTERNATIVES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
-    """The last step of a path of which all fields are read but those in `names`."""
+class AllExcept:
+    """The last step of a path of which all fields are read except those in `names`."""
 
     names: frozenset[str]
 
 
-Step: TypeAlias = str | int | Others
+Step: TypeAlias = str | int | AllExcept
 VariablePath: TypeAlias = tuple[Step, ...]
 
 
-def written(path: VariablePath) -> str:
-    """A path in a client's body as people write it: `messages[].name`."""
+def path_text(path: VariablePath) -> str:
+    """A path in a client's body as shown to people: `messages[].name`."""
     return "".join("[]" if step == ITEM else f".{step}" for step in path).removeprefix(".")
 
 
@@ -51,15 +51,15 @@ class Paths:
     def update(self, other: Paths) -> None:
         self.found |= other.found
 
-    def whole(self, origin: Origin, without: frozenset[str] = frozenset()) -> None:
-        """All of a value is read, but for its fields in `without`."""
+    def add_read(self, origin: Origin, without: frozenset[str] = frozenset()) -> None:
+        """Record that a value is read, except its fields in `without`."""
         if self._is_new(origin, without):
-            origin.whole(self, without)
+            origin.add_read(self, without)
 
-    def shell(self, origin: Origin) -> None:
-        """A value is tested for truth or presence."""
-        if self._is_new(origin, SHELL):
-            origin.shell(self)
+    def add_test(self, origin: Origin) -> None:
+        """Record that a value is tested for truth or presence."""
+        if self._is_new(origin, TESTED):
+            origin.add_test(self)
 
     def _is_new(self, origin: Origin, how: object) -> bool:
         before = len(self._visited)
@@ -68,27 +68,27 @@ class Paths:
 
 
 class Origin(ABC):
-    """Which variables a value holds."""
+    """The variables that a value contains."""
 
     @abstractmethod
     def child(self, step: str | int) -> Origin | None:
-        """The origin of a field, or of an `ITEM`: of a list, or a pair of an object; None where it holds no
-        variable."""
+        """The origin of a field, or of an `ITEM` (an item of a list, or a pair of an object); None if it
+        contains no variable."""
 
     def item(self) -> Origin | None:
-        """The origin of an item, where the value is a list."""
+        """The origin of an item, if the value is a list."""
         return self.child(ITEM)
 
     @abstractmethod
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
-        """Record that the value is read, but for its fields in `without`."""
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
+        """Record that the value is read, except its fields in `without`."""
 
     @abstractmethod
-    def shell(self, paths: Paths) -> None:
+    def add_test(self, paths: Paths) -> None:
         """Record that the value is tested for truth or presence."""
 
     def flat(self) -> Origin:
-        """The origin of the list whose items are this one's, those that are lists replaced by their items."""
+        """The origin of the list after replacing items that are lists by their items."""
         return self
 
 
@@ -101,21 +101,21 @@ class VariableOrigin(Origin):
     def child(self, step: str | int) -> Origin:
         return VariableOrigin((*self.path, step))
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
-        paths.add((*self.path, Others(without)) if without else self.path)
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.add((*self.path, AllExcept(without)) if without else self.path)
 
-    def shell(self, paths: Paths) -> None:
-        paths.add((*self.path, SHELL))
+    def add_test(self, paths: Paths) -> None:
+        paths.add((*self.path, TESTED))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Made(Origin):
-    """An object or a list made of other values.
+class Constructed(Origin):
+    """An object or a list created from other values.
 
     Attributes:
         fields: the values of an object's fields.
         items: the items of a list.
-        spread: objects whose fields, or lists whose items, it has.
+        spread: objects whose fields, or lists whose items, it contains.
     """
 
     fields: dict[str, list[Origin]] = field(default_factory=dict)
@@ -137,36 +137,36 @@ class Made(Origin):
     def child(self, step: str | int) -> Origin | None:
         inside = (origin.child(step) for origin in self.spread)
         if isinstance(step, str):
-            # The fields of items: a list of objects can be spread into an object.
+            # Fields of items, because a list of objects can be spread into an object.
             among = (origin.child(step) for origin in self.items)
             return _one_of((*self.fields.get(step, ()), *among, *inside))
-        return _one_of((*self.items, *inside, Inside(self) if self.fields else None))
+        return _one_of((*self.items, *inside, UnknownPart(self) if self.fields else None))
 
     def item(self) -> Origin | None:
         return _one_of((*self.items, *(origin.item() for origin in self.spread)))
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
         for name, origins in self.fields.items():
             for origin in origins if name not in without else ():
-                paths.whole(origin)
+                paths.add_read(origin)
         for origin in self.items:
-            paths.whole(origin)
+            paths.add_read(origin)
         for origin in self.spread:
-            paths.whole(origin, without)
+            paths.add_read(origin, without)
 
-    def shell(self, paths: Paths) -> None:
+    def add_test(self, paths: Paths) -> None:
         for origins in (*self.fields.values(), self.items, self.spread):
             for origin in origins:
-                paths.shell(origin)
+                paths.add_test(origin)
 
     def flat(self) -> Origin:
         items = [part for item in self.items for part in (item, item.item()) if part is not None]
-        return Made(self.fields, items, [origin.flat() for origin in self.spread])
+        return Constructed(self.fields, items, [origin.flat() for origin in self.spread])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Either(Origin):
-    """One of several values, or another that holds no variable; which one is known at run time only."""
+    """One of several values, or another value without variables; which one is known only at run time."""
 
     alternatives: tuple[Origin, ...]
 
@@ -176,13 +176,13 @@ class Either(Origin):
     def item(self) -> Origin | None:
         return either(None, *(origin.item() for origin in self.alternatives))
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
         for origin in self.alternatives:
-            paths.whole(origin, without)
+            paths.add_read(origin, without)
 
-    def shell(self, paths: Paths) -> None:
+    def add_test(self, paths: Paths) -> None:
         for origin in self.alternatives:
-            paths.shell(origin)
+            paths.add_test(origin)
 
     def flat(self) -> Origin:
         return Either(tuple(origin.flat() for origin in self.alternatives))
@@ -190,7 +190,7 @@ class Either(Origin):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Without(Origin):
-    """An object less the fields in `names`."""
+    """An object without the fields in `names`."""
 
     object: Origin
     names: frozenset[str]
@@ -198,41 +198,41 @@ class Without(Origin):
     def child(self, step: str | int) -> Origin | None:
         if isinstance(step, str):
             return None if step in self.names else self.object.child(step)
-        return Inside(self)
+        return UnknownPart(self)
 
     def item(self) -> Origin | None:
         return None
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
-        paths.whole(self.object, without | self.names)
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.add_read(self.object, without | self.names)
 
-    def shell(self, paths: Paths) -> None:
-        paths.shell(self.object)
+    def add_test(self, paths: Paths) -> None:
+        paths.add_test(self.object)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Inside(Origin):
-    """A part of a value of which it is not known what it is: using it in any way reads the whole value."""
+class UnknownPart(Origin):
+    """An unknown part of a value; any use of it reads the complete value."""
 
     of: Origin
 
     def child(self, step: str | int) -> Origin:
         return self
 
-    def whole(self, paths: Paths, without: frozenset[str]) -> None:
-        paths.whole(self.of)
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
+        paths.add_read(self.of)
 
-    def shell(self, paths: Paths) -> None:
-        paths.whole(self.of)
+    def add_test(self, paths: Paths) -> None:
+        paths.add_read(self.of)
 
 
 def either(*origins: Origin | None) -> Origin | None:
-    """The origin of a value that is one of several, None for those that hold no variable."""
+    """The origin of a value that is one of several, None for those without variables."""
     return _one_of(origins, None not in origins)
 
 
 def _one_of(origins: Iterable[Origin | None], is_certain: bool = True) -> Origin | None:
-    """The origin of a value that is one of several, or null; if `is_certain`, it is nothing else."""
+    """The origin of a value that is one of several, or null; unless `is_certain`, it may also be another."""
     found: dict[Origin, None] = {}
     for origin in origins:
         if isinstance(origin, Either):
@@ -243,7 +243,7 @@ def _one_of(origins: Iterable[Origin | None], is_certain: bool = True) -> Origin
     if not found or (len(found) == 1 and is_certain):
         return next(iter(found), None)
     origin = Either(tuple(found))
-    return origin if len(found) <= _MAX_ALTERNATIVES else Inside(origin)
+    return origin if len(found) <= _MAX_ALTERNATIVES else UnknownPart(origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +251,10 @@ class Uses:
     """What a function reads.
 
     Attributes:
-        reads: what its result, or its effect, depends on: paths of values that are used or compared, and of
-            values that are only tested, which end in `SHELL`.
-        references: all that its code evaluates, `reads` included: of an unused `$let` too.
-        is_pure: it has no effect, and gives the same result wherever it reads the same.
+        reads: what its result or effect depends on: paths of values that are used or compared, and of
+            values that are only tested, which end in `TESTED`.
+        references: everything that its code evaluates, including `reads` and unused `$let` variables.
+        is_pure: whether it has no effect, and always the same result for the same values read.
     """
 
     reads: frozenset[VariablePath] = frozenset()
@@ -263,7 +263,7 @@ class Uses:
 
     @staticmethod
     def of_all(parts: Iterable[Uses]) -> Uses:
-        """What several functions read together."""
+        """The combined uses of several functions."""
         every = tuple(parts)
         return Uses(
             frozenset().union(*(uses.reads for uses in every)),
@@ -280,11 +280,11 @@ class Uses:
         return frozenset(_below(self.reads, variable))
 
     def references_below(self, variable: VariablePath) -> frozenset[VariablePath]:
-        """As `reads_below`, of all that the code evaluates."""
+        """As `reads_below`, for everything that the code evaluates."""
         return frozenset(_below(self.references, variable))
 
     def is_constant(self, known: Container[Step]) -> bool:
-        """Whether the result is the same always, as all that is evaluated is below variables in `known`."""
+        """Whether the result never changes, because everything evaluated is below variables in `known`."""
         return self.is_pure and all(path[0] in known for path in self.references)
 
 
@@ -296,14 +296,14 @@ def _below(paths: Iterable[VariablePath], variable: VariablePath) -> Iterator[Va
 
 
 def minimal(paths: Iterable[VariablePath]) -> frozenset[VariablePath]:
-    """The same reads without the paths that others imply: those inside a value that is read as a whole, and
-    tests of values inside which something is read."""
+    """The reads without the paths that others imply: those inside a value that is read completely, and tests
+    of values inside which something is read."""
     every = set(paths)
-    passed = {path[:end] for path in every for end in range(len(path) - (path[-1:] == (SHELL,)))}
+    passed = {path[:end] for path in every for end in range(len(path) - (path[-1:] == (TESTED,)))}
     return frozenset(path for path in every if not _is_implied(path, every, passed))
 
 
 def _is_implied(path: VariablePath, every: set[VariablePath], passed: set[VariablePath]) -> bool:
-    if path[-1:] == (SHELL,) and path[:-1] in passed:
+    if path[-1:] == (TESTED,) and path[:-1] in passed:
         return True
     return any(path[:end] in every for end in range(len(path)))

@@ -75,7 +75,7 @@ class Origin:
 
     def load(self, findings: Findings) -> Loaded:
         """Read and compile everything; the plans can be served where `findings` has no error."""
-        with yaml.noted() as files:
+        with yaml.track_reads() as files:
             for name in self.env_files():
                 yaml.read_bytes(Path(name), findings, Span(SourceFile(name, ""), 1, 1))
             sources = source_files(self.paths, findings)

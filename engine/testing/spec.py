@@ -110,7 +110,7 @@ DEFINITIONS: Final[Mapping[type, str]] = {
     UpstreamSpec: "upstream",
     CallSpec: "call",
     StubResponseSpec: "response",
-    ExpectedResponseSpec: "answer",
+    ExpectedResponseSpec: "expected_response",
 }
 
 

@@ -209,7 +209,7 @@ def test_a_route_that_is_not_there(option: str, name: str, hint: str) -> None:
 def test_a_body_that_is_no_json() -> None:
     result = explain(SHOP, "--request", "POST /shop/orders", "--body", "-", given="{oops")
     assert result.exit_code == 1
-    assert "error: invalid_request: the request's body is no JSON: line 1 column 2" in result.output
+    assert "error: invalid_request: the request's body is invalid JSON: line 1 column 2" in result.output
     assert "client response: 400" in result.output
     refused = explain(SHOP, "--request", "POST /shop/orders", "--body", "-", given="{}")
     assert "error: unprocessable" in refused.output

@@ -200,8 +200,8 @@ def test_openai_with_a_wrong_key(guarded: Server) -> None:
 #: A behaviour of the upstream, the status that Ollama's clients are told, and a part of the message.
 FAILURES: dict[str, tuple[int, str]] = {
     "server-error": (502, "returned status 500"),
-    "html": (502, "no JSON"),
-    "half-json": (502, "no JSON"),
+    "html": (502, "invalid JSON"),
+    "half-json": (502, "invalid JSON"),
     "half-json-short": (502, "disconnected"),
     "reset": (502, "disconnected"),
     "hang": (504, "timed out"),

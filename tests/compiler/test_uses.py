@@ -19,12 +19,12 @@ from engine.language.expressions import Record, Scope
 from engine.language.templates import TemplateCompiler
 from engine.language.uses import (
     ITEM,
-    SHELL,
+    TESTED,
+    AllExcept,
+    Constructed,
     Either,
-    Inside,
-    Made,
-    Others,
     Paths,
+    UnknownPart,
     Uses,
     VariableOrigin,
     either,
@@ -247,32 +247,33 @@ def test_an_origin_that_is_shared_is_visited_once() -> None:
     """Objects that hold one another twice do not take exponential time."""
     origin: Any = VariableOrigin(("request", "body"))
     for _ in range(200):
-        made = Made()
+        made = Constructed()
         made.add_field("a", origin)
         made.add_field("b", origin)
         origin = made
     paths = Paths()
-    paths.whole(origin)
-    paths.shell(origin)
-    assert paths.found == {("request", "body"), ("request", "body", SHELL)}
+    paths.add_read(origin)
+    paths.add_test(origin)
+    assert paths.found == {("request", "body"), ("request", "body", TESTED)}
 
 
 def test_alternatives_that_double_are_bounded() -> None:
     origin: Any = VariableOrigin(("request", "body"))
     for _ in range(40):
         origin = either(origin.child("a"), origin.child("b"))
-    assert isinstance(origin, Inside)
+    assert isinstance(origin, UnknownPart)
     assert isinstance(origin.of, Either)
     paths = Paths()
-    paths.whole(origin)
+    paths.add_read(origin)
     assert len(paths.found) == 64
 
 
 def test_paths_that_others_imply_are_left_out() -> None:
-    paths = {("a",), ("a", "b"), ("a", SHELL), ("c", SHELL), ("c", "d", SHELL), ("e", Others(frozenset("f")))}
-    assert minimal(paths) == {("a",), ("c", "d", SHELL), ("e", Others(frozenset("f")))}
-    assert minimal({(), ("a",), (SHELL,)}) == {()}
-    assert minimal({(SHELL,), ("a", ITEM, SHELL)}) == {("a", ITEM, SHELL)}
+    rest = AllExcept(frozenset("f"))
+    paths = {("a",), ("a", "b"), ("a", TESTED), ("c", TESTED), ("c", "d", TESTED), ("e", rest)}
+    assert minimal(paths) == {("a",), ("c", "d", TESTED), ("e", rest)}
+    assert minimal({(), ("a",), (TESTED,)}) == {()}
+    assert minimal({(TESTED,), ("a", ITEM, TESTED)}) == {("a", ITEM, TESTED)}
 
 
 def test_uses_are_joined() -> None:

@@ -19,8 +19,8 @@ from jsonschema.exceptions import relevance
 from engine import schema_text
 from engine.diagnostics import Findings
 from engine.language import schema
-from engine.language.schema.body_validator import MAX_LOCATED, Checked
-from engine.language.schema.quick_check import Undecided, fits
+from engine.language.schema.body_validator import MAX_LOCATED, BodyValidator
+from engine.language.schema.quick_check import Undecided, is_valid
 from engine.language.schema.subschemas import subschemas, without_branch_errors
 from engine.language.yaml import parse
 from engine.locations import Document
@@ -209,8 +209,8 @@ MESSAGES = {
     "dragoman: 1\nroutes: []\n": "expected a mapping, got a list",
     "dragoman: 1\ninclude: ['']\n": "expected some text",
     "dragoman: 1\nauth: yes\n": "expected 'none', or a mapping with 'bearer'",
-    "dragoman: 1\nauth: {}\n": "'bearer' is missing here",
-    "dragoman: 1\nroutes: { GET: { respond: {} } }\n": "'GET' does not fit: expected 'METHOD /path', such as "
+    "dragoman: 1\nauth: {}\n": "missing key 'bearer'",
+    "dragoman: 1\nroutes: { GET: { respond: {} } }\n": "invalid key 'GET': expected 'METHOD /path', such as "
     "'GET /v1/models/{model}'",
     "dragoman: 1\nroutes: { GET /a: { respond: [] } }\n": "expected at least one case",
     "dragoman: 1\nroutes: { GET /a: { respond: text } }\n": "expected a mapping or a list, got a string",
@@ -267,7 +267,7 @@ def test_the_quick_look_says_what_the_library_says(part: Any, whole: Any, values
     sure = 0
     for value in (variant for each in values for variant in variants(each)):
         try:
-            found = fits(value, part, whole)
+            found = is_valid(value, part, whole)
         except Undecided:
             continue
         sure += 1
@@ -278,7 +278,7 @@ def test_the_quick_look_says_what_the_library_says(part: Any, whole: Any, values
 @pytest.mark.parametrize("keyword", ["oneOf", "patternProperties", "dependencies", "format"])
 def test_the_quick_look_is_not_sure_of_keywords_it_does_not_know(keyword: str) -> None:
     with pytest.raises(Undecided):
-        fits({}, {keyword: {}}, {})
+        is_valid({}, {keyword: {}}, {})
 
 
 def test_what_fits_is_loaded_without_the_library() -> None:
@@ -332,9 +332,9 @@ def test_a_schema_that_is_nested_too_deeply_is_refused() -> None:
 
 def test_what_is_refused_says_why() -> None:
     for wrong, message in (
-        ({"pattern": "(?=a)"}, "'(?=a)' is no regular expression that runs in linear time"),
-        ({"$ref": "a.json"}, "a $ref must point inside its own schema; nothing is fetched"),
-        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "schemas of bodies are those of 2020-12"),
+        ({"pattern": "(?=a)"}, "'(?=a)' is not a regular expression for linear time"),
+        ({"$ref": "a.json"}, "a $ref must refer to its own schema; nothing is fetched"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "schemas of bodies must use 2020-12"),
     ):
         with pytest.raises(schema.BodySchemaError) as caught:
             schema.body_schema(wrong)
@@ -657,9 +657,9 @@ SOME_SCHEMAS = st.recursive(st.booleans() | keywords(st.booleans()), keywords, m
 @tried(600, heavy=20_000)
 @given(SOME_SCHEMAS, st.lists(SOME_BODIES, min_size=1, max_size=4))
 def test_bodies_fit_as_another_validator_has_it(wanted: Any, bodies: list[Any]) -> None:
-    other, checked = Draft202012Validator(wanted), Checked(wanted)
+    other, checked = Draft202012Validator(wanted), BodyValidator(wanted)
     for body in bodies:
-        told = checked.misfit(body)
+        told = checked.find_error(body)
         assert (told is None) == other.is_valid(body)
         if told is not None:
             assert told["rule"] != "schema" or told != NO_BODY
@@ -701,9 +701,9 @@ BODIES: list[Any] = [*ODD, {"a": {"b": [1], "c": True}, "b": "x", "c": [{"a": 1}
 
 @pytest.mark.parametrize("wanted", PLAIN, ids=json.dumps)
 def test_what_is_told_is_an_error_that_another_validator_finds(wanted: Any) -> None:
-    other, checked = Draft202012Validator(wanted), Checked(wanted)
+    other, checked = Draft202012Validator(wanted), BodyValidator(wanted)
     for body in (variant for each in BODIES for variant in variants(each)):
-        told = checked.misfit(body)
+        told = checked.find_error(body)
         found = [
             (error.json_path, error.validator) for error in sorted(other.iter_errors(body), key=relevance)
         ]
@@ -734,11 +734,11 @@ RECURSIVE: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", RECURSIVE)
 def test_a_schema_that_refers_to_itself_takes_linear_time(name: str) -> None:
-    checked = Checked({"$defs": {"n": RECURSIVE[name]}, **SELF})
+    checked = BodyValidator({"$defs": {"n": RECURSIVE[name]}, **SELF})
     with ending():
         for levels in (1, 50, 1000):
-            assert checked.misfit(chain(levels, {})) is None or name in ("oneOf", "not")
-            told = checked.misfit(chain(levels, 5))
+            assert checked.find_error(chain(levels, {})) is None or name in ("oneOf", "not")
+            told = checked.find_error(chain(levels, 5))
             assert told is None or len(json.dumps(told)) < 1000
 
 
@@ -753,7 +753,7 @@ def test_patterns_do_not_backtrack(pattern: str) -> None:
             ({"propertyNames": {"pattern": pattern}}, {text: 1}),
             ({"additionalProperties": False, "patternProperties": {pattern: {}}}, {text: 1}),
         ):
-            Checked(wanted).misfit(body)
+            BodyValidator(wanted).find_error(body)
 
 
 def test_large_bodies_take_linear_time() -> None:
@@ -780,6 +780,6 @@ def test_large_bodies_take_linear_time() -> None:
     ]
     with ending():
         for wanted, body, fits_it in cases:
-            told = Checked(wanted).misfit(body)
+            told = BodyValidator(wanted).find_error(body)
             assert (told is None) == fits_it
             assert told in (None, NO_BODY)

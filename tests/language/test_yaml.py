@@ -190,8 +190,8 @@ def test_a_duplicate_key_is_found_and_the_first_one_counts() -> None:
     assert read is not None
     assert read.data == {"a": 1, "b": {"c": 1}}
     assert [(d.message, d.span.line, d.span.column) for d in findings] == [
-        ("key 'c' already stands at line 2", 2, 12),
-        ("key 'a' already stands at line 1", 3, 1),
+        ("duplicate key 'c'; first defined at line 2", 2, 12),
+        ("duplicate key 'a'; first defined at line 1", 3, 1),
     ]
 
 

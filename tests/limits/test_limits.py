@@ -131,14 +131,14 @@ routes:
 
 def test_a_client_that_causes_too_many_steps_is_refused(tmp_path: Path) -> None:
     plans = compiled(LOOP, tmp_path)
-    message = "it takes more than 1000 loop steps (limits.steps)"
+    message = "the limit of 1000 loop steps is exceeded (limits.steps)"
     assert posted(plans, "/x", {"a": [1] * 31}).error is None
     refused(posted(plans, "/x", {"a": [1] * 32}), 400, "invalid_request", message, "10:18")
 
 
 def test_an_upstream_that_causes_too_many_steps_is_refused(tmp_path: Path) -> None:
     plans = compiled(LOOP, tmp_path)
-    message = "it takes more than 1000 loop steps (limits.steps)"
+    message = "the limit of 1000 loop steps is exceeded (limits.steps)"
     fits, exceeds = (Upstream([json.dumps({"a": [1] * n}).encode()]) for n in (31, 32))
     assert posted(plans, "/y", None, fits).error is None
     refused(posted(plans, "/y", None, exceeds), 502, "upstream_error", message, "15:22")
@@ -151,7 +151,7 @@ def test_too_many_steps_in_a_stream_are_told_in_the_stream(tmp_path: Path) -> No
     assert len(lines) == 601
     error = json.loads(lines[-1])["error"]
     assert error["type"] == "upstream_error"
-    assert error["message"].endswith("it takes more than 1000 loop steps (limits.steps)")
+    assert error["message"].endswith("the limit of 1000 loop steps is exceeded (limits.steps)")
     assert place_of(result) == "22:19"
 
 
@@ -176,7 +176,7 @@ routes:
         assert posted(plans, "/x", body, sse([{"v": 1}])).error is None
         result = posted(plans, "/x", body, sse([{"v": 1}] * 200))
         assert result.error is not None, expression
-        assert result.error.message.endswith("it takes more than 2000 loop steps (limits.steps)")
+        assert result.error.message.endswith("the limit of 2000 loop steps is exceeded (limits.steps)")
         assert place_of(result).startswith("8:")
 
 
@@ -225,7 +225,7 @@ def test_what_is_made_of_little_is_bounded(name: str, tmp_path: Path) -> None:
     result = posted(plans, "/x", {"a": [2000] * 2000, "s": "a" * 2000})
     assert result.response.status == 400
     assert result.error is not None
-    assert result.error.message.endswith(f"it produces more than {MIB} bytes (limits.bytes)")
+    assert result.error.message.endswith(f"the limit of {MIB} bytes is exceeded (limits.bytes)")
     assert place_of(result).startswith("5:")
 
 
@@ -234,7 +234,9 @@ def test_a_list_of_long_texts_is_not_made_first(tmp_path: Path) -> None:
     text = "routes: { POST /x: { respond: { body: { $each: '${ a }', v: \"${ pad_left('x', @) }\" } } } }\n"
     plans = compiled(text, tmp_path)
     result = posted(plans, "/x", {"a": [16 * MIB] * 20})
-    refused(result, 400, "invalid_request", f"it produces more than {64 * MIB} bytes (limits.bytes)", "2:65")
+    refused(
+        result, 400, "invalid_request", f"the limit of {64 * MIB} bytes is exceeded (limits.bytes)", "2:65"
+    )
     assert result.exchange.limits == Limits()
 
 
@@ -249,7 +251,7 @@ routes:
       body: {{ $each: "${{ a }}", v: "${{ pad_left('x', @) }}" }}
 """
     upstream = Upstream([b'{"a": [400000, 400000, 400000]}'])
-    message = f"it produces more than {MIB} bytes (limits.bytes)"
+    message = f"the limit of {MIB} bytes is exceeded (limits.bytes)"
     result = posted(compiled(text, tmp_path), "/x", None, upstream)
     refused(result, 502, "upstream_error", message, "8:39")
 

@@ -294,7 +294,7 @@ def test_state_is_bounded(form: str, tmp_path: Path) -> None:
     result = posted(plans, "/x", None, upstream)
     assert result.error is not None
     assert result.error.kind == "upstream_error"
-    assert result.error.message.endswith(f"it produces more than {limits.bytes} bytes (limits.bytes)")
+    assert result.error.message.endswith(f"the limit of {limits.bytes} bytes is exceeded (limits.bytes)")
     assert place_of(result).startswith("12:")
 
 
@@ -306,4 +306,4 @@ def test_reading_a_state_each_time_is_charged_for(tmp_path: Path) -> None:
     plans = streamed(rules, tmp_path, more="limits: { steps: 1000 }")
     result = posted(plans, "/x", None, sse({"v": "a"} for _ in range(100)))
     assert result.error is not None
-    assert result.error.message.endswith("it takes more than 1000 loop steps (limits.steps)")
+    assert result.error.message.endswith("the limit of 1000 loop steps is exceeded (limits.steps)")

@@ -50,8 +50,8 @@ routes:
         rules: [ { set: { all: "${ [$state.all, v][] }" } } ]
       body: { count: "${ length($state.all) }" }
 """
-STEPS = "it takes more than 200000 loop steps (limits.steps)"
-BYTES = "it produces more than 2000000 bytes (limits.bytes)"
+STEPS = "the limit of 200000 loop steps is exceeded (limits.steps)"
+BYTES = "the limit of 2000000 bytes is exceeded (limits.bytes)"
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ def test_what_is_no_json(server: Server, path: str) -> None:
         response = server.post(path, body, headers={"content-type": "application/json"})
         assert (response.status, response.json["kind"]) == (400, "invalid_request"), name
         assert response.seconds < SOON
-        assert "line 1 column" in response.json["message"] or "no JSON" in response.json["message"]
+        assert "line 1 column" in response.json["message"] or "invalid JSON" in response.json["message"]
 
 
 OUT_OF_BOUNDS = {

@@ -66,8 +66,8 @@ def test_an_upstreams_body_is_passed_on(server: Server, upstream: Upstream, sent
         ("/whole", b'{"n": 1e5000}', "the upstream's response has a number out of range"),
         ("/whole", b"[" + DEEP + b"]", "the upstream's response is nested more than 1024 levels deep"),
         ("/wrapped", DEEP, "the response is nested more than 1024 levels deep"),
-        ("/whole", b'{"n": NaN}', "the upstream's response is no JSON"),
-        ("/whole", b'\xef\xbb\xbf\xef\xbb\xbf{"n": 1}', "the upstream's response is no JSON"),
+        ("/whole", b'{"n": NaN}', "the upstream's response is invalid JSON"),
+        ("/whole", b'\xef\xbb\xbf\xef\xbb\xbf{"n": 1}', "the upstream's response is invalid JSON"),
     ],
 )
 def test_an_upstreams_body_that_is_out_of_bounds(

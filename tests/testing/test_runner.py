@@ -342,7 +342,7 @@ def test_replies_are_read_from_their_bytes(tmp_path: Path) -> None:
       - name: no JSON
         request: GET /items
         upstream: { response: { headers: { content-type: text/html }, text: "<html>" } }
-        expect: { status: 502, body: { problem: upstream_error, text: { $contains: no JSON } } }
+        expect: { status: 502, body: { problem: upstream_error, text: { $contains: invalid JSON } } }
       - name: a status and a header
         request: GET /items
         upstream: { response: { status: 429, headers: { Retry-After: 5 } } }
@@ -351,7 +351,7 @@ def test_replies_are_read_from_their_bytes(tmp_path: Path) -> None:
     result = run(tmp_path, suite)
     assert (result.passed, result.failed) == (2, 0)
     assert result.suites[0].cases[0].failure == (
-        "upstream_error: the upstream's response is no JSON (line 1 column 1)"
+        "upstream_error: the upstream's response is invalid JSON (line 1 column 1)"
     )
 
 
@@ -615,7 +615,7 @@ def test_a_suite_is_found_wrong_before_it_runs(tmp_path: Path) -> None:
     [
         ("cases: []", ["2:8 bad-value: expected a list of at least one case"]),
         ("case: 1", ["2:1 unknown-key: unknown key 'case'"]),
-        ("cases: [", ["2:8 yaml-syntax: this is not YAML: "]),
+        ("cases: [", ["2:8 yaml-syntax: invalid YAML: "]),
         (
             "cases: [{ name: a, request: get /x }]",
             ["2:29 bad-value: expected 'METHOD /path', or a mapping"],
@@ -648,7 +648,7 @@ def test_a_suite_is_found_wrong_before_it_runs(tmp_path: Path) -> None:
         ),
         (
             "cases: [{ name: a, request: GET /x, expect: { headers: { a b: 1 } } }]",
-            ["2:58 bad-key: 'a b' does not fit: expected a header field's name"],
+            ["2:58 bad-key: invalid key 'a b': expected a header field's name"],
         ),
     ],
 )

@@ -1,26 +1,26 @@
 """JMESPath, with the `$name` variables of JEP-18, compiled to Python source.
 
-Contract: `parse` gives jmespath's syntax tree with the offset of each node; `Emitter` writes the code of a
-tree to a `Writer` and returns the `Atom` that holds the result. Unknown functions and variables, wrong
+Contract: `parse` returns jmespath's syntax tree with the offset of each node; `Emitter` writes the code of a
+tree to a `Writer` and returns the `Atom` of the result. Unknown functions and variables, wrong
 arity and constant arguments of a wrong type are findings. Results equal those of `jmespath.search`.
 Must not know HTTP or mappings.
 
     parser       text → syntax tree; the only importer of jmespath
-    results      the texts that an expression can give, whatever it reads
-    scope        what an expression can see: payload and variables
+    results      the literal texts that can be the result of an expression
+    scope        the payload and the variables of an expression
     conditions   Python source of conditions on atoms
-    support      what generated code calls while a request runs
-    base         what the code of every form is written with
-    choices      choices between paths, written once
+    support      functions that generated code calls at request time
+    base         the base of the code of all forms
+    choices      choices between paths, computed once
     paths        fields, indexes, slices, pipes, variables
-    projections  going through many values
-    logic        making a value: literals, lists, objects, and, or, not, comparisons
+    projections  loops over many values
+    logic        literals, lists, objects, and, or, not, comparisons
     arguments    the arguments of a call, checked against their parameters
-    costs        what a call takes of the budget of its exchange
-    calls        calls of functions
-    emitter      one table of all forms
+    costs        what a call takes from the budget of its exchange
+    calls        function calls
+    emitter      a table of all forms
 
-A file imports only from files above its own.
+A module imports only from modules above it in this list.
 """
 
 from __future__ import annotations

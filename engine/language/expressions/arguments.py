@@ -1,7 +1,7 @@
-"""The arguments of a call: what each is written as, and whether its type fits its parameter.
+"""The code of the arguments of a call, and checks of their types.
 
-Contract: `argument` writes one argument. A type that is known at load and wrong is a
-finding; one that is not known is tested by generated code before the call.
+Contract: `argument` writes one argument. A wrong type is a finding if it is known at load; otherwise
+generated code checks it before the call.
 Must not know how calls are written.
 """
 
@@ -13,20 +13,20 @@ from engine.language.codegen import Atom
 from engine.language.expressions.base import BaseEmitter
 from engine.language.expressions.conditions import is_none_of
 from engine.language.expressions.parser import Tree
-from engine.language.expressions.support import items_fit, parameter_at, wrong_type
+from engine.language.expressions.support import items_match, parameter_at, wrong_type
 from engine.language.functions import Function, Parameter, compile_regex
 
 
 def argument(
     emitter: BaseEmitter, function: Function, position: int, tree: Tree, is_used: bool = True
 ) -> Atom:
-    """The argument of `function` at `position`; unless `is_used`, the caller records what is read of it."""
+    """Write the argument of `function` at `position`; unless `is_used`, the caller records what is read."""
     parameter = parameter_at(function, position)
     if "expression" in parameter.types:
         return Atom(_expression(emitter, function, parameter, tree), "expression")
     if parameter.types & {"regex", "kind"}:
         return Atom(_constant(emitter, function, parameter, tree))
-    emit = emitter.emit if function.cost.arguments else emitter.look_at
+    emit = emitter.emit if function.cost.arguments else emitter.peek
     atom = emit(tree)
     if is_used:
         emitter.writer.use(atom)
@@ -53,25 +53,25 @@ def _kind(emitter: BaseEmitter, tree: Tree) -> str:
     if name in KINDS:
         return repr(name)
     hint = suggestion(name, KINDS)
-    return emitter.error("wrong-argument", f"'{name}' is no kind of failure", tree, 1, hint).source
+    return emitter.error("wrong-argument", f"unknown error kind '{name}'", tree, 1, hint).source
 
 
 def _regex(emitter: BaseEmitter, tree: Tree) -> str:
     try:
         return emitter.writer.bind(compile_regex(tree["value"]), "r")
     except ValueError as error:
-        return emitter.error("bad-regex", f"not a regular expression of RE2: {error}", tree).source
+        return emitter.error("bad-regex", f"invalid RE2 regular expression: {error}", tree).source
 
 
 def check(emitter: BaseEmitter, function: Function, position: int, atom: Atom, tree: Tree) -> None:
-    """A finding where the argument's type is known and wrong, a test where it is not known."""
+    """Report an argument of a wrong type; write a check if the type is not known at load."""
     parameter = parameter_at(function, position)
     if not parameter.types or (atom.kind in parameter.types and not parameter.items):
         return
     if atom.kind != "any" and atom.kind not in parameter.types:
         emitter.error("wrong-argument", wrong_type(function, position, atom.kind), tree)
-    elif atom.is_constant and not items_fit(parameter, atom.constant):
-        emitter.error("wrong-argument", wrong_type(function, position, "an array of others"), tree)
+    elif atom.is_constant and not items_match(parameter, atom.constant):
+        emitter.error("wrong-argument", wrong_type(function, position, "an array of other types"), tree)
     elif not atom.is_constant:
         _check_at_run_time(emitter, function, position, atom)
 
@@ -80,6 +80,6 @@ def _check_at_run_time(emitter: BaseEmitter, function: Function, position: int, 
     parameter, writer = parameter_at(function, position), emitter.writer
     test = is_none_of(atom.source, parameter.types)
     if parameter.items:
-        test = f"{test} or not items_fit({writer.bind(parameter, 'q')}, {atom.source})"
+        test = f"{test} or not items_match({writer.bind(parameter, 'q')}, {atom.source})"
     writer.names[f"f_{function.name}_"] = function
     writer.line(f"if {test}: bad_argument(f_{function.name}_, {position}, {atom.source})")

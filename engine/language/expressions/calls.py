@@ -1,8 +1,8 @@
-"""The form that calls a function of the library.
+"""The form of function calls.
 
-Contract: an unknown function, a wrong number of arguments and a function that stands where it must not are
-findings. A lazy function is written in place, so that it evaluates only the arguments it needs.
-Must not know the functions, but for the lazy ones.
+Contract: an unknown function, a wrong number of arguments and a misplaced function are findings. A lazy
+function is written in place, so that it evaluates only the arguments it needs.
+Must not know the functions, except the lazy ones.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from engine.language.codegen import NULL, Atom, Writer
 from engine.language.expressions.arguments import argument, check
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.conditions import PYTHON_TYPES, truth
-from engine.language.expressions.costs import charge_arguments, charge_result, makes_anew
+from engine.language.expressions.costs import charge_arguments, charge_result, makes_new_value
 from engine.language.expressions.parser import Tree
 from engine.language.expressions.scope import CLIENT_BODY
 from engine.language.functions import FUNCTIONS, Function
-from engine.language.uses import Made, Origin, Without, either, written
+from engine.language.uses import Constructed, Origin, Without, either, path_text
 
 
 def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -29,7 +29,7 @@ def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
     if function is None:
         hint = suggestion(name, FUNCTIONS)
         return emitter.error("unknown-function", f"unknown function '{name}'", tree, len(name), hint)
-    if not _arity_fits(function, len(arguments)):
+    if not _is_arity_valid(function, len(arguments)):
         return _wrong_arity(emitter, function, tree)
     if name == "nullable":
         return _misplaced_nullable(emitter, tree)
@@ -39,7 +39,7 @@ def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
         return _call(emitter, function, arguments)
 
 
-def _arity_fits(function: Function, count: int) -> bool:
+def _is_arity_valid(function: Function, count: int) -> bool:
     return function.minimum <= count and (function.maximum is None or count <= function.maximum)
 
 
@@ -55,7 +55,7 @@ def _misplaced_nullable(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _expref(emitter: BaseEmitter, tree: Tree) -> Atom:
-    return emitter.error("wrong-argument", "'&' stands only where a function takes an expression", tree)
+    return emitter.error("wrong-argument", "'&' is only allowed before an argument of type expression", tree)
 
 
 def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> Atom:
@@ -67,7 +67,7 @@ def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> At
 
 
 def write_arguments(emitter: BaseEmitter, function: Function, first: Atom, trees: list[Tree]) -> list[Atom]:
-    """The arguments of a call whose first one is there already; it is checked as the others."""
+    """Write the arguments of a call except `first`, which exists already; all of them are checked."""
     others = [_argument(emitter, function, position, tree) for position, tree in enumerate(trees, 1)]
     if trees:
         check(emitter, function, 0, first, trees[0])
@@ -75,14 +75,14 @@ def write_arguments(emitter: BaseEmitter, function: Function, first: Atom, trees
 
 
 def write_call(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
-    """A call of a function with arguments that have been checked."""
+    """Write a call of a function with arguments that have been checked."""
     return _called(emitter, function, atoms)
 
 
 def _argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
-    """An argument; the text of a failure or a warning, the last one, is read by people."""
-    outer, is_told = emitter.scope, function.group == "effects" and position == 1
-    emitter.scope = outer.telling() if is_told else outer
+    """Write an argument; the message of an error or a warning uses the variables for messages."""
+    outer, is_message = emitter.scope, function.group == "effects" and position == 1
+    emitter.scope = outer.for_message() if is_message else outer
     atom = argument(emitter, function, position, tree, is_used=function.name not in _PASSING)
     emitter.scope = outer
     return atom
@@ -100,11 +100,11 @@ def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom
     origin = passing(writer, atoms) if passing else None
     result = writer.let(f"{name}({', '.join(sources)})", kind, origin)
     charge_result(writer, function, result, atoms)
-    return writer.item(result, *(() if makes_anew(function) else atoms))
+    return writer.item(result, *(() if makes_new_value(function) else atoms))
 
 
 def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom | None:
-    """The result at load, of a function that always gives the same; None where it has to be called."""
+    """The result of a pure function of constants, computed at load; None if it must be called at run time."""
     constant = atoms and all(atom.is_constant for atom in atoms)
     if not constant or not function.pure or function.context:
         return None
@@ -114,17 +114,17 @@ def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom
         return None
 
 
-# --- Functions whose result holds parts of their arguments ------------------------------------------------
+# --- Functions whose result contains parts of their arguments ---------------------------------------------
 
 
 def _picked(writer: Writer, atoms: list[Atom]) -> Origin | None:
     source, keys = atoms
-    writer.find(source)  # its type is checked, whatever is read of the result
+    writer.use_presence(source)  # its type is checked even if nothing is read of the result
     names = _constant_names(writer, keys)
     if names is None:
         writer.use(source)
         return None
-    made = Made()
+    made = Constructed()
     for name in names:
         made.add_field(name, source.inside(name))
     return made
@@ -132,13 +132,13 @@ def _picked(writer: Writer, atoms: list[Atom]) -> Origin | None:
 
 def _omitted(writer: Writer, atoms: list[Atom]) -> Origin | None:
     source, keys = atoms
-    writer.find(source)
+    writer.use_presence(source)
     names = _constant_names(writer, keys)
     return source.origin if names is None or source.origin is None else Without(source.origin, names)
 
 
 def _constant_names(writer: Writer, keys: Atom) -> frozenset[str] | None:
-    """The keys that a function names, where they are known at load."""
+    """The keys of `pick()` or `omit()` if they are known at load, else None."""
     writer.use(keys)
     known = keys.constant if keys.is_constant else keys.elements
     return frozenset(filter(_is_text, known)) if isinstance(known, list | tuple) else None
@@ -149,9 +149,9 @@ def _is_text(value: Any) -> bool:
 
 
 def _merged(writer: Writer, atoms: list[Atom]) -> Origin | None:
-    made = Made()
+    made = Constructed()
     for atom in atoms:
-        writer.find(atom)
+        writer.use_presence(atom)
         made.add_spread(atom.origin)
     return made
 
@@ -161,7 +161,7 @@ def _warned(writer: Writer, atoms: list[Atom]) -> Origin | None:
     return atoms[0].origin
 
 
-#: What the result of each holds; arguments of which it holds nothing are used here.
+#: The origin of the result of each; arguments of which the result contains nothing are used here.
 _PASSING: Final[Mapping[str, Callable[[Writer, list[Atom]], Origin | None]]] = {
     "pick": _picked,
     "omit": _omitted,
@@ -174,7 +174,7 @@ _PASSING: Final[Mapping[str, Callable[[Writer, list[Atom]], Origin | None]]] = {
 
 
 def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
-    result, condition = emitter.writer.fresh(), emitter.asked(arguments[0])
+    result, condition = emitter.writer.fresh(), emitter.emit_condition(arguments[0])
     with emitter.writer.block(f"if {truth(condition)}"):
         value = emitter.emit(arguments[1])
         emitter.writer.line(f"{result} = {value.source}")
@@ -200,13 +200,13 @@ def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
 
 
 def _drop(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
-    """Its field is not read by this; which one it is, is known at load."""
+    """Write `drop()`, which does not count as reading its field; the field is known at load."""
     field = emitter.emit(arguments[0])
     path, emitter.writer.is_pure = field.variable or (), False
     if path[:2] != CLIENT_BODY or path == CLIENT_BODY:
         return emitter.error("wrong-argument", "drop() takes a field of the client's body", arguments[0])
     with emitter.writer.block(f"if {field.source} is not None"):
-        emitter.writer.line(f"x.drop({written(path[2:])!r})")
+        emitter.writer.line(f"x.drop({path_text(path[2:])!r})")
     if emitter.scope.notes_nulls:
         with emitter.writer.block("else"):
             emitter.writer.line(f"x.drop_null({path[2:]!r})")

@@ -1,7 +1,7 @@
-"""Choices between paths, such as `delta || message`, that are written once and used again.
+"""Choices between paths, such as `delta || message`, which are computed once and reused.
 
-Contract: only paths into the payload are shared, as they give the same each time. In rules where the payload
-is the state itself, which rules change, nothing is.
+Contract: only paths into the payload are shared, because they always have the same value. In rules whose
+payload is the state, which rules change, nothing is shared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PATHS: Final = frozenset(
 
 
 def shared_choice(emitter: BaseEmitter, tree: Tree) -> Atom:
-    """The value of `tree`; where it is a choice, its name stays and can be found by `known_choice`."""
+    """Write `tree`; if it is a choice, `known_choice` finds its atom from then on."""
     atom = emitter.emit(tree)
     key = _key(emitter, tree)
     if key is not None and atom.source.isidentifier() and not atom.is_constant:
@@ -27,7 +27,7 @@ def shared_choice(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def known_choice(emitter: BaseEmitter, tree: Tree) -> Atom | None:
-    """The atom of a choice that was computed before, in this block or one around it."""
+    """The atom of a choice that was computed before, in this block or one around it, or None."""
     key = _key(emitter, tree)
     return None if key is None else emitter.writer.recall(key)
 
@@ -37,13 +37,13 @@ def _key(emitter: BaseEmitter, tree: Tree) -> str | None:
     is_state = (payload.variable or ("",))[0] == "state"
     if tree["type"] != "or_expression" or is_state or not _is_path(tree):
         return None
-    return f"choice of {payload.source}: {_written(tree)}"
+    return f"choice of {payload.source}: {_shape(tree)}"
 
 
 def _is_path(tree: Tree) -> bool:
     return tree["type"] in _PATHS and all(map(_is_path, tree["children"]))
 
 
-def _written(tree: Tree) -> str:
-    inner = ", ".join(map(_written, tree["children"]))
+def _shape(tree: Tree) -> str:
+    inner = ", ".join(map(_shape, tree["children"]))
     return f"{tree['type']} {tree.get('value')!r} ({inner})"

@@ -1,7 +1,7 @@
-"""Python source of conditions on atoms: of a type, true, equal.
+"""Python source of conditions on atoms: type, truth, equality, order.
 
-Contract: a function takes atoms and gives the text of a Python condition. What is certain at load of an
-atom's kind shortens the text, down to a literal; nothing is written to a `Writer` here.
+Contract: a function takes atoms and returns the text of a Python condition. If the kind of an atom is known
+at load, the text is shorter, down to a literal. Nothing is written to a `Writer` here.
 Must not know syntax trees.
 """
 
@@ -23,14 +23,14 @@ PYTHON_TYPES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def is_kind(atom: Atom, kind: str) -> str:
-    """Whether an atom is an array, or an object."""
+    """Whether an atom is of a kind with a single Python type."""
     if atom.kind == "any":
         return f"type({atom.source}) is {PYTHON_TYPES[kind][0]}"
     return str(atom.kind == kind)
 
 
 def is_none_of(name: str, kinds: frozenset[str]) -> str:
-    """Whether a name's value is of none of the JSON types."""
+    """Whether the value of a name has none of the JSON types."""
     types = [python for kind in sorted(kinds) for python in PYTHON_TYPES[kind]]
     tests = [f"{name} is not None" if t == "type(None)" else f"type({name}) is not {t}" for t in types]
     return " and ".join(tests)
@@ -43,7 +43,7 @@ def truth(atom: Atom) -> str:
         return name
     if atom.kind in ("number", "null"):
         return str(atom.kind == "number")
-    # Null, the most common of all, is told from 0 before the comparison, which takes longest with it.
+    # Null, the most common value, is tested first, because its comparison with 0 is the slowest.
     return f"{name} or {name} is not None and {name} == 0 and {name} is not False"
 
 
@@ -61,19 +61,19 @@ def equality(writer: Writer, left: Atom, right: Atom) -> str:
 
 
 def _is_number(name: str, constant: Atom) -> str:
-    """Whether a value is a number known at load; in Python False is 0 and True is 1 as well."""
+    """Whether a value equals a number known at load; in Python False == 0 and True == 1."""
     if constant.constant in (0, 1):
         return f"{name} == {constant.source} and {name} is not {bool(constant.constant)}"
     return f"{name} == {constant.source}"
 
 
 def ordered_with(name: str, operator: str, constant: Atom) -> str:
-    """The order of a value and a number known at load; null where the value is no number."""
+    """The order of a value and a number known at load; null if the value is not a number."""
     return f"{name} {operator} {constant.source} if type({name}) is int or type({name}) is float else None"
 
 
 def comparison(name: str, writer: Writer, left: Atom, right: Atom) -> str:
-    """A function of two atoms; the one that costs their size, where they can be compared again and again."""
+    """A call of a comparison; of the one that charges for their size if they can be compared repeatedly."""
     if writer.is_bounded(left) and writer.is_bounded(right):
         return f"{name}({left.source}, {right.source})"
     return f"{name}_within(x, {left.source}, {right.source})"

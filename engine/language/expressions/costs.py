@@ -1,8 +1,8 @@
-"""What a call takes of the budget of its exchange, written before the call and after it.
+"""What a call takes from the budget of its exchange: code before and after the call.
 
-Contract: constants cost nothing, as a mapping's file bounds them. The lines have the location of the call, so
-that an error about an exceeded limit has it too.
-Must not know single functions.
+Contract: constants cost nothing, because the size of the mapping's file bounds them. The lines have the
+location of the call, so that an error about an exceeded limit has it too.
+Must not know individual functions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _TEXT: Final = frozenset(("string",))
 _ITEMS: Final = frozenset(("array", "object"))
 _NULL: Final = frozenset(("null",))
 _SMALL: Final = ("number", "boolean", "null")
-_CHECK: Final = "if x.steps < 0 or x.bytes < 0: spent(x)"
+_CHECK: Final = "if x.steps < 0 or x.bytes < 0: raise_limit_error(x)"
 
 
 def charge_arguments(writer: Writer, function: Function, atoms: list[Atom]) -> None:
-    """Write what the arguments of a call cost, before it is made."""
+    """Write the code that charges for the arguments of a call, before the call."""
     cost, each = function.cost, function.cost.item_bytes
     is_loop = any(atom.kind == "expression" for atom in atoms)
     each += sum(writer.weights.get(atom.source, 0) for atom in atoms if atom.kind == "expression")
@@ -38,14 +38,14 @@ def charge_arguments(writer: Writer, function: Function, atoms: list[Atom]) -> N
 
 
 def _measure(writer: Writer, function: Function, atom: Atom, measured: Atom) -> None:
-    """Write what it costs to go through a value at any depth, where an argument is a list or an object."""
+    """Write the code that charges for traversing a value at any depth, for lists and objects."""
     if not writer.is_bounded(measured):
         take = "check_value" if function.returns in ("string", "boolean") else "take_value"
         writer.line(f"if type({atom.source}) in CONTAINERS: {take}(x, {measured.source})")
 
 
 def _charge(writer: Writer, function: Function, position: int, atom: Atom, each: int) -> None:
-    """Write what one argument costs, by the types that its parameter takes."""
+    """Write the code that charges for one argument, by the types of its parameter."""
     parameter, name = parameter_at(function, position), atom.source
     kinds = frozenset((atom.kind,)) if atom.kind in parameter.types else parameter.types
     if kinds - _NULL == _TEXT:
@@ -63,24 +63,24 @@ def _charge(writer: Writer, function: Function, position: int, atom: Atom, each:
             writer.line(f"if type({name}) is str: take_bytes(x, len({name}))")
 
 
-def makes_anew(function: Function) -> bool:
-    """Whether what a call gives holds nothing of its arguments that has not been charged for."""
+def makes_new_value(function: Function) -> bool:
+    """Whether the result of a call contains no part of its arguments that has not been charged for."""
     kinds = frozenset(function.returns.split("|"))
     cost = function.cost
     return cost.text_bytes or bool(cost.measured) or kinds - _NULL == _TEXT
 
 
 def charge_result(writer: Writer, function: Function, result: Atom, atoms: list[Atom]) -> None:
-    """Write what a text that was made costs."""
+    """Write the code that charges for a created text."""
     kinds = frozenset(function.returns.split("|"))
     if function.cost.result and kinds - _NULL == _TEXT:
         charge_text(writer, result.source, [] if function.cost.expands else atoms)
 
 
 def charge_text(writer: Writer, name: str, parts: list[Atom]) -> None:
-    """Write what a text, or null, costs that was made of nothing but parts, if there are any."""
+    """Write the code that charges for a text, or null, created only from `parts`, if there are any."""
     if parts and all(map(writer.is_bounded, parts)):
         return
     with writer.block(f"if {name}"):
         writer.line(f"x.bytes -= len({name})")
-        writer.line("if x.bytes < 0: spent(x)")
+        writer.line("if x.bytes < 0: raise_limit_error(x)")

@@ -1,6 +1,6 @@
-"""The emitter of expressions: one table of all forms.
+"""The emitter of expressions: a table of all forms.
 
-Contract: every type of node that `parse` gives has its row; the code of a form lies in the file named here.
+Contract: every type of node that `parse` returns has a row; the code of a form is in the module named there.
 Must not know what any form means.
 """
 
@@ -21,5 +21,5 @@ class Emitter(BaseEmitter):
     """Writes the code of one expression, whatever its form."""
 
     def emit(self, tree: Tree) -> Atom:
-        """Write the code of `tree`; the atom returned holds its value."""
+        """Write the code of `tree`; return the atom of its value."""
         return logic.misplaced_not(self, tree) or _FORMS[tree["type"]](self, tree)

@@ -1,7 +1,7 @@
-"""The forms that make a value: literals, `[ … ]`, `{ … }`, `&&`, `||`, `!` and comparisons.
+"""The forms that create a value: literals, `[ … ]`, `{ … }`, `&&`, `||`, `!` and comparisons.
 
-Contract: `&&` and `||` evaluate their right side only where it decides; a list or an object made from a
-payload that is null is null.
+Contract: `&&` and `||` evaluate their right side only if it decides the result; a list or an object created
+from a null payload is null.
 Must not know paths, projections or calls.
 """
 
@@ -16,7 +16,7 @@ from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.choices import known_choice
 from engine.language.expressions.conditions import comparison, equality, ordered_with, truth
 from engine.language.expressions.parser import Tree
-from engine.language.uses import Made, either
+from engine.language.uses import Constructed, either
 
 
 def _literal(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -25,7 +25,7 @@ def _literal(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 def _multi_select_list(emitter: BaseEmitter, tree: Tree) -> Atom:
     items: list[Atom] = []
-    made = Made()
+    made = Constructed()
 
     def build() -> str:
         items.extend(_placed(emitter, child) for child in tree["children"])
@@ -39,7 +39,7 @@ def _multi_select_list(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _multi_select_dict(emitter: BaseEmitter, tree: Tree) -> Atom:
-    made = Made()
+    made = Constructed()
 
     def build() -> str:
         fields = [(child["value"], _placed(emitter, child["children"][0])) for child in tree["children"]]
@@ -52,18 +52,18 @@ def _multi_select_dict(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _placed(emitter: BaseEmitter, tree: Tree) -> Atom:
-    """A value that becomes a part of a container."""
+    """Write a value that is put into a container."""
     atom = emitter.emit(tree)
-    emitter.writer.place(atom)
+    emitter.writer.embed(atom)
     return atom
 
 
-def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str, made: Made) -> Atom:
-    """A container built from the payload; null where the payload is null."""
+def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str, made: Constructed) -> Atom:
+    """Write a container built from the payload; null if the payload is null."""
     payload, writer = emitter.payload, emitter.writer
     if payload.kind not in ("any", "null"):
         return writer.item(writer.let(build(), kind, made))
-    writer.find(payload)
+    writer.use_presence(payload)
     result = writer.fresh()
     writer.line(f"{result} = None")
     with writer.block(f"if {payload.source} is not None"):
@@ -87,12 +87,15 @@ def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
 def _and_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
     first = emitter.tested(tree["children"][0])
     result, second = _chosen(emitter, tree, "if {}", first)
-    # The left value is the result only where it is false, and then it holds nothing.
+    # The left value is the result only if it is false, and then it contains nothing.
     return replace(result, origin=either(None, second.origin))
 
 
 def _chosen(emitter: BaseEmitter, tree: Tree, header: str, first: Atom) -> tuple[Atom, Atom]:
-    """The left value, `first`, or the right one where `header` holds of the left's truth; and the right."""
+    """Write the choice of `first`, the left value, or of the right one if `header` is true of `first`.
+
+    Returns the result and the right value.
+    """
     left, right = tree["children"]
     result = emitter.own(first, left)
     with emitter.writer.block(header.format(truth(first))):
@@ -103,14 +106,14 @@ def _chosen(emitter: BaseEmitter, tree: Tree, header: str, first: Atom) -> tuple
 
 
 def _not_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
-    value = emitter.asked(tree["children"][0])
+    value = emitter.emit_condition(tree["children"][0])
     return emitter.writer.let(f"not ({truth(value)})", "boolean")
 
 
 def misplaced_not(emitter: BaseEmitter, tree: Tree) -> Atom | None:
-    """A warning where a path follows `!`: `!a.b` is `(!a).b`, a field of true or false, and so null.
+    """Warn about a path after `!`: `!a.b` is `(!a).b`, a field of true or false, and so null.
 
-    Who writes the parentheses knows what they do.
+    With explicit parentheses there is no warning.
     """
     if tree["type"] not in _PATHS:
         return None
@@ -121,7 +124,7 @@ def misplaced_not(emitter: BaseEmitter, tree: Tree) -> Atom | None:
         return None
     start, end = tree["start"], tree["end"]
     path = emitter.node.value[emitter.offset + start + 1 : emitter.offset + end].strip()
-    message = "'!' applies before the rest of the path does, so this is always null"
+    message = "'!' binds more tightly than the path after it, so this is always null"
     emitter.findings.warning("misplaced-not", message, emitter.span(tree, end - start), f"write '!({path})'")
     return NULL
 
@@ -132,29 +135,30 @@ def _comparator(emitter: BaseEmitter, tree: Tree) -> Atom:
     return emitter.writer.let(test(emitter.writer, left, right), kind)
 
 
-def _order(name: str, operator: str, is_turned: bool = False) -> Callable[[Writer, Atom, Atom], str]:
-    """A comparison by a function of two atoms, turned for the opposite order, or by the operator with
-    a number that is known at load."""
+def _order(name: str, operator: str, is_swapped: bool = False) -> Callable[[Writer, Atom, Atom], str]:
+    """A comparison by a function of two atoms, swapped for the opposite order, or by an operator if the right
+    one is a number known at load."""
 
     def test(writer: Writer, left: Atom, right: Atom) -> str:
         if right.is_constant and right.kind == "number" and not left.is_constant:
             return ordered_with(left.source, operator, right)
-        return comparison(name, writer, *((right, left) if is_turned else (left, right)))
+        return comparison(name, writer, *((right, left) if is_swapped else (left, right)))
 
     return test
 
 
-#: Forms whose first child can be a `!` without parentheses around it.
+#: Forms whose first child can be a `!` without parentheses.
 _PATHS: Final = frozenset(("subexpression", "value_projection", "projection", "filter_projection"))
 
-#: Each comparison as Python source of two atoms, and its type; an order of unlike types is null.
+#: Each comparison as Python source of two atoms, and its type; the order of values of different types is
+#: null.
 _COMPARISONS: Final[Mapping[str, tuple[Callable[[Writer, Atom, Atom], str], str]]] = {
     "eq": (equality, "boolean"),
     "ne": (lambda writer, left, right: f"not ({equality(writer, left, right)})", "boolean"),
     "lt": (_order("less", "<"), "any"),
     "lte": (_order("less_equal", "<="), "any"),
-    "gt": (_order("less", ">", is_turned=True), "any"),
-    "gte": (_order("less_equal", ">=", is_turned=True), "any"),
+    "gt": (_order("less", ">", is_swapped=True), "any"),
+    "gte": (_order("less_equal", ">=", is_swapped=True), "any"),
 }
 
 FORMS: Final[Mapping[str, Form]] = {

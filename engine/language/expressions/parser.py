@@ -1,7 +1,7 @@
-"""Text → syntax tree: jmespath's lexer and parser, taught variables and offsets.
+"""Text → syntax tree: jmespath's lexer and parser, extended by variables and offsets.
 
-Contract: `parse` gives jmespath's tree, in which each node has its offset in the text under `start` and
-`$name` is a node of type `variable`. Every failure is an `ExpressionSyntaxError` that knows its offset.
+Contract: `parse` returns jmespath's tree, in which each node has its offset in the text under `start` and
+`$name` is a node of type `variable`. Every error is an `ExpressionSyntaxError` with an offset.
 The only importer of jmespath. Must not know what a tree means.
 """
 
@@ -19,18 +19,18 @@ from jmespath import exceptions, lexer, parser
 MAX_LENGTH: Final = 4096
 MAX_DEPTH: Final = 64
 
-#: Trees that are kept, as mappings say the same in many places.
-_KEPT: Final = 256
+#: Mappings repeat the same expressions, so trees are cached.
+_MAX_CACHED_TREES: Final = 256
 
 Tree = dict[str, Any]
 
-#: Quoted text of JMESPath, in which `$`, `{` and `}` mean nothing, or a variable.
+#: Quoted text of JMESPath, in which `$`, `{` and `}` have no meaning.
 QUOTED: Final = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:\\.|[^`\\])*`"
 _VARIABLE = re.compile(rf"{QUOTED}|\$([A-Za-z_][A-Za-z0-9_]*)", re.DOTALL)
 
 
 class ExpressionSyntaxError(Exception):
-    """Text that is no expression: `message`, and the `offset` of the character where it stops being one."""
+    """Text that is not a valid expression: `message`, and the `offset` of the first invalid character."""
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
@@ -38,13 +38,14 @@ class ExpressionSyntaxError(Exception):
         self.offset = offset
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_MAX_CACHED_TREES)
 def parse(text: str) -> Tree:
-    """Parse an expression; every node of the tree has its offset under `start`. The tree must not be changed:
-    who asks for the same text again gets the same tree.
+    """Parse an expression; every node of the tree has its offset under `start`.
+
+    The tree must not be changed, because it is cached.
 
     Raises:
-        ExpressionSyntaxError: the text is no expression, or is too long or too deep.
+        ExpressionSyntaxError: the text is not a valid expression, or is too long or too deep.
     """
     if not text.strip():
         raise ExpressionSyntaxError("the expression is empty", 0)
@@ -73,7 +74,7 @@ def _unexpected(error: Any) -> str:
     if error.token_type == "EOF":
         return "the expression ends too early"
     if str(error.msg).startswith("Quoted identifier"):
-        return "a function's name is not quoted"
+        return "a function name cannot be quoted"
     if str(error.msg).startswith("Invalid function name"):
         return "only a name can be called as a function"
     sigil = "$" if error.token_type == "variable" else ""
@@ -89,7 +90,7 @@ def _depth(tree: Tree) -> int:
 
 
 def _tokens(text: str) -> Iterator[dict[str, Any]]:
-    """jmespath's tokens of the text between variables, and a token for each variable."""
+    """The tokens of jmespath for the text between variables, and a token for each variable."""
     start = 0
     for match in _VARIABLE.finditer(text):
         if match.group(1) is None:
@@ -113,13 +114,13 @@ def _plain_tokens(text: str, shift: int) -> Iterator[dict[str, Any]]:
         raise
     for token in tokens[:-1]:
         if token["type"] == "literal" and not _is_json(token["value"]):
-            message = "this literal is no JSON: it has NaN, Infinity or a number beyond the range of a double"
+            message = "invalid JSON in a literal: NaN, Infinity or a number beyond the range of a double"
             raise ExpressionSyntaxError(message, token["start"] + shift)
         yield {**token, "start": token["start"] + shift, "end": token["end"] + shift}
 
 
 def _is_json(value: Any) -> bool:
-    """Whether a literal has only finite numbers; Python's parser knows others."""
+    """Whether all numbers of a literal are finite; Python's parser accepts others."""
     level = [value]
     while level:
         if any(isinstance(item, float) and not math.isfinite(item) for item in level):
@@ -175,7 +176,7 @@ class _Parser(parser.Parser):  # type: ignore[misc]
         return self._ended(left, super()._token_led_filter(left))
 
     def _ended(self, left: Tree, tree: Tree) -> Tree:
-        """What has been parsed, with the offsets where it begins and ends."""
+        """The parsed tree with its start and end offsets."""
         if "start" in left:
             tree["start"] = left["start"]
         tree["end"] = self._lookahead_token(-1)["end"]
@@ -196,7 +197,7 @@ class _Parser(parser.Parser):  # type: ignore[misc]
         return {**super()._parse_slice_expression(), "start": start}
 
     def _token_led_lparen(self, left: Tree) -> Tree:
-        """A call; jmespath's own parser would do without commas between arguments."""
+        """A call; unlike jmespath's own parser, it requires commas between arguments."""
         if left["type"] != "field":
             self._raise_parse_error_for_token(self._lookahead_token(-1), "Invalid function name")
         arguments: list[Tree] = []

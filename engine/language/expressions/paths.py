@@ -1,7 +1,7 @@
-"""The forms that go into a value: `@`, fields, indexes, slices, pipes, and `$variables`.
+"""The forms that select a part of a value: `@`, fields, indexes, slices, pipes, and `$variables`.
 
-Contract: a path that does not fit the value gives null. A variable's fields are resolved at load as far as
-they are known; one that is unknown or withheld is a finding.
+Contract: a path that the value does not have is null. The fields of a variable are resolved at load as far as
+they are known; an unknown or withheld field is a finding.
 Must not know projections, logic or calls.
 """
 
@@ -19,8 +19,8 @@ from engine.language.expressions.parser import Tree
 from engine.language.expressions.scope import Record, Withheld
 from engine.language.uses import Origin
 
-#: Forms whose first child alone sees the payload; the others see what that gives.
-_BEGINNING: Final = frozenset(
+#: Forms whose first child receives the payload, and whose other children receive its result.
+_FIRST_SEES_PAYLOAD: Final = frozenset(
     (
         *("subexpression", "index_expression", "pipe", "flatten"),
         *("projection", "value_projection", "filter_projection"),
@@ -66,7 +66,7 @@ def _slice(emitter: BaseEmitter, tree: Tree) -> Atom:
     return replace(emitter.writer.let(source, origin=base.origin), loop=base.loop)
 
 
-# --- One step after another ------------------------------------------------------------------------------
+# --- Sequences of steps ----------------------------------------------------------------------------------
 
 
 def _subexpression(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -84,7 +84,7 @@ def _chain(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _steps(emitter: BaseEmitter, atom: Atom, rest: list[Tree]) -> Atom:
-    """Each of `rest` with the value before it as its payload."""
+    """Write each of `rest` with the previous value as its payload."""
     for child in rest:
         atom = emitter.under(atom, child)
     return atom
@@ -98,12 +98,12 @@ def _variable(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[Atom, list[Tree]]:
-    """`$name.field…`, resolved at load as far as fields are known; the atom, and what is left to do."""
+    """Resolve `$name.field…` as far as fields are known at load; return the atom and the remaining steps."""
     written = "$" + tree["value"]
     found = emitter.scope.variables.get(tree["value"])
     known: Iterable[str] = ("$" + name for name in emitter.scope.variables)
-    while isinstance(found, Record) and rest and (peeled := _peeled(rest[0])) is not None:
-        known, (name, remainder) = found.fields, peeled
+    while isinstance(found, Record) and rest and (split := _split_field(rest[0])) is not None:
+        known, (name, remainder) = found.fields, split
         left = [] if remainder is None else [remainder]
         found, written, rest = found.fields.get(name), f"{written}.{name}", [*left, *rest[1:]]
     if found is None:
@@ -116,18 +116,18 @@ def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[
     return found, rest
 
 
-def _peeled(tree: Tree) -> tuple[str, Tree | None] | None:
-    """The field that a step begins with, and what the step does with its value: of `rooms[*].title`, which is
-    parsed as one step, `rooms` and `@[*].title`. None where it begins with something else."""
+def _split_field(tree: Tree) -> tuple[str, Tree | None] | None:
+    """The field that a step begins with, and the rest of the step: `items[*].title`, which is parsed as one
+    step, gives `items` and `@[*].title`. None if it begins with something else."""
     if tree["type"] == "field":
         return tree["value"], None
-    if tree["type"] not in _BEGINNING or not tree["children"]:
+    if tree["type"] not in _FIRST_SEES_PAYLOAD or not tree["children"]:
         return None
     first, *others = tree["children"]
-    peeled = _peeled(first)
-    if peeled is None:
+    split = _split_field(first)
+    if split is None:
         return None
-    name, remainder = peeled
+    name, remainder = split
     return name, {**tree, "children": [remainder or {"type": "current", "children": []}, *others]}
 
 
@@ -140,8 +140,8 @@ def _whole_record(emitter: BaseEmitter, record: Record, written: str, tree: Tree
     if record.whole is not None:
         emitter.writer.refer(record.whole)
         return record.whole
-    fields = ", ".join(sorted(record.fields)) or "none here"
-    message = f"'{written}' is used by its fields: {fields}"
+    fields = ", ".join(sorted(record.fields)) or "none are available here"
+    message = f"'{written}' can only be used with a field: {fields}"
     return emitter.error("unknown-variable", message, tree, len(written))
 
 

@@ -1,7 +1,7 @@
-"""The forms that go through many values: `[*]`, `*`, `[? … ]` and `[]`.
+"""The forms that loop over many values: `[*]`, `*`, `[? … ]` and `[]`.
 
-Contract: a projection over what is no list, or no object, gives null; items that give null are left out.
-A list made of the items of another keeps its origin; going through a list reads that its items are there.
+Contract: a projection of a value that is not a list, or not an object, is null; null results are omitted.
+A list of the items of another list has its origin; a loop over a list reads the presence of its items.
 Must not know paths, logic or calls.
 """
 
@@ -14,9 +14,9 @@ from engine.language.codegen import Atom
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.conditions import is_kind, truth
 from engine.language.expressions.parser import Tree
-from engine.language.uses import ITEM, Made, Origin, VariableOrigin
+from engine.language.uses import ITEM, Constructed, Origin, VariableOrigin
 
-#: Loops in one function; Python allows 20 nested blocks, and templates nest some of their own around these.
+#: Nested loops in one function; Python allows 20 nested blocks, and templates add some around these.
 _MAX_LOOPS: Final = 12
 
 
@@ -41,7 +41,7 @@ def _project(emitter: BaseEmitter, base: Atom, kind: str, right: Tree, condition
     with writer.block(f"if {is_kind(base, kind)}"):
         writer.line(f"{result} = []")
         item = Atom(writer.fresh("v"), origin=base.item if kind == "array" else None, loop=base.loop)
-        writer.find(item)
+        writer.use_presence(item)
         is_bounded = writer.is_bounded(base)
         with writer.loop(f"for {item.source} in {_items(base, kind)}", f"len({base.source})"):
             item = writer.item(item) if is_bounded else item
@@ -53,25 +53,25 @@ def _project(emitter: BaseEmitter, base: Atom, kind: str, right: Tree, condition
 
 def _skip_unless(emitter: BaseEmitter, item: Atom, condition: Tree) -> None:
     held = emitter.under(item, condition)
-    emitter.writer.ask(held)
+    emitter.writer.use_truth(held)
     emitter.writer.line(f"if not ({truth(held)}): continue")
 
 
 def _collect(emitter: BaseEmitter, item: Atom, right: Tree, result: str) -> Origin | None:
-    """Append one item's value; the origin of the list of them."""
+    """Write code that appends the value of an item; return the origin of the list of these values."""
     value = _item_value(emitter, item, right)
-    emitter.writer.place(value)
+    emitter.writer.embed(value)
     test = f"if {value.source} is not None: " if value.kind == "any" else ""
     if value.kind != "null":
         emitter.writer.line(f"{test}{result}.append({value.source})")
     path = value.variable
     if path is not None and path[-1] == ITEM:
         return VariableOrigin(path[:-1])
-    return None if value.origin is None else Made(items=[value.origin])
+    return None if value.origin is None else Constructed(items=[value.origin])
 
 
 def _item_value(emitter: BaseEmitter, item: Atom, right: Tree) -> Atom:
-    """One item's value, in a function of its own where loops nest deeper than Python allows."""
+    """Write the value of an item, in a nested function if loops are nested deeper than Python allows."""
     if emitter.writer.loops < _MAX_LOOPS:
         return emitter.under(item, right)
     emitter.writer.use(item)
@@ -87,7 +87,7 @@ def _flatten(emitter: BaseEmitter, tree: Tree) -> Atom:
         with writer.loop(f"for {item} in {_items(base, 'array')}", f"len({base.source})"):
             with writer.block(f"if type({item}) is list"):
                 writer.line(f"x.steps -= len({item})")
-                writer.line("if x.steps < 0: spent(x)")
+                writer.line("if x.steps < 0: raise_limit_error(x)")
                 writer.line(f"{result}.extend({item})")
             writer.line(f"else: {result}.append({item})")
     origin = None if base.origin is None else base.origin.flat()
@@ -95,7 +95,7 @@ def _flatten(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 
 def _items(atom: Atom, kind: str) -> str:
-    """Python source of what a projection goes through; of nothing, where `is_kind` never holds."""
+    """Python source of the values of a projection's loop; of an empty tuple if `is_kind` is always false."""
     if atom.kind not in ("any", kind):
         return "()"
     return atom.source if kind == "array" else f"{atom.source}.values()"

@@ -1,6 +1,6 @@
-"""The texts that an expression can give whatever it reads: literals in the places that become its value.
+"""The literal texts of an expression that can be its result.
 
-Contract: all that are found are possible results; results that are read or computed are not among them.
+Contract: every text that is found is a possible result; results that are read or computed are not found.
 Must not know what the texts mean.
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from engine.language.expressions.parser import Tree
 
-#: Functions that give one of their arguments, by the first argument that can be given.
+#: Functions that return one of their arguments, with the position of the first that they can return.
 _CHOOSING = {"if": 1, "default": 0, "not_null": 0}
 
 
 def literal_results(tree: Tree) -> Iterator[tuple[str, int]]:
-    """Each text, and the offset of its literal."""
+    """Yield each text with the offset of its literal."""
     kind, children = tree["type"], tree["children"]
     if kind == "literal" and isinstance(tree["value"], str):
         yield tree["value"], tree["start"]

@@ -1,7 +1,7 @@
-"""What an expression can see: its payload and its variables.
+"""The payload and the variables of an expression.
 
 Contract: frozen data. A variable is an atom, a record of fields that are known at load, or withheld with a
-reason; what is in none of these does not exist.
+reason; all others do not exist.
 Must not know how expressions are parsed or written as code.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from engine.language.codegen import Atom
 from engine.language.uses import VariablePath
 
-#: The variable whose fields can be given up by `drop()`.
+#: The variable whose fields `drop()` accepts.
 CLIENT_BODY: Final[VariablePath] = ("request", "body")
 
 
@@ -22,7 +22,7 @@ CLIENT_BODY: Final[VariablePath] = ("request", "body")
 class Record:
     """A variable whose fields are known at load: `$request`, `$upstream`, `$env`.
 
-    `whole` is the variable used without a field; None where that is not allowed.
+    `whole` is the variable used without a field; None if that is not allowed.
     """
 
     fields: Mapping[str, Variable]
@@ -31,7 +31,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A variable or field that exists but must not be used here; `code` and `message` say why."""
+    """A variable or field that exists but must not be used here; `code` and `message` are the finding."""
 
     code: str
     message: str
@@ -42,15 +42,15 @@ Variable: TypeAlias = Atom | Record | Withheld
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an expression can see: its payload and its variables.
+    """The payload and the variables of an expression.
 
-    `told` are those that are otherwise where a text is told to people, in a failure or the log. Where
-    `notes_nulls`, a null of the client's that leads to nothing is noted while a request runs.
+    `message_variables` replace variables in texts for people: error messages and the log. If `notes_nulls`, a
+    null in the client's body that has no effect is recorded at request time.
     """
 
     payload: Atom
     variables: Mapping[str, Variable]
-    told: Mapping[str, Variable] = field(default_factory=dict)
+    message_variables: Mapping[str, Variable] = field(default_factory=dict)
     notes_nulls: bool = False
 
     def with_payload(self, payload: Atom) -> Scope:
@@ -59,6 +59,6 @@ class Scope:
     def with_variables(self, variables: Mapping[str, Variable]) -> Scope:
         return replace(self, variables={**self.variables, **variables})
 
-    def telling(self) -> Scope:
-        """What it can see of it for a text that is told."""
-        return self.with_variables(self.told)
+    def for_message(self) -> Scope:
+        """The scope of an error message or a text for the log."""
+        return self.with_variables(self.message_variables)

@@ -1,6 +1,6 @@
-"""What generated code of expressions calls while a request runs.
+"""Functions that generated code of expressions calls at request time.
 
-Contract: `SUPPORT` is all of it, by the names that generated code uses. What fails raises an
+Contract: `SUPPORT` has all of them by the names that generated code uses. They raise an
 `EvaluationError` that names types, never values.
 Must not know syntax trees or how code is written.
 """
@@ -16,12 +16,12 @@ from engine.values import equal, less, less_equal, type_name
 
 
 def bad_argument(function: Function, position: int, value: Any) -> None:
-    """Called by generated code where an argument's type is wrong."""
+    """Raise an error about an argument of a wrong type."""
     raise EvaluationError(wrong_type(function, position, type_name(value)))
 
 
 def wrong_type(function: Function, position: int, got: str) -> str:
-    """The sentence that says which argument is of a wrong type."""
+    """The message about an argument of a wrong type."""
     parameter = parameter_at(function, position)
     wanted = " or ".join(sorted(parameter.types))
     if parameter.items:
@@ -30,12 +30,12 @@ def wrong_type(function: Function, position: int, got: str) -> str:
 
 
 def parameter_at(function: Function, position: int) -> Parameter:
-    """The parameter that an argument fills; the last one fills up with all that follow."""
+    """The parameter of the argument at a position; the last one takes all further arguments."""
     return function.parameters[min(position, len(function.parameters) - 1)]
 
 
-def items_fit(parameter: Parameter, value: Any) -> bool:
-    """Whether all items of an array are of one of the parameter's item types, all of the same."""
+def items_match(parameter: Parameter, value: Any) -> bool:
+    """Whether all items of an array have the same type, one of the parameter's item types."""
     if type(value) is not list or not value or not parameter.items:
         return True
     kinds = {type_name(item) for item in value}
@@ -43,7 +43,7 @@ def items_fit(parameter: Parameter, value: Any) -> bool:
 
 
 def equal_within(budget: limits.Budget, left: Any, right: Any) -> bool:
-    """JMESPath's ==, at the cost of its time, of values that can be compared again and again."""
+    """JMESPath's == for values that can be compared repeatedly; charges for its time."""
     kind = type(left)
     if kind is str:
         if len(left) > limits.SHORT_TEXT:
@@ -54,20 +54,20 @@ def equal_within(budget: limits.Budget, left: Any, right: Any) -> bool:
 
 
 def less_within(budget: limits.Budget, left: Any, right: Any) -> bool | None:
-    """`less`, at the cost of its time, likewise."""
+    """`less`, which charges for its time."""
     if type(left) is str and len(left) > limits.SHORT_TEXT:
         limits.take_text(budget, left)
     return less(left, right)
 
 
 def less_equal_within(budget: limits.Budget, left: Any, right: Any) -> bool | None:
-    """`less_equal`, at the cost of its time, likewise."""
+    """`less_equal`, which charges for its time."""
     if type(left) is str and len(left) > limits.SHORT_TEXT:
         limits.take_text(budget, left)
     return less_equal(left, right)
 
 
-#: What generated code of expressions calls.
+#: Everything that generated code of expressions calls, by name.
 SUPPORT: Final[dict[str, Any]] = {
     **limits.NAMES,
     "equal": equal,
@@ -77,5 +77,5 @@ SUPPORT: Final[dict[str, Any]] = {
     "less_equal_within": less_equal_within,
     "less_equal": less_equal,
     "bad_argument": bad_argument,
-    "items_fit": items_fit,
+    "items_match": items_match,
 }

@@ -1,7 +1,7 @@
 """The function library: every function that an expression can call, as one table.
 
-Contract: `FUNCTIONS` is a value, sorted by name, made at import from the modules beside this one; nothing can
-be added to it afterwards. Each entry carries its documentation and its examples.
+Contract: `FUNCTIONS` is a value, sorted by name, made at import from the modules of this package; nothing can
+be added to it afterwards. Each entry includes its documentation and its examples.
 This package must not know requests, mappings or jmespath.
 """
 

@@ -1,7 +1,7 @@
-"""Folding the fragments of a stream into the whole that they are parts of.
+"""Merging the fragments of a stream into a complete object.
 
-Contract: the rule is told by the docstring of `merge_deltas` and knows no API; it follows what clients of
-OpenAI's chat streams do with `choices[0].delta`, where a tool call comes in pieces that carry its `index`.
+Contract: the docstring of `merge_deltas` defines the rule, which knows no API; it follows what clients of
+OpenAI's chat streams do with `choices[0].delta`, where a tool call arrives in pieces that have its `index`.
 The time is linear in the object and the deltas together, however many these are.
 This module must not know events or framings.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from engine.language.functions.bounds import check_length, too_deep
 from engine.language.functions.registry import Cost, function
 
-#: Keys whose strings name a thing, so that a later one stands in the place of an earlier one.
+#: Keys whose strings name a thing, so that a later string replaces an earlier one.
 NAMING_KEYS = frozenset({"id", "type", "role", "name", "index", "object", "model", "status"})
 NAMING_ENDINGS = ("_id", "_type", "_reason")
 
@@ -26,11 +26,11 @@ NAMING_ENDINGS = ("_id", "_type", "_reason")
 def merge_deltas(
     value: dict[str, Any] | None, deltas: dict[str, Any] | list[dict[str, Any]] | None
 ) -> dict[str, Any]:
-    """The object with one delta, or a list of deltas, folded into it.
+    """The object after merging one delta, or a list of deltas, into it.
 
     Strings join, objects merge, and lists grow: an item that is an object with a number as `index` merges
-    with the item of that index, an item without one is appended, and where all have one they stand in its
-    order. Numbers and booleans replace, and so does a value of another type. Null never overwrites.
+    with the item of that index, an item without one is appended, and if all items have one they are sorted by
+    it. Numbers and booleans replace, and so does a value of another type. Null never overwrites.
 
     Strings that name something replace instead of joining, unless the later one is empty: those under `id`,
     `type`, `role`, `name`, `index`, `object`, `model`, `status`, and under keys that end in `_id`, `_type` or
@@ -49,18 +49,18 @@ def merge_deltas(
 
 
 class Merger:
-    """An object that deltas are folded into in place; nobody else may hold it until it is settled.
+    """An object that deltas are merged into in place; nothing else may refer to it until it is settled.
 
     Args:
-        value: what it begins with; it is copied, as far as deltas can change it.
+        value: the initial object; it is copied, as far as deltas can change it.
     """
 
     __slots__ = ("_lists", "_texts", "_value")
 
     def __init__(self, value: dict[str, Any]) -> None:
         self._value: dict[str, Any] = _copied(value)
-        # By the identity of the list, or of the object and the key. Each holds its list or object, so that
-        # no other comes to have that identity.
+        # By the identity of the list, or of the object and the key. Each refers to its list or object, so
+        # that no other object can get the same identity.
         self._lists: dict[int, _Items] = {}
         self._texts: dict[tuple[int, str], _Pieces] = {}
 
@@ -68,7 +68,7 @@ class Merger:
         """Merge one delta.
 
         Raises:
-            EvaluationError: it is nested too deeply, or a string grows too long.
+            EvaluationError: it is nested too deeply, or a string becomes too long.
         """
         try:
             self._merge(self._value, delta)
@@ -76,7 +76,7 @@ class Merger:
             raise too_deep("merge_deltas") from None
 
     def settle(self) -> dict[str, Any]:
-        """The object as it stands, to be changed no more."""
+        """The merged object, which must not be changed any more."""
         for pieces in self._texts.values():
             pieces.owner[pieces.key] = "".join(pieces.texts)
         for items in self._lists.values():
@@ -98,7 +98,7 @@ class Merger:
                     self._texts.pop((id(old), key), None)
 
     def _merged(self, old: Any, new: Any) -> Any:
-        """The value that a key or an item comes to have; not for two texts."""
+        """The new value of a key or an item; not for two strings."""
         if type(new) is dict:
             merged = old if type(old) is dict else {}
             self._merge(merged, new)
@@ -133,7 +133,7 @@ class Merger:
 
 
 class _Pieces:
-    """A text that grows: the pieces that are joined at the end, and where the text stands."""
+    """A growing text: the pieces, which are joined at the end, and the object and key of the text."""
 
     __slots__ = ("key", "length", "owner", "texts")
 
@@ -150,21 +150,21 @@ class _Pieces:
 
 
 class _Items:
-    """A list that grows: its items by their index. After each delta they stand in its order, where all have
-    one; they are only sorted once that can be seen."""
+    """A growing list with its items by index. After each delta they are ordered by index, if all have one;
+    the list is only sorted once that can be observed."""
 
     __slots__ = ("_before", "_is_ordered", "_items", "_last", "by_index")
 
     def __init__(self, items: list[Any]) -> None:
         self._items = items
         self.by_index = {index: item for item in items if (index := _index(item)) is not None}
-        # Whether all have an index of their own, in its order so far; None once one has none.
+        # Whether all have an index of their own and are ordered so far; None once one has no index.
         self._is_ordered: bool | None = not items if len(self.by_index) == len(items) else None
         self._last = float("-inf")
         self._before = 0
 
     def begin(self) -> None:
-        """A delta brings items."""
+        """Start the items of one delta."""
         self._before = len(self._items)
 
     def append(self, index: Any, item: Any) -> None:

@@ -1,6 +1,6 @@
-"""Functions that do more than give a value: a warning in the log, an error for the client, a field given up.
+"""Functions with an effect: a warning in the log, an error for the client, a dropped field.
 
-Contract: what is told is the author's message; the exchange is known only as `Context`.
+Contract: the text is the author's message; the exchange is known only as `Context`.
 This module must not know logs or HTTP.
 """
 
@@ -14,13 +14,13 @@ from engine.language.functions.registry import NO_COST, Context, function
 
 @function("warn(value: any, message: string) -> any", context=True, pure=False)
 def warn(context: Context, value: Any, message: str) -> Any:
-    """The value; and the message goes to the log as a warning.
+    """The value; logs the message as a warning.
 
-    The message is written as it is, so it should hold no secret and nothing private from the payload.
+    The message is logged verbatim, so it should contain no secret and no private data of the payload.
 
     Examples:
-        warn(`0`, 'no usage came, counted as 0') => 0
-        default(`null`, warn('now', 'no time came')) => "now"
+        warn(`0`, 'no usage received, counted as 0') => 0
+        default(`null`, warn('now', 'no time received')) => "now"
     """
     context.warn(message)
     return value
@@ -28,11 +28,11 @@ def warn(context: Context, value: Any, message: str) -> Any:
 
 @function("drop(field: any) -> null", lazy=True, context=True, pure=False)
 def drop(context: Context, field: Any) -> None:
-    """Null; and where the field came, it is named among those that are not carried over.
+    """Null; if the field is present, it is reported as dropped.
 
-    It takes a field of the client's body, by its path, and stands where the call is made: for a field that
-    the mapping reads all the same, as it can carry over some of its values only, or needs it for another one.
-    A null counts as absent.
+    Takes the path of a field of the client's body. Use it for a field that the mapping reads but does not
+    forward completely, because it supports only some of its values or needs it for another field. A null
+    counts as absent.
 
     Examples:
         drop(keep_alive) => null
@@ -44,10 +44,9 @@ def drop(context: Context, field: Any) -> None:
 
 @function("fail(kind: kind, message: string) -> any", pure=False, cost=NO_COST)
 def fail(kind: str, message: str) -> NoReturn:
-    """End the request with an error of this kind, told to the client in its dialect.
+    """End the request with an error of this kind, in the client's error format.
 
-    The kinds, with their statuses, are those of the language's errors: `invalid_request`, `not_found` and so
-    on.
+    The kinds and their statuses are those of the error format: `invalid_request`, `not_found` and so on.
 
     Examples:
         fail('invalid_request', 'model is required') => !invalid_request

@@ -1,8 +1,8 @@
-"""Bytes in texts: base64, packed floats, data URIs, and what the first bytes of a file say.
+"""Bytes in texts: base64, packed floats, data URIs, and media types by magic bytes.
 
 Contract: base64 is read in both alphabets, with or without padding and with white space (RFC 4648 sections 4
-and 5); what cannot be read gives null, so that a mapping can decide.
-This module must not know which API wants which form.
+and 5); invalid input gives null, so that a mapping can decide.
+This module must not know which API uses which form.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from engine.errors import EvaluationError
 from engine.language.functions.bounds import check_length, utf8
 from engine.language.functions.registry import NO_COST, Cost, function
 
-#: Where the magic bytes stand, what they are, and the media type that they tell. The first that fits counts.
-#: After the WHATWG MIME Sniffing Standard, section 6; WAV and AAC by the names that speech APIs use.
+#: The offset of the magic bytes, the bytes, and the media type. The first match wins.
+#: From the WHATWG MIME Sniffing Standard, section 6; WAV and AAC by the names that speech APIs use.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "image/jpeg"),
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -52,7 +52,7 @@ _SNIFFED_CHARACTERS = 64
 
 
 def _decode(text: str) -> bytes | None:
-    """The bytes of base64 text, None where it is none."""
+    """The bytes of base64 text; None if it is invalid."""
     body = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
     try:
         return base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
@@ -78,9 +78,9 @@ def _encode(name: str, data: bytes) -> str:
 
 @function("base64_decode(text: string|null) -> string|null")
 def base64_decode(text: str | None) -> str | None:
-    """The text whose UTF-8 bytes the base64 holds; null where it is no base64, or the bytes are no UTF-8.
+    """The text whose UTF-8 bytes are encoded in base64; null for invalid base64 or invalid UTF-8.
 
-    Both alphabets of RFC 4648 are read; padding may be missing, white space is passed over.
+    Both alphabets of RFC 4648 are read; padding is optional, white space is ignored.
 
     Examples:
         base64_decode('w6k=') => "é"
@@ -97,7 +97,7 @@ def base64_decode(text: str | None) -> str | None:
 
 @function("floats_to_base64(numbers: array[number]|null) -> string|null")
 def floats_to_base64(numbers: list[float] | None) -> str | None:
-    """The numbers as little-endian 32-bit floats in base64, as OpenAI's embeddings have them; null for null.
+    """The numbers as little-endian 32-bit floats in base64, as in OpenAI's embeddings; null for null.
 
     Examples:
         floats_to_base64(`[0.5, -0.25, 1]`) => "AAAAPwAAgL4AAIA/"
@@ -115,7 +115,7 @@ def floats_to_base64(numbers: list[float] | None) -> str | None:
 
 @function("base64_to_floats(text: string|null) -> array|null", cost=Cost(text_bytes=True))
 def base64_to_floats(text: str | None) -> list[float] | None:
-    """The little-endian 32-bit floats that the base64 holds; null where it holds none, or NaN or infinity.
+    """The little-endian 32-bit floats encoded in base64; null for invalid input, NaN and infinity.
 
     Examples:
         base64_to_floats('AAAAPwAAgL4AAIA/') => [0.5, -0.25, 1.0]
@@ -131,9 +131,9 @@ def base64_to_floats(text: str | None) -> list[float] | None:
 
 @function("parse_data_uri(uri: string|null) -> object|null")
 def parse_data_uri(uri: str | None) -> dict[str, str | None] | None:
-    """The `{mime, data}` of a base64 data URI (RFC 2397); null for anything else, so for other URLs.
+    """The `{mime, data}` of a base64 data URI (RFC 2397); null for anything else, such as other URLs.
 
-    The media type is given in small letters, without parameters; null where the URI has none. The data is not
+    The media type is in lower case, without parameters; null if the URI has none. The data is not
     decoded.
 
     Examples:
@@ -152,7 +152,7 @@ def parse_data_uri(uri: str | None) -> dict[str, str | None] | None:
 
 @function("data_uri(mime: string|null, data: string|null) -> string|null")
 def data_uri(mime: str | None, data: str | None) -> str | None:
-    """The data URI (RFC 2397) of base64 data; null where the data is null. A null media type is left out.
+    """The data URI (RFC 2397) of base64 data; null if the data is null. A null media type is omitted.
 
     Examples:
         data_uri('image/png', 'iVBORw0K') => "data:image/png;base64,iVBORw0K"
@@ -167,9 +167,9 @@ def data_uri(mime: str | None, data: str | None) -> str | None:
 
 @function("sniff_mime(base64: string|null) -> string|null", cost=NO_COST)
 def sniff_mime(text: str | None) -> str | None:
-    """The media type that the first bytes of base64 data tell; null where they tell none that is known.
+    """The media type of base64 data by its first bytes (magic bytes); null if they are not known.
 
-    Known are the common formats of images, sound, video, PDF and archives (WHATWG MIME Sniffing Standard).
+    It recognizes common formats of images, sound, video, PDF and archives (WHATWG MIME Sniffing Standard).
 
     Examples:
         sniff_mime('/9j/4AAQSkZJRg==') => "image/jpeg"
@@ -179,5 +179,5 @@ def sniff_mime(text: str | None) -> str | None:
     """
     start = "".join((text or "")[: 2 * _SNIFFED_CHARACTERS].split())[:_SNIFFED_CHARACTERS]
     data = _decode(start[: len(start) // 4 * 4] if len(start) == _SNIFFED_CHARACTERS else start) or b""
-    fits = (mime for offset, magic, mime in _SIGNATURES if data.startswith(magic, offset))
-    return next(fits, None)
+    matches = (mime for offset, magic, mime in _SIGNATURES if data.startswith(magic, offset))
+    return next(matches, None)

@@ -21,15 +21,15 @@ class _Text(list[str]):
 
 @function("join_fragments(fragments: array[object]|null) -> array")
 def join_fragments(fragments: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """The objects that were sent in fragments, in the order of their `index` or else in which they began.
+    """The objects that were sent in fragments, ordered by their `index`, or else by their first fragment.
 
-    A fragment continues the last object with its `index` or, where it has no number as `index`, the last
-    object of all. It begins a new object where there is none to continue. One with a `name`, at its top level
-    or in an object in it, also begins one where its `id` differs from the object's `id` and, without
-    an `index`, where one of the two has no `id`.
+    A fragment continues the last object with the same `index` or, without a number as `index`, the last
+    object of all. It begins a new object when there is none to continue. A fragment with a `name`, at its top
+    level or in an object in it, also begins a new object when its `id` differs from the object's `id` and,
+    without an `index`, when one of the two has no `id`.
 
     Strings join, objects merge, and lists grow. Of strings that name something (see `merge_deltas`) the first
-    that is not empty stays. Numbers, booleans and values of another type replace. Null never replaces.
+    non-empty one remains. Numbers, booleans and values of another type replace. Null never replaces.
 
     Examples:
         join_fragments(`[{"index": 0, "text": "{"}, {"index": 0, "text": "}"}]`)[0].text => "{}"
@@ -65,7 +65,7 @@ def _index(fragment: dict[str, Any]) -> Any:
 
 
 def _begins(fragment: dict[str, Any], current: dict[str, Any], index: float | None) -> bool:
-    """Whether a fragment begins another object, although there is one that it could continue."""
+    """Whether a fragment begins another object although there is one that it could continue."""
     if not _has_name(fragment):
         return False
     identity, known = fragment.get("id"), current.get("id")

@@ -1,7 +1,7 @@
 """Identifiers and digests.
 
-Contract: random ones come from the operating system's secure source; nothing is remembered.
-This module must not know which API wants which form.
+Contract: random identifiers come from the operating system's secure source; there is no state.
+This module must not know which API uses which form.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from engine.language.functions.bounds import bounded, utf8, whole
 from engine.language.functions.registry import NO_COST, SHORT_RESULT, function
 
 _CHARACTERS = string.ascii_letters + string.digits
-#: What each random byte stands for; the last eight would make some characters likelier than others.
+#: The character for each random byte; the last eight are unused, as they would favour some characters.
 _TABLE = (_CHARACTERS * 5)[:256].encode("ascii")
 _UNUSED = bytes(range(256 - 256 % len(_CHARACTERS), 256))
 
@@ -33,7 +33,7 @@ def uuid_() -> str:
 
 @function("random_id(prefix?: string, length?: number) -> string", pure=False)
 def random_id(prefix: str = "", length: float = 24) -> str:
-    """The prefix with random letters and digits after it: 24 of them, or `length`, from 1 to 256.
+    """The prefix followed by random letters and digits: 24 of them, or `length`, from 1 to 256.
 
     Examples:
         regex_match(random_id('call_'), '^call_[A-Za-z0-9]{24}$') => true

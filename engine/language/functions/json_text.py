@@ -1,6 +1,6 @@
 """JSON as text: written compactly, read strictly.
 
-Contract: what is written can be sent as UTF-8 and read by any JSON reader (RFC 8259); what is no JSON is an
+Contract: the output can be sent as UTF-8 and read by any JSON reader (RFC 8259); invalid JSON is an
 EvaluationError or the default, however deep, long or odd it is.
 This module must not know mappings or HTTP.
 """
@@ -16,7 +16,7 @@ from engine.values import JsonError, dumps, dumps_ascii, loads_text
 
 
 def compact(name: str, value: Any) -> str:
-    """The value as compact JSON, key order and non-ASCII kept; `name` is the function that asks."""
+    """The value as compact JSON that preserves key order and non-ASCII; `name` is the calling function."""
     try:
         return bounded(name, dumps(value).decode())
     except JsonError as error:
@@ -24,7 +24,7 @@ def compact(name: str, value: Any) -> str:
 
 
 def text_of(name: str, value: Any) -> str:
-    """The value inside a text: null as nothing, a string as itself, the rest as compact JSON."""
+    """The value inside a text: null as nothing, a string unchanged, the rest as compact JSON."""
     if type(value) is str:
         return value
     return "" if value is None else compact(name, value)
@@ -32,9 +32,9 @@ def text_of(name: str, value: Any) -> str:
 
 @function("to_json(value: any) -> string", cost=Cost(measured=(0,)))
 def to_json(value: Any) -> str:
-    """The value as compact JSON text, with key order and non-ASCII characters kept.
+    """The value as compact JSON text that preserves key order and non-ASCII characters.
 
-    Unlike `to_string`, a string gets its quotes, so that `from_json` gives back the same value.
+    Unlike with `to_string`, a string is quoted, so that `from_json` returns the same value.
 
     Examples:
         to_json(`{"b": 1, "a": [true, null]}`) => "{\\"b\\":1,\\"a\\":[true,null]}"
@@ -46,11 +46,11 @@ def to_json(value: Any) -> str:
 
 @function("from_json(text: string|null, default?: any) -> any", cost=Cost(text_bytes=True))
 def from_json(text: str | None, default: Any = NOT_GIVEN) -> Any:
-    """The value of JSON text; null for null.
+    """The value of a JSON text; null for null.
 
-    Text that is no JSON (RFC 8259), the empty text included, gives `default`; without one it is an error.
+    Invalid JSON (RFC 8259), the empty text included, gives `default`; without a default it is an error.
     So does JSON that is nested more than 1024 levels deep, or has a number of more than 4300 digits. `NaN`
-    and `Infinity` are no JSON. A byte order mark at the start is ignored.
+    and `Infinity` are invalid. A byte order mark at the start is ignored.
 
     Examples:
         from_json('{"city": "Paris"}').city => "Paris"
@@ -71,9 +71,9 @@ def from_json(text: str | None, default: Any = NOT_GIVEN) -> Any:
 
 @function("to_string(value: any) -> string", cost=Cost(measured=(0,)))
 def to_string(value: Any) -> str:
-    """A string as it is, any other value as compact JSON with ASCII escapes (JMESPath specification).
+    """A string unchanged, any other value as compact JSON with ASCII escapes (JMESPath specification).
 
-    `to_json` and `concat` keep non-ASCII characters.
+    `to_json` and `concat` preserve non-ASCII characters.
 
     Examples:
         to_string('a') => "a"

@@ -1,6 +1,6 @@
 """Functions on lists: size, membership, pairing and grouping.
 
-Contract: order is kept, arguments are never changed, a grouping goes over the list once.
+Contract: order is preserved, arguments are never changed, and grouping visits each item once.
 This module must not know what the items are.
 """
 
@@ -59,7 +59,7 @@ def reverse(subject: list[Any] | str) -> list[Any] | str:
 
 @function("map(expression: expression, list: array) -> array")
 def map_(expression: Callable[[Any], Any], elements: list[Any]) -> list[Any]:
-    """What the expression gives for each item, nulls included (JMESPath specification).
+    """The results of the expression for each item, nulls included (JMESPath specification).
 
     Examples:
         map(&a, `[{"a": 1}, {"b": 2}]`) => [1, null]
@@ -70,7 +70,7 @@ def map_(expression: Callable[[Any], Any], elements: list[Any]) -> list[Any]:
 
 @function("zip(...lists: array) -> array", cost=Cost(item_bytes=8))
 def zip_(*lists: list[Any]) -> list[list[Any]]:
-    """A list of lists: the first items, the second items, and so on, as far as the shortest list goes.
+    """A list of lists: the first items, the second items, and so on, up to the length of the shortest list.
 
     JMESPath Community, JEP-13.
 
@@ -96,9 +96,9 @@ def enumerate_(elements: list[Any] | None) -> list[dict[str, Any]] | None:
 
 @function("group_by(list: array, key: expression) -> object")
 def group_by(elements: list[Any], key: Callable[[Any], Any]) -> dict[str, list[Any]]:
-    """The items in lists under their keys, which are strings (JMESPath Community, JEP-18).
+    """The items in lists by key, which must be a string (JMESPath Community, JEP-18).
 
-    Items whose key is null are left out; a key of another type is an error.
+    Items whose key is null are omitted; a key of another type is an error.
 
     Examples:
         group_by(`[{"k": "a", "n": 1}, {"k": "b"}, {"k": "a", "n": 2}]`, &k).a[].n => [1, 2]
@@ -117,9 +117,9 @@ def group_by(elements: list[Any], key: Callable[[Any], Any]) -> dict[str, list[A
 
 @function("group_adjacent(list: array|null, key: expression) -> array|null", cost=Cost(item_bytes=8))
 def group_adjacent(elements: list[Any] | None, key: Callable[[Any], Any]) -> list[list[Any]] | None:
-    """A list of lists: runs of neighbours whose keys are equal; null for null.
+    """A list of lists: runs of adjacent items with equal keys; null for null.
 
-    It is for messages of one role that stand together and become one message elsewhere.
+    For example, it merges adjacent messages of one role for an API that allows only one.
 
     Examples:
         group_adjacent(`[{"r": "u"}, {"r": "a"}, {"r": "a"}, {"r": "u"}]`, &r)[*].length(@) => [1, 2, 1]
@@ -142,7 +142,7 @@ def group_adjacent(elements: list[Any] | None, key: Callable[[Any], Any]) -> lis
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equality of JSON values: `true` is not `1`, though Python has it so."""
+    """Equality of JSON values: `true` is not equal to `1`, unlike in Python."""
     try:
         return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
     except RecursionError:

@@ -1,7 +1,7 @@
 """Arithmetic.
 
-Contract: integers stay exact within 64 bits and become floats beyond, as JSON readers have them; what no
-double can hold is an EvaluationError, so NaN and infinity never arise. A null operand gives null.
+Contract: integers stay exact within 64 bits and become floats beyond, as in JSON readers; a result beyond the
+range of a double is an EvaluationError, so NaN and infinity never arise. A null operand gives null.
 This module must not know units.
 """
 
@@ -20,7 +20,7 @@ Number = int | float
 
 
 def _calculate(name: str, operation: Callable[[Any, Any], Any], a: Number | None, b: Number | None) -> Any:
-    """The operation on two numbers, within the range of JSON's numbers; null for null."""
+    """The result of an operation on two numbers, within the range of JSON numbers; null for null."""
     if a is None or b is None:
         return None
     try:
@@ -45,7 +45,7 @@ def add(a: Number | None, b: Number | None) -> Any:
 
 @function("subtract(a: number|null, b: number|null) -> number|null")
 def subtract(a: Number | None, b: Number | None) -> Any:
-    """`a` less `b`; null where one of them is null.
+    """`a` minus `b`; null where one of them is null.
 
     Examples:
         subtract(`1`, `2.5`) => -1.5
@@ -67,7 +67,7 @@ def multiply(a: Number | None, b: Number | None) -> Any:
 
 @function("divide(a: number|null, b: number|null) -> number|null")
 def divide(a: Number | None, b: Number | None) -> Any:
-    """`a` by `b`; null where one of them is null. Two integers give an integer where it comes out even.
+    """`a` divided by `b`; null where one of them is null. Integers give an integer if there is no remainder.
 
     Examples:
         divide(`6`, `3`) => 2
@@ -85,7 +85,7 @@ def _quotient(a: Number, b: Number) -> Number:
 
 @function("modulo(a: number|null, b: number|null) -> number|null")
 def modulo(a: Number | None, b: Number | None) -> Any:
-    """What is left of `a` after whole times `b`, with the sign of `b`; null where one of them is null.
+    """The remainder of `a` divided by `b`, with the sign of `b`; null where one of them is null.
 
     Examples:
         modulo(`7`, `3`) => 1
@@ -97,7 +97,7 @@ def modulo(a: Number | None, b: Number | None) -> Any:
 
 @function("abs(value: number) -> number")
 def abs_(value: Number) -> Number:
-    """The number without its sign (JMESPath specification).
+    """The absolute value (JMESPath specification).
 
     Examples:
         abs(`-1.5`) => 1.5
@@ -108,7 +108,7 @@ def abs_(value: Number) -> Number:
 
 @function("ceil(value: number) -> number")
 def ceil(value: Number) -> Any:
-    """The least integer that is not below the number (JMESPath specification).
+    """The least integer that is not less than the number (JMESPath specification).
 
     Examples:
         ceil(`1.2`) => 2
@@ -119,7 +119,7 @@ def ceil(value: Number) -> Any:
 
 @function("floor(value: number) -> number")
 def floor(value: Number) -> Any:
-    """The greatest integer that is not above the number (JMESPath specification).
+    """The greatest integer that is not greater than the number (JMESPath specification).
 
     Examples:
         floor(`1.8`) => 1

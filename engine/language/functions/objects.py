@@ -1,7 +1,7 @@
 """Functions on objects: keys, tables, selection and renaming.
 
-Contract: key order is kept, arguments are never changed; a key is a string, and another scalar stands as a
-key by its JSON text, so that a table written in YAML can be asked for `404` or `true`.
+Contract: key order is preserved, arguments are never changed. A key is a string; another scalar is converted
+to its JSON text, so that a table written in YAML has a value for `404` or `true`.
 This module must not know JSON Schema or any API.
 """
 
@@ -17,7 +17,7 @@ from engine.values import type_name
 
 
 def key_text(name: str, key: Any) -> str | None:
-    """The key of an object that a value stands for; None for null, arrays and objects."""
+    """A value as the key of an object; None for null, arrays and objects."""
     if type(key) is str:
         return key
     return None if key is None or isinstance(key, (list, dict)) else compact(name, key)
@@ -46,7 +46,7 @@ def values(value: dict[str, Any]) -> list[Any]:
 
 @function("merge(...objects: object) -> object")
 def merge(*objects: dict[str, Any]) -> dict[str, Any]:
-    """One object of all; for a key that several have, the last one's value (JMESPath specification).
+    """One object with the keys of all; for duplicate keys the last value wins (JMESPath specification).
 
     Examples:
         merge(`{"a": 1, "b": 2}`, `{"b": null}`) => {"a": 1, "b": null}
@@ -84,10 +84,10 @@ def from_items(pairs: list[list[Any]]) -> dict[str, Any]:
 
 @function("lookup(table: object, key: any, default?: any) -> any", cost=NO_COST)
 def lookup(table: dict[str, Any], key: Any, default: Any = None) -> Any:
-    """The value that `table` has for `key`, else `default` or null.
+    """The value of `key` in `table`, else `default` or null.
 
-    Keys of objects are strings; another scalar is looked for by its JSON text, so `404` finds "404". Null, an
-    array and an object are no key and give the default. What the table holds is given as it is, null too.
+    Keys of objects are strings; another scalar is converted to its JSON text, so `404` finds "404". Null,
+    arrays and objects are not keys and give the default. A null in the table is returned as null.
 
     Examples:
         lookup(`{"end_turn": "stop"}`, 'end_turn') => "stop"
@@ -102,7 +102,7 @@ def lookup(table: dict[str, Any], key: Any, default: Any = None) -> Any:
 
 @function("pick(object: object|null, keys: array[string]) -> object|null")
 def pick(value: dict[str, Any] | None, names: list[str]) -> dict[str, Any] | None:
-    """Only the named keys of an object, in the order of the names; null for null.
+    """The object with only the named keys, in the order of the names; null for null.
 
     Examples:
         pick(`{"a": 1, "b": 2, "c": null}`, `["c", "a", "x"]`) => {"c": null, "a": 1}
@@ -129,7 +129,7 @@ def omit(value: dict[str, Any] | None, names: list[str]) -> dict[str, Any] | Non
 def omit_nulls(value: dict[str, Any] | None) -> dict[str, Any] | None:
     """The object without the keys whose value is null; null for null.
 
-    For an object that is copied, such as `options`: nulls within it are sent as they came.
+    For an object that is copied, such as `options`: nulls in nested objects remain.
 
     Examples:
         omit_nulls(`{"a": null, "b": false, "c": ""}`) => {"b": false, "c": ""}
@@ -143,7 +143,7 @@ def omit_nulls(value: dict[str, Any] | None) -> dict[str, Any] | None:
 def rename(value: dict[str, Any] | None, names: dict[str, Any]) -> dict[str, Any] | None:
     """The object with keys renamed by a table of `old: new`, in its order; null for null.
 
-    Where two keys come to have one name, the later one's value stands.
+    If two keys get the same name, the later value wins.
 
     Examples:
         rename(`{"n": 1, "seed": 2}`, `{"n": "count"}`) => {"count": 1, "seed": 2}
@@ -158,10 +158,10 @@ def rename(value: dict[str, Any] | None, names: dict[str, Any]) -> dict[str, Any
 
 @function("index_by(list: array|null, key: expression) -> object")
 def index_by(elements: list[Any] | None, key: Callable[[Any], Any]) -> dict[str, Any]:
-    """The items of a list as an object, each under its key; of two with one key, the later.
+    """The items of a list as an object, by key; for duplicate keys the last item wins.
 
-    Keys are taken as in `lookup`, so the result is a table for it. Items without a key are left out, and null
-    gives an empty object.
+    Keys are converted as in `lookup`, so the result is a table for it. Items without a key are omitted, and
+    null gives an empty object.
 
     Examples:
         index_by(`[{"id": "a", "n": 1}, {"id": "b", "n": 2}]`, &id).b.n => 2
@@ -180,7 +180,7 @@ def index_by(elements: list[Any] | None, key: Callable[[Any], Any]) -> dict[str,
 def strip_keys(value: Any, names: list[str]) -> Any:
     """The value without the named keys, at any depth, in objects and in lists.
 
-    It knows keys only by name: in a JSON Schema, a property called as a key is taken with it.
+    Keys are matched only by name: in a JSON Schema, a property with the name of a keyword is removed too.
 
     Examples:
         strip_keys(`{"a": 1, "x": 2, "b": [{"x": 3, "c": 4}]}`, `["x"]`) => {"a": 1, "b": [{"c": 4}]}
@@ -191,11 +191,10 @@ def strip_keys(value: Any, names: list[str]) -> Any:
     pending: list[Any] = [result]
     while pending:
         container = pending.pop()
-        places = list(container) if isinstance(container, dict) else range(len(container))
-        for place in places:
-            copy = _stripped(container[place], left_out)
+        for step in list(container) if isinstance(container, dict) else range(len(container)):
+            copy = _stripped(container[step], left_out)
             if copy is not None:
-                container[place] = copy
+                container[step] = copy
                 pending.append(copy)
     return result[0]
 

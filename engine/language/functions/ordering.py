@@ -1,7 +1,7 @@
-"""Functions that compare: sorting, the least and the greatest.
+"""Functions that compare: sorting, minimum and maximum.
 
-Contract: numbers compare with numbers and strings with strings, by code point; sorting is stable. All of it
-is JMESPath's own; what the signature cannot say (the type of a key) is checked here.
+Contract: numbers compare with numbers and strings with strings, by code point; sorting is stable. All of this
+is the JMESPath specification; what a signature cannot express (the type of a key) is checked here.
 This module must not know what the items are.
 """
 
@@ -86,7 +86,7 @@ def min_by(elements: list[Any], key: Callable[[Any], Any]) -> Any:
 
 
 def _one_type_of_key(name: str, key: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The key function, which refuses a key that is neither number nor string, or not like the first."""
+    """The key function; raises for a key that is neither number nor string, or unlike the first key."""
     first = ""
 
     def checked(element: Any) -> Any:

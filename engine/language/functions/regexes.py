@@ -1,7 +1,7 @@
-r"""Functions with patterns, and the only import of a regular expression engine for patterns of others.
+r"""Functions with patterns, and the only import of the regular expression engine for untrusted patterns.
 
 Contract: RE2 syntax (https://github.com/google/re2/wiki/Syntax), which has no look-around and no
-back-references, so that a match takes time linear in the text, whatever the pattern.
+back-references, so that matching takes time linear in the text for any pattern.
 This module must not know where patterns come from.
 """
 
@@ -19,15 +19,15 @@ from engine.language.functions.bounds import bounded, check_length, utf8
 from engine.language.functions.registry import EXPANDS, function
 
 _LONGEST_GLOB = 8192
-#: How many matches are replaced, and how many bytes of text searched through for that or for patterns.
+#: Limits of matches that are replaced, and of bytes of text that are searched for these or for patterns.
 _MOST_MATCHES = 250_000
 _MOST_SEARCHED = 100_000_000
-#: How many literal pieces of a pattern with `?` are compared with a text.
+#: Limit of comparisons of literal pieces of a pattern with `?` with a text.
 _MOST_COMPARISONS = 1_000_000
 _BYTES_OF_A_CHARACTER = 4
 
 _LITERAL = re.compile(r"[^?]+")
-#: What matters in a pattern, and what has the same characters and means something else.
+#: The relevant tokens of a pattern, and tokens in which the same characters mean something else.
 _TOKEN = re.compile(
     r"\\Q.*?(?:\\E|\Z)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]"
     r"|(?P<group>\)[?*+{])|(?P<alternative>\|)|(?P<repetition>[*+{])",
@@ -36,7 +36,7 @@ _TOKEN = re.compile(
 
 
 class Match(Protocol):
-    """A place where a pattern matched; `start` and `end` in characters of a string, or in bytes."""
+    """A match of a pattern; `start` and `end` in characters of a string, or in bytes."""
 
     def group(self, number: int) -> Any: ...
     def start(self) -> int: ...
@@ -44,7 +44,7 @@ class Match(Protocol):
 
 
 class Pattern(Protocol):
-    """A compiled pattern, as `compile_regex` gives it and a parameter of type `regex` takes it."""
+    """A compiled pattern, the result of `compile_regex` and the value of a parameter of type `regex`."""
 
     @property
     def groups(self) -> int: ...
@@ -55,10 +55,10 @@ class Pattern(Protocol):
 
 
 def compile_regex(text: str) -> Pattern:
-    """The compiled pattern.
+    """Compile a pattern.
 
     Raises:
-        ValueError: it is no RE2 pattern; says why in a few words.
+        ValueError: it is not a valid RE2 pattern; the message is a short reason.
     """
     options = re2.Options()
     options.log_errors = False
@@ -85,9 +85,9 @@ def _no_unicode(name: str) -> EvaluationError:
 
 @function("capture(text: string|null, pattern: regex) -> string|null")
 def capture(text: str | None, pattern: Pattern) -> str | None:
-    r"""What the pattern's first group matched in the text, or the whole match where it has no groups.
+    r"""The match of the pattern's first group in the text, or of the pattern if it has no groups.
 
-    It is searched for, not anchored; null where there is none, and for null.
+    The pattern is not anchored. Null without a match, and for null.
 
     Examples:
         capture('model=qwen3:8b;', 'model=([^;]*)') => "qwen3:8b"
@@ -139,13 +139,13 @@ def regex_replace(text: str | None, pattern: Pattern, replacement: str) -> str |
     try:
         return bounded("regex_replace", replaced.decode())
     except UnicodeDecodeError:  # RE2's \C is one byte
-        raise EvaluationError("regex_replace() cut a character in two") from None
+        raise EvaluationError("regex_replace() matched a part of a character") from None
 
 
 def _replaced(text: bytes, pattern: Pattern, parts: list[bytes | int]) -> Iterator[bytes]:
-    """The pieces of the new text, until they are too long or too many.
+    """The pieces of the new text; raises if they become too long or too many.
 
-    Bytes, as the offsets of a match in a string would have to be counted anew for each.
+    It works on bytes, because the offsets in a string would have to be counted again for each match.
     """
     end = length = searched = count = 0
     empty = -1
@@ -154,7 +154,7 @@ def _replaced(text: bytes, pattern: Pattern, parts: list[bytes | int]) -> Iterat
         start = match.start()
         if match.end() == start:
             if start == empty or _is_within_character(text, start):
-                continue  # the library gives it twice, or as it goes on by a byte
+                continue  # the library reports it twice, or while it advances by a byte
             empty = start
         count += 1
         searched += len(text) - start if looks_ahead else 0
@@ -175,12 +175,12 @@ def _is_within_character(text: bytes, position: int) -> bool:
 
 @lru_cache(256)
 def _looks_far_ahead(pattern: str) -> bool:
-    """Whether a search may go on far beyond the match that it finds, so that all of them take quadratic time:
-    in `x(.*y)?` each goes on for a `y`.
+    """Whether a search may continue far beyond the match that it finds, so that all take quadratic time:
+    in `x(.*y)?` each search continues for a `y`.
 
-    It does so in a repetition that a better match could still come from. Where all matches pass through all
-    repetitions, the next match would be that better one; so only what can be passed by is of concern: an
-    alternative, or a group that is optional or repeated.
+    It does so in a repetition that can still lead to a better match. If all matches use all repetitions, the
+    next match would be that better one; so only what a match may skip is relevant: an alternative, or a group
+    that is optional or repeated.
     """
     tokens = {match.lastgroup for match in _TOKEN.finditer(pattern)}
     has_repetition = bool(tokens & {"repetition", "group"})
@@ -189,7 +189,7 @@ def _looks_far_ahead(pattern: str) -> bool:
 
 @lru_cache(256)
 def _replacement_parts(replacement: str, groups: int) -> list[bytes | int]:
-    """A replacement as literal texts and numbers of groups."""
+    """A replacement as literal texts and group numbers."""
     first, *rest = utf8("regex_replace", replacement).split(b"\\")
     parts: list[bytes | int] = [first]
     pieces = iter(rest)
@@ -207,10 +207,10 @@ def _replacement_parts(replacement: str, groups: int) -> list[bytes | int]:
 
 @function("glob_match(text: string|null, patterns: string|array[string]) -> boolean")
 def glob_match(text: str | None, patterns: str | list[str]) -> bool:
-    """Whether the whole text fits the pattern, or one of the patterns. False for null.
+    """Whether the whole text matches the pattern, or one of the patterns. False for null.
 
-    `*` stands for any run of characters, `/` included, `?` for one character, all else for itself. Case
-    matters. Patterns have at most 8,192 characters together.
+    `*` matches any number of characters, including `/`, `?` matches one character, other characters match
+    themselves. Case-sensitive. All patterns together have at most 8,192 characters.
 
     Examples:
         glob_match('gpt-4o-mini', 'gpt-4*') => true
@@ -226,22 +226,22 @@ def glob_match(text: str | None, patterns: str | list[str]) -> bool:
         return False
     if len(text) * len(globs) > _MOST_SEARCHED:
         raise EvaluationError("glob_match() would take too long: too many patterns for so long a text")
-    return any(map(_GlobText(text).fits, globs))
+    return any(map(_GlobText(text).matches, globs))
 
 
 class _GlobText:
-    """A text that is compared with patterns of `glob_match`: segments, with any characters between them.
+    """A text to compare with patterns of `glob_match`: segments, with any characters between them.
 
-    The first segment is at the start of the text, the last at its end, and each between them is best where it
-    is found first; so no segment is searched for twice.
+    The first segment is at the start of the text, the last at its end, and for the others the first match is
+    the best one; so no segment is searched for twice.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._comparisons_left = _MOST_COMPARISONS
 
-    def fits(self, pattern: str) -> bool:
-        """Whether the whole text is one that the pattern stands for."""
+    def matches(self, pattern: str) -> bool:
+        """Whether the whole text matches the pattern."""
         text = self._text
         first, *others = pattern.split("*")
         if not others:
@@ -261,7 +261,7 @@ class _GlobText:
         return True
 
     def _is_at(self, position: int, pieces: list[tuple[int, str]]) -> bool:
-        """Whether all pieces are where they are in a segment at `position`."""
+        """Whether all pieces of a segment match at `position`."""
         self._comparisons_left -= len(pieces)
         if self._comparisons_left < 0:
             raise EvaluationError("glob_match() would take too long: too many '?' for so long a text")
@@ -283,7 +283,7 @@ class _GlobText:
 
 
 def _pieces(segment: str) -> list[tuple[int, str]]:
-    """What is literal in a segment: runs without a `?`, with their positions."""
+    """The literal parts of a segment: runs without a `?`, with their positions."""
     if "?" not in segment:
         return [(0, segment)] if segment else []
     return [(match.start(), match[0]) for match in _LITERAL.finditer(segment)]

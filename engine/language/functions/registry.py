@@ -1,10 +1,10 @@
-"""What a function is, and the decorator that makes one from a signature and a docstring.
+"""The type of a function, and the decorator that makes one from a signature and a docstring.
 
     @function("starts_with(text: string, prefix: string) -> boolean")
     def starts_with(text: str, prefix: str) -> bool: ...
 
-Contract: a signature is documentation that is parsed, once, at import; a wrong one is a ValueError there.
-The compiler checks arguments against `parameters` before each call, so implementations hold no type checks.
+Contract: a signature is parsed once, at import, and documents the function; an invalid one is a ValueError.
+The compiler checks arguments against `parameters` before each call, so implementations do not check types.
 This module must not know any function, nor how expressions are compiled.
 """
 
@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-#: Types of values, in JMESPath's words.
+#: Types of values, by their names in JMESPath.
 VALUE_TYPES = frozenset({"string", "number", "boolean", "null", "object", "array"})
 
-#: Types that only a parameter can have: `&expr`, and constants that are checked when a mapping is loaded.
+#: Types of parameters only: `&expr`, and constants that are checked when a mapping is loaded.
 CONSTANT_TYPES = frozenset({"expression", "regex", "kind"})
 
 _SIGNATURE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)\((?P<parameters>.*)\) -> (?P<returns>\S+)")
@@ -29,7 +29,7 @@ _TYPE = re.compile(r"(?P<word>[a-z]+)(?:\[(?P<items>[a-z|]+)\])?")
 
 
 class Context(Protocol):
-    """What a function with `context=True` sees of the exchange: its first argument."""
+    """What a function with `context=True` receives of the exchange, as its first argument."""
 
     @property
     def started_ns(self) -> int:
@@ -39,14 +39,14 @@ class Context(Protocol):
         """Write a warning to the log of this exchange."""
 
     def drop(self, field: str) -> None:
-        """Note that a field of the client's body is not carried over."""
+        """Report a field of the client's body as dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: `types` and `items` (of `array[…]`) are empty where anything fits.
+    """One parameter; `types` and `items` (of `array[…]`) are empty if it accepts any type.
 
-    Several `items` mean that all elements are of one of them, and the first element decides which.
+    Several `items` mean that all elements have the same one of these types, that of the first element.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An expression and what it gives: `value`, or a `failure`.
+    """An expression and its outcome: `value`, or an error.
 
     `failure` is None for a value, '' for an EvaluationError, else the kind of an ExchangeError.
     """
@@ -70,20 +70,20 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a call takes of the budget of its exchange, beside the step of the loop it stands in.
+    """What a call takes from the budget of its exchange, in addition to the step of the loop around it.
 
-    By default a list or an object costs a step for each item and a long text one for every 64 characters, as
-    their types in the signature say, and a text that is made costs its bytes. An argument that cannot be
-    given again and again, as it is a part of the item of the loop around the call, costs nothing of that.
+    By default a list or an object costs a step for each item, a long text one for every 64 characters (by
+    the types in the signature), and a created text costs its bytes. An argument that is a part of the item of
+    the loop around the call costs none of this, because it cannot be passed repeatedly.
 
     Attributes:
-        arguments: whether they cost steps; False where the time does not depend on their size.
-        result: whether a text that is made costs bytes; False where it is short.
-        expands: a text that is made can be many times as long as the arguments together, so that it costs
+        arguments: whether they cost steps; False if the time does not depend on their size.
+        result: whether a created text costs bytes; False if it is short.
+        expands: whether a created text can be many times as long as all arguments together, so that it costs
             bytes whatever they are.
-        measured: positions of arguments that are gone through at any depth, so that all of it is counted.
-        item_bytes: bytes for each item of a list or object, where the call makes something new of each.
-        text_bytes: whether a text costs bytes for each character, as values are made of it.
+        measured: positions of arguments that are traversed at any depth, so that their full size counts.
+        item_bytes: bytes for each item of a list or object, if the call creates something for each.
+        text_bytes: whether a text costs bytes for each character, because values are created from it.
         compared: whether a list's items are compared with an argument, which may be a list or an object too.
     """
 
@@ -98,18 +98,18 @@ class Cost:
 
 DEFAULT_COST = Cost()
 NO_COST = Cost(arguments=False, result=False)
-#: Of functions whose result is a short text, whatever they are given.
+#: For functions whose result is a short text for any arguments.
 SHORT_RESULT = Cost(result=False)
 EXPANDS = Cost(expands=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Function:
-    """A function of the language: how it is called, what it does, and how it is explained.
+    """A function of the language: its signature, its implementation and its documentation.
 
-    `lazy`: the compiler emits it itself, so that an unused argument is never evaluated.
+    `lazy`: the compiler writes its code in place, so that an unused argument is never evaluated.
     `context`: the implementation takes the exchange (a `Context`) before the arguments.
-    `pure`: it has no effect, and gives the same result for the same arguments.
+    `pure`: it has no effect, and returns the same result for the same arguments.
     """
 
     name: str
@@ -128,12 +128,12 @@ class Function:
 
     @property
     def minimum(self) -> int:
-        """The fewest arguments it takes; a variadic parameter stands for one or more."""
+        """The minimum number of arguments; a variadic parameter takes one or more."""
         return sum(not parameter.optional for parameter in self.parameters)
 
     @property
     def maximum(self) -> int | None:
-        """The most arguments it takes; None where there is no end."""
+        """The maximum number of arguments; None if there is none."""
         variadic = any(parameter.variadic for parameter in self.parameters)
         return None if variadic else len(self.parameters)
 
@@ -146,14 +146,24 @@ def function(
     pure: bool = True,
     cost: Cost = DEFAULT_COST,
 ) -> Callable[[Callable[..., Any]], Function]:
-    """Make a `Function` of the decorated implementation; its module's name is the group."""
+    """Make a `Function` from the decorated implementation; its group is the name of its module."""
     name, parameters, returns = parse_signature(signature)
 
     def decorate(implementation: Callable[..., Any]) -> Function:
         group = implementation.__module__.rpartition(".")[2]
-        told = parse_documentation(inspect.getdoc(implementation) or "")
+        documentation = parse_documentation(inspect.getdoc(implementation) or "")
         return Function(
-            name, signature, parameters, returns, implementation, group, *told, lazy, context, pure, cost
+            name,
+            signature,
+            parameters,
+            returns,
+            implementation,
+            group,
+            *documentation,
+            lazy,
+            context,
+            pure,
+            cost,
         )
 
     return decorate
@@ -173,7 +183,7 @@ def parse_signature(signature: str) -> tuple[str, tuple[Parameter, ...], str]:
     _check_order(parameters, signature)
     returns, _ = _parse_types(match["returns"])
     if returns & CONSTANT_TYPES:
-        raise ValueError(f"no type of a result: {match['returns']}")
+        raise ValueError(f"not a result type: {match['returns']}")
     return match["name"], parameters, match["returns"]
 
 
@@ -207,24 +217,24 @@ def _parse_types(text: str) -> tuple[frozenset[str], frozenset[str]]:
 def _check_order(parameters: tuple[Parameter, ...], signature: str) -> None:
     optional = [parameter.optional for parameter in parameters]
     if optional != sorted(optional):
-        raise ValueError(f"a required parameter stands after an optional one: {signature}")
+        raise ValueError(f"a required parameter after an optional one: {signature}")
     if any(parameter.variadic for parameter in parameters[:-1]):
         raise ValueError(f"only the last parameter can be variadic: {signature}")
     if parameters and parameters[-1].variadic and any(optional):
-        raise ValueError(f"optional and variadic parameters do not mix: {signature}")
+        raise ValueError(f"optional parameters cannot be combined with a variadic one: {signature}")
     if len({parameter.name for parameter in parameters}) < len(parameters):
-        raise ValueError(f"two parameters have one name: {signature}")
+        raise ValueError(f"two parameters have the same name: {signature}")
 
 
 def parse_documentation(text: str) -> tuple[str, str, tuple[Example, ...]]:
-    """Summary, description and examples of a docstring that was cleaned of its indent."""
+    """Summary, description and examples of a docstring without indentation."""
     prose, _, examples = text.partition("Examples:\n")
     summary, _, description = prose.partition("\n")
     return summary.strip(), description.strip(), tuple(_parse_examples(examples))
 
 
 def _parse_examples(text: str) -> Iterator[Example]:
-    """One example a line: `expression => JSON`, `=> !kind` for a failed exchange, `=> !` for an error."""
+    """One example per line: `expression => JSON`, `=> !kind` for a failed exchange, `=> !` for an error."""
     for line in filter(None, map(str.strip, text.splitlines())):
         expression, arrow, outcome = line.rpartition(" => ")
         if not arrow:

@@ -1,7 +1,7 @@
 """Functions on strings.
 
-Contract: characters are code points; where the main argument may be null, null gives null, for null is
-absence. No string is made that is longer than `bounds.MAX_TEXT`.
+Contract: characters are code points; where the main argument may be null, null gives null, because null means
+absence. No string longer than `bounds.MAX_TEXT` is created.
 This module must not know patterns: those are in `regexes`.
 """
 
@@ -14,7 +14,7 @@ from engine.language.functions.bounds import MAX_TEXT, bounded, check_length, ch
 from engine.language.functions.json_text import text_of
 from engine.language.functions.registry import EXPANDS, Cost, function
 
-#: As many characters may be searched for in the quick way, which goes through all of them at each position.
+#: The fast way, whose cost at each position grows with this number, is used for up to this many characters.
 _FEW_CHARACTERS = 32
 
 
@@ -43,7 +43,7 @@ def ends_with(text: str, suffix: str) -> bool:
 
 @function("join(glue: string, list: array[string]) -> string", cost=EXPANDS)
 def join(glue: str, texts: list[str]) -> str:
-    """The strings as one, with the glue between them (JMESPath specification).
+    """The strings as one, separated by the glue (JMESPath specification).
 
     Examples:
         join(', ', `["a", "b"]`) => "a, b"
@@ -56,7 +56,7 @@ def join(glue: str, texts: list[str]) -> str:
 
 @function("concat(...values: any) -> string", cost=Cost(measured=(0,)))
 def concat(*values: Any) -> str:
-    """The values as one text: null as nothing, a string as it is, the rest as compact JSON.
+    """The values as one text: null as nothing, a string unchanged, the rest as compact JSON.
 
     Examples:
         concat('a', `null`, `1`, `true`) => "a1true"
@@ -70,7 +70,7 @@ def concat(*values: Any) -> str:
 
 @function("lower(text: string|null) -> string|null")
 def lower(text: str | None) -> str | None:
-    """The text in small letters (JMESPath Community, JEP-14); null for null.
+    """The text in lower case (JMESPath Community, JEP-14); null for null.
 
     Examples:
         lower('STRING É') => "string é"
@@ -81,7 +81,7 @@ def lower(text: str | None) -> str | None:
 
 @function("upper(text: string|null) -> string|null")
 def upper(text: str | None) -> str | None:
-    """The text in capital letters (JMESPath Community, JEP-14); null for null.
+    """The text in upper case (JMESPath Community, JEP-14); null for null.
 
     Examples:
         upper('string é') => "STRING É"
@@ -92,7 +92,7 @@ def upper(text: str | None) -> str | None:
 
 @function("trim(text: string|null, characters?: string) -> string|null")
 def trim(text: str | None, characters: str = "") -> str | None:
-    """The text without leading and trailing characters of a set; white space, where none or '' is given.
+    """The text without leading and trailing characters of a set; white space without a set or with ''.
 
     JMESPath Community, JEP-14; null for null.
 
@@ -130,7 +130,7 @@ def trim_right(text: str | None, characters: str = "") -> str | None:
 def _stripped(text: str, characters: str, left: bool, right: bool) -> str:
     """A text without characters of a set at its ends; white space for an empty set.
 
-    Python's own methods look through all of the set for each character of the text.
+    Python's own methods search the complete set for each character of the text.
     """
     if len(characters) <= _FEW_CHARACTERS:
         given = characters or None
@@ -147,7 +147,7 @@ def _stripped(text: str, characters: str, left: bool, right: bool) -> str:
 
 @function("pad_left(text: string|null, width: number, padding?: string) -> string|null", cost=EXPANDS)
 def pad_left(text: str | None, width: float, padding: str = " ") -> str | None:
-    """The text, filled up at its beginning to `width` characters, with spaces or another character.
+    """The text padded at its start to `width` characters, with spaces or another character.
 
     JMESPath Community, JEP-14; null for null.
 
@@ -163,7 +163,7 @@ def pad_left(text: str | None, width: float, padding: str = " ") -> str | None:
 
 @function("pad_right(text: string|null, width: number, padding?: string) -> string|null", cost=EXPANDS)
 def pad_right(text: str | None, width: float, padding: str = " ") -> str | None:
-    """As `pad_left`, filled up at the end (JMESPath Community, JEP-14).
+    """As `pad_left`, at the end (JMESPath Community, JEP-14).
 
     Examples:
         pad_right('ab', `4`, '-') => "ab--"
@@ -204,7 +204,7 @@ def replace(text: str | None, old: str, new: str, count: float | None = None) ->
     "split(text: string|null, separator: string, count?: number) -> array|null", cost=Cost(text_bytes=True)
 )
 def split(text: str | None, separator: str, count: float | None = None) -> list[str] | None:
-    """The parts between the separators, of which only the first `count` are cut at; '' cuts into characters.
+    """The parts between the first `count` separators, or all; '' splits into characters.
 
     JMESPath Community, JEP-14; null for null.
 
@@ -218,19 +218,19 @@ def split(text: str | None, separator: str, count: float | None = None) -> list[
     most = None if count is None else whole("split", "count", count, 0)
     if text is None:
         return None
-    cuts = len(text) if most is None else min(most, len(text))
-    check_parts("split", 1 + min(cuts, text.count(separator)))
+    splits = len(text) if most is None else min(most, len(text))
+    check_parts("split", 1 + min(splits, text.count(separator)))
     if separator:
-        return text.split(separator, cuts)
-    return [*text[:cuts], text[cuts:]] if cuts < len(text) else list(text)
+        return text.split(separator, splits)
+    return [*text[:splits], text[splits:]] if splits < len(text) else list(text)
 
 
 @function("find_first(text: string|null, search: string, start?: number, end?: number) -> number|null")
 def find_first(text: str | None, search: str, start: float = 0, end: float | None = None) -> int | None:
-    """The position of the first `search` in the text, from `start` and before `end`; null if none.
+    """The position of the first `search` in the text, from `start` and before `end`; null if there is none.
 
     JMESPath Community, JEP-14. A negative start or end counts from the end, as in slices. An empty search is
-    found nowhere.
+    never found.
 
     Examples:
         find_first('subject string', 'string') => 8
@@ -245,7 +245,7 @@ def find_first(text: str | None, search: str, start: float = 0, end: float | Non
 
 @function("find_last(text: string|null, search: string, start?: number, end?: number) -> number|null")
 def find_last(text: str | None, search: str, start: float = 0, end: float | None = None) -> int | None:
-    """The position of the last `search` in the text, from `start` and before `end`; null if none.
+    """The position of the last `search` in the text, from `start` and before `end`; null if there is none.
 
     JMESPath Community, JEP-14, with the `start` and `end` of `find_first`.
 

@@ -1,8 +1,8 @@
-"""Time: the clock, and the two ways in which APIs write it.
+"""Time: the clock, and the two forms in which APIs write it.
 
-Contract: epoch times count seconds since 1970 in UTC; texts follow RFC 3339 and are read alike by every
-version of Python, without regard to the local time zone.
-This module must not know which API writes time how.
+Contract: epoch times count seconds since 1970 in UTC; texts follow RFC 3339 and are parsed in the same way by
+every version of Python, without regard to the local time zone.
+This module must not know which API uses which form.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from engine.language.functions.registry import NO_COST, Context, function
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
-#: RFC 3339 section 5.6, with what ISO 8601 and common servers allow besides: a space for the T, no seconds,
-#: a comma, an offset without colon or minutes, none at all, a date alone.
+#: RFC 3339 section 5.6, and what ISO 8601 and common servers allow in addition: a space for the T, no
+#: seconds, a comma, an offset without colon or minutes, no offset, only a date.
 _TIME_TEXT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
     r"(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)? ?(?:[Zz]|([+-])(\d\d)(?::?(\d\d))?)?)?",
@@ -32,7 +32,7 @@ _LONGEST_TIME_TEXT = 64
 
 @function("now() -> number", pure=False)
 def now() -> int:
-    """The time, in whole seconds since 1970.
+    """The current time in whole seconds since 1970.
 
     Examples:
         now() > `1700000000` => true
@@ -43,13 +43,13 @@ def now() -> int:
 
 @function("now_iso() -> string", pure=False, cost=NO_COST)
 def now_iso() -> str:
-    """The time as RFC 3339 in UTC, to the microsecond: `2024-01-02T10:20:30.000042Z`.
+    """The current time as RFC 3339 in UTC, to the microsecond: `2024-01-02T10:20:30.000042Z`.
 
     Examples:
         length(now_iso()) => 27
         ends_with(now_iso(), 'Z') => true
     """
-    global _current_second  # every chunk of a stream has its time: `lru_cache` costs a quarter more
+    global _current_second  # called for every chunk of a stream: `lru_cache` costs a quarter more
     nanoseconds = str(time.time_ns())
     second, text = _current_second
     if nanoseconds[:-9] != second:
@@ -59,13 +59,13 @@ def now_iso() -> str:
     return f"{text}.{nanoseconds[-9:-3]}Z"
 
 
-#: Digits of the seconds since 1970, and their RFC 3339 time without fraction and zone.
+#: Digits of the seconds since 1970, and the RFC 3339 time of that second without fraction and zone.
 _current_second = ("", "")
 
 
 @function("elapsed_ns() -> number", context=True, pure=False)
 def elapsed_ns(context: Context) -> int:
-    """Nanoseconds since the exchange began, at least 1: clients divide by it.
+    """Nanoseconds since the exchange began, at least 1 because clients divide by it.
 
     Examples:
         elapsed_ns() > `0` => true
@@ -75,10 +75,10 @@ def elapsed_ns(context: Context) -> int:
 
 @function("epoch(iso: any, default?: any) -> any")
 def epoch(iso: Any, default: Any = None) -> Any:
-    """The seconds since 1970 of an RFC 3339 time, rounded down; of a number, the number rounded down.
+    """The seconds since 1970 of an RFC 3339 time, rounded down; for a number, the number rounded down.
 
-    Any fraction, `Z` or an offset, a space for the `T` and small letters are read; without offset it is UTC,
-    and a date alone is its midnight. Anything else gives `default`, or null.
+    It accepts any fraction, `Z` or an offset, a space for the `T`, and lower case; without an offset the time
+    is UTC, and a date alone is its midnight. Anything else gives `default`, or null.
 
     Examples:
         epoch('2024-01-02T10:20:30Z') => 1704190830
@@ -100,7 +100,7 @@ def epoch(iso: Any, default: Any = None) -> Any:
 
 @lru_cache(maxsize=4096)
 def _seconds(text: str) -> int | None:
-    """The epoch time of a text, None for one that is no time. Rounding down needs no fraction."""
+    """The epoch time of a text; None if it is invalid. Rounding down needs no fraction."""
     match = _TIME_TEXT.fullmatch(text)
     if match is None:
         return None
@@ -118,9 +118,9 @@ def _seconds(text: str) -> int | None:
 
 @function("iso_time(epoch: number|null) -> string|null", cost=NO_COST)
 def iso_time(seconds: float | None) -> str | None:
-    """The RFC 3339 time in UTC of seconds since 1970; null for null, and outside the years 1 to 9999.
+    """The RFC 3339 time in UTC of seconds since 1970; null for null and outside the years 1 to 9999.
 
-    A fraction is kept to the microsecond; whole seconds have none.
+    A fraction is given to the microsecond; whole seconds have none.
 
     Examples:
         iso_time(`1704190830`) => "2024-01-02T10:20:30Z"

@@ -1,7 +1,7 @@
 """Functions on any value: absence, choice, types and conversion.
 
-Contract: null is absence; the lazy functions are compiled in place, and their implementations here say what
-they mean.
+Contract: null means absence; the lazy functions are compiled in place, and their implementations here define
+their meaning.
 This module must not know how expressions are compiled.
 """
 
@@ -15,18 +15,18 @@ from engine.language.functions.bounds import in_range
 from engine.language.functions.registry import NO_COST, function
 from engine.values import MAX_DIGITS, truth, type_name
 
-#: RFC 8259, section 6; the group is what makes it a float.
+#: RFC 8259, section 6; the group makes it a float.
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)")
 _LONGEST_NUMBER = MAX_DIGITS
-#: Fewer digits than these are those of an integer of 64 bits.
+#: An integer with fewer digits fits into 64 bits.
 _FEW_DIGITS = 19
 
 
 @function("default(value: any, fallback: any) -> any", lazy=True)
 def default(value: Any, fallback: Any) -> Any:
-    """The value, or `fallback` where it is null.
+    """The value, or `fallback` if it is null.
 
-    Unlike `value || fallback` it keeps false, "", [] and {}. The fallback is evaluated only when needed.
+    Unlike `value || fallback` it preserves false, "", [] and {}. The fallback is evaluated only when needed.
 
     Examples:
         default(`null`, `true`) => true
@@ -38,10 +38,10 @@ def default(value: Any, fallback: Any) -> Any:
 
 @function("if(condition: any, then: any, else?: any) -> any", lazy=True)
 def if_(condition: Any, then: Any, otherwise: Any = None) -> Any:
-    """`then` where the condition is true, else `else` or null.
+    """`then` if the condition is true, else `else` or null.
 
-    True is what JMESPath takes for true: all but null, false, "", [] and {}; 0 is true. Only the branch that
-    is taken is evaluated.
+    As in JMESPath, everything is true except null, false, "", [] and {}; 0 is true. Only the chosen branch is
+    evaluated.
 
     Examples:
         if(`true`, 'a', 'b') => "a"
@@ -54,7 +54,7 @@ def if_(condition: Any, then: Any, otherwise: Any = None) -> Any:
 
 @function("nullable(value: any) -> any", lazy=True)
 def nullable(value: Any) -> Any:
-    """The value; where it is null, the key or item that it stands under is kept, with null.
+    """The value; if it is null, its key or item is written with null instead of being omitted.
 
     Examples:
         nullable(`null`) => null
@@ -88,7 +88,7 @@ def type_(value: Any) -> str:
 
 @function("to_array(value: any) -> array")
 def to_array(value: Any) -> list[Any]:
-    """A list as it is, any other value as the only item of a list (JMESPath specification).
+    """A list unchanged, any other value as the only item of a list (JMESPath specification).
 
     Examples:
         to_array('a') => ["a"]
@@ -100,10 +100,10 @@ def to_array(value: Any) -> list[Any]:
 
 @function("to_number(value: any) -> number|null")
 def to_number(value: Any) -> int | float | None:
-    """A number as it is, a string that is a number of JSON as that number, null for anything else.
+    """A number unchanged, the number of a string that is a JSON number, null for anything else.
 
-    JMESPath specification. White space, `+1`, `.5`, `1.`, `1_000`, `0x1`, `NaN` and `Infinity` are no numbers
-    of JSON. An integer beyond 64 bits becomes a float; beyond the range of a double the result is null.
+    JMESPath specification. White space, `+1`, `.5`, `1.`, `1_000`, `0x1`, `NaN` and `Infinity` are not JSON
+    numbers. An integer beyond 64 bits becomes a float; beyond the range of a double the result is null.
 
     Examples:
         to_number('1.5') => 1.5
@@ -126,7 +126,7 @@ def _number(value: Any) -> int | float | None:
 
 
 def _numeric(text: str) -> int | float | None:
-    """The number of a text that is one by JSON's grammar (RFC 8259, section 6), within a double's range."""
+    """The number of a text that is a JSON number (RFC 8259, section 6) within the range of a double."""
     if len(text) < _FEW_DIGITS and text.isdigit() and text.isascii() and (text[0] != "0" or text == "0"):
         return int(text)
     match = _NUMBER.fullmatch(text)
@@ -139,7 +139,7 @@ def _numeric(text: str) -> int | float | None:
 
 
 def _within_range(number: float) -> int | float | None:
-    """The whole part of a number; null beyond the range of a double."""
+    """The integer part of a number; null beyond the range of a double."""
     try:
         result: int | float = in_range(int(number))
     except (OverflowError, ValueError):
@@ -149,9 +149,9 @@ def _within_range(number: float) -> int | float | None:
 
 @function("int(value: any) -> number|null")
 def int_(value: Any) -> int | float | None:
-    """The whole part of a number or of a numeric string; null for anything else.
+    """The integer part of a number or of a numeric string; null for anything else.
 
-    The fraction is cut off, towards zero. Beyond 64 bits the number stays a float, as in JSON readers.
+    The number is truncated towards zero. Beyond 64 bits it stays a float, as in JSON readers.
 
     Examples:
         int(`2.9`) => 2
@@ -167,7 +167,7 @@ def int_(value: Any) -> int | float | None:
 
 @function("clamp(value: number|null, low: number, high: number) -> number|null")
 def clamp(value: float | None, low: float, high: float) -> float | None:
-    """The number nearest to `value` within `low` and `high`; null for null.
+    """The number nearest to `value` between `low` and `high`; null for null.
 
     Examples:
         clamp(`1.5`, `0`, `1`) => 1

@@ -1,6 +1,6 @@
-"""Schemas of bodies as plans hold them.
+"""Schemas of bodies, as used in plans.
 
-Contract: the library that checks them is imported for the first of them.
+Contract: the validation library is imported for the first schema.
 Must not know what a mapping means.
 """
 
@@ -15,7 +15,7 @@ from engine.language.schema.body_schema_errors import ValidationError
 
 @dataclass(frozen=True, slots=True)
 class BodySchema:
-    """A JSON Schema for bodies; `check` gives the most telling misfit of one, None where it fits."""
+    """A JSON Schema for bodies; `check` returns the most specific error of a body, None if it is valid."""
 
     check: Callable[[Any], ValidationError | None]
 
@@ -24,8 +24,8 @@ def body_schema(schema: Any) -> BodySchema:
     """Compile a JSON Schema (2020-12).
 
     Raises:
-        BodySchemaError: it is no schema, or a `$ref` in it cannot be resolved inside it.
+        BodySchemaError: it is not a valid schema, or a `$ref` in it cannot be resolved inside it.
     """
-    from engine.language.schema.body_validator import Checked
+    from engine.language.schema.body_validator import BodyValidator
 
-    return BodySchema(Checked(schema).misfit)
+    return BodySchema(BodyValidator(schema).find_error)

@@ -1,4 +1,4 @@
-"""What is wrong with a body, and with a JSON Schema for bodies."""
+"""Errors of bodies, and of JSON Schemas for bodies."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, TypeAlias
 
 from engine.locations import Path
 
-#: `{path, rule, message}` of what does not fit; of the schema alone, as the value is payload.
+#: `{path, rule, message}` of a validation error; it describes only the schema, because the value is payload.
 ValidationError: TypeAlias = dict[str, Any]
 
 
 class BodySchemaError(Exception):
-    """A schema that is none, or that refers outside itself; `path` leads to what is wrong in it."""
+    """An invalid schema, or one that refers outside itself; `path` is the path to the error in it."""
 
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(message)

@@ -1,9 +1,9 @@
-"""JSON Schemas that mappings have for bodies: whether they are any, and what in a body does not match them.
+"""Validation of the JSON Schemas for bodies in mappings, and of bodies against them.
 
-Contract: a body is checked in time linear in its size, whatever the schema: patterns never backtrack, and
-of a body that does not match one error is told. A `$ref` is resolved inside its schema; nothing is fetched.
-What is told speaks of the schema, never of the value, which is payload, and is bounded. The only importer of
-jsonschema_rs; imported where a mapping has such a schema.
+Contract: a body is validated in time linear in its size for any schema: patterns never backtrack, and only
+one error of an invalid body is reported. A `$ref` is resolved inside its schema; nothing is fetched. Error
+messages describe the schema, never the value, which is payload, and are bounded. The only importer of
+jsonschema_rs; imported only for mappings that have such a schema.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from engine.values import dumps_ascii, loads, type_name
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-#: Where errors are looked for again: the name under which a schema refers to its own parts.
+#: The URI under which a schema refers to its own parts when errors are located.
 _SELF: Final = "https://body.invalid/schema"
-#: The most values of a body that an error is located in: it takes a copy of a part of the body.
+#: Errors are located only in bodies of up to this many values, because it takes a copy of a part of the body.
 MAX_LOCATED: Final = 50_000
-#: The most branches of choices that are looked at to find the most telling error.
+#: The maximum number of branches of choices that are searched for the most specific error.
 _MAX_BRANCHES: Final = 64
 _MAX_TEXT: Final = 200
 _REFERENCES: Final = frozenset(("$ref", "$dynamicRef"))
 
-#: An escape of JSON that is not one of a surrogate, a pair of surrogates, or a lone one.
+#: A JSON escape that is not a surrogate, a pair of surrogates, or a lone surrogate.
 _SURROGATE: Final = re.compile(
     r"(\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u([dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
 _PATTERN: Final = (
-    "is no regular expression that runs in linear time: it has no look-around and no backreferences"
+    "is not a regular expression for linear time, which has no look-around and no backreferences"
 )
 
-_SOMEWHERE: Final[ValidationError] = {"path": "", "rule": "schema", "message": "does not match the schema"}
+_UNLOCATED: Final[ValidationError] = {"path": "", "rule": "schema", "message": "does not match the schema"}
 
 
 def _validator(schema: Any, **options: Any) -> jsonschema_rs.Draft202012Validator:
-    """A validator of a schema, with the linear engine for patterns, without formats, without a network."""
+    """A validator with the linear-time engine for patterns, without formats, without a network."""
     return jsonschema_rs.Draft202012Validator(
         schema,
         pattern_options=jsonschema_rs.RegexOptions(),
@@ -56,11 +56,11 @@ def _validator(schema: Any, **options: Any) -> jsonschema_rs.Draft202012Validato
     )
 
 
-class Checked:
-    """A schema (2020-12) that bodies are checked with.
+class BodyValidator:
+    """A schema (2020-12) that validates bodies.
 
     Raises:
-        BodySchemaError: it is no schema, or a `$ref` in it cannot be resolved inside it.
+        BodySchemaError: it is not a valid schema, or a `$ref` in it cannot be resolved inside it.
     """
 
     def __init__(self, schema: Any) -> None:
@@ -70,37 +70,37 @@ class Checked:
         except jsonschema_rs.ValidationError as error:
             raise _refusal(schema, error) from None
         except ValueError:
-            raise BodySchemaError("not a JSON Schema: nested too deeply, or a lone surrogate", ()) from None
-        self._located = _located(schema)
+            raise BodySchemaError("invalid JSON Schema: nested too deeply, or a lone surrogate", ()) from None
+        self._locate = _error_locator(schema)
 
-    def misfit(self, body: Any) -> ValidationError | None:
-        """A telling misfit of a body; None where it fits."""
+    def find_error(self, body: Any) -> ValidationError | None:
+        """The most specific validation error of a body; None if it is valid."""
         try:
-            return None if self._is_valid(body) else self._located(body)
+            return None if self._is_valid(body) else self._locate(body)
         except UnicodeEncodeError:
             body = _without_surrogates(body)
-            return None if self._is_valid(body) else self._located(body)
+            return None if self._is_valid(body) else self._locate(body)
 
 
-# --- What is no schema -----------------------------------------------------------------------------------
+# --- Invalid schemas -------------------------------------------------------------------------------------
 
 
 def _check_draft(schema: Any) -> None:
     for path, part in subschemas(schema):
         wanted = part.get("$schema", DRAFT)
         if isinstance(wanted, str) and wanted.removesuffix("#") != DRAFT:
-            raise BodySchemaError(f"schemas of bodies are those of 2020-12 ({DRAFT})", (*path, "$schema"))
+            raise BodySchemaError(f"schemas of bodies must use 2020-12 ({DRAFT})", (*path, "$schema"))
 
 
 def _refusal(schema: Any, error: jsonschema_rs.ValidationError) -> BodySchemaError:
     path = tuple(error.instance_path)
     if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Referencing):
-        return BodySchemaError(
-            "a $ref must point inside its own schema; nothing is fetched", _unresolved(schema)
-        )
+        return BodySchemaError("a $ref must refer to its own schema; nothing is fetched", _unresolved(schema))
     if path[-1:] == ("pattern",) or path[-2:-1] == ("patternProperties",):
-        return BodySchemaError(f"not a JSON Schema: '{_cut(_pattern(schema, path))}' {_PATTERN}", path)
-    return BodySchemaError(f"not a JSON Schema: {_cut(error.message)}", path)
+        return BodySchemaError(
+            f"invalid JSON Schema: '{_truncated(_pattern(schema, path))}' {_PATTERN}", path
+        )
+    return BodySchemaError(f"invalid JSON Schema: {_truncated(error.message)}", path)
 
 
 def _pattern(schema: Any, path: Path) -> str:
@@ -108,14 +108,14 @@ def _pattern(schema: Any, path: Path) -> str:
 
 
 def _unresolved(schema: Any) -> Path:
-    """The path to the first reference that leads nowhere; to the schema, where none does from its root."""
+    """The path to the first reference that cannot be resolved; to the schema if all can from its root."""
     bare = copy.deepcopy(schema)
     for _, part in subschemas(bare):
         for keyword in _REFERENCES & part.keys():
             del part[keyword]
     try:
         resolver = jsonschema_rs.Registry([(_SELF, bare)]).resolver(_SELF)
-    except ValueError:  # an `$id` that is none
+    except ValueError:  # an invalid `$id`
         return ()
     for path, part in subschemas(schema):
         for keyword in _REFERENCES & part.keys():
@@ -126,23 +126,23 @@ def _unresolved(schema: Any) -> Path:
     return ()
 
 
-# --- Where a body does not match -------------------------------------------------------------------------
+# --- Locating errors in bodies ---------------------------------------------------------------------------
 
 #: An error: the path to the value, and the location of the keyword, as a URI with a JSON Pointer.
 _Error = tuple[Path, str]
 
 
-def _located(schema: Any) -> Callable[[Any], ValidationError]:
-    """What finds where a body does not match. Nothing does for a schema that points into a branch of a choice
-    by its own `$id`, as that cannot be rewritten."""
+def _error_locator(schema: Any) -> Callable[[Any], ValidationError]:
+    """A function that locates the error of a body. It finds no location for a schema that refers to a branch
+    of a choice by its own `$id`, because that cannot be rewritten."""
     try:
-        return _Located(schema).misfit
+        return _ErrorLocator(schema).find_error
     except ValueError:  # jsonschema_rs.ValidationError is one
-        return lambda body: _SOMEWHERE
+        return lambda body: _UNLOCATED
 
 
-class _Located:
-    """Finds where a body does not match a schema, which is rewritten so that this is linear too."""
+class _ErrorLocator:
+    """Finds where a body does not match a schema, which is rewritten so that this takes linear time too."""
 
     def __init__(self, schema: Any) -> None:
         rewritten = without_branch_errors(schema)
@@ -154,28 +154,28 @@ class _Located:
         self._root = self._uri if "#" in self._uri else f"{self._uri}#"
         self._first_error(None, self._root)
 
-    def misfit(self, body: Any) -> ValidationError:
-        """The first error, and instead of that of a choice the most telling error of its branches."""
+    def find_error(self, body: Any) -> ValidationError:
+        """The first error, or for a choice the most specific error of its branches."""
         if not _is_small(body):
-            return _SOMEWHERE
+            return _UNLOCATED
         where: Path = ()
         location, branches_left = "", _MAX_BRANCHES
         branches = [self._root]
         while branches and len(branches) <= branches_left:
             branches_left -= len(branches)
-            found = self._most_telling(_at(body, where), branches)
+            found = self._most_specific(_at(body, where), branches)
             if found is None:
                 break
             where, location = (*where, *found[0]), found[1]
             branches = self._branches(location)
-        return self._told(_at(body, where), where, location)
+        return self._described(_at(body, where), where, location)
 
-    def _most_telling(self, value: Any, branches: list[str]) -> _Error | None:
-        """The error about a deeper value than the others, or about something else than what tells branches
-        apart; None where there is no one such error."""
+    def _most_specific(self, value: Any, branches: list[str]) -> _Error | None:
+        """The error about the deepest value, or about something other than the value that distinguishes
+        branches; None if there is no single such error."""
         errors = [error for branch in branches if (error := self._first_error(value, branch)) is not None]
         if len(errors) < len(branches):
-            return None  # of a `oneOf` of which several match
+            return None  # several branches of a `oneOf` match
         ranks = [_rank(error) for error in errors]
         best = max(ranks)
         return errors[ranks.index(best)] if ranks.count(best) == 1 else None
@@ -196,12 +196,12 @@ class _Located:
         return None
 
     def _branches(self, location: str) -> list[str]:
-        """The locations of the branches of a choice, where an error is that of one."""
+        """The locations of the branches of a choice; empty if the location is not that of a choice."""
         choice = self._choice(location)
         return [] if choice is None else [f"{choice}/{number}" for number in range(len(self._schema(choice)))]
 
     def _choice(self, location: str) -> str | None:
-        """The location of `anyOf` or `oneOf`, where a location is the `else` that a rewritten one has."""
+        """The location of `anyOf` or `oneOf` if a location is the `else` of a rewritten one, else None."""
         condition = location.removesuffix("/else") + "/if"
         for keyword in CHOICES if location.endswith("/else") else ():
             if isinstance(self._schema(f"{condition}/{keyword}"), list):
@@ -209,22 +209,22 @@ class _Located:
         return None
 
     def _schema(self, location: str) -> Any:
-        """What the schema has at a location; None for nothing."""
+        """The part of the schema at a location, or None."""
         try:
             return self._resolver.lookup(location).contents
         except jsonschema_rs.ReferencingError:
             return None
 
-    def _told(self, value: Any, path: Path, location: str) -> ValidationError:
+    def _described(self, value: Any, path: Path, location: str) -> ValidationError:
         if not location:
-            return _SOMEWHERE
+            return _UNLOCATED
         keyword, location = _keyword(self._choice(location) or location)
         message = _message(keyword, self._schema(location), value)
-        return {"path": _cut(written(path)), "rule": keyword, "message": _cut(message)}
+        return {"path": _truncated(path_text(path)), "rule": keyword, "message": _truncated(message)}
 
 
 def _keyword(location: str) -> tuple[str, str]:
-    """The keyword that an error is one of, and the location of what it says."""
+    """The keyword of an error, and the location of its value."""
     document, _, pointer = location.partition("#")
     keyword, path = keyword_of(pointer.split("/")[1:])
     return keyword or "schema", "/".join((f"{document}#", *path))
@@ -259,20 +259,20 @@ def _at(value: Any, path: Sequence[Any]) -> Any:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """A copy in which a character of private use stands for each lone surrogate: texts that differ still do,
-    and keep their lengths."""
-    return loads(_SURROGATE.sub(_stand_in, dumps_ascii(value)).encode())
+    """A copy with a private-use character instead of each lone surrogate: different texts remain different
+    and have the same lengths."""
+    return loads(_SURROGATE.sub(_substitute, dumps_ascii(value)).encode())
 
 
-def _stand_in(escape: re.Match[str]) -> str:
+def _substitute(escape: re.Match[str]) -> str:
     return escape[0] if escape[1] else chr(0x10F000 + int(escape[2], 16) - 0xD800)
 
 
-# --- What is told ----------------------------------------------------------------------------------------
+# --- Messages --------------------------------------------------------------------------------------------
 
 
-def written(path: Path) -> str:
-    """The way to a value, for people."""
+def path_text(path: Path) -> str:
+    """The path to a value, as shown to people."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
@@ -300,7 +300,7 @@ def _items_not_allowed(wanted: Any, value: Any) -> str:
     return "has an item that is not allowed"
 
 
-#: What is said of a misfit, made from what stands in the schema, and of the value no more than its type.
+#: Messages of validation errors by keyword: they describe the schema, and only the type of the value.
 _MESSAGES: Final[dict[str, Callable[[Any, Any], str]]] = {
     "required": _required,
     "type": _type,
@@ -311,5 +311,5 @@ _MESSAGES: Final[dict[str, Callable[[Any, Any], str]]] = {
 }
 
 
-def _cut(text: str) -> str:
+def _truncated(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"

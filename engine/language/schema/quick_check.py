@@ -1,7 +1,7 @@
-"""Whether a value fits a JSON Schema, found quickly.
+"""A fast check whether a value is valid by a JSON Schema.
 
-Contract: draft 7, as far as the keywords below go. What it cannot tell is `Unsure`, such as a keyword that is
-not known here; somebody else has to look then, as for what does not fit, where this does not say why.
+Contract: draft 7, limited to the keywords below. If it cannot decide, for example because of an unknown
+keyword, it raises `Undecided`; then, and to find the errors of an invalid value, use a full validator.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 _SCALARS: Final = (str, int, bool, type(None))
 
-#: What tells people something, or stands beside another keyword.
-_PASSED: Final = frozenset(
+#: Annotations, and keywords that belong to another keyword.
+_IGNORED: Final = frozenset(
     ("$schema", "$id", "title", "description", "examples", "x-expects", "definitions", "then", "else")
 )
 
 
 class Undecided(Exception):
-    """Whether a value fits cannot be told here."""
+    """This check cannot decide whether a value is valid."""
 
 
-def fits(value: Any, schema: Any, whole: Any) -> bool:
-    """Whether a value fits a schema, which is a part of `whole`.
+def is_valid(value: Any, schema: Any, whole: Any) -> bool:
+    """Whether a value is valid by a schema, which is a part of `whole`.
 
     Raises:
-        Unsure: that cannot be told here.
+        Undecided: this check cannot decide.
     """
     if isinstance(schema, bool):
         return schema
-    if "$ref" in schema:  # in draft 7 it stands alone
-        return fits(value, _definition(schema["$ref"], whole), whole)
+    if "$ref" in schema:  # in draft 7 other keywords next to it are ignored
+        return is_valid(value, _definition(schema["$ref"], whole), whole)
     return all(
         _rule(keyword)(value, wanted, schema, whole)
         for keyword, wanted in schema.items()
-        if keyword not in _PASSED
+        if keyword not in _IGNORED
     )
 
 
@@ -55,7 +55,7 @@ def _definition(reference: str, whole: Any) -> Any:
     return whole["definitions"][name]
 
 
-# --- Rules: each gets the value, what stands at the keyword, its schema and the whole one ------------------
+# --- Rules: each takes the value, the value of the keyword, its schema and the complete one ----------------
 
 
 def _is_of_type(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
@@ -77,41 +77,41 @@ def _has_keys(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
     return not isinstance(value, dict) or all(key in value for key in wanted)
 
 
-def _properties_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+def _properties_are_valid(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
     if not isinstance(value, dict):
         return True
-    return all(fits(inner, wanted[key], whole) for key, inner in value.items() if key in wanted)
+    return all(is_valid(inner, wanted[key], whole) for key, inner in value.items() if key in wanted)
 
 
-def _others_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+def _others_are_valid(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
     if not isinstance(value, dict) or wanted is True:
         return True
     known = schema.get("properties", ())
-    return all(fits(inner, wanted, whole) for key, inner in value.items() if key not in known)
+    return all(is_valid(inner, wanted, whole) for key, inner in value.items() if key not in known)
 
 
-def _names_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
-    return not isinstance(value, dict) or all(fits(key, wanted, whole) for key in value)
+def _names_are_valid(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    return not isinstance(value, dict) or all(is_valid(key, wanted, whole) for key in value)
 
 
-def _items_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
-    return not isinstance(value, list) or all(fits(item, wanted, whole) for item in value)
+def _items_are_valid(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    return not isinstance(value, list) or all(is_valid(item, wanted, whole) for item in value)
 
 
-def _all_fit(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
-    return all(fits(value, part, whole) for part in wanted)
+def _all_are_valid(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    return all(is_valid(value, part, whole) for part in wanted)
 
 
-def _branch_fits(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
-    branch = "then" if fits(value, wanted, whole) else "else"
-    return fits(value, schema.get(branch, True), whole)
+def _branch_is_valid(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
+    branch = "then" if is_valid(value, wanted, whole) else "else"
+    return is_valid(value, schema.get(branch, True), whole)
 
 
 _Rule = Callable[[Any, Any, Any, Any], bool]
 
 
 def _bound(kinds: tuple[type, ...], holds: Callable[[Any, Any], bool]) -> _Rule:
-    """A rule about values of some types; all others fit."""
+    """A rule about values of some types; all others are valid."""
 
     def rule(value: Any, wanted: Any, schema: Any, whole: Any) -> bool:
         return type(value) not in kinds or holds(value, wanted)
@@ -124,13 +124,13 @@ _RULES: Final[dict[str, _Rule]] = {
     "const": lambda value, wanted, schema, whole: _is_one_of(value, (wanted,), schema, whole),
     "enum": _is_one_of,
     "required": _has_keys,
-    "properties": _properties_fit,
-    "additionalProperties": _others_fit,
-    "propertyNames": _names_fit,
-    "items": _items_fit,
-    "allOf": _all_fit,
-    "if": _branch_fits,
-    "not": lambda value, wanted, schema, whole: not fits(value, wanted, whole),
+    "properties": _properties_are_valid,
+    "additionalProperties": _others_are_valid,
+    "propertyNames": _names_are_valid,
+    "items": _items_are_valid,
+    "allOf": _all_are_valid,
+    "if": _branch_is_valid,
+    "not": lambda value, wanted, schema, whole: not is_valid(value, wanted, whole),
     "pattern": _bound((str,), lambda value, wanted: re.search(wanted, value) is not None),
     "minLength": _bound((str,), lambda value, wanted: len(value) >= wanted),
     "minItems": _bound((list,), lambda value, wanted: len(value) >= wanted),

@@ -1,7 +1,7 @@
-"""Where schemas are within a JSON Schema (2020-12), and a form of one whose errors cost little to find.
+"""The schemas within a JSON Schema (2020-12), and an equivalent schema whose errors are cheap to find.
 
-Contract: what is only data (`const`, `enum`, `default`, `examples`) is not taken for a schema. Must not know
-how schemas are evaluated, nor what they are for.
+Contract: data (`const`, `enum`, `default`, `examples`) is not mistaken for a schema. Must not know how
+schemas are evaluated, nor what they are for.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _ONE: Final = frozenset(
 _LISTED: Final = frozenset(("allOf", "anyOf", "oneOf", "prefixItems"))
 _NAMED: Final = frozenset(("$defs", "definitions", "dependentSchemas", "patternProperties", "properties"))
 _REFERENCES: Final = frozenset(("$ref", "$dynamicRef"))
-#: Keywords whose failure is explained by those of all their schemas.
+#: Keywords whose errors consist of the errors of all their schemas.
 CHOICES: Final = ("anyOf", "oneOf")
 
 
 def subschemas(schema: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every schema within one that is an object, with its path; itself first."""
+    """Every schema within one, itself first, that is an object, with its path."""
     if not isinstance(schema, dict):
         return
     yield path, schema
@@ -43,7 +43,7 @@ def subschemas(schema: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, A
 
 
 def keyword_of(path: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The last keyword on a path into a schema, and the path to its value; names and positions are none."""
+    """The last keyword on a path into a schema, without names and positions, and the path to its value."""
     position, found = 0, ""
     while position < len(path):
         found = path[position]
@@ -62,15 +62,15 @@ def keyword_of(path: Sequence[str]) -> tuple[str, Sequence[str]]:
 def without_branch_errors(schema: Any) -> Any:
     """An equivalent schema, in which a failed `anyOf` or `oneOf` is one error at an `else`.
 
-    A validator collects the errors of all branches otherwise, and of theirs: exponentially many where a
-    schema refers to itself. As `if` the choice is evaluated alike, and what it evaluates counts alike for
+    Otherwise a validator collects the errors of all branches, recursively: exponentially many if a schema
+    refers to itself. As an `if` the choice is evaluated in the same way, and it has the same effect on
     `unevaluatedProperties`.
     """
     return _rewritten(schema, schema)
 
 
 def _rewritten(schema: Any, resource: Any) -> Any:
-    """`resource` is the schema with an `$id` that pointers in `$ref` begin at, or the root."""
+    """Rewrite a schema; pointers in `$ref` start at `resource`, the schema with an `$id` or the root."""
     if not isinstance(schema, dict):
         return schema
     resource = schema if "$id" in schema else resource
@@ -96,7 +96,7 @@ def _value(keyword: str, value: Any, rewrite: Callable[[Any], Any]) -> Any:
 
 
 def _moved(reference: str, resource: Any) -> str:
-    """A pointer into the schema as a pointer into the rewritten one."""
+    """Convert a pointer into the schema to a pointer into the rewritten one."""
     moved, value = "#", resource
     for part in reference[2:].split("/"):
         name = unquote(part).replace("~1", "/").replace("~0", "~")

@@ -1,7 +1,7 @@
-"""What in a document does not fit its schema: each misfit as a finding, and the document without them.
+"""Validation errors of a document as findings, and the document without its invalid parts.
 
-Contract: everything wrong is found at once, each with its place and a sentence for people (the schema's own
-`x-expects`). Imported where something does not fit. Must not know what a mapping means.
+Contract: all errors are reported at once, each with its location and a message for people (from `x-expects`
+in the schema). Imported only for invalid documents. Must not know what a mapping means.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.locations import Document, Node, Path
 from engine.values import type_name
 
 _MAX_ROUNDS: Final = 50
-#: A ValidationError of an error found, in which nothing is `Unset`, whatever its stubs allow for.
+#: A `ValidationError` of the library, in which nothing is `Unset`, although its stubs allow that.
 _Error: TypeAlias = Any
 
 
@@ -31,7 +31,7 @@ def _validator(name: str) -> Draft7Validator:
 
 
 def report(document: Document, name: str, findings: Findings) -> Document | None:
-    """Report what does not fit the schema `name`, and leave it out; None where nothing is left."""
+    """Report validation errors; return the document without the invalid parts, None if nothing is left."""
     validator = _validator(name)
     data = copy.deepcopy(document.data)
     for round_number in range(_MAX_ROUNDS):
@@ -76,7 +76,7 @@ def _missing_key(error: _Error, node: Node, findings: Findings) -> None:
     missing = [key for key in error.validator_value if key not in node.value]
     for key in missing:
         if f"'{key}'" in error.message and suggestion(key, [key]) not in misspelt:
-            findings.error("missing-key", f"'{key}' is missing here", node.key_span)
+            findings.error("missing-key", f"missing key '{key}'", node.key_span)
 
 
 def _wrong_type(error: _Error, node: Node, findings: Findings) -> None:
@@ -92,7 +92,7 @@ def _bad_value(error: _Error, node: Node, findings: Findings) -> None:
         return
     key = _property_name(error)
     if key is not None and isinstance(node.value, dict) and key in node.value:
-        message = f"'{key}' does not fit: expected {_expected(error)}"
+        message = f"invalid key '{key}': expected {_expected(error)}"
         findings.error("bad-key", message, node[key].key_span)
         return
     near = error.validator_value if error.validator == "enum" else ()
@@ -101,7 +101,7 @@ def _bad_value(error: _Error, node: Node, findings: Findings) -> None:
 
 
 def _property_name(error: _Error) -> str | None:
-    """The key that `propertyNames` refused, where the error is about one."""
+    """The key that `propertyNames` rejected, or None for other errors."""
     path = list(error.absolute_schema_path)
     return error.instance if "propertyNames" in path and isinstance(error.instance, str) else None
 
@@ -116,7 +116,7 @@ def _expected(error: _Error) -> str:
         *others, last = [_article(name) for name in names]
         return f"{', '.join(others)} or {last}" if others else last
     return {"minLength": "some text", "minItems": "at least one item"}.get(
-        str(error.validator), f"a value that fits '{error.validator}'"
+        str(error.validator), f"a value that satisfies '{error.validator}'"
     )
 
 
@@ -135,11 +135,11 @@ _REPORTS: Final[dict[str, Callable[[_Error, Node, Findings], None]]] = {
 }
 
 
-# --- Leaving out what does not fit -----------------------------------------------------------------------
+# --- Removing invalid parts ------------------------------------------------------------------------------
 
 
 def _prune(data: Any, error: _Error) -> bool:
-    """Take out of `data` what an error is about: a key, or the nearest key above it."""
+    """Remove the subject of an error from `data`: a key, or the nearest key above it."""
     path = list(error.absolute_path)
     if error.validator == "additionalProperties":
         return _remove(data, [[*path, key] for key in _extra_keys(error)])

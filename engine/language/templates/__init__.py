@@ -1,23 +1,23 @@
 """Templates: YAML values with `${ … }` and directives, compiled to one Python function each.
 
-Contract: a template has the shape of what comes out of it; what gives null is left out. A function is
-`(payload, context) → value`, or `ABSENT` where the template gave nothing. Directives of one mapping apply
+Contract: a template has the shape of its result; nulls are omitted. A function is
+`(payload, context) → value`, or `ABSENT` if the template has no value. Directives of one mapping apply
 in a fixed order, as if nested: `$each`, `$let`, `$with`, `$if` or `$switch`, then the content.
-A value may share containers with the YAML, the payload and the variables: who receives one never changes it.
+A value may share containers with the YAML, the payload and the variables, so callers must not change it.
 Must not know HTTP, nor what a mapping is.
 
-    strings     strings cut into text and expressions; what is static
-    coverage    which branches have run
-    directives  the directives, and where each may stand
-    support     what generated code calls while a request runs
-    base        what the code of every template is written with
+    strings     strings split into text and expressions; static values
+    coverage    counts of executed branches
+    directives  the directives and their allowed combinations
+    support     functions that generated code calls at request time
+    base        the base of the code of all templates
     texts       the code of strings
     contents    the code of lists and objects, and of directives that are content
     control     the code of directives that choose, repeat and name
     writer      the code of any template
     compiler    one template → one function
 
-A file imports only from files above its own.
+A module imports only from modules above it in this list.
 """
 
 from __future__ import annotations

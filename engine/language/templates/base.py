@@ -1,7 +1,7 @@
-"""What the code of every template is written with: the templates of its mapping, scope, writer and findings.
+"""The base of the code of all templates: the templates of the mapping, scope, writer and findings.
 
-Contract: the files that write code (texts, contents, control) know one another's code only through `emit`
-and `bind`. A sink says what to do with a value; what gives nothing never reaches it.
+Contract: the modules that write code (texts, contents, control) use each other's code only through `emit`
+and `bind`. A sink writes the code that uses a value; it is not called for a template without a value.
 Must not know any directive.
 """
 
@@ -17,23 +17,23 @@ from engine.diagnostics import Findings
 from engine.language.codegen import Atom, Writer
 from engine.language.expressions import CLIENT_BODY, Scope
 from engine.language.templates.coverage import Coverage
-from engine.language.uses import SHELL, Origin, Others, Paths, VariablePath
+from engine.language.uses import TESTED, AllExcept, Origin, Paths, VariablePath
 from engine.locations import Node
 
 Sink = Callable[[Atom], None]
 
 
 class ItemSink(ABC):
-    """A sink that takes the items of a list one by one, so that each sees what became of those before it."""
+    """A sink that takes the items of a list one by one, so that each sees the effect of the previous ones."""
 
     @abstractmethod
     def __call__(self, atom: Atom) -> None:
-        """Take a whole value."""
+        """Take a complete value."""
 
     @property
     @abstractmethod
     def items(self) -> Sink:
-        """The sink for each item of the list that the value is."""
+        """The sink for each item of a list value."""
 
 
 @dataclass(slots=True)
@@ -41,12 +41,12 @@ class TemplateSet:
     """The templates of one mapping.
 
     Attributes:
-        findings: receives what is wrong with them.
+        findings: receives errors and warnings.
         named: the mapping's `templates:`.
         file: the mapping's file, for the names of generated functions.
-        coverage: given while testing.
-        names: what generated code may refer to beside the support functions.
-        used: the names of those of `named` that have been used.
+        coverage: set while testing.
+        names: additional names that generated code may refer to.
+        used: the names of the templates in `named` that have been used.
     """
 
     findings: Findings
@@ -61,9 +61,9 @@ class BaseTemplateWriter(ABC):
     """Writes the code of one template.
 
     Args:
-        templates: those of its mapping.
+        templates: the templates of its mapping.
         writer: receives the code.
-        scope: what the template sees.
+        scope: the payload and variables of the template.
     """
 
     def __init__(self, templates: TemplateSet, writer: Writer, scope: Scope) -> None:
@@ -76,18 +76,18 @@ class BaseTemplateWriter(ABC):
 
     @abstractmethod
     def emit(self, node: Node, sink: Sink) -> None:
-        """Write code that computes `node` and hands the value to `sink`, unless there is none."""
+        """Write code that computes `node` and passes the value to `sink`, if there is a value."""
 
     @abstractmethod
     def bind(self, node: Node) -> Atom:
-        """A template's value under a name, null where it gives nothing."""
+        """Write code that assigns a template's value to a name; null if it has no value."""
 
     def note_null(self, atom: Atom, read: Paths) -> None:
-        """Write what notes a null of the client's where `atom` is null; `read` is what was read for it."""
+        """Write code that records a null in the client's body if `atom`, which depends on `read`, is null."""
         if not self.scope.notes_nulls or atom.is_constant:
             return
         if atom.origin is not None:
-            read.whole(atom.origin)
+            read.add_read(atom.origin)
         fields = sorted(_fields_of(read), key=repr)
         if fields:
             with self.writer.block(f"if {atom.source} is None"):
@@ -96,33 +96,35 @@ class BaseTemplateWriter(ABC):
 
     @contextmanager
     def within(self, scope: Scope) -> Iterator[None]:
-        """Code written inside sees `scope`."""
+        """Use `scope` for code written inside."""
         outer, self.scope = self.scope, scope
         yield
         self.scope = outer
 
     def into(self, holder: Callable[[Origin | None], None], before: str, after: str = "") -> Sink:
-        """A sink that puts the value into another, by a line with `before` and `after` around it; `holder` is
-        handed its origin, as what is read of it depends on what is read of the other."""
+        """A sink that puts the value into a container, by a line with `before` and `after` around it.
+
+        `holder` receives its origin, because what is read of it depends on what is read of the container.
+        """
 
         def put(atom: Atom) -> None:
             holder(atom.origin)
-            self.writer.place(atom)
+            self.writer.embed(atom)
             self.writer.line(f"{before}{atom.source}{after}")
 
         return put
 
     def hit(self, node: Node, label: str) -> None:
-        """Write the line that counts a branch, where coverage is asked for."""
+        """Write the line that counts a branch, if coverage is measured."""
         if self.templates.coverage is not None:
             self.writer.line(f"hits[{self.templates.coverage.branch(node, label)}] += 1")
 
 
 def _fields_of(read: Paths) -> set[VariablePath]:
-    """The fields of the client's body among what is read."""
+    """The fields of the client's body among the paths read."""
     size = len(CLIENT_BODY)
     paths = (path[size:] for path in read.found if path[:size] == CLIENT_BODY)
     fields = {
-        path[:-1] if path[-1] == SHELL or isinstance(path[-1], Others) else path for path in paths if path
+        path[:-1] if path[-1] == TESTED or isinstance(path[-1], AllExcept) else path for path in paths if path
     }
     return fields - {()}

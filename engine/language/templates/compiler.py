@@ -1,7 +1,7 @@
 """One template → one Python function.
 
-Contract: a function is `(payload, context) → value`, or `ABSENT`. What is wrong becomes findings, and then
-the function gives nothing.
+Contract: a function is `(payload, context) → value`, or `ABSENT`. Errors are findings, and the function then
+returns `ABSENT`.
 Must not know how a template's code is written.
 """
 
@@ -19,7 +19,7 @@ from engine.language.templates.writer import TemplateWriter
 from engine.locations import Node
 from engine.values import ABSENT
 
-#: What is recorded of each value that a function gives.
+#: Records how each result of a function is used.
 Seen: TypeAlias = Callable[[Writer, Atom], None]
 
 
@@ -28,9 +28,9 @@ class TemplateCompiler(TemplateSet):
     """Compiles the templates of one mapping."""
 
     def compile(self, node: Node, scope: Scope, label: str, seen: Seen = Writer.use) -> Compiled:
-        """One template → one function. What is wrong becomes findings, and the function gives nothing.
+        """Compile one template to one function; errors are findings, and the function then returns `ABSENT`.
 
-        `seen` records how each value that it gives is used: as a whole, unless it says otherwise.
+        `seen` records how each result is used: completely by default.
         """
 
         def write(writer: Writer) -> None:
@@ -40,7 +40,7 @@ class TemplateCompiler(TemplateSet):
         return self.write(node, label, write)
 
     def write(self, node: Node, label: str, write: Callable[[Writer], None]) -> Compiled:
-        """A function whose code `write` writes; `node` is where what concerns all of it is found."""
+        """Compile a function whose code `write` writes; findings about all of it are located at `node`."""
         writer = Writer({**NAMES, **self.names})
         if self.coverage is not None:
             writer.names["hits"] = self.coverage.counts
@@ -48,7 +48,7 @@ class TemplateCompiler(TemplateSet):
             write(writer)
             return writer.finish(f"{self.file}: {label}")
         except (TooLarge, RecursionError):
-            self.findings.error("too-deep", "this is nested too deeply, or grows too large", node.span)
+            self.findings.error("too-deep", "nested too deeply, or too large when compiled", node.span)
             return Compiled(lambda p, x: ABSENT, "")
 
 

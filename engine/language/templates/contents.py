@@ -1,7 +1,7 @@
-"""The code of what a template's value is made of: lists, objects, `$spread`, `$concat`, `$use`, `$value`.
+"""The code of the content of templates: lists, objects, `$spread`, `$concat`, `$use`, `$value`.
 
-Contract: an item or an entry that gives nothing is left out. A named template sees the payload and `$index`
-of the place that uses it, but no `$let`; one that is unknown, or uses itself, is a finding.
+Contract: an item or entry without a value is omitted. A named template sees the payload and `$index` at
+the point of use, but no `$let`; an unknown template, or one that uses itself, is a finding.
 Must not know the directives that choose, repeat or name.
 """
 
@@ -17,12 +17,12 @@ from engine.language.codegen import Atom
 from engine.language.expressions import Scope, Variable
 from engine.language.templates.base import BaseTemplateWriter, ItemSink, Sink
 from engine.language.templates.directives import is_certain, is_output, literal_key
-from engine.language.uses import Made
+from engine.language.uses import Constructed
 from engine.locations import Node
 
 
 def write_list(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    """A list, of the items that give something."""
+    """Write a list of the items that have a value."""
     with collecting(template, sink) as item:
         for element in node.elements():
             template.emit(element, item)
@@ -30,18 +30,18 @@ def write_list(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 @contextmanager
 def collecting(template: BaseTemplateWriter, sink: Sink) -> Iterator[Sink]:
-    """A sink for each item of a list: `sink` gets the list at the end, or each item where it takes these."""
+    """A sink for each item of a list; `sink` receives the list at the end, an `ItemSink` each item."""
     if isinstance(sink, ItemSink):
         yield sink.items
         return
-    made = Made()
+    made = Constructed()
     result = template.writer.let("[]", "array", made)
     yield template.into(made.add_item, f"{result.source}.append(", ")")
     sink(template.writer.item(result))
 
 
 def write_content(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    """The content of a mapping: one directive, or keys and `$spread`."""
+    """Write the content of a mapping: one directive, or keys and `$spread`."""
     if "$use" in node.value:
         _use(template, node["$use"], sink)
     elif "$concat" in node.value:
@@ -58,7 +58,7 @@ def write_content(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     entries = [(key, child) for key, child in node.items() if key == "$spread" or is_output(key)]
     first = list(takewhile(lambda entry: is_output(entry[0]) and is_certain(entry[1].value), entries))
-    made = Made()
+    made = Constructed()
     result = _display(template, first, made)
     for key, child in entries[len(first) :]:
         if key == "$spread":
@@ -71,12 +71,12 @@ def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     sink(template.writer.item(result))
 
 
-def _spread(template: BaseTemplateWriter, node: Node, result: Atom, made: Made) -> None:
-    """Put what is spread into an object: at once where it is one, or a list that stands here."""
+def _spread(template: BaseTemplateWriter, node: Node, result: Atom, made: Constructed) -> None:
+    """Write the code that spreads a value into an object; it checks the type only if that is not known."""
 
     def put(function: str, atom: Atom) -> None:
         made.add_spread(atom.origin)
-        template.writer.place(atom)
+        template.writer.embed(atom)
         is_object = atom.kind == "object"
         source = f"{result.source}.update(" if is_object else f"{function}({result.source}, "
         template.writer.line(f"{source}{atom.source})")
@@ -88,14 +88,14 @@ def _spread(template: BaseTemplateWriter, node: Node, result: Atom, made: Made) 
         template.emit(node, partial(put, "spread"))
 
 
-def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]], made: Made) -> Atom:
-    """A new object with the entries, each of which gives a value."""
+def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]], made: Constructed) -> Atom:
+    """Write a new object with entries that all have a value."""
     atoms: dict[str, Atom] = {}
     for key, child in entries:
         template.emit(child, partial(atoms.__setitem__, literal_key(key)))
     for key, atom in atoms.items():
         made.add_field(key, atom.origin)
-        template.writer.place(atom)
+        template.writer.embed(atom)
         template.writer.weight += len(key) + 4
     pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
     return template.writer.let(f"{{{pairs}}}", "object", made)
@@ -106,22 +106,22 @@ def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]], made
 
 def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     if isinstance(node.value, list) and isinstance(sink, ItemSink):
-        # A sink takes the items of a list that it is given: the entries need no list of their own.
+        # The sink takes the items of a list one by one, so the entries need no list of their own.
         for child in node.elements():
             template.emit(child, sink)
         return
-    made = Made()
+    made = Constructed()
     result = template.writer.let("[]", "array", made)
 
     def put_one(atom: Atom) -> None:
         made.add_item(atom.origin)
         made.add_spread(atom.origin)
-        template.writer.place(atom)
+        template.writer.embed(atom)
         template.writer.line(f"concat_one({result.source}, {atom.source})")
 
     def put_all(atom: Atom) -> None:
         made.add_spread(None if atom.origin is None else atom.origin.flat())
-        template.writer.place(atom)
+        template.writer.embed(atom)
         template.writer.line(f"concat({result.source}, {atom.source})")
 
     if isinstance(node.value, list):
@@ -133,7 +133,7 @@ def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    """The named template's code, in place."""
+    """Write the code of the named template in place."""
     name, known = node.value, template.templates.named
     found = known.get(name) if isinstance(name, str) else None
     if found is None:
@@ -146,7 +146,9 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         template.templates.used.add(name)
         template.open_templates.append(name)
         scope = template.scope
-        with template.within(Scope(scope.payload, _variables_of_templates(template), scope.told)):
+        with template.within(
+            Scope(scope.payload, _variables_of_templates(template), scope.message_variables)
+        ):
             template.emit(found, sink)
         template.open_templates.pop()
 

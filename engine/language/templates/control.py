@@ -1,7 +1,7 @@
 """The code of the directives that choose, repeat and name: `$each`, `$let`, `$with`, `$if`, `$switch`.
 
-Contract: they apply as if nested in that order, the content innermost. What is written for a branch runs only
-where it is taken, and is counted where coverage is asked for.
+Contract: they apply as if nested in that order, the content innermost. The code of a branch runs only if the
+branch is taken, and counts it if coverage is measured.
 Must not know what content is made of.
 """
 
@@ -19,7 +19,7 @@ from engine.locations import Node
 
 
 def write_mapping(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    """A mapping: directives around content."""
+    """Write a mapping: directives around content."""
     check_directives(node, template.language, template.findings)
     if "$each" in node.value:
         _each(template, node, sink)
@@ -45,19 +45,20 @@ def _each(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _collect(template: BaseTemplateWriter, node: Node, source: Atom, sink: Sink) -> None:
-    """A list of what the mapping gives for each item."""
+    """Write a list of the mapping's values for each item."""
     with collecting(template, sink) as item:
-        go_through(template, node["$each"], source, lambda: _one(template, node, item))
+        write_loop(template, node["$each"], source, lambda: _one(template, node, item))
 
 
-def go_through(template: BaseTemplateWriter, node: Node, source: Atom, act: Callable[[], None]) -> None:
-    """Write what `act` writes for each item of `source`, the value of `node`; the item is the payload."""
+def write_loop(template: BaseTemplateWriter, node: Node, source: Atom, act: Callable[[], None]) -> None:
+    """Write a loop over the items of `source`, the value of `node`; `act` writes its body, with the item as
+    payload."""
     writer, items = template.writer, source.source
     if source.kind != "array":
         with writer.at(node.span):
             items = writer.let(f"{items} if type({items}) is list else each({items})").source
     index, item = writer.fresh("i"), Atom(writer.fresh("v"), origin=source.inside(ITEM), loop=source.loop)
-    writer.find(item)
+    writer.use_presence(item)
     is_bounded = writer.is_bounded(source)
     scope = template.scope.with_variables({"index": Atom(index, "number")})
     with writer.at(node.span), writer.counted_loop(index, item.source, items):
@@ -70,7 +71,7 @@ def go_through(template: BaseTemplateWriter, node: Node, source: Atom, act: Call
 
 
 def _one(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    """A mapping without its `$each`: `$let`, then `$with`, then the choice, then the content."""
+    """Write a mapping without its `$each`: `$let`, then `$with`, then the choice, then the content."""
     with template.within(template.scope.with_variables(_let(template, node.get("$let")))):
         if "$with" in node.value:
             template.emit(node["$with"], lambda payload: _with(template, node, payload, sink))
@@ -79,7 +80,7 @@ def _one(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _let(template: BaseTemplateWriter, bindings: Node | None) -> dict[str, Variable]:
-    """The variables of `$let`, each of which sees those before it."""
+    """The variables of `$let`; each can use the previous ones."""
     variables: dict[str, Variable] = {}
     for name, value in bindings.items() if bindings and isinstance(bindings.value, dict) else ():
         with template.within(template.scope.with_variables(variables)):
@@ -88,7 +89,7 @@ def _let(template: BaseTemplateWriter, bindings: Node | None) -> dict[str, Varia
 
 
 def _with(template: BaseTemplateWriter, node: Node, payload: Atom, sink: Sink) -> None:
-    template.writer.find(payload)
+    template.writer.use_presence(payload)
     with template.within(template.scope.with_payload(payload)):
         _choice(template, node, sink)
 
@@ -108,7 +109,7 @@ def _choice(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 def _if(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     with template.writer.recording() as read:
         condition = template.bind(node["$if"])
-    template.writer.ask(condition)
+    template.writer.use_truth(condition)
     if "$else" not in node.value:
         template.note_null(condition, read)
     with template.writer.choice() as end_branch:
@@ -142,12 +143,12 @@ def _switch(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _otherwise(
-    template: BaseTemplateWriter, place: Node, label: str, node: Node | None, header: str, sink: Sink
+    template: BaseTemplateWriter, counted: Node, label: str, node: Node | None, header: str, sink: Sink
 ) -> None:
-    """The branch taken where no other is; without a node it is written only to be counted."""
+    """Write the branch taken if no other is; without a node it is written only to count it."""
     if node is None and template.templates.coverage is None:
         return
     with template.writer.block(header):
-        template.hit(place, label)
+        template.hit(counted, label)
         if node is not None:
             template.emit(node, sink)

@@ -1,6 +1,6 @@
-"""Which branches of templates have run.
+"""Coverage of the branches of templates.
 
-Contract: a branch is counted by a line of generated code, written only where coverage is asked for.
+Contract: a branch is counted by a line of generated code, which is written only if coverage is measured.
 Must not know how templates are written as code.
 """
 
@@ -13,16 +13,16 @@ from engine.locations import Node
 
 @dataclass(slots=True)
 class Coverage:
-    """Which branches of the templates have run: for each branch its node, and a count.
+    """The branches of templates, each with its node, and how often each has run.
 
-    A compiler given one writes counting code; without it nothing is counted and nothing is paid.
+    A compiler with a `Coverage` writes code that counts; without one there is no such code and no cost.
     """
 
     branches: list[tuple[Node, str]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
 
     def branch(self, node: Node, label: str) -> int:
-        """Register a branch; its number."""
+        """Register a branch; return its number."""
         self.branches.append((node, label))
         self.counts.append(0)
         return len(self.counts) - 1

@@ -1,7 +1,7 @@
-"""The directives: which there are, what each must stand beside, and what is a key of the output.
+"""The directives, their allowed combinations, and keys of the output.
 
-Contract: `check_directives` finds every misuse in one mapping, placed at the directive. Code is written of a
-mapping whether or not something was found.
+Contract: `check_directives` reports every misuse in one mapping at the directive. The code of a mapping is
+written even after findings.
 Must not know how directives are written as code.
 """
 
@@ -30,28 +30,28 @@ DIRECTIVES: Final = (
     "$concat",
     "$value",
 )
-#: Directives that are the whole content of their mapping: no key of the output can stand beside them.
+#: Directives that are the complete content of their mapping, which then has no keys of the output.
 _WHOLE: Final = ("$use", "$concat", "$value")
-#: Directives that apply to the content beside them.
+#: Directives that apply to the other content of their mapping.
 _MODIFIERS: Final = ("$each", "$with", "$let", "$if")
-#: Directives that mean something only beside another.
+#: Directives that need another directive in the same mapping.
 _NEEDS: Final = {"$then": "$if", "$cases": "$switch", "$default": "$switch", "$else": "$if"}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 def is_output(key: str) -> bool:
-    """Whether a key of a mapping is one of the output, no directive; `$$` stands for a `$`."""
+    """Whether a key of a mapping belongs to the output and is not a directive; `$$` is an escaped `$`."""
     return not key.startswith("$") or key.startswith("$$")
 
 
 def literal_key(key: str) -> str:
-    """A key of the output as it comes out."""
+    """A key of the output without escapes."""
     return key[1:] if key.startswith("$$") else key
 
 
 def is_certain(value: Any) -> bool:
-    """Whether a template gives a value always, whatever the payload."""
+    """Whether a template has a value for any payload."""
     if isinstance(value, dict):
         return all(is_output(key) or key in ("$let", "$spread", "$concat") for key in value)
     return is_static(value) or isinstance(value, list)
@@ -61,16 +61,16 @@ def is_certain(value: Any) -> bool:
 
 
 def check_directives(node: Node, taken: Container[str], findings: Findings) -> None:
-    """Find what is wrong with the directives of one mapping.
+    """Report what is wrong with the directives of one mapping.
 
     Args:
         node: the mapping.
-        taken: names of variables that `$let` cannot give.
-        findings: receives what is wrong.
+        taken: names of variables that `$let` cannot define.
+        findings: receives errors.
     """
     for key in node.value:
         _check_key(node, key, findings)
-    _check_company(node, findings)
+    _check_combinations(node, findings)
     if "$let" in node.value:
         _check_let(node["$let"], taken, findings)
     _check_content(node, findings)
@@ -80,23 +80,23 @@ def _check_key(node: Node, key: str, findings: Findings) -> None:
     if key.startswith("$$"):
         return
     if "${" in key:
-        misused(node[key], "a key cannot hold an expression; use $spread with from_items()", findings)
+        misused(node[key], "a key cannot contain an expression; use $spread with from_items()", findings)
     elif key.startswith("$") and key not in DIRECTIVES:
         hint = suggestion(key, DIRECTIVES)
         message = f"unknown directive '{key}'; a literal key is written '$${key[1:]}'"
         findings.error("unknown-directive", message, node[key].key_span, hint)
 
 
-def _check_company(node: Node, findings: Findings) -> None:
-    """What each directive must, and must not, stand beside."""
+def _check_combinations(node: Node, findings: Findings) -> None:
+    """Check which directives require or exclude each other."""
     keys = node.value
     for key, needed in _NEEDS.items():
         if key in keys and needed not in keys:
-            misused(node[key], f"'{key}' stands only beside '{needed}'", findings)
+            misused(node[key], f"'{key}' requires '{needed}' in the same mapping", findings)
     if "$if" in keys and "$switch" in keys:
-        misused(node["$switch"], "'$if' and '$switch' do not stand together", findings)
+        misused(node["$switch"], "'$if' and '$switch' cannot be combined", findings)
     if "$switch" in keys and not isinstance(keys.get("$cases"), dict):
-        misused(node["$switch"], "'$switch' needs '$cases', a mapping", findings)
+        misused(node["$switch"], "'$switch' requires '$cases', a mapping", findings)
 
 
 def _check_let(node: Node, taken: Container[str], findings: Findings) -> None:
@@ -105,23 +105,23 @@ def _check_let(node: Node, taken: Container[str], findings: Findings) -> None:
         return
     for name, value in node.items():
         if not _NAME.match(name):
-            misused(value, f"'{name}' is no name for a variable", findings)
+            misused(value, f"'{name}' is not a valid variable name", findings)
         elif name in taken:
-            misused(value, f"'${name}' is a variable of the language; take another name", findings)
+            misused(value, f"'${name}' is a built-in variable; choose another name", findings)
 
 
 def _check_content(node: Node, findings: Findings) -> None:
-    """Content is one of: `$then`, `$cases`, a directive of `_WHOLE`, or keys and `$spread`."""
+    """Check that the content is one of `$then`, `$cases`, a directive of `_WHOLE`, or keys and `$spread`."""
     wholes = [key for key in ("$then", "$cases", *_WHOLE) if key in node.value]
     keys = [key for key in node.value if key == "$spread" or is_output(key)]
     for key in [*wholes[1:], *(keys if wholes else ())]:
-        misused(node[key], f"'{key}' cannot stand beside '{wholes[0]}'", findings)
+        misused(node[key], f"'{key}' cannot be combined with '{wholes[0]}'", findings)
     first = next(iter(node.value), "")
     if first in _MODIFIERS and "$switch" not in node.value and not wholes and not keys:
-        message = f"'{first}' has nothing to apply to: put keys or '$value' beside it"
+        message = f"'{first}' has nothing to apply to: add keys or '$value' to the same mapping"
         misused(node[first], message, findings)
 
 
 def misused(node: Node, message: str, findings: Findings) -> None:
-    """A finding at a directive."""
+    """Report the misuse of a directive."""
     findings.error("misused-directive", message, node.key_span)

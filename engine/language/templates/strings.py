@@ -1,6 +1,6 @@
-"""Strings of templates: literal text and `${ … }`, and which values hold neither that nor a directive.
+"""Strings of templates: literal text and `${ … }`; values without expressions and directives.
 
-Contract: `split` gives every part with its place in the string; quotes and braces inside an expression do
+Contract: `split` returns every part with its offset in the string; quotes and braces inside an expression do
 not end it.
 Must not know what an expression means, nor which directives there are.
 """
@@ -19,7 +19,7 @@ _INSIDE = re.compile(rf"{QUOTED}|[{{}}'\"`]", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a string: literal text, or an expression and where it begins in the string."""
+    """A part of a string, literal text or an expression, and its offset in the string."""
 
     text: str
     offset: int
@@ -27,7 +27,7 @@ class Part:
 
 
 def split(value: str) -> list[Part]:
-    """Cut a string into literal text and `${ … }` expressions; `$${` stands for a literal `${`.
+    """Split a string into literal text and `${ … }` expressions; `$${` is an escaped `${`.
 
     Raises:
         ExpressionSyntaxError: a `${` is not closed.
@@ -51,7 +51,7 @@ def split(value: str) -> list[Part]:
 
 
 def _closing(value: str, start: int) -> int:
-    """The place of the `}` that closes the `${` before `start`; braces and quotes inside must pair."""
+    """The offset of the `}` that closes the `${` before `start`; braces and quotes must be balanced."""
     depth = 0
     for match in _INSIDE.finditer(value, start):
         if match.group() in ("'", '"', "`"):
@@ -66,7 +66,7 @@ def _closing(value: str, start: int) -> int:
 
 
 def is_static(value: Any) -> bool:
-    """Whether a template gives the same value always: no expression and no directive in it."""
+    """Whether a template always has the same value, because it has no expressions and no directives."""
     if isinstance(value, str):
         return "${" not in value
     if isinstance(value, dict):
@@ -75,7 +75,7 @@ def is_static(value: Any) -> bool:
 
 
 def single_expression(value: Any) -> str | None:
-    """The expression of a string that is one `${ … }` and nothing else."""
+    """The expression of a string that is one `${ … }` and nothing else, else None."""
     if not isinstance(value, str):
         return None
     try:

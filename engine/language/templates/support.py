@@ -1,7 +1,7 @@
-"""What generated code of templates calls while a request runs.
+"""Functions that generated code of templates calls at request time.
 
-Contract: `NAMES` is all of it, by the names that generated code uses, with what its expressions call. What
-fails raises an `EvaluationError` that names types, never values.
+Contract: `NAMES` has all of them by the names that generated code uses, including those of expressions. They
+raise an `EvaluationError` that names types, never values.
 Must not know nodes or how code is written.
 """
 
@@ -15,7 +15,7 @@ from engine.values import ABSENT, JsonError, text, type_name
 
 
 def each(value: Any) -> list[Any]:
-    """What `$each` goes through: a list's items, or an object's `{key, value}` pairs."""
+    """The items of `$each`: a list's items, or an object's `{key, value}` pairs."""
     if type(value) is list:
         return value
     if type(value) is dict:
@@ -24,13 +24,13 @@ def each(value: Any) -> list[Any]:
 
 
 def spread(result: dict[str, Any], value: Any) -> None:
-    """Put into `result` what `$spread` gave: an object's keys, or those of each object of a list."""
+    """Put the value of `$spread` into `result`: the keys of an object, or of each object of a list."""
     for item in value if type(value) is list else (value,):
         spread_one(result, item)
 
 
 def spread_one(result: dict[str, Any], item: Any) -> None:
-    """Put into `result` the keys of an object, of null none."""
+    """Put the keys of an object into `result`; nothing for null."""
     if type(item) is dict:
         result.update(item)
     elif item is not None:
@@ -38,7 +38,7 @@ def spread_one(result: dict[str, Any], item: Any) -> None:
 
 
 def concat(result: list[Any], value: Any) -> None:
-    """Append to `result` what the entries of a computed `$concat` have."""
+    """Append the entries of a computed `$concat` to `result`."""
     if type(value) is list:
         for entry in value:
             concat_one(result, entry)
@@ -47,7 +47,7 @@ def concat(result: list[Any], value: Any) -> None:
 
 
 def concat_one(result: list[Any], entry: Any) -> None:
-    """Append to `result` what one entry of `$concat` has: a list's items, or the value itself."""
+    """Append one entry of `$concat` to `result`: a list's items, or the value itself."""
     if type(entry) is list:
         result.extend(entry)
     elif entry is not None:
@@ -62,7 +62,7 @@ def interpolated(value: Any) -> str:
         raise EvaluationError(f"a value inside text {error.problem}") from None
 
 
-#: What generated code of templates refers to.
+#: Everything that generated code of templates refers to, by name.
 NAMES: Final[dict[str, Any]] = {
     **SUPPORT,
     "ABSENT": ABSENT,

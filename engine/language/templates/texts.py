@@ -1,7 +1,7 @@
 """The code of strings: literal text, one expression, or both joined to longer text.
 
-Contract: a string that is one expression gives its value with its type, and null is nothing; in longer text
-a value becomes text. Text that is no expression is a finding at the character where it stops being one.
+Contract: a string that is one expression has the value of that expression, and no value for null; in longer
+text a value becomes text. An invalid expression is a finding at the first invalid character.
 Must not know directives.
 """
 
@@ -17,7 +17,7 @@ from engine.locations import Node
 
 
 def write_string(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    """A string, whatever is in it."""
+    """Write a string: literal text, one expression, or both."""
     try:
         parts = split(node.value)
     except ExpressionSyntaxError as error:
@@ -32,7 +32,7 @@ def write_string(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def joined_text(template: BaseTemplateWriter, node: Node, parts: Iterable[Part]) -> Atom:
-    """Literal text and expressions as one string."""
+    """Write literal text and expressions as one string."""
     atoms = [_piece(template, node, part) for part in parts]
     pieces = ", ".join(map(_text_of, atoms))
     joined = template.writer.item(template.writer.let(f"''.join(({pieces},))", "string"))
@@ -41,7 +41,7 @@ def joined_text(template: BaseTemplateWriter, node: Node, parts: Iterable[Part])
 
 
 def bind_expression(template: BaseTemplateWriter, node: Node) -> Atom:
-    """The value of a string that is one expression, null included."""
+    """Write a string that is one expression, without omitting null."""
     part = split(node.value)[0]
     tree = _parse(template, node, part)
     return NULL if tree is None else _value(template, node, part, tree)
@@ -51,7 +51,7 @@ def _expression(template: BaseTemplateWriter, node: Node, part: Part, sink: Sink
     tree = _parse(template, node, part)
     if tree is None:
         return
-    if _keeps_null(tree):
+    if _is_nullable(tree):
         sink(_value(template, node, part, tree["children"][0]))
         return
     with template.writer.recording() as read:
@@ -64,13 +64,13 @@ def _expression(template: BaseTemplateWriter, node: Node, part: Part, sink: Sink
         sink(atom)
 
 
-def _keeps_null(tree: Tree) -> bool:
+def _is_nullable(tree: Tree) -> bool:
     is_call = tree["type"] == "function_expression"
     return is_call and tree["value"] == "nullable" and len(tree["children"]) == 1
 
 
 def _piece(template: BaseTemplateWriter, node: Node, part: Part) -> Atom:
-    """One part of longer text."""
+    """Write one part of longer text."""
     if not part.is_expression:
         return template.writer.constant(part.text)
     tree = _parse(template, node, part)
@@ -84,7 +84,7 @@ def _piece(template: BaseTemplateWriter, node: Node, part: Part) -> Atom:
 
 
 def _text_of(atom: Atom) -> str:
-    """Python source of the string that a part of longer text is."""
+    """Python source that converts a part of longer text to a string."""
     if atom.kind == "string":
         return atom.source
     return f"{atom.source} if type({atom.source}) is str else text({atom.source})"

@@ -1,6 +1,6 @@
-"""The code of any template: its value handed to a sink, bound to a name, or gone through.
+"""The code of any template: its value passed to a sink, bound to a name, or iterated over.
 
-Contract: every line written belongs to the node it is written of. Nothing is written for what gives nothing.
+Contract: every line belongs to the node that it is written for. A template without a value has no code.
 Must not know what the code is for.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from engine.language.codegen import Atom
 from engine.language.templates.base import BaseTemplateWriter, Sink
 from engine.language.templates.contents import write_list
-from engine.language.templates.control import go_through, write_mapping
+from engine.language.templates.control import write_loop, write_mapping
 from engine.language.templates.directives import is_certain
 from engine.language.templates.strings import is_static, single_expression
 from engine.language.templates.texts import bind_expression, write_string
@@ -23,7 +23,7 @@ class TemplateWriter(BaseTemplateWriter):
     """Writes the code of one template, whatever its value."""
 
     def emit(self, node: Node, sink: Sink) -> None:
-        """Write code that computes `node` and hands the value to `sink`, unless there is none."""
+        """Write code that computes `node` and passes the value to `sink`, if there is a value."""
         with self.writer.at(node.span):
             if isinstance(node.value, str):
                 write_string(self, node, sink)
@@ -35,7 +35,7 @@ class TemplateWriter(BaseTemplateWriter):
                 write_mapping(self, node, sink)
 
     def bind(self, node: Node) -> Atom:
-        """A template's value under a name, null where it gives nothing."""
+        """Write code that assigns a template's value to a name; null if it has no value."""
         if is_certain(node.value):
             found: list[Atom] = []
             self.emit(node, found.append)
@@ -45,7 +45,7 @@ class TemplateWriter(BaseTemplateWriter):
         return self._assigned(node)
 
     def _assigned(self, node: Node) -> Atom:
-        """A name that is null until one of the places that give a value assigns it."""
+        """A name that is null until a branch with a value assigns it."""
         name = self.writer.fresh("l")
         given: list[Atom] = []
 
@@ -58,7 +58,7 @@ class TemplateWriter(BaseTemplateWriter):
         return self.writer.item(Atom(name, origin=either(*(atom.origin for atom in given))), *given)
 
     def loop(self, node: Node, act: Callable[[], None]) -> None:
-        """Do something for each item of a list or object, which is the payload then; for null nothing."""
+        """Write a loop over a list or object, whose item is the payload; nothing runs for null."""
         source = self.bind(node)
         with self.writer.block(f"if {source.source} is not None"):
-            go_through(self, node, source, act)
+            write_loop(self, node, source, act)

@@ -1,8 +1,8 @@
-"""Text → items: what YAML's parser reports, put together without recursion.
+"""Text → items: composes the events of the YAML parser without recursion.
 
-Contract: all that the text holds is in the items, each at its place. The first thing that cannot be read is a
-finding and ends the reading with `Refused`; so does what is nested too deeply, and what aliases would make
-too large. The only importer of PyYAML.
+Contract: the items contain all of the text, each with its location. The first error is a finding and raises
+`Unreadable`; so does nesting that is too deep, and aliases that expand to too much. The only importer of
+PyYAML.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import yaml
 
 from engine.diagnostics import Findings
 from engine.language.yaml import scalars, syntax_errors
-from engine.language.yaml.items import MAX_DEPTH, MAX_NODES, Item, Refused
+from engine.language.yaml.items import MAX_DEPTH, MAX_NODES, Item, Unreadable
 from engine.language.yaml.positions import Positions
 from engine.locations import SourceFile, Span
 
@@ -22,17 +22,17 @@ _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def compose(file: SourceFile, findings: Findings) -> Item | None:
-    """The item that a file's text is, or None for a file without one.
+    """The root item of a file, or None for a file without one.
 
     Raises:
-        Refused: it could not be read.
+        Unreadable: it could not be read.
     """
     return _Composer(file, findings, Positions(file)).run()
 
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping that is being read, and in a mapping the key whose value comes next."""
+    """A list or mapping that is being read, and in a mapping the key whose value is next."""
 
     item: Item
     key: Item | None = None
@@ -43,13 +43,13 @@ class _Composer:
     """Builds items from parser events.
 
     Attributes:
-        stack: what is being read, the outermost first.
-        expanded: how many values the aliases so far stand for.
+        stack: the lists and mappings being read, the outermost first.
+        expanded: the number of values that the aliases so far expand to.
     """
 
     file: SourceFile
     findings: Findings
-    places: Positions
+    positions: Positions
     stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, Item] = field(default_factory=dict)
     root: Item | None = None
@@ -59,16 +59,16 @@ class _Composer:
     def run(self) -> Item | None:
         unprintable = syntax_errors.UNPRINTABLE.search(self.file.text)
         if unprintable:
-            message = f"this is not YAML: character U+{ord(unprintable.group()):04X} cannot stand in it"
-            self._refuse("yaml-syntax", message, self.places.point(unprintable.start()))
+            message = f"invalid YAML: character U+{ord(unprintable.group()):04X} is not allowed"
+            self._fail("yaml-syntax", message, self.positions.point(unprintable.start()))
         try:
             for event in yaml.parse(self.file.text, Loader=_PARSER):
                 self._take(event)
         except yaml.MarkedYAMLError as error:
             self._syntax(error)
         except yaml.YAMLError as error:
-            message = f"this is not YAML: {_first_line(str(error))}"
-            self._refuse("yaml-syntax", message, self.places.point(0))
+            message = f"invalid YAML: {_first_line(str(error))}"
+            self._fail("yaml-syntax", message, self.positions.point(0))
         return self.root
 
     def _take(self, event: Any) -> None:
@@ -83,7 +83,7 @@ class _Composer:
         elif isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
-                self._refuse("yaml-documents", "a mapping file holds one document", self._span(event))
+                self._fail("yaml-documents", "a mapping file must contain one document", self._span(event))
 
     # Lists, mappings and aliases.
 
@@ -92,16 +92,16 @@ class _Composer:
         self._check_tag(event, "map" if is_mapping else "seq")
         item = Item(self._span(event), children=[], is_mapping=is_mapping, is_flow=bool(event.flow_style))
         if len(self.stack) >= MAX_DEPTH:
-            self._refuse_depth(item.span)
+            self._fail_depth(item.span)
         self._add(item, event.anchor)
         self.stack.append(_Open(item))
 
     def _alias(self, event: Any) -> None:
         target = self.anchors.get(event.anchor)
         if target is None:
-            self._refuse("yaml-alias", f"no anchor '&{event.anchor}' stands before this", self._span(event))
+            self._fail("yaml-alias", f"no anchor '&{event.anchor}' before this alias", self._span(event))
         elif any(opened.item is target for opened in self.stack):
-            self._refuse("yaml-alias", f"'*{event.anchor}' contains itself", self._span(event))
+            self._fail("yaml-alias", f"'*{event.anchor}' contains itself", self._span(event))
         else:
             self._check_growth(target, self._span(event))
             self._add(target, None)
@@ -109,9 +109,9 @@ class _Composer:
     def _check_growth(self, target: Item, span: Span) -> None:
         self.expanded += target.size
         if self.expanded > MAX_NODES:
-            self._refuse("yaml-alias", f"aliases expand to more than {MAX_NODES} values", span)
+            self._fail("yaml-alias", f"aliases expand to more than {MAX_NODES} values", span)
         if len(self.stack) + target.height > MAX_DEPTH:
-            self._refuse_depth(span)
+            self._fail_depth(span)
 
     def _add(self, item: Item, anchor: str | None) -> None:
         if anchor:
@@ -125,7 +125,7 @@ class _Composer:
             opened.item.children.append((None, item))
         elif opened.key is None:
             if item.children is not None:
-                self._refuse("yaml-key", "a key is text, not a list or a mapping", item.span)
+                self._fail("yaml-key", "a key must be text, not a list or a mapping", item.span)
             opened.key = item
         else:
             opened.item.children.append((opened.key, item))
@@ -148,33 +148,33 @@ class _Composer:
         kind = scalars.TAGGED.get(event.tag)
         value = scalars.resolve(event.value)
         if kind is None or not isinstance(value, kind):
-            self._refuse_tag(event)
+            self._fail_tag(event)
         return value
 
     def _check_tag(self, event: Any, kind: str) -> None:
         if event.tag not in (None, "!", scalars.CORE + kind):
-            self._refuse_tag(event)
+            self._fail_tag(event)
 
-    # What cannot be read, and where.
+    # Errors and their locations.
 
-    def _refuse_tag(self, event: Any) -> None:
+    def _fail_tag(self, event: Any) -> None:
         tag = event.tag.replace(scalars.CORE, "!!", 1)
-        self._refuse("yaml-tag", f"tag '{tag}' does not fit here", self._span(event))
+        self._fail("yaml-tag", f"tag '{tag}' is not allowed here", self._span(event))
 
-    def _refuse_depth(self, span: Span) -> None:
-        self._refuse("yaml-depth", f"nested deeper than {MAX_DEPTH} levels", span)
+    def _fail_depth(self, span: Span) -> None:
+        self._fail("yaml-depth", f"nested deeper than {MAX_DEPTH} levels", span)
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
-        place = self._place_of(error)
+        location = self._location_of(error)
         if syntax_errors.is_too_deep(str(error.problem)):
-            self._refuse_depth(place)
+            self._fail_depth(location)
         text = " ".join(part for part in (error.problem, error.context) if part)
-        rest = self.file.line(place.line)[place.column - 1 :]
+        rest = self.file.line(location.line)[location.column - 1 :]
         hint = syntax_errors.hint(str(error.problem), str(error.context), rest)
-        self._refuse("yaml-syntax", f"this is not YAML: {text}", place, hint)
+        self._fail("yaml-syntax", f"invalid YAML: {text}", location, hint)
 
-    def _place_of(self, error: yaml.MarkedYAMLError) -> Span:
-        """Where the mistake is: at the problem, or where that begins which should have ended before it."""
+    def _location_of(self, error: yaml.MarkedYAMLError) -> Span:
+        """The location of the mistake: the problem, or the start of what should have ended before it."""
         problem, begun = error.problem_mark, error.context_mark
         if problem is not None and problem.index >= len(self.file.text.rstrip()) and self.stack:
             opened = self.stack[-1].item
@@ -183,14 +183,14 @@ class _Composer:
         unended = error.context in syntax_errors.UNENDED
         if begun is not None and unended and (not problem or begun.line < problem.line):
             problem = begun
-        return self.places.point(problem.index if problem is not None else 0)
+        return self.positions.point(problem.index if problem is not None else 0)
 
     def _span(self, event: Any) -> Span:
-        return self.places.between(event.start_mark.index, event.end_mark.index)
+        return self.positions.between(event.start_mark.index, event.end_mark.index)
 
-    def _refuse(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
+    def _fail(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
         self.findings.error(code, message, span, hint)
-        raise Refused
+        raise Unreadable
 
 
 def _first_line(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Items → data: aliases and merge keys expanded, and the place of everything noted.
+"""Items → data: expands aliases and merge keys, and records the location of everything.
 
-Contract: keys are text, the first of two that are alike counts, and a mapping's own keys stand before what it
-merges in. What the data may hold in all is bounded. Must not know PyYAML.
+Contract: keys are text, the first of duplicate keys counts, and a mapping's own keys take precedence over
+merged ones. The total number of values is bounded. Must not know PyYAML.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.diagnostics import Findings
-from engine.language.yaml.items import MAX_NODES, Item, Refused
+from engine.language.yaml.items import MAX_NODES, Item, Unreadable
 from engine.locations import Document, Path, ScalarText, SourceFile
 
 
 def expand(root: Item, file: SourceFile, findings: Findings) -> Document:
-    """The document that a file's item is.
+    """The document of a file's root item.
 
     Raises:
-        Refused: it holds too many values.
+        Unreadable: it has too many values.
     """
-    places = Document(file, None)
-    data = _Expander(places, findings).expand(root, ())
-    return Document(file, data, places.value_spans, places.key_spans, places.scalars)
+    document = Document(file, None)
+    data = _Expander(document, findings).expand(root, ())
+    return Document(file, data, document.value_spans, document.key_spans, document.scalars)
 
 
 @dataclass(slots=True)
 class _Expander:
-    """Makes data of items, and puts their places into `document`."""
+    """Converts items to data, and records their locations in `document`."""
 
     document: Document
     findings: Findings
@@ -36,8 +36,8 @@ class _Expander:
     def expand(self, item: Item, path: Path) -> Any:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            self.findings.error("file-too-large", f"the file holds more than {MAX_NODES} values", item.span)
-            raise Refused
+            self.findings.error("file-too-large", f"the file has more than {MAX_NODES} values", item.span)
+            raise Unreadable
         self.document.value_spans[path] = item.span
         if item.children is None:
             if item.offsets is not None:
@@ -60,18 +60,18 @@ class _Expander:
         return data
 
     def _keys(self, item: Item) -> dict[str, Item]:
-        """A mapping's keys by their text, of those that are alike the first."""
+        """A mapping's keys by their text; of duplicate keys the first."""
         own: dict[str, Item] = {}
         for key, _ in item.pairs():
             if key.text in own:
-                message = f"key '{key.text}' already stands at line {own[key.text].span.line}"
+                message = f"duplicate key '{key.text}'; first defined at line {own[key.text].span.line}"
                 self.findings.error("duplicate-key", message, key.span)
             else:
                 own[key.text] = key
         return own
 
     def _merge(self, child: Item, path: Path, data: dict[str, Any], own: dict[str, Item]) -> None:
-        """The keys of a mapping, or of each in a list, that are not there yet; then what these merge in."""
+        """Add the missing keys of a mapping, or of each mapping in a list; then the keys that these merge."""
         sources = [child] if child.is_mapping or child.children is None else [i for _, i in child.children]
         for source in sources:
             if not source.is_mapping:

@@ -1,6 +1,6 @@
-"""What a file holds, as it is written: the nodes of YAML, before aliases and merge keys are expanded.
+"""The YAML nodes of a file, before aliases and merge keys are expanded.
 
-Contract: an item that several aliases name is one item; once closed it knows how much it stands for, so that
+Contract: an item that several aliases refer to is one object; once closed it has its expanded size, so that
 growth can be bounded before anything is expanded. Must not know PyYAML.
 """
 
@@ -18,21 +18,21 @@ MAX_NODES: Final = 100_000
 _MERGE: Final = "<<"
 
 
-class Refused(Exception):
-    """Reading stops here; the finding has been recorded."""
+class Unreadable(Exception):
+    """The file cannot be read; the finding has been recorded."""
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One YAML node: a scalar's value, or the children of a list or mapping, with its place.
+    """One YAML node: a scalar's value, or the children of a list or mapping, with its location.
 
     Attributes:
         children: None for a scalar; a list's items have no key.
-        text: a scalar as YAML understands it, before it became a value.
-        offsets: where in the file each character of `text` was written.
-        plain: a scalar without quotes, block style or tag.
-        size: how many values this stands for, once it is closed.
-        height: how many levels of lists and mappings it has, once it is closed.
+        text: the text of a scalar before it is resolved to a value.
+        offsets: the offset of each character of `text` in the file.
+        plain: whether it is a scalar without quotes, block style or tag.
+        size: the number of values after expansion, once it is closed.
+        height: the number of levels of lists and mappings, once it is closed.
     """
 
     span: Span
@@ -47,23 +47,23 @@ class Item:
     height: int = 0
 
     def close(self) -> None:
-        """All children are read: reckon `size` and `height`."""
+        """Compute `size` and `height` after all children have been read."""
         items = [item for _, item in self.children or ()]
         self.size = 1 + sum(item.size for item in items)
         self.height = 1 + max((item.height for item in items), default=0)
 
     def pairs(self) -> Iterator[tuple[Item, Item]]:
-        """The keys of a mapping with what stands at them."""
+        """The keys of a mapping with their values."""
         for key, child in self.children or ():
             assert key is not None
             yield key, child
 
     @property
     def is_empty(self) -> bool:
-        """Nothing is written where a value is wanted."""
+        """Whether the value is empty in the file."""
         return self.plain and not self.text
 
     @property
     def is_merge(self) -> bool:
-        """A key that says: merge what stands here."""
+        """Whether it is a merge key (`<<`)."""
         return self.plain and self.text == _MERGE

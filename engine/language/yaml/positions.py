@@ -1,6 +1,6 @@
 """Offsets in a file → lines and columns.
 
-Contract: lines end as they do in `SourceFile`, at line feeds, whatever else ends one in YAML 1.1.
+Contract: lines end only at line feeds, as in `SourceFile`, unlike in YAML 1.1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from engine.locations import SourceFile, Span
 
 
 class Positions:
-    """The places of one file's characters."""
+    """The locations of one file's characters."""
 
     __slots__ = ("_file", "_lines")
 
@@ -21,12 +21,12 @@ class Positions:
         self._lines = [0, *(match.end() for match in re.finditer("\n", file.text))]
 
     def point(self, index: int) -> Span:
-        """One character's place."""
+        """The location of one character."""
         line = bisect_right(self._lines, index)
         return Span(self._file, line, index - self._lines[line - 1] + 1, 1)
 
     def between(self, start: int, end: int) -> Span:
-        """The place of what begins at `start`: up to `end` within a line, else its first character's."""
+        """The location from `start` to `end` if they are on one line, else of the first character."""
         point, length = self.point(start), end - start
         following = self._lines[point.line] if point.line < len(self._lines) else len(self._file.text) + 1
         fits = 0 < length < following - start

@@ -1,7 +1,7 @@
-"""Scalars: their values by JSON's rules, and where each of their characters was written.
+"""Scalars: their values by JSON's rules, and the offset of each of their characters in the file.
 
-Contract: `resolve` reads a plain scalar as YAML 1.2's JSON schema does, so that what JSON does not know
-(`on`, `0777`, `2026-01-01`) is text. `align` finds the places without parsing the scalar a second time.
+Contract: `resolve` reads a plain scalar by YAML 1.2's JSON schema, so that values unknown in JSON
+(`on`, `0777`, `2026-01-01`) are text. `align` finds the offsets without parsing the scalar a second time.
 Must not know PyYAML.
 """
 
@@ -11,10 +11,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-#: What YAML's own tags begin with.
+#: The prefix of YAML's own tags.
 CORE: Final = "tag:yaml.org,2002:"
 
-#: The tags that ask for a value of a certain type, and what `resolve` gives then.
+#: The tags that require a value of a certain type, and the types that `resolve` must return.
 TAGGED: Final[dict[str, Any]] = {
     CORE + "int": int,
     CORE + "float": (int, float),
@@ -26,17 +26,17 @@ _WORDS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None, "~"
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\Z")
 
-#: The character that is written in two in quotes of a style.
+#: The character that is escaped in quotes of a style.
 _DOUBLED: Final[dict[str | None, str]] = {"'": "'", '"': "\\"}
 
-#: An anchor or a tag, and what may stand between it and its value.
+#: An anchor or a tag, and what may separate it from its value.
 _PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+#.*)*\s+)*")
-#: A line end in double quotes that stands for nothing.
+#: An escaped line end in double quotes, which is not part of the value.
 _CONTINUATION = re.compile(r"\\\r?\n[ \t]*")
 
 
 def resolve(text: str) -> Any:
-    """A plain scalar's value by JSON's rules (YAML 1.2.2, section 10.2), with `~` and nothing for null."""
+    """The value of a plain scalar by JSON's rules (YAML 1.2.2, section 10.2); `~` and empty text are null."""
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.match(text):
@@ -48,7 +48,7 @@ def resolve(text: str) -> Any:
 
 
 def after_properties(source: str, start: int, end: int) -> int:
-    """Where a scalar itself begins: behind its anchor and its tag."""
+    """The offset of a scalar itself, after its anchor and its tag."""
     if source[start : start + 1] not in ("&", "!"):
         return start
     match = _PROPERTIES.match(source, start, end)
@@ -56,18 +56,18 @@ def after_properties(source: str, start: int, end: int) -> int:
 
 
 def align(source: str, start: int, value: str, style: str | None) -> Sequence[int]:
-    """Where in `source` each character of a scalar's `value` stands, and where its last one ends."""
+    """The offset in `source` of each character of a scalar's `value`, and the end of the last one."""
     if style in ("|", ">"):
-        return _walk(source, source.find("\n", start) + 1, value, style)
+        return _align_escaped(source, source.find("\n", start) + 1, value, style)
     position = start + (1 if style in _DOUBLED else 0)
     if source.startswith(value, position) and _DOUBLED.get(style, "\n") not in value:
-        return range(position, position + len(value) + 1)  # written as it is meant, as most are
-    return _walk(source, position, value, style)
+        return range(position, position + len(value) + 1)  # without escapes and folding, like most scalars
+    return _align_escaped(source, position, value, style)
 
 
-def _walk(source: str, position: int, value: str, style: str | None) -> tuple[int, ...]:
-    """Walks both at once: a character that matches is itself; white space in the value stands for a run
-    of white space in the file (line folding); a backslash in double quotes is an escape."""
+def _align_escaped(source: str, position: int, value: str, style: str | None) -> tuple[int, ...]:
+    """Compare value and source: equal characters match; white space in the value matches a run of white
+    space in the file (line folding); a backslash in double quotes is an escape."""
     offsets = []
     for character in value:
         position = _seek(source, position, character, style)
@@ -78,7 +78,7 @@ def _walk(source: str, position: int, value: str, style: str | None) -> tuple[in
 
 
 def _seek(source: str, position: int, character: str, style: str | None) -> int:
-    """The next place at or after `position` that can stand for `character`."""
+    """The next offset at or after `position` that can be `character`."""
     if style == '"':
         while continuation := _CONTINUATION.match(source, position):
             position = continuation.end()
@@ -91,7 +91,7 @@ def _seek(source: str, position: int, character: str, style: str | None) -> int:
 
 
 def _width(source: str, position: int, style: str | None) -> int:
-    """How many characters of the file the character at `position` was written with."""
+    """The number of characters in the file of the character at `position`."""
     if style == '"' and source[position : position + 1] == "\\":
         return {"x": 4, "u": 6, "U": 10}.get(source[position + 1 : position + 2], 2)
     if style == "'" and source[position : position + 2] == "''":

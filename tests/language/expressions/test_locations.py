@@ -9,7 +9,7 @@ import pytest
 from engine.diagnostics import Findings
 from engine.errors import EvaluationError
 from engine.language import yaml
-from engine.language.codegen import Atom, place
+from engine.language.codegen import Atom, span_of_traceback
 from engine.language.expressions import Scope
 from engine.language.templates import TemplateCompiler
 
@@ -110,7 +110,7 @@ def test_a_failure_is_at_its_call(marked: str) -> None:
     assert document is not None
     function = TemplateCompiler(findings).compile(document.root, Scope(Atom("p"), {}), "body")
     assert not len(findings), list(findings)
-    span = place(failure(function.function).__traceback__)
+    span = span_of_traceback(failure(function.function).__traceback__)
     line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
     assert span is not None
     assert (span.line, span.column) == (line, column), function.source

@@ -15,7 +15,7 @@ from engine.language import yaml
 from engine.language.codegen import Atom, Compiled
 from engine.language.expressions import CLIENT_BODY, Record, Scope
 from engine.language.templates import TemplateCompiler
-from engine.language.uses import ITEM, SHELL, Others, Step, VariableOrigin
+from engine.language.uses import ITEM, TESTED, AllExcept, Step, VariableOrigin
 
 VARIABLES = {
     "request": Record(
@@ -43,9 +43,9 @@ def reads(template: str) -> set[str]:
 
 
 def shown(step: Step) -> str:
-    if isinstance(step, Others):
+    if isinstance(step, AllExcept):
         return f"but {' '.join(sorted(step.names))}"
-    return {SHELL: "?", ITEM: "*"}[step] if isinstance(step, int) else step
+    return {TESTED: "?", ITEM: "*"}[step] if isinstance(step, int) else step
 
 
 def compiled(template: str) -> tuple[Compiled, Findings]:

@@ -15,7 +15,7 @@ import pytest
 from engine.diagnostics import Findings
 from engine.errors import EvaluationError, ExchangeError
 from engine.language.budget import Budget
-from engine.language.codegen import Atom, Compiled, place
+from engine.language.codegen import Atom, Compiled, span_of_traceback
 from engine.language.expressions import CLIENT_BODY, QUOTED, Scope
 from engine.language.functions import FUNCTIONS, Example
 from engine.language.templates import TemplateCompiler
@@ -105,4 +105,4 @@ def check_failure(example: Example, function: Compiled, payload: dict[str, Any])
     if isinstance(failed.value, ExchangeError):
         assert failed.value.kind == example.failure
     else:
-        assert place(failed.value.__traceback__) is not None, function.source
+        assert span_of_traceback(failed.value.__traceback__) is not None, function.source
