@@ -90,10 +90,13 @@ def all_longer(value: Any, times: int) -> Any:
 
 def growths(value: Any) -> Iterator[tuple[str, str, Grow]]:
     """The ways in which a JSON value grows, each with its label, its shape and what makes the value."""
+    found_lists = False
     for path, found in places(value):
+        found_lists = found_lists or isinstance(found, list)
         shape = json.dumps([["*" if isinstance(key, int) else key for key in path], shape_of(found)])
         yield ".".join(map(str, path)), shape, lambda times, path=path: with_longer(value, path, times)
-    yield "all lists", json.dumps(shape_of(value)), lambda times: all_longer(value, times)
+    if found_lists:
+        yield "all lists", json.dumps(shape_of(value)), lambda times: all_longer(value, times)
 
 
 def shape_of(value: Any) -> Any:
