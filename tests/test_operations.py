@@ -1,4 +1,4 @@
-"""docs/operations.md and docs/security.md say what is: fields of the log, figures, limits, options."""
+"""docs/operations.md and docs/security.md say what is: fields of the log, metrics, limits, options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 SECURITY = (ROOT / "docs/security.md").read_text("utf-8")
 _NAME = re.compile(r"`([^`]+)`")
-_OWN_FIGURES = ("http_", "dragoman_", "gen_ai_")
+_OWN_METRICS = ("http_", "dragoman_", "gen_ai_")
 
 
 def rows(text: str, first: str) -> list[list[str]]:
@@ -54,19 +54,19 @@ routes:
     assert told - seen == {"tried"}, "of several calls"
 
 
-def test_every_figure_is_told_with_its_labels() -> None:
-    told = {row[0].strip("`"): set(_NAME.findall(row[1])) for row in rows(OPERATIONS, "figure")}
+def test_every_metric_is_documented_with_its_labels() -> None:
+    documented = {row[0].strip("`"): set(_NAME.findall(row[1])) for row in rows(OPERATIONS, "metric")}
     assert metrics.exposition().data
-    figures = {
+    families = {
         family.name + ("_total" if family.type == "counter" else ""): family
         for family in REGISTRY.collect()
-        if family.name.startswith(_OWN_FIGURES)
+        if family.name.startswith(_OWN_METRICS)
     }
-    assert set(told) == set(figures)
-    for family in figures.values():
+    assert set(documented) == set(families)
+    for family in families.values():
         labels = {name for sample in family.samples for name in sample.labels} - {"le"}
         name = family.name + ("_total" if family.type == "counter" else "")
-        assert labels <= told[name]
+        assert labels <= documented[name]
 
 
 def test_limits_are_those_of_the_code() -> None:

@@ -225,7 +225,7 @@ class Relay:
             response = await upstream.send(step.request, step.streams)
         except ExchangeError as error:
             tracing.end_call(span, error)
-            metrics.call(*key, error.how or error.kind, time.monotonic() - started)
+            metrics.record_call(*key, error.how or error.kind, time.monotonic() - started)
             if not isinstance(upstream, BalancedUpstream) or not upstream.is_up:
                 self._health.note(key, error)
             if breaker is not None:
@@ -235,7 +235,7 @@ class Relay:
             tracing.abandon(span)
             raise
         tracing.follow(span, response)
-        metrics.call(*key, response.status, time.monotonic() - started)
+        metrics.record_call(*key, response.status, time.monotonic() - started)
         self._health.note(key, None)
         if breaker is not None:
             breaker.note_status(response.status)

@@ -27,7 +27,7 @@ Must not know any HTTP library, nor how anything is sent.
     passthrough          a request that goes through as it is
     builtin_responses    answers of the engine's own
     run                  a whole exchange, from its beginning to its end
-    usage                what an exchange has used, for its figures
+    usage                what an exchange has used, for its metrics
 
 Each imports only from those above it.
 """

@@ -1,4 +1,4 @@
-"""Answers of the engine's own: how the upstreams are, and the figures of the process."""
+"""Answers of the engine's own: how the upstreams are, and the metrics of the process."""
 
 from __future__ import annotations
 

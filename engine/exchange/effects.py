@@ -128,7 +128,7 @@ class CheckHealth:
 
 @dataclass(slots=True)
 class RenderMetrics:
-    """Asks for the figures of this process: a `Content` in Prometheus's text format."""
+    """Asks for the metrics of this process: a `Content` in Prometheus's text format."""
 
 
 @dataclass(slots=True)

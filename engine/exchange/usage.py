@@ -1,6 +1,6 @@
 """What an exchange has used, where its route says how that is told: tokens, by direction.
 
-Contract: asked once an exchange is over, for its figures alone; what cannot be made out counts for nothing.
+Contract: asked once an exchange is over, for its metrics alone; what cannot be made out counts for nothing.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from engine.plan import OTHERS, AttemptPlan, CallPlan, CasePlan, MappingPlan, Ra
 
 _BUILTIN: Final = {
     "health": "how the upstreams are, each asked by its `health`",
-    "metrics": "the figures of this process",
+    "metrics": "the metrics of this process",
 }
 
 

@@ -1,4 +1,4 @@
-"""The listener for those who run the server: its figures, whether it lives, whether it takes requests.
+"""The listener for those who run the server: its metrics, whether it lives, whether it takes requests.
 
 Contract: GET and HEAD of three paths, JSON errors elsewhere; nothing can be changed here, and no upstream is
 ever called. A client that says nothing sensible in time, or too much, is closed.

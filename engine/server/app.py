@@ -232,11 +232,11 @@ class Front:
             if not cycle.is_gone:
                 raise
             logs.abandoned(inbound, match, started, result)
-            metrics.abandoned(match, inbound, started)
+            metrics.record_client_disconnect(match, inbound, started)
             tracing.abandon(span)
             return
         logs.exchange(result)
-        metrics.exchange(result, usage_of(result))
+        metrics.record_exchange(result, usage_of(result))
         tracing.end(span, result)
 
     async def _answer(

@@ -129,7 +129,7 @@ class Reloads:
         self._is_counted = is_counted
         self._is_polling = is_polling
         self._lock = asyncio.Lock()
-        metrics.generation(generation)
+        metrics.set_generation(generation)
 
     async def reload(self) -> bool:
         """Load everything anew, whether something has changed or not; whether it is served now."""
@@ -190,7 +190,7 @@ class Reloads:
             return self._failed("there is no route to serve in these files")
         self._apply(plans)
         self.generation += 1
-        metrics.generation(self.generation)
+        metrics.set_generation(self.generation)
         self._count("done")
         seconds = round(time.monotonic() - started, 3)
         names = sorted(plans.mappings)
@@ -204,7 +204,7 @@ class Reloads:
 
     def _count(self, outcome: str) -> None:
         if self._is_counted:
-            metrics.reload(outcome)
+            metrics.record_reload(outcome)
 
     # What is watched
 

@@ -224,7 +224,7 @@ class Server(uvicorn.Server):
         self._signals = signals
         self._admin = Admin(lambda: self.started and not self.should_exit, admin_guard(service))
         self._tasks: set[asyncio.Task[Any]] = set()
-        metrics.follow(lambda: self.application.running)
+        metrics.observe_active_requests(lambda: self.application.running)
 
     async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
         """Listen."""
@@ -276,7 +276,7 @@ class Server(uvicorn.Server):
         self._sweep()
         DESCRIPTORS.look()
         self._tell_of_room()
-        metrics.tick()
+        metrics.update_active_requests()
         return await super().on_tick(counter)
 
     def _tell_of_room(self) -> None:
@@ -328,7 +328,7 @@ class Server(uvicorn.Server):
         await self._are_done(_TICK * 4, even_forced=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._admin.close()
-        metrics.tick()
+        metrics.update_active_requests()
         await asyncio.to_thread(tracing.stop)
         await self.lifespan.shutdown()
 

@@ -61,7 +61,7 @@ def run(service: Service, count: int) -> bool:
     directory = tempfile.mkdtemp(prefix="dragoman-")
     own = os.getpid()
     try:
-        metrics.share(directory)
+        metrics.enable_multiprocess(directory)
         _Workers(service, count, bound, admin).run()
     finally:
         if os.getpid() == own:
@@ -226,7 +226,7 @@ class _Workers:
         if not worker.is_ready:
             self._loop.remove_reader(worker.told)
             os.close(worker.told)
-        metrics.ended(worker.process)
+        metrics.mark_process_dead(worker.process)
         if self._is_ending:
             if self._is_over():
                 self._due.set()

@@ -59,7 +59,7 @@ class RateLimits:
             ExchangeError: `rate_limited`, with `Retry-After`: there were too many.
         """
         if self._is_down and time.monotonic() < self._again_at:
-            metrics.limits_failed()
+            metrics.record_limits_storage_failure()
             return
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -82,7 +82,7 @@ class RateLimits:
         raise ExchangeError("rate_limited", message, headers=(("retry-after", str(wait)),))
 
     def _failed(self, cause: str) -> None:
-        metrics.limits_failed()
+        metrics.record_limits_storage_failure()
         self._again_at = time.monotonic() + _PAUSE
         if not self._is_down:
             self._is_down = True

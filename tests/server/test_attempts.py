@@ -256,10 +256,10 @@ def test_health_asks_all_at_the_same_time_and_once(server: Server, upstream: Ups
     assert {response.status for response in responses} == {200}
 
 
-# --- Figures ---------------------------------------------------------------------------------------------
+# --- Metrics ---------------------------------------------------------------------------------------------
 
 
-def test_figures_can_be_read_by_prometheus(server: Server, upstream: Upstream) -> None:
+def test_metrics_can_be_parsed(server: Server, upstream: Upstream) -> None:
     upstream.on("/well", json_response(1))
     server.get("/first/well")
     server.get("/again/fine")

@@ -1,7 +1,7 @@
 """No secret shows: six kinds of them, wherever text leaves the process that somebody else may read.
 
 What an upstream says of its own accord is shown where a mapping shows it; so an upstream that says our key
-back is looked for in logs, figures and failures, not in the bodies that a mapping passes on.
+back is looked for in logs, metrics and errors, not in the bodies that a mapping passes on.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def server(file: Path, upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def test_figures_add_up(server: Server) -> None:
+def test_metrics_are_aggregated(server: Server) -> None:
     assert len(children(server)) == 2
     for _ in range(200):
         assert server.get("/version").status == 200
@@ -88,6 +88,19 @@ def test_figures_add_up(server: Server) -> None:
 
     assert eventually(lambda: counted() == 200)
     assert dict(samples(ask(server, "/metrics").text))["dragoman_plan_generation"][0][1] == 1
+
+
+def test_counts_of_a_worker_outlive_it(server: Server) -> None:
+    for _ in range(50):
+        assert server.get("/version").status == 200
+    for process in children(server):
+        known = children(server)
+        os.kill(process, signal.SIGKILL)
+        assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known)
+    metrics = samples(ask(server, "/metrics").text)
+    counts = metrics["http_server_request_duration_seconds_count"]
+    assert [value for labels, value in counts if labels["http_route"] == "/version"] == [50]
+    assert metrics["http_server_active_requests"] == [({}, 0)]
 
 
 def test_workers_share_what_is_loaded(server: Server) -> None:
@@ -161,9 +174,9 @@ def test_a_reload_reaches_every_worker(server: Server, file: Path, upstream: Ups
         assert {server.get("/version").json["version"] for _ in range(50)} == {2}
         for call in streams:
             assert call.result().text.count('{"version":1}') == EVENTS
-    figures = samples(ask(server, "/metrics").text)
-    assert figures["dragoman_plan_generation"][0][1] == 2
-    counts = {labels["outcome"]: value for labels, value in figures["dragoman_reloads_total"]}
+    metrics = samples(ask(server, "/metrics").text)
+    assert metrics["dragoman_plan_generation"][0][1] == 2
+    counts = {labels["outcome"]: value for labels, value in metrics["dragoman_reloads_total"]}
     assert counts == {"failed": 1, "done": 1}
     known = children(server)
     os.kill(known[0], signal.SIGKILL)
