@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,10 @@ from tests.support.server import dragoman_server
 ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 SECURITY = (ROOT / "docs/security.md").read_text("utf-8")
+_LOGGERS = (
+    *("logs.info", "logs.warning", "logs.error", "log"),
+    *("_state.logger.info", "_state.logger.warning", "_state.logger.error", "_state.logger.log"),
+)
 _NAME = re.compile(r"`([^`]+)`")
 _OWN_METRICS = ("http_", "dragoman_", "gen_ai_")
 
@@ -46,12 +52,27 @@ routes:
         server.get("/ok", headers={"x-request-id": "one", **key})
         server.get("/stream", headers={"x-request-id": "three", **key})
         server.post("/failed", {"a": 1, "b": 2}, headers={"x-request-id": "two", **key})
-        lines = [server.logged("one"), server.logged("one", "warning"), server.logged("two")]
+        lines = [server.logged("one"), server.logged("one", "mapping_warning"), server.logged("two")]
         lines.append(server.logged("three"))
     seen = {name for line in lines for name in line}
-    assert {"kind", "cause", "dropped"} < seen
+    assert {"error_kind", "cause", "dropped_fields"} < seen
     assert seen - told == {"message"}, "the text of a warning"
-    assert told - seen == {"tried"}, "of several calls"
+    assert told - seen == {"attempt_outcomes"}, "of several calls"
+
+
+def logged_events() -> Iterator[str]:
+    """The names of events in the calls of loggers."""
+    for file in (*ROOT.glob("engine/**/*.py"), *ROOT.glob("cli/**/*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in _LOGGERS:
+                for argument in node.args[:2]:
+                    values = (n.value for n in ast.walk(argument) if isinstance(n, ast.Constant))
+                    yield from (value for value in values if isinstance(value, str))
+
+
+def test_every_event_is_documented() -> None:
+    documented = [name for row in rows(OPERATIONS, "event") for name in _NAME.findall(row[0])]
+    assert sorted(documented) == sorted({*logged_events()})
 
 
 def test_every_metric_is_documented_with_its_labels() -> None:

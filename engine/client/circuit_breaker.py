@@ -77,4 +77,4 @@ class Breaker:
 
     def _tell(self) -> None:
         metrics.set_breaker(self._mapping, self._upstream, self.is_open)
-        logs.event("breaker", upstream=self._upstream, open=self.is_open, failures=self._failures)
+        logs.info("breaker", upstream=self._upstream, open=self.is_open, failures=self._failures)

@@ -118,7 +118,7 @@ class Relay:
         if result.response.is_complete:
             await self.release(result)
         if result.defect is not None:
-            logs.unforeseen(result.exchange, result.defect)
+            logs.internal_error(result.defect, request_id=result.exchange.inbound.request_id)
         return result
 
     def refuse(
@@ -128,7 +128,7 @@ class Relay:
         result = middle.refusal(match, inbound, error)
         result.exchange.started_ns = started_ns
         if result.defect is not None:
-            logs.unforeseen(result.exchange, result.defect)
+            logs.internal_error(result.defect, request_id=result.exchange.inbound.request_id)
         return result
 
     async def release(self, result: ExchangeResult) -> None:
@@ -279,7 +279,7 @@ class Relay:
         if match.found(inbound.method) is None:
             return None, None
         result = await self.answer(match, inbound, body)
-        logs.inside(result)
+        logs.record_inner_exchange(result)
         response = result.response
         if response.stream is None:
             if response.source is None:

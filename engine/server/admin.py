@@ -59,7 +59,7 @@ class Admin:
     async def listen(self, bound: socket.socket) -> None:
         """Answer on a socket that is bound."""
         self._server = await asyncio.start_server(self._serve, sock=bound, limit=_HEAD_BYTES)
-        logs.event("admin", url=url_of(bound))
+        logs.info("admin_listening", url=url_of(bound))
 
     def close(self) -> None:
         """Listen no longer."""

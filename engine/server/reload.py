@@ -21,6 +21,7 @@ from watchfiles import awatch
 
 from engine.compiler import compile_set, load, source_files
 from engine.diagnostics import Findings
+from engine.errors import Defect
 from engine.language import yaml
 from engine.locations import SourceFile, Span
 from engine.observability import logs, metrics
@@ -178,8 +179,8 @@ class Reloads:
         except OSError as error:
             return self._failed(str(error))
         except Exception as error:
-            logs.defect("reload", error)
-            return self._failed("a defect of the engine")
+            logs.internal_error(Defect.of(error), where="reload")
+            return self._failed("internal error")
         self.files = loaded.files
         for diagnostic in findings:
             logs.finding(diagnostic)
@@ -194,12 +195,12 @@ class Reloads:
         self._count("done")
         seconds = round(time.monotonic() - started, 3)
         names = sorted(plans.mappings)
-        logs.event("reload", outcome="done", generation=self.generation, mappings=names, seconds=seconds)
+        logs.info("reload", outcome="done", generation=self.generation, mappings=names, seconds=seconds)
         return True
 
     def _failed(self, reason: str) -> bool:
         self._count("failed")
-        logs.failure("reload", outcome="failed", generation=self.generation, reason=reason)
+        logs.error("reload", outcome="failed", generation=self.generation, reason=reason)
         return False
 
     def _count(self, outcome: str) -> None:

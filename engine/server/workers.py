@@ -22,6 +22,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final
 
+from engine.errors import Defect
 from engine.observability import logs, metrics
 from engine.plan import PlanSet
 from engine.process.garbage_collection import settle
@@ -185,7 +186,7 @@ class _Workers:
             service = dataclasses.replace(self._service, ready=lambda url: os.close(telling), watch=False)
             serve_worker(service, self._bound, self._life, _SIGNALS)
         except BaseException as error:
-            logs.defect("worker", error)
+            logs.internal_error(Defect.of(error), where="worker")
             return 1
         return 0
 
@@ -232,7 +233,7 @@ class _Workers:
                 self._due.set()
             return
         wait = self._next_wait(time.monotonic() - worker.since)
-        logs.failure("worker", process=worker.process, status=status, restart_in=wait)
+        logs.error("worker_exit", pid=worker.process, exit_status=status, restart_in_seconds=wait)
         self._loop.call_later(wait, self._replace)
 
     def _next_wait(self, lived: float) -> float:

@@ -86,12 +86,12 @@ class RateLimits:
         self._again_at = time.monotonic() + _PAUSE
         if not self._is_down:
             self._is_down = True
-            logs.caution("limits_storage", works=False, cause=cause)
+            logs.warning("limits_storage", available=False, cause=cause)
 
     def _worked(self) -> None:
         if self._is_down:
             self._is_down = False
-            logs.event("limits_storage", works=True)
+            logs.info("limits_storage", available=True)
 
     async def aclose(self) -> None:
         """Close the connections to the storage."""

@@ -381,7 +381,7 @@ def test_a_call_is_logged_with_its_fields_and_nothing_of_what_was_said(upstream:
         response = server.post("/ollama/v1/chat/completions", body, headers={"x-request-id": "mine-1"})
         assert response.header("x-request-id") == "mine-1"
         line = server.logged("mine-1")
-        wanted = ("request_id", "provider", "method", "path", "status_code")
+        wanted = ("request_id", "upstream", "method", "path", "status_code")
         assert [line[name] for name in wanted] == [
             "mine-1",
             "ollama",

@@ -29,7 +29,7 @@ routes:
 
 
 def admin_of(server: Server) -> str:
-    return str(next(line["url"] for line in server.log() if line["event"] == "admin"))
+    return str(next(line["url"] for line in server.log() if line["event"] == "admin_listening"))
 
 
 def ask(server: Server, path: str, method: str = "GET") -> Response:

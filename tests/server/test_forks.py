@@ -80,7 +80,7 @@ def test_a_fork_waits_for_the_end_of_a_reload(file: Path, tmp_path: Path) -> Non
         server.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: len(list(threads.iterdir())) == 2)
         os.kill(known[0], signal.SIGKILL)
-        assert eventually(lambda: any(line["event"] == "worker" for line in server.log()))
+        assert eventually(lambda: any(line["event"] == "worker_exit" for line in server.log()))
         for _ in range(20):
             assert ask(server, "/livez").status == 200, "the parent responds meanwhile"
         time.sleep(1)

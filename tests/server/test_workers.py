@@ -112,7 +112,7 @@ def test_workers_share_what_is_loaded(server: Server) -> None:
 
 def worker_lines(server: Server) -> list[dict[str, Any]]:
     """The log lines about workers that ended, so far: they are read from the process by another thread."""
-    return [line for line in server.log() if line["event"] == "worker"]
+    return [line for line in server.log() if line["event"] == "worker_exit"]
 
 
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:
@@ -121,7 +121,7 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
     assert eventually(lambda: len(children(server)) == 2 and children(server) != first)
     assert eventually(lambda: len(worker_lines(server)) == 1)
     (line,) = worker_lines(server)
-    assert (line["process"], line["status"]) == (first[0], -signal.SIGKILL)
+    assert (line["pid"], line["exit_status"]) == (first[0], -signal.SIGKILL)
     for _ in range(20):
         assert server.get("/version").status == 200
     assert server.text().count("Dragoman serves") == 1
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
         os.kill(known[-1], signal.SIGKILL)
         assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known)
     assert eventually(lambda: len(worker_lines(server)) == 4)
-    waits = [line["restart_in"] for line in worker_lines(server)]
+    waits = [line["restart_in_seconds"] for line in worker_lines(server)]
     assert waits == sorted(waits)
     assert waits[-1] > waits[0]
 
