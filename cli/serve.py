@@ -153,9 +153,8 @@ def command(
     """
     if log_format is None:
         log_format = "console" if sys.stderr.isatty() else "json"
-    # The JSON log handles failed writes itself.
-    stream = output.unguarded(sys.stderr) if log_format == "json" else sys.stderr
-    logs.configure(log_level, log_format, stream)
+    # The log drops lines that cannot be written.
+    logs.configure(log_level, log_format, output.unguarded(sys.stderr))
     try:
         check_clients(storage, trusted_proxies, allowed_hosts)
     except ValueError as error:
@@ -189,7 +188,7 @@ def run(
     """Serve until a signal, and return the exit status."""
     files = origin.env_files()
     if files:
-        logs.event("environment", files=list(files))
+        logs.info("environment_files", files=list(files))
     output.outlive_standard_output()
     findings = Findings()
     loaded = origin.load(findings)

@@ -78,7 +78,7 @@ def test_the_image_is_described_for_whoever_runs_it() -> None:
     assert image.volumes == ["/mappings"] == [image.env["DRAGOMAN_MAPPINGS"]] == [image.folder]
     admin = int(image.env["DRAGOMAN_ADMIN"].rpartition(":")[2])
     assert image.ports == [int(image.env["DRAGOMAN_PORT"]), admin]
-    assert image.env["DRAGOMAN_ADMIN"].startswith("127.0.0.1:"), "figures are shown to this container alone"
+    assert image.env["DRAGOMAN_ADMIN"].startswith("127.0.0.1:"), "metrics are shown to this container alone"
     assert image.signal == "SIGTERM"
     assert image.entrypoint + image.command == ["dragoman", "serve"]
     assert image.labels["org.opencontainers.image.version"] == PROJECT["project"]["version"]

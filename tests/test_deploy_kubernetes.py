@@ -197,7 +197,7 @@ def test_the_manifests_speak_of_the_same_pods() -> None:
     assert volume["configMap"]["name"] == of_kind("ConfigMap")["metadata"]["name"]
 
 
-def test_figures_are_fetched_by_the_service_that_has_them() -> None:
+def test_metrics_are_fetched_by_the_service_that_has_them() -> None:
     monitor = of_kind("ServiceMonitor")
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     chosen = [d for d in manifests() if d["kind"] == "Service" and wanted <= d["metadata"]["labels"].items()]

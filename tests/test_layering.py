@@ -52,7 +52,6 @@ LIBRARIES = {
     "watchfiles": ("engine.server.reload",),
     "prometheus_client": ("engine.observability.metrics",),
     "opentelemetry": ("engine.observability.tracing",),
-    "structlog": ("engine.observability.console",),
     "rich": ("cli.terminal",),
     "dotenv": ("cli.options",),
 }
@@ -199,7 +198,7 @@ def test_public_names_are_documented(file: Path) -> None:
 #: What may ask for the time of day: functions of mappings, logs, spans, counters that machines share.
 CLOCKS = {
     "engine.language.functions.times",
-    "engine.observability.json_lines",
+    "engine.observability.log_lines",
     "engine.stores.redis_windows",
     "engine.observability.tracing",
 }

@@ -1,8 +1,10 @@
-"""docs/operations.md and docs/security.md say what is: fields of the log, figures, limits, options."""
+"""docs/operations.md and docs/security.md say what is: fields of the log, metrics, limits, options."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,12 @@ from tests.support.server import dragoman_server
 ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 SECURITY = (ROOT / "docs/security.md").read_text("utf-8")
+_LOGGERS = (
+    *("logs.info", "logs.warning", "logs.error", "log"),
+    *("_state.logger.info", "_state.logger.warning", "_state.logger.error", "_state.logger.log"),
+)
 _NAME = re.compile(r"`([^`]+)`")
-_OWN_FIGURES = ("http_", "dragoman_", "gen_ai_")
+_OWN_METRICS = ("http_", "dragoman_", "gen_ai_")
 
 
 def rows(text: str, first: str) -> list[list[str]]:
@@ -46,27 +52,42 @@ routes:
         server.get("/ok", headers={"x-request-id": "one", **key})
         server.get("/stream", headers={"x-request-id": "three", **key})
         server.post("/failed", {"a": 1, "b": 2}, headers={"x-request-id": "two", **key})
-        lines = [server.logged("one"), server.logged("one", "warning"), server.logged("two")]
+        lines = [server.logged("one"), server.logged("one", "mapping_warning"), server.logged("two")]
         lines.append(server.logged("three"))
     seen = {name for line in lines for name in line}
-    assert {"kind", "cause", "dropped"} < seen
+    assert {"error_kind", "cause", "dropped_fields"} < seen
     assert seen - told == {"message"}, "the text of a warning"
-    assert told - seen == {"tried"}, "of several calls"
+    assert told - seen == {"attempt_outcomes"}, "of several calls"
 
 
-def test_every_figure_is_told_with_its_labels() -> None:
-    told = {row[0].strip("`"): set(_NAME.findall(row[1])) for row in rows(OPERATIONS, "figure")}
+def logged_events() -> Iterator[str]:
+    """The names of events in the calls of loggers."""
+    for file in (*ROOT.glob("engine/**/*.py"), *ROOT.glob("cli/**/*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in _LOGGERS:
+                for argument in node.args[:2]:
+                    values = (n.value for n in ast.walk(argument) if isinstance(n, ast.Constant))
+                    yield from (value for value in values if isinstance(value, str))
+
+
+def test_every_event_is_documented() -> None:
+    documented = [name for row in rows(OPERATIONS, "event") for name in _NAME.findall(row[0])]
+    assert sorted(documented) == sorted({*logged_events()})
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    documented = {row[0].strip("`"): set(_NAME.findall(row[1])) for row in rows(OPERATIONS, "metric")}
     assert metrics.exposition().data
-    figures = {
+    families = {
         family.name + ("_total" if family.type == "counter" else ""): family
         for family in REGISTRY.collect()
-        if family.name.startswith(_OWN_FIGURES)
+        if family.name.startswith(_OWN_METRICS)
     }
-    assert set(told) == set(figures)
-    for family in figures.values():
+    assert set(documented) == set(families)
+    for family in families.values():
         labels = {name for sample in family.samples for name in sample.labels} - {"le"}
         name = family.name + ("_total" if family.type == "counter" else "")
-        assert labels <= told[name]
+        assert labels <= documented[name]
 
 
 def test_limits_are_those_of_the_code() -> None:

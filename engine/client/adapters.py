@@ -13,7 +13,7 @@ from engine.plan import UpstreamPlan
 def open_upstream(plan: UpstreamPlan) -> Upstream:
     """The adapter of an upstream that is a server; it connects when it is first called."""
     if plan.tls is not None and plan.tls.verify_mode is ssl.CERT_NONE:
-        logs.caution("tls_unverified", upstream=plan.name)
+        logs.warning("tls_unverified", upstream=plan.name)
     return _other_upstream(plan) if plan.http2 or plan.proxy is not None else Http1Upstream(plan)
 
 

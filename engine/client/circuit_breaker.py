@@ -31,7 +31,7 @@ class Breaker:
         self._failures = 0
         self._until: float | None = None
         self._mapping = mapping
-        metrics.breaker(mapping, upstream, False)
+        metrics.set_breaker(mapping, upstream, False)
 
     @property
     def is_open(self) -> bool:
@@ -76,5 +76,5 @@ class Breaker:
             self._tell()
 
     def _tell(self) -> None:
-        metrics.breaker(self._mapping, self._upstream, self.is_open)
-        logs.event("breaker", upstream=self._upstream, open=self.is_open, failures=self._failures)
+        metrics.set_breaker(self._mapping, self._upstream, self.is_open)
+        logs.info("breaker", upstream=self._upstream, open=self.is_open, failures=self._failures)

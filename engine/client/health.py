@@ -103,7 +103,7 @@ class Health:
         if state.is_down and state.watching is None:
             state.watching = asyncio.ensure_future(self._watch(state))
         if state.is_down != was_down:
-            logs.event("health", upstream=state.plan.name, healthy=not state.is_down)
+            logs.info("upstream_health", upstream=state.plan.name, healthy=not state.is_down)
 
     async def _watch(self, state: _State) -> None:
         """Ask an upstream that is down until it is well."""

@@ -109,7 +109,7 @@ class BalancedUpstream:
             self._tell(server, True)
 
     def _tell(self, server: _Server, reachable: bool) -> None:
-        logs.event("server", upstream=self._plan.name, number=server.number, reachable=reachable)
+        logs.info("upstream_server", upstream=self._plan.name, server=server.number, reachable=reachable)
 
     async def _watch(self, server: _Server, every: float) -> None:
         """Ask a server that is left out until it is well."""

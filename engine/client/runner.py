@@ -117,7 +117,7 @@ class Relay:
         if isinstance(result.response, CompleteResponse):
             await self.release(result)
         if result.defect is not None:
-            logs.unforeseen(result.exchange, result.defect)
+            logs.internal_error(result.defect, request_id=result.exchange.inbound.request_id)
         return result
 
     def refuse(
@@ -127,7 +127,7 @@ class Relay:
         result = exchange.rejected(match, inbound, error)
         result.exchange.started_ns = started_ns
         if result.defect is not None:
-            logs.unforeseen(result.exchange, result.defect)
+            logs.internal_error(result.defect, request_id=result.exchange.inbound.request_id)
         return result
 
     async def release(self, result: ExchangeResult) -> None:
@@ -226,7 +226,7 @@ class Relay:
             response = await upstream.send(step.request, step.streams)
         except ExchangeError as error:
             tracing.end_call(span, error)
-            metrics.call(*key, error.how or error.kind, time.monotonic() - started)
+            metrics.record_call(*key, error.how or error.kind, time.monotonic() - started)
             if not isinstance(upstream, BalancedUpstream) or not upstream.is_up:
                 self._health.note(key, error)
             if breaker is not None:
@@ -236,7 +236,7 @@ class Relay:
             tracing.abandon(span)
             raise
         tracing.follow(span, response)
-        metrics.call(*key, response.status, time.monotonic() - started)
+        metrics.record_call(*key, response.status, time.monotonic() - started)
         self._health.note(key, None)
         if breaker is not None:
             breaker.note_status(response.status)
@@ -280,7 +280,7 @@ class Relay:
         if match.found(inbound.method) is None:
             return None, None
         result = await self.answer(match, inbound, body)
-        logs.inside(result)
+        logs.record_inner_exchange(result)
         response = result.response
         if isinstance(response, CompleteResponse):
             return response, None

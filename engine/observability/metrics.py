@@ -1,17 +1,16 @@
-"""The figures of serving, for Prometheus, named after OpenTelemetry's conventions for HTTP and gen_ai.
+"""Prometheus metrics of serving, named after OpenTelemetry's conventions for HTTP and gen_ai.
 
-Contract: labels are names of the mappings' own (routes, upstreams, kinds of failures), never values of
-requests, so that their number is bounded. Processes that `share` a directory are told of as one.
-The only importer of prometheus_client.
+Contract: label values are names from mappings (mappings, routes, upstreams), statuses and kinds of error,
+never values of requests, so the number of time series is bounded. Worker processes are exposed as one. Uses
+the public API of prometheus_client alone, and is its only importer.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -29,158 +28,121 @@ from engine.exchange import ExchangeResult
 from engine.http.messages import Content, Inbound
 from engine.plan import PlanMatch
 
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-_TOKENS: Final = tuple(4**power for power in range(14))
-_Kind = TypeVar("_Kind")
-_ROUTE: Final = ("mapping", "http_route", "http_request_method")
+_SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_TOKEN_BUCKETS: Final = tuple(4**power for power in range(14))
+_ROUTE_LABELS: Final = ("mapping", "http_route", "http_request_method")
 
 
-class _Count:
-    """What a counter has had since it was last written down: the library's way costs several times as much,
-    and a lock."""
-
-    __slots__ = ("_child", "_left")
-
-    def __init__(self, child: Counter) -> None:
-        self._child = child
-        self._left = 0
-
-    def inc(self, amount: int = 1) -> None:
-        """Count."""
-        self._left += amount
-
-    def write_down(self) -> None:
-        """Give the library what it has not been given."""
-        left, self._left = self._left, 0
-        if left:
-            self._child.inc(left)
+class _Labelled(Protocol):
+    def labels(self, *labelvalues: Any) -> Self:
+        """The child with these label values."""
+        ...
 
 
-class _Values:
-    """What a histogram has had since it was last written down."""
-
-    __slots__ = ("_bounds", "_child", "_counts", "_sum")
-
-    def __init__(self, child: Histogram) -> None:
-        self._child = child
-        self._bounds: list[float] = child._upper_bounds
-        self._counts = [0] * len(self._bounds)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Take a value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def write_down(self) -> None:
-        """Give the library what it has not been given; it has no way of its own for many values at once."""
-        if not any(self._counts):
-            return
-        for index, count in enumerate(self._counts):
-            if count:
-                self._child._buckets[index].inc(count)
-        self._child._sum.inc(self._sum)
-        self._counts = [0] * len(self._bounds)
-        self._sum = 0.0
+_Family = TypeVar("_Family", bound=_Labelled)
 
 
-class _Kept(dict[tuple[Any, ...], _Kind]):
-    """Figures by what they are of, a family of the library, and by their labels."""
+class _Children(dict[tuple[Any, ...], _Family]):
+    """Children of metric families by `(family, *label values)`; `family.labels()` takes a lock and converts
+    the values on each call."""
 
-    def __init__(self, make: Callable[[Any], _Kind]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, key: tuple[Any, ...]) -> _Kind:
-        family, *labels = key
-        made = self[key] = self._make(family.labels(*labels))
-        return made
+    def __missing__(self, key: tuple[Any, ...]) -> _Family:
+        family, *label_values = key
+        child: _Family = family.labels(*label_values)
+        self[key] = child
+        return child
 
 
-class _Figures:
-    """All figures, in a registry."""
+class _Metrics:
+    """All metric families, in a registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.registry = registry
-        self.counters: _Kept[_Count] = _Kept(_Count)
-        self.histograms: _Kept[_Values] = _Kept(_Values)
-        self.requests = self._histogram(
+        self._registry = registry
+        self.counters: _Children[Counter] = _Children()
+        self.histograms: _Children[Histogram] = _Children()
+        self.request_seconds = self._histogram(
             "http_server_request_duration_seconds",
-            "Time from a request to the end of its answer.",
-            (*_ROUTE, "http_response_status_code"),
+            "Duration of requests, to the end of the response.",
+            (*_ROUTE_LABELS, "http_response_status_code"),
         )
-        self.active = self._gauge(
-            "http_server_active_requests", "Requests that are being answered.", "livesum"
+        self.active_requests = self._gauge(
+            "http_server_active_requests", "Requests in progress.", multiprocess_mode="livesum"
         )
-        self.failures = self._counter(
-            "dragoman_failures", "Requests that failed, by kind.", ("mapping", "kind")
+        self.errors = self._counter(
+            "dragoman_errors", "Requests that failed, by kind of error.", ("mapping", "kind")
         )
-        call = ("mapping", "upstream", "outcome")
+        call_labels = ("mapping", "upstream", "outcome")
         self.calls = self._counter(
-            "dragoman_upstream_calls", "Calls to upstreams, by what came of them.", call
+            "dragoman_upstream_calls", "Calls to upstreams, by status or kind of failure.", call_labels
         )
         self.call_seconds = self._histogram(
             "http_client_request_duration_seconds",
-            "Time from a call to its answer; to the head of one that is read as it comes.",
-            call,
+            "Duration of calls to upstreams, to the end of the response or the head of a streaming one.",
+            call_labels,
         )
-        self.first_event = self._histogram(
+        self.first_event_seconds = self._histogram(
             "dragoman_time_to_first_event_seconds",
-            "Time from a request to the first event of its stream.",
+            "Time from a request to the first event of a streaming response.",
             ("mapping", "http_route"),
         )
         self.events = self._counter(
-            "dragoman_stream_events", "Events sent to clients.", ("mapping", "http_route")
+            "dragoman_stream_events", "Events sent in streaming responses.", ("mapping", "http_route")
         )
         self.tokens = self._histogram(
             "gen_ai_client_token_usage",
-            "Tokens of an exchange, as its mapping names them.",
+            "Input and output tokens of a request.",
             ("mapping", "http_route", "gen_ai_token_type"),
-            _TOKENS,
+            _TOKEN_BUCKETS,
         )
         self.breakers = self._gauge(
             "dragoman_upstream_breaker_open",
-            "1 where calls to an upstream are refused.",
-            "livemax",
+            "1 while the circuit breaker of an upstream is open, else 0.",
             ("mapping", "upstream"),
+            multiprocess_mode="livemax",
         )
-        self.limits_failures = self._counter(
+        self.limits_storage_failures = self._counter(
             "dragoman_limits_storage_failures",
-            "Requests that were let through as the storage of limits failed.",
+            "Requests allowed because the storage of rate limits failed.",
         )
-        self.reloads = self._counter(
-            "dragoman_reloads", "Times that mappings were loaded anew, by outcome.", ("outcome",)
-        )
+        self.reloads = self._counter("dragoman_reloads", "Reloads of mappings, by outcome.", ("outcome",))
         self.generation = self._gauge(
-            "dragoman_plan_generation", "The number of the set of plans that is served.", "livemin"
+            "dragoman_plan_generation",
+            "Generation of the mappings in use, from 1; of several workers, the lowest.",
+            multiprocess_mode="livemin",
         )
 
-    def write_down(self) -> None:
-        """Let the registry know all that was counted."""
-        for counted in self.counters.values():
-            counted.write_down()
-        for observed in self.histograms.values():
-            observed.write_down()
+    def _counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(name, documentation, labels, registry=self._registry)
 
-    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, mode: Any, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
+    def _gauge(
+        self, name: str, documentation: str, labels: tuple[str, ...] = (), *, multiprocess_mode: Any
+    ) -> Gauge:
+        return Gauge(
+            name, documentation, labels, registry=self._registry, multiprocess_mode=multiprocess_mode
+        )
 
     def _histogram(
-        self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = _SECONDS
+        self,
+        name: str,
+        documentation: str,
+        labels: tuple[str, ...],
+        buckets: tuple[float, ...] = _SECONDS_BUCKETS,
     ) -> Histogram:
-        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+        return Histogram(name, documentation, labels, registry=self._registry, buckets=buckets)
 
 
 class _State:
-    """The figures of this process; `directory` is what it shares with others, `running` counts requests."""
+    """Metrics of this process.
+
+    Attributes:
+        directory: shared with other processes; None for a single process.
+        count_active_requests: returns the number of requests in progress.
+    """
 
     def __init__(self) -> None:
-        self.figures = _Figures(REGISTRY)
+        self.metrics = _Metrics(REGISTRY)
         self.directory: str | None = None
-        self.running: Callable[[], int] = lambda: 0
+        self.count_active_requests: Callable[[], int] = lambda: 0
 
 
 _state: Final = _State()
@@ -189,104 +151,103 @@ _state: Final = _State()
 # --- Several processes -----------------------------------------------------------------------------------
 
 
-def share(directory: str) -> None:
-    """Add the figures up with those of other processes, by files in a directory; to be called before the
-    first figure, and before the processes part."""
+def enable_multiprocess(directory: str) -> None:
+    """Aggregate the metrics of this process and its children through files in a directory. Call it before the
+    first metric is recorded and before the process forks."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    # The library reads the variable when it is imported, which was before.
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
     _state.directory = directory
-    _state.figures = _Figures(CollectorRegistry())
+    _state.metrics = _Metrics(CollectorRegistry())
 
 
-def ended(process: int) -> None:
-    """A process that shared its figures is no more: what it was doing does not count any longer."""
+def mark_process_dead(process: int) -> None:
+    """Remove the gauges of a process that has ended; its counters and histograms stay."""
     assert _state.directory is not None
     multiprocess.mark_process_dead(process, _state.directory)  # type: ignore[no-untyped-call]
 
 
-# --- What is counted -------------------------------------------------------------------------------------
+# --- Recording -------------------------------------------------------------------------------------------
 
 
-def follow(running: Callable[[], int]) -> None:
-    """How many requests are being answered is asked of `running`."""
-    _state.running = running
+def observe_active_requests(count: Callable[[], int]) -> None:
+    """Take the number of requests in progress from `count`."""
+    _state.count_active_requests = count
     if _state.directory is None:
-        _state.figures.active.set_function(running)
+        _state.metrics.active_requests.set_function(count)
 
 
-def tick() -> None:
-    """To be called some times a second: tells other processes what cannot be asked from there."""
+def update_active_requests() -> None:
+    """Publish the number of requests in progress to the other processes; called several times a second."""
     if _state.directory is not None:
-        _state.figures.active.set(_state.running())
-        _state.figures.write_down()
+        _state.metrics.active_requests.set(_state.count_active_requests())
 
 
-def reload(outcome: str) -> None:
-    """Count a reload, which was `done` or `failed`."""
-    _state.figures.reloads.labels(outcome).inc()
+def record_reload(outcome: str) -> None:
+    """Count a reload, whose outcome is `done` or `failed`."""
+    _state.metrics.reloads.labels(outcome).inc()
 
 
-def generation(number: int) -> None:
-    """Another set of plans is served."""
-    _state.figures.generation.set(number)
+def set_generation(number: int) -> None:
+    """Set the generation of the mappings in use."""
+    _state.metrics.generation.set(number)
 
 
-def breaker(mapping: str, upstream: str, is_open: bool) -> None:
-    """Calls to an upstream are refused from now on, or made again."""
-    _state.figures.breakers.labels(mapping, upstream).set(int(is_open))
+def set_breaker(mapping: str, upstream: str, is_open: bool) -> None:
+    """Set whether the circuit breaker of an upstream is open."""
+    _state.metrics.breakers.labels(mapping, upstream).set(int(is_open))
 
 
-def limits_failed() -> None:
-    """A request was let through, as it could not be counted."""
-    _state.figures.limits_failures.inc()
+def record_limits_storage_failure() -> None:
+    """Count a request that was allowed because it could not be counted."""
+    _state.metrics.limits_storage_failures.inc()
 
 
-def call(mapping: str, upstream: str, outcome: int | str, seconds: float) -> None:
-    """A call was answered, or failed in some way."""
-    figures = _state.figures
-    figures.histograms[figures.call_seconds, mapping, upstream, str(outcome)].observe(seconds)
+def record_call(mapping: str, upstream: str, outcome: int | str, seconds: float) -> None:
+    """Observe the duration of a call to an upstream; `outcome` is its status or kind of failure."""
+    metrics = _state.metrics
+    metrics.histograms[metrics.call_seconds, mapping, upstream, str(outcome)].observe(seconds)
 
 
-def exchange(result: ExchangeResult, usage: Mapping[str, int]) -> None:
-    """Count an exchange that has come to its end; `usage` is its tokens by direction."""
-    figures = _state.figures
+def record_exchange(result: ExchangeResult, usage: Mapping[str, int]) -> None:
+    """Record a finished exchange; `usage` is its number of tokens by type."""
+    metrics = _state.metrics
     mapping = result.mapping.name if result.mapping else ""
     route = result.route
     pattern, method = (route.pattern, route.method) if route else ("", "")
     started = result.exchange.started_ns
     status = str(result.response.status)
     seconds = (time.monotonic_ns() - started) / 1e9
-    figures.histograms[figures.requests, mapping, pattern, method, status].observe(seconds)
+    metrics.histograms[metrics.request_seconds, mapping, pattern, method, status].observe(seconds)
     if result.error is not None:
-        figures.counters[figures.failures, mapping, result.error.kind].inc()
+        metrics.counters[metrics.errors, mapping, result.error.kind].inc()
     for upstream, outcome in result.exchange.tried:
-        figures.counters[figures.calls, mapping, upstream, str(outcome)].inc()
+        metrics.counters[metrics.calls, mapping, upstream, str(outcome)].inc()
     if result.events:
-        figures.counters[figures.events, mapping, pattern].inc(result.events)
+        metrics.counters[metrics.events, mapping, pattern].inc(result.events)
         seconds = (result.first_event_ns - started) / 1e9
-        figures.histograms[figures.first_event, mapping, pattern].observe(seconds)
-    for direction, tokens in usage.items():
-        figures.histograms[figures.tokens, mapping, pattern, direction].observe(tokens)
+        metrics.histograms[metrics.first_event_seconds, mapping, pattern].observe(seconds)
+    for token_type, tokens in usage.items():
+        metrics.histograms[metrics.tokens, mapping, pattern, token_type].observe(tokens)
 
 
-def abandoned(match: PlanMatch, inbound: Inbound, started_ns: int) -> None:
-    """Count an exchange whose client has left (status 499, as in the log)."""
+def record_client_disconnect(match: PlanMatch, inbound: Inbound, started_ns: int) -> None:
+    """Record an exchange whose client disconnected before the end of the response (status 499)."""
     leaf = match.found(inbound.method)
     if leaf is None:
         return
     seconds = (time.monotonic_ns() - started_ns) / 1e9
-    figures = _state.figures
+    metrics = _state.metrics
     mapping, route = leaf.owner.name, leaf.route
-    figures.histograms[figures.requests, mapping, route.pattern, route.method, "499"].observe(seconds)
-    figures.counters[figures.failures, mapping, "client_left"].inc()
+    metrics.histograms[metrics.request_seconds, mapping, route.pattern, route.method, "499"].observe(seconds)
+    metrics.counters[metrics.errors, mapping, "client_disconnected"].inc()
 
 
 def exposition() -> Content:
-    """All figures, in Prometheus's text format."""
+    """All metrics, in Prometheus's text format."""
     if _state.directory is None:
-        _state.figures.write_down()
         return Content(generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
-    tick()
+    update_active_requests()
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry, _state.directory)  # type: ignore[no-untyped-call]
     return Content(generate_latest(registry), CONTENT_TYPE_LATEST)

@@ -114,7 +114,7 @@ def end(span: Any, result: ExchangeResult) -> None:
 def abandon(span: Any) -> None:
     """The client of an exchange has left."""
     if span is not None:
-        span.set_attribute("error.type", "client_left")
+        span.set_attribute("error.type", "client_disconnected")
         span.end()
 
 

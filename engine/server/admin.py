@@ -1,4 +1,4 @@
-"""The listener for those who run the server: its figures, whether it lives, whether it takes requests.
+"""The listener for those who run the server: its metrics, whether it lives, whether it takes requests.
 
 Contract: GET and HEAD of three paths, JSON errors elsewhere; nothing can be changed here, and no upstream is
 ever called. A client that says nothing sensible in time, or too much, is closed.
@@ -59,7 +59,7 @@ class Admin:
     async def listen(self, bound: socket.socket) -> None:
         """Answer on a socket that is bound."""
         self._server = await asyncio.start_server(self._serve, sock=bound, limit=_HEAD_BYTES)
-        logs.event("admin", url=url_of(bound))
+        logs.info("admin_listening", url=url_of(bound))
 
     def close(self) -> None:
         """Listen no longer."""

@@ -213,7 +213,7 @@ class Front:
             await send(message)
 
         await cors(scope, receive, note)
-        logs.preflight(_inbound(scope), scope["dragoman.match"], status, started)
+        logs.record_preflight(_inbound(scope), scope["dragoman.match"], status, started)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         cycle: Cycle = scope["extensions"][EXTENSION]
@@ -240,12 +240,12 @@ class Front:
         except asyncio.CancelledError:
             if not cycle.is_gone:
                 raise
-            logs.abandoned(inbound, match, started, result)
-            metrics.abandoned(match, inbound, started)
+            logs.record_client_disconnect(inbound, match, started, result)
+            metrics.record_client_disconnect(match, inbound, started)
             tracing.abandon(span)
             return
-        logs.exchange(result)
-        metrics.exchange(result, usage_of(result))
+        logs.record_exchange(result)
+        metrics.record_exchange(result, usage_of(result))
         tracing.end(span, result)
 
     async def _answer(

@@ -21,6 +21,7 @@ from watchfiles import awatch
 
 from engine.compiler import compile_set, load, source_files
 from engine.diagnostics import Findings
+from engine.errors import Defect
 from engine.language import yaml
 from engine.locations import SourceFile, Span
 from engine.observability import logs, metrics
@@ -129,7 +130,7 @@ class Reloads:
         self._is_counted = is_counted
         self._is_polling = is_polling
         self._lock = asyncio.Lock()
-        metrics.generation(generation)
+        metrics.set_generation(generation)
 
     async def reload(self) -> bool:
         """Load everything anew, whether something has changed or not; whether it is served now."""
@@ -178,8 +179,8 @@ class Reloads:
         except OSError as error:
             return self._failed(str(error))
         except Exception as error:
-            logs.defect("reload", error)
-            return self._failed("a defect of the engine")
+            logs.internal_error(Defect.of(error), where="reload")
+            return self._failed("internal error")
         self.files = loaded.files
         for diagnostic in findings:
             logs.finding(diagnostic)
@@ -190,21 +191,21 @@ class Reloads:
             return self._failed("there is no route to serve in these files")
         self._apply(plans)
         self.generation += 1
-        metrics.generation(self.generation)
+        metrics.set_generation(self.generation)
         self._count("done")
         seconds = round(time.monotonic() - started, 3)
         names = sorted(plans.mappings)
-        logs.event("reload", outcome="done", generation=self.generation, mappings=names, seconds=seconds)
+        logs.info("reload", outcome="done", generation=self.generation, mappings=names, seconds=seconds)
         return True
 
     def _failed(self, reason: str) -> bool:
         self._count("failed")
-        logs.failure("reload", outcome="failed", generation=self.generation, reason=reason)
+        logs.error("reload", outcome="failed", generation=self.generation, reason=reason)
         return False
 
     def _count(self, outcome: str) -> None:
         if self._is_counted:
-            metrics.reload(outcome)
+            metrics.record_reload(outcome)
 
     # What is watched
 

@@ -111,7 +111,7 @@ def openness(plans: PlanSet, host: str) -> str:
 def warn_of_unset_keys(plans: PlanSet) -> None:
     """Log the mappings whose keys are not set."""
     for name in unset_keys(plans):
-        logs.caution("no_keys", mapping=name, message="'auth.bearer' gives no key")
+        logs.warning("no_keys", mapping=name, message="'auth.bearer' gives no key")
 
 
 def guard_of(host: str, limits: Limits) -> BrowserGuard | None:
@@ -160,7 +160,7 @@ def admin_guard(service: Service) -> BrowserGuard | None:
 
 def cannot_listen(address: tuple[str, int] | None, error: OSError) -> bool:
     """Tell of an address that cannot be served: False."""
-    logs.failure("listen", address=address, message=error.strerror or str(error))
+    logs.error("listen_failed", address=address, message=error.strerror or str(error))
     return False
 
 
@@ -224,7 +224,7 @@ class Server(uvicorn.Server):
         self._signals = signals
         self._admin = Admin(lambda: self.started and not self.should_exit, admin_guard(service))
         self._tasks: set[asyncio.Task[Any]] = set()
-        metrics.follow(lambda: self.application.running)
+        metrics.observe_active_requests(lambda: self.application.running)
 
     async def startup(self, sockets: list | None = None) -> None:  # type: ignore[type-arg]
         """Listen."""
@@ -236,7 +236,7 @@ class Server(uvicorn.Server):
             return
         problem = tracing.start(os.environ)
         if problem is not None:
-            logs.caution("traces", message=problem)
+            logs.warning("tracing_disabled", message=problem)
         self._look_after_mappings()
         if self._signals:
             # Only now all have handlers: one that came before would end the process in its midst, or be lost.
@@ -276,14 +276,14 @@ class Server(uvicorn.Server):
         self._sweep()
         DESCRIPTORS.look()
         self._tell_of_room()
-        metrics.tick()
+        metrics.update_active_requests()
         return await super().on_tick(counter)
 
     def _tell_of_room(self) -> None:
         """Log now and then that connections were closed to make room for others."""
         now, closed = time.monotonic(), self._room.closed
         if closed > self._told_closed and now >= self._told_at:
-            logs.caution("connections", closed=closed - self._told_closed, most=self._room.most)
+            logs.warning("connections_closed", count=closed - self._told_closed, limit=self._room.most)
             self._told_closed, self._told_at = closed, now + _TOLD_EVERY
 
     def _note_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -328,7 +328,7 @@ class Server(uvicorn.Server):
         await self._are_done(_TICK * 4, even_forced=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._admin.close()
-        metrics.tick()
+        metrics.update_active_requests()
         await asyncio.to_thread(tracing.stop)
         await self.lifespan.shutdown()
 

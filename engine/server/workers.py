@@ -22,6 +22,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final
 
+from engine.errors import Defect
 from engine.observability import logs, metrics
 from engine.plan import PlanSet
 from engine.process.garbage_collection import settle
@@ -61,7 +62,7 @@ def run(service: Service, count: int) -> bool:
     directory = tempfile.mkdtemp(prefix="dragoman-")
     own = os.getpid()
     try:
-        metrics.share(directory)
+        metrics.enable_multiprocess(directory)
         _Workers(service, count, bound, admin).run()
     finally:
         if os.getpid() == own:
@@ -185,7 +186,7 @@ class _Workers:
             service = dataclasses.replace(self._service, ready=lambda url: os.close(telling), watch=False)
             serve_worker(service, self._bound, self._life, _SIGNALS)
         except BaseException as error:
-            logs.defect("worker", error)
+            logs.internal_error(Defect.of(error), where="worker")
             return 1
         return 0
 
@@ -226,13 +227,13 @@ class _Workers:
         if not worker.is_ready:
             self._loop.remove_reader(worker.told)
             os.close(worker.told)
-        metrics.ended(worker.process)
+        metrics.mark_process_dead(worker.process)
         if self._is_ending:
             if self._is_over():
                 self._due.set()
             return
         wait = self._next_wait(time.monotonic() - worker.since)
-        logs.failure("worker", process=worker.process, status=status, restart_in=wait)
+        logs.error("worker_exit", pid=worker.process, exit_status=status, restart_in_seconds=wait)
         self._loop.call_later(wait, self._replace)
 
     def _next_wait(self, lived: float) -> float:

@@ -59,7 +59,7 @@ class RateLimits:
             ExchangeError: `rate_limited`, with `Retry-After`: there were too many.
         """
         if self._is_down and time.monotonic() < self._again_at:
-            metrics.limits_failed()
+            metrics.record_limits_storage_failure()
             return
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -82,16 +82,16 @@ class RateLimits:
         raise ExchangeError("rate_limited", message, headers=(("retry-after", str(wait)),))
 
     def _failed(self, cause: str) -> None:
-        metrics.limits_failed()
+        metrics.record_limits_storage_failure()
         self._again_at = time.monotonic() + _PAUSE
         if not self._is_down:
             self._is_down = True
-            logs.caution("limits_storage", works=False, cause=cause)
+            logs.warning("limits_storage", available=False, cause=cause)
 
     def _worked(self) -> None:
         if self._is_down:
             self._is_down = False
-            logs.event("limits_storage", works=True)
+            logs.info("limits_storage", available=True)
 
     async def aclose(self) -> None:
         """Close the connections to the storage."""

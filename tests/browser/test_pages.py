@@ -129,8 +129,8 @@ def requests_of(server: Server) -> list[Any]:
 
 def kinds(server: Server, since: int) -> list[tuple[str, str | None]]:
     """Method and error of each request that was logged."""
-    lines = [line for line in server.log()[since:] if line["event"] == "exchange"]
-    return [(line["method"], line.get("kind")) for line in lines]
+    lines = [line for line in server.log()[since:] if line["event"] == "request"]
+    return [(line["method"], line.get("error_kind")) for line in lines]
 
 
 def test_a_page_of_another_site_reads_and_does_nothing(server: Server, site: Site, tmp_path: Path) -> None:

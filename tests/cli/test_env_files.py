@@ -119,7 +119,7 @@ def test_serve_takes_its_address_from_dotenv_and_says_so(here: Path, settings: s
         process.terminate()
         lines.append(process.communicate(timeout=PATIENCE)[1])
     assert re.search(r"at http://127\.0\.0\.2:\d+", "".join(lines))
-    told = [json.loads(line) for line in lines if line.startswith("{") and '"environment"' in line]
+    told = [json.loads(line) for line in lines if line.startswith("{") and '"environment_files"' in line]
     assert [line["files"] for line in told] == [[".env"]]
     assert "canary-token" not in "".join(lines)
 

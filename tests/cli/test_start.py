@@ -21,7 +21,6 @@ NOT_IMPORTED = {
     "redis": "limits in a Redis",
     "referencing": "what does not fit its schema",
     "rich": "a terminal",
-    "structlog": "a terminal",
     "importlib.metadata": "nothing",
     "engine.testing": "tests of mappings",
 }

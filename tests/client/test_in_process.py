@@ -238,10 +238,10 @@ def test_the_outer_time_limit_holds(server: Server) -> None:
 
 def test_logs_of_the_inner_mapping(server: Server) -> None:
     server.get("/call/warn", headers={"x-request-id": "inner-warn"})
-    assert server.logged("inner-warn", "warning")["mapping"] == "middle"
+    assert server.logged("inner-warn", "mapping_warning")["mapping"] == "middle"
     server.get("/call/refused", headers={"x-request-id": "inner-refused"})
     assert eventually(lambda: "middle" in _causes(server, "inner-refused"))
-    assert _causes(server, "inner-refused")["middle"]["provider"] == "up"
+    assert _causes(server, "inner-refused")["middle"]["upstream"] == "up"
 
 
 def _causes(server: Server, request_id: str) -> dict[str, dict[str, str]]:

@@ -99,8 +99,10 @@ def test_one_that_cannot_be_reached_is_left_out(server: Server, servers: list[Up
     assert server.post("/half", {"x": 1}).status == 200
     statuses = [server.get("/bare").status for _ in range(10)]
     assert statuses == [502] + [200] * 9, "without a retry the first call fails, and no other"
-    told = [line for line in server.log() if line["event"] == "server" and line["upstream"] == "bare"]
-    assert [(line["number"], line["reachable"]) for line in told] == [(1, False)]
+    told = [
+        line for line in server.log() if line["event"] == "upstream_server" and line["upstream"] == "bare"
+    ]
+    assert [(line["server"], line["reachable"]) for line in told] == [(1, False)]
 
 
 def test_an_upstream_is_well_while_one_server_is(server: Server) -> None:

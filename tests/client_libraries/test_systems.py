@@ -356,7 +356,7 @@ def test_a_missing_key_is_named() -> None:
     assert "OPENROUTER_API_KEY is not set: the key for OpenRouter" in told
 
 
-def test_openrouters_health_and_figures(upstream: Upstream) -> None:
+def test_openrouters_health_and_metrics(upstream: Upstream) -> None:
     upstream.on("/api/v1/models", json_response(ROUTER))
     with dragoman_server(
         unhurried("ollama-over-openrouter"), router(upstream, DRAGOMAN_API_KEYS="k")
@@ -364,9 +364,9 @@ def test_openrouters_health_and_figures(upstream: Upstream) -> None:
         health = server.get("/health")
         assert (health.status, health.json["status"]) == (200, "ok")
         assert server.get("/metrics").status == 401
-        figures = server.get("/metrics", headers={"authorization": "Bearer k"})
-        assert "dragoman" in figures.text
-        assert "router-key" not in server.text() + figures.text
+        metrics = server.get("/metrics", headers={"authorization": "Bearer k"})
+        assert "dragoman" in metrics.text
+        assert "router-key" not in server.text() + metrics.text
 
 
 # --- openai-over-ollama's log ----------------------------------------------------------------------------
@@ -381,7 +381,7 @@ def test_a_call_is_logged_with_its_fields_and_nothing_of_what_was_said(upstream:
         response = server.post("/ollama/v1/chat/completions", body, headers={"x-request-id": "mine-1"})
         assert response.header("x-request-id") == "mine-1"
         line = server.logged("mine-1")
-        wanted = ("request_id", "provider", "method", "path", "status_code")
+        wanted = ("request_id", "upstream", "method", "path", "status_code")
         assert [line[name] for name in wanted] == [
             "mine-1",
             "ollama",

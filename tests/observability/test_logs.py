@@ -32,8 +32,8 @@ routes:
 FIELDS = {
     "request_id",
     "route",
-    "provider",
     "upstream",
+    "upstream_url",
     "method",
     "path",
     "status_code",
@@ -43,8 +43,8 @@ FIELDS = {
     "timestamp",
     "mapping",
 }
-#: Of exchanges that have come to an answer.
-ANSWERED = {"attempt", "bytes"}
+#: Of requests with a complete response.
+COMPLETED = {"attempts", "bytes_sent"}
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,13 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(
-    ("method", "target", "status", "provider", "level", "more"),
+    ("method", "target", "status", "name", "level", "more"),
     [
-        ("POST", "/call/json?secret-query=1", 200, "up", "info", {"dropped"}),
-        ("POST", "/call/reset?secret-query=1", 502, "up", "error", {"dropped", "kind", "cause"}),
-        ("POST", "/call/status/404", 404, None, "info", {"kind"}),
+        ("POST", "/call/json?secret-query=1", 200, "up", "info", {"dropped_fields"}),
+        ("POST", "/call/reset?secret-query=1", 502, "up", "error", {"dropped_fields", "error_kind", "cause"}),
+        ("POST", "/call/status/404", 404, None, "info", {"error_kind"}),
         ("GET", "/local?secret-query=1", 200, None, "info", set()),
-        ("GET", "/nowhere%0A?secret-query=1", 404, None, "info", {"kind"}),
+        ("GET", "/nowhere%0A?secret-query=1", 404, None, "info", {"error_kind"}),
     ],
 )
 def test_a_line(
@@ -70,22 +70,22 @@ def test_a_line(
     method: str,
     target: str,
     status: int,
-    provider: str | None,
+    name: str | None,
     level: str,
     more: set[str],
 ) -> None:
     body = {"n": "secret-payload"} if method == "POST" else None
     response = server.request(method, target, body, headers={"cookie": "secret-payload"})
     line = server.logged(response.header("x-request-id") or "")
-    assert set(line) == FIELDS | ANSWERED | more
+    assert set(line) == FIELDS | COMPLETED | more
     assert (line["method"], line["path"]) == (method, target.partition("?")[0])
-    assert (line["status_code"], line["provider"], line["level"]) == (status, provider, level)
+    assert (line["status_code"], line["upstream"], line["level"]) == (status, name, level)
     assert line["mapping"] == "shop"
     route = {"call": "POST /call/{name}", "local": "GET /local"}.get(target.split("/")[1].partition("?")[0])
     assert line["route"] == (None if target.endswith("/404") else route)
-    assert line["upstream"] == (upstream.url if provider else None)
-    assert line["attempt"] == (1 if provider else 0)
-    assert line["bytes"] == len(response.body)
+    assert line["upstream_url"] == (upstream.url if name else None)
+    assert line["attempts"] == (1 if name else 0)
+    assert line["bytes_sent"] == len(response.body)
     assert 0 < line["duration_ms"] < SOON * 1000
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
     assert "secret" not in server.text()
@@ -94,14 +94,14 @@ def test_a_line(
 def test_a_call_that_is_made_again(server: Server) -> None:
     assert server.get("/again", headers={"x-request-id": "again-1"}).status == 503
     line = server.logged("again-1")
-    assert (line["attempt"], line["tried"]) == (3, ["retried: 503"] * 3)
+    assert (line["attempts"], line["attempt_outcomes"]) == (3, ["retried: 503"] * 3)
 
 
 def test_a_stream_tells_of_its_events(server: Server) -> None:
     response = server.get("/stream", headers={"x-request-id": "stream-1"})
     line = server.logged("stream-1")
-    assert set(line) == FIELDS | ANSWERED | {"events", "first_event_ms"}
-    assert (line["events"], line["bytes"]) == (3, len(response.body))
+    assert set(line) == FIELDS | COMPLETED | {"events", "first_event_ms"}
+    assert (line["events"], line["bytes_sent"]) == (3, len(response.body))
     assert 0 < line["first_event_ms"] < line["duration_ms"]
     assert line["duration_ms"] > 150
 
@@ -109,7 +109,7 @@ def test_a_stream_tells_of_its_events(server: Server) -> None:
 def test_a_warning_carries_the_id(server: Server) -> None:
     response = server.get("/local", headers={"x-request-id": "careful-1"})
     assert response.status == 200
-    warning = server.logged("careful-1", "warning")
+    warning = server.logged("careful-1", "mapping_warning")
     assert (warning["message"], warning["mapping"], warning["level"]) == ("careful", "shop", "warning")
 
 
@@ -119,8 +119,8 @@ def test_a_client_that_left_has_a_line(server: Server, upstream: Upstream) -> No
     assert upstream.eventually(lambda up: up.seen("gone-1"))
     reset(connection)
     line = server.logged("gone-1")
-    assert set(line) == FIELDS | {"kind"}
-    assert (line["status_code"], line["kind"], line["provider"]) == (499, "client_left", "up")
+    assert set(line) == FIELDS | {"error_kind"}
+    assert (line["status_code"], line["error_kind"], line["upstream"]) == (499, "client_disconnected", "up")
     assert (line["path"], line["mapping"]) == ("/call/hang", "shop")
 
 

@@ -1,4 +1,4 @@
-"""The figures of serving: what is counted, by which names, and that no value of a request is among them."""
+"""Metrics of serving: what is recorded, by which names, and that no label is a value of a request."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def samples(text: str) -> Samples:
     return found
 
 
-def figures(server: Server) -> Samples:
+def metrics(server: Server) -> Samples:
     return samples(server.get("/metrics").text)
 
 
 def value(server: Server, name: str, **labels: Any) -> float:
     """The sum of the samples with these labels."""
-    return sum(number for have, number in figures(server).get(name, ()) if labels.items() <= have.items())
+    return sum(number for have, number in metrics(server).get(name, ()) if labels.items() <= have.items())
 
 
 def tokens(server: Server) -> tuple[float, float]:
@@ -87,7 +87,7 @@ def test_tokens(server: Server) -> None:
     assert value(server, "gen_ai_client_token_usage_count", gen_ai_token_type="input") == 3
 
 
-def test_streams_calls_and_failures(server: Server, upstream: Upstream) -> None:
+def test_streams_calls_and_errors(server: Server, upstream: Upstream) -> None:
     server.post("/chat/sse?stream=yes", {})
     server.post("/chat/whole", {})
     server.post("/chat/reset", {})
@@ -96,7 +96,7 @@ def test_streams_calls_and_failures(server: Server, upstream: Upstream) -> None:
     assert upstream.eventually(lambda up: up.seen("m-1"))
     assert value(server, "http_server_active_requests") == 2
     reset(client)
-    assert eventually(lambda: value(server, "dragoman_failures_total", kind="client_left") == 1)
+    assert eventually(lambda: value(server, "dragoman_errors_total", kind="client_disconnected") == 1)
     route = {"mapping": "shop", "http_route": "/chat/{name}"}
     assert value(server, "dragoman_stream_events_total", **route) == 2
     assert value(server, "dragoman_time_to_first_event_seconds_count", **route) == 1

@@ -153,7 +153,7 @@ def test_the_call_of_a_client_that_leaves_ends(
             time.sleep(0.7)
         assert eventually(lambda number=number: len(receiver.spans) == 2 * number), receiver.spans
     kinds = [(span.name, attributes(span).get("error.type")) for span in receiver.spans]
-    assert ("POST", "client_left") in kinds
+    assert ("POST", "client_disconnected") in kinds
     assert "GET" in dict(kinds)
 
 

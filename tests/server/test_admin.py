@@ -29,7 +29,7 @@ routes:
 
 
 def admin_of(server: Server) -> str:
-    return str(next(line["url"] for line in server.log() if line["event"] == "admin"))
+    return str(next(line["url"] for line in server.log() if line["event"] == "admin_listening"))
 
 
 def ask(server: Server, path: str, method: str = "GET") -> Response:
@@ -73,7 +73,7 @@ def test_nonsense_and_silence_hold_nothing(server: Server) -> None:
     assert ask(server, "/livez").status == 200
 
 
-def test_figures_can_be_read(server: Server) -> None:
+def test_metrics_can_be_read(server: Server) -> None:
     server.get("/local")
     found = {family.name: family for family in text_string_to_metric_families(ask(server, "/metrics").text)}
     assert {"http_server_request_duration_seconds", "dragoman_plan_generation"} <= found.keys()

@@ -126,8 +126,8 @@ def test_what_fails_before_the_first_byte_leads_on(server: Server, upstream: Ups
         "dead;failed=upstream_error, slow;failed=upstream_timeout, up;status=200"
     )
     line = server.logged(response.header("x-request-id") or "")
-    assert line["tried"] == ["dead: upstream_error", "slow: upstream_timeout", "up: 200"]
-    assert line["provider"] == "up"
+    assert line["attempt_outcomes"] == ["dead: upstream_error", "slow: upstream_timeout", "up: 200"]
+    assert line["upstream"] == "up"
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 400, 302])
@@ -226,7 +226,7 @@ def test_an_upstream_that_is_down_is_put_aside_until_it_is_well(server: Server, 
     assert eventually(lambda: server.get("/watched").text == "watched")
 
     def told() -> list[bool]:
-        return [line["healthy"] for line in server.log() if line["event"] == "health"]
+        return [line["healthy"] for line in server.log() if line["event"] == "upstream_health"]
 
     assert eventually(lambda: told()[-1]), "that it is well is told as well"
     assert told()[0] is False
@@ -256,10 +256,10 @@ def test_health_asks_all_at_the_same_time_and_once(server: Server, upstream: Ups
     assert {response.status for response in responses} == {200}
 
 
-# --- Figures ---------------------------------------------------------------------------------------------
+# --- Metrics ---------------------------------------------------------------------------------------------
 
 
-def test_figures_can_be_read_by_prometheus(server: Server, upstream: Upstream) -> None:
+def test_metrics_can_be_parsed(server: Server, upstream: Upstream) -> None:
     upstream.on("/well", json_response(1))
     server.get("/first/well")
     server.get("/again/fine")

@@ -82,7 +82,7 @@ def calls(upstream: Upstream) -> int:
 
 
 def admin_of(server: Server) -> str:
-    return str(next(line["url"] for line in server.log() if line["event"] == "admin"))
+    return str(next(line["url"] for line in server.log() if line["event"] == "admin_listening"))
 
 
 OWN_HOSTS = [
@@ -153,7 +153,7 @@ def test_a_foreign_host_is_refused(server: Server, upstream: Upstream, host: str
 def test_a_refusal_has_a_log_line_without_the_host(server: Server) -> None:
     ask(server.url, "GET", "/chat", {"Host": "rebound.example", "x-request-id": "rebound-1"})
     line = server.logged("rebound-1")
-    assert (line["status_code"], line["kind"]) == (403, "forbidden")
+    assert (line["status_code"], line["error_kind"]) == (403, "forbidden")
     assert "rebound.example" not in server.text()
 
 

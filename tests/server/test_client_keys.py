@@ -65,7 +65,7 @@ def short(key: str) -> str:
 def test_a_key_goes_by_its_name(server: Server, key: str, name: str) -> None:
     request_id = uuid.uuid4().hex
     assert ask(server, key, "/articles/1", request_id=request_id).text == name
-    assert server.logged(request_id)["key"] == name
+    assert server.logged(request_id)["key_name"] == name
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_key_is_for_its_routes(server: Server) -> None:
     assert (response.status, response.json) == (403, {"told": "forbidden", "by": "partner"})
     assert response.header("www-authenticate") is None
     line = server.logged(request_id)
-    assert (line["kind"], line["key"]) == ("forbidden", "partner")
+    assert (line["error_kind"], line["key_name"]) == ("forbidden", "partner")
     assert ask(server, PARTNER, "/through/articles/1").status == 403
     assert ask(server, PARTNER, "/articles/..%2forders").status in (200, 400), (
         "the route counts, not the path"

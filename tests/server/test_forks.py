@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import pytest
 from tests.server.test_admin import admin_of, ask
 from tests.server.test_workers import children, outcomes, put
 from tests.support.forks import watch_forks
+from tests.support.receiver import Receiver
 from tests.support.server import Server, dragoman_server
 from tests.support.times import SOON
 from tests.support.upstream import eventually
@@ -50,12 +52,28 @@ def change(server: Server, file: Path, text: str, is_watched: bool) -> None:
     assert eventually(lambda: len(outcomes(server)) > before), server.text()
 
 
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    running = Receiver()
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("is_traced", [True, False], ids=["traced", "untraced"])
 @pytest.mark.parametrize("is_watched", [True, False], ids=["watch", "hangup"])
-def test_forks_come_from_a_single_thread_without_a_loop(file: Path, tmp_path: Path, is_watched: bool) -> None:
+def test_forks_come_from_a_single_thread_without_a_loop(
+    file: Path, tmp_path: Path, receiver: Receiver, is_watched: bool, is_traced: bool
+) -> None:
+    """With the admin listener, --watch or SIGHUP, and an OTLP exporter, whose thread belongs to a worker."""
     forks = watch_forks(tmp_path)
     args = ("--workers", "2", "--admin", "0", *(["--watch"] if is_watched else []))
-    with dragoman_server(file, forks.env, args) as server:
-        assert ask(server, "/readyz").status == 200
+    exporter = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with dragoman_server(file, {**forks.env, **(exporter if is_traced else {})}, args) as server:
+        for path in ("/readyz", "/livez", "/metrics"):
+            assert ask(server, path).status == 200
+        assert versions(server) == {1}
+        if is_traced:
+            assert eventually(lambda: receiver.spans), "workers send spans"
         kill_one(server)
         change(server, file, MAPPING % 2, is_watched)
         assert eventually(lambda: versions(server) == {2}), server.text()
@@ -80,7 +98,7 @@ def test_a_fork_waits_for_the_end_of_a_reload(file: Path, tmp_path: Path) -> Non
         server.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: len(list(threads.iterdir())) == 2)
         os.kill(known[0], signal.SIGKILL)
-        assert eventually(lambda: any(line["event"] == "worker" for line in server.log()))
+        assert eventually(lambda: any(line["event"] == "worker_exit" for line in server.log()))
         for _ in range(20):
             assert ask(server, "/livez").status == 200, "the parent responds meanwhile"
         time.sleep(1)

@@ -82,7 +82,7 @@ def test_a_client_is_told_and_the_log_has_the_line(
     assert response.json["error"]["type"] == "invalid_request"
     assert response.json["error"]["message"] == f"the request cannot be translated: {message}"
     logged = server.logged(request_id)
-    assert logged["kind"] == "invalid_request"
+    assert logged["error_kind"] == "invalid_request"
     assert f".yaml:{line}" in logged["cause"]
     assert logged["cause"].endswith(message)
 

@@ -30,7 +30,7 @@ def test_above_the_bound_requests_are_refused(upstream: Upstream) -> None:
             assert response.json == {"failed": "overloaded"}
             assert response.header("retry-after") == "1"
         line = server.logged(refused[0].header("x-request-id") or "")
-        assert (line["status_code"], line["kind"]) == (503, "overloaded")
+        assert (line["status_code"], line["error_kind"]) == (503, "overloaded")
         assert eventually(lambda: server.get("/local").status == 200)
 
 

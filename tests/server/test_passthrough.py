@@ -484,7 +484,7 @@ def test_an_answer_that_breaks_off_is_not_ended(server: Server, upstream: Upstre
     connection.close()
     assert b"hello" in data
     assert not data.endswith(b"0\r\n\r\n"), "the client can tell that it was cut"
-    assert server.logged("cut")["kind"] == "upstream_error"
+    assert server.logged("cut")["error_kind"] == "upstream_error"
 
 
 @pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["fin", "rst"])

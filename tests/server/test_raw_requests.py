@@ -124,7 +124,7 @@ def test_a_refusal_is_told_in_the_dialect_of_its_path_and_logged(server: Server)
     [told] = answers_of(server.raw(b"\x16\x03\x01"))
     assert json.loads(told.body)["error"]["type"] == "invalid_request"
     line = server.logged(told.headers["x-request-id"])
-    assert (line["status_code"], line["mapping"], line["kind"]) == (400, None, "invalid_request")
+    assert (line["status_code"], line["mapping"], line["error_kind"]) == (400, None, "invalid_request")
 
 
 def test_continue_is_said_where_a_body_is_wanted(server: Server) -> None:
@@ -215,4 +215,4 @@ def test_mutated_requests(hurried: Server, upstream: Upstream) -> None:
         list(pool.map(check, requests))
     assert hurried.get("/local").seconds < SOON
     assert not [one for one in upstream.requests[before:] if one.path not in ("/json", "/echo")]
-    assert "unforeseen" not in hurried.text()
+    assert "internal_error" not in hurried.text()

@@ -254,7 +254,7 @@ def test_a_dialect_that_fails_or_is_absent_gives_the_plain_form(server: Server, 
     assert (refused.status, refused.header("allow")) == (405, "GET, HEAD")
     assert refused.json["error"]["type"] == "method_not_allowed"
     if mapping != "plain":
-        warning = server.logged(response.header("x-request-id") or "", "warning")
+        warning = server.logged(response.header("x-request-id") or "", "mapping_warning")
         assert (warning["mapping"], warning["level"]) == (mapping, "warning")
 
 

@@ -106,8 +106,8 @@ def test_what_never_ends_is_told(upstream: Upstream, name: str) -> None:
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["failed"] == "upstream_unavailable"
     assert upstream.eventually(lambda up: not up.open)
-    lines = [line for line in server.log() if line["event"] == "exchange"]
-    assert [line["kind"] for line in lines] == ["upstream_unavailable"] * 13
+    lines = [line for line in server.log() if line["event"] == "request"]
+    assert [line["error_kind"] for line in lines] == ["upstream_unavailable"] * 13
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -430,7 +430,7 @@ def test_silence_in_the_middle_is_told(server: Server, upstream: Upstream) -> No
     first, last = [json.loads(line) for line in response.text.splitlines()]
     assert first["n"] == 1
     assert "error" in last
-    assert server.logged(response.header("x-request-id") or "")["kind"] == "upstream_timeout"
+    assert server.logged(response.header("x-request-id") or "")["error_kind"] == "upstream_timeout"
     assert upstream.eventually(lambda up: not up.open)
 
 
@@ -446,7 +446,7 @@ def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Up
     assert events[0] == {"n": 1}
     assert "error" in events[-1]
     assert response.seconds < SOON
-    assert server.logged("lively")["kind"] == "upstream_timeout"
+    assert server.logged("lively")["error_kind"] == "upstream_timeout"
     (seen,) = upstream.seen("lively")
     assert eventually(lambda: upstream.connections[seen.connection].closed is not None)
 

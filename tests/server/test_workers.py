@@ -76,7 +76,7 @@ def server(file: Path, upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def test_figures_add_up(server: Server) -> None:
+def test_metrics_are_aggregated(server: Server) -> None:
     assert len(children(server)) == 2
     for _ in range(200):
         assert server.get("/version").status == 200
@@ -90,6 +90,19 @@ def test_figures_add_up(server: Server) -> None:
     assert dict(samples(ask(server, "/metrics").text))["dragoman_plan_generation"][0][1] == 1
 
 
+def test_counts_of_a_worker_outlive_it(server: Server) -> None:
+    for _ in range(50):
+        assert server.get("/version").status == 200
+    for process in children(server):
+        known = children(server)
+        os.kill(process, signal.SIGKILL)
+        assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known)
+    metrics = samples(ask(server, "/metrics").text)
+    counts = metrics["http_server_request_duration_seconds_count"]
+    assert [value for labels, value in counts if labels["http_route"] == "/version"] == [50]
+    assert metrics["http_server_active_requests"] == [({}, 0)]
+
+
 def test_workers_share_what_is_loaded(server: Server) -> None:
     for _ in range(50):
         assert server.get("/version").status == 200
@@ -99,7 +112,7 @@ def test_workers_share_what_is_loaded(server: Server) -> None:
 
 def worker_lines(server: Server) -> list[dict[str, Any]]:
     """The log lines about workers that ended, so far: they are read from the process by another thread."""
-    return [line for line in server.log() if line["event"] == "worker"]
+    return [line for line in server.log() if line["event"] == "worker_exit"]
 
 
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:
@@ -108,7 +121,7 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
     assert eventually(lambda: len(children(server)) == 2 and children(server) != first)
     assert eventually(lambda: len(worker_lines(server)) == 1)
     (line,) = worker_lines(server)
-    assert (line["process"], line["status"]) == (first[0], -signal.SIGKILL)
+    assert (line["pid"], line["exit_status"]) == (first[0], -signal.SIGKILL)
     for _ in range(20):
         assert server.get("/version").status == 200
     assert server.text().count("Dragoman serves") == 1
@@ -117,7 +130,7 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
         os.kill(known[-1], signal.SIGKILL)
         assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known)
     assert eventually(lambda: len(worker_lines(server)) == 4)
-    waits = [line["restart_in"] for line in worker_lines(server)]
+    waits = [line["restart_in_seconds"] for line in worker_lines(server)]
     assert waits == sorted(waits)
     assert waits[-1] > waits[0]
 
@@ -161,9 +174,9 @@ def test_a_reload_reaches_every_worker(server: Server, file: Path, upstream: Ups
         assert {server.get("/version").json["version"] for _ in range(50)} == {2}
         for call in streams:
             assert call.result().text.count('{"version":1}') == EVENTS
-    figures = samples(ask(server, "/metrics").text)
-    assert figures["dragoman_plan_generation"][0][1] == 2
-    counts = {labels["outcome"]: value for labels, value in figures["dragoman_reloads_total"]}
+    metrics = samples(ask(server, "/metrics").text)
+    assert metrics["dragoman_plan_generation"][0][1] == 2
+    counts = {labels["outcome"]: value for labels, value in metrics["dragoman_reloads_total"]}
     assert counts == {"failed": 1, "done": 1}
     known = children(server)
     os.kill(known[0], signal.SIGKILL)

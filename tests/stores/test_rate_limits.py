@@ -232,12 +232,12 @@ def test_a_storage_that_fails_lets_requests_through(tmp_path: Path) -> None:
             server = stack.enter_context(dragoman_server(MAPPING, {"DRAGOMAN_LIMITS_STORAGE": url}))
             assert [server.get("/free").status for _ in range(6)] == [200] * 5 + [429]
         assert [server.get("/free").status for _ in range(6)] == [200] * 6
-        told = [line["works"] for line in server.log() if line["event"] == "limits_storage"]
+        told = [line["available"] for line in server.log() if line["event"] == "limits_storage"]
         assert told == [False], "once"
         assert "dragoman_limits_storage_failures_total 6.0" in server.get("/metrics").text
         with redis(tmp_path):
             assert eventually(lambda: server.get("/free").status == 429), "it counts again"
-            told = [line["works"] for line in server.log() if line["event"] == "limits_storage"]
+            told = [line["available"] for line in server.log() if line["event"] == "limits_storage"]
             assert told == [False, True]
 
 

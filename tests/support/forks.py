@@ -20,12 +20,13 @@ _HOOK = """
 import asyncio, json, os, sys, threading, time
 
 def record():
+    python_threads = threading.active_count()
     until = time.monotonic() + 5
     while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < until:
         time.sleep(0.001)
     found = {
         "process": os.getpid(),
-        "python_threads": threading.active_count(),
+        "python_threads": python_threads,
         "system_threads": len(os.listdir("/proc/self/task")),
         "is_loop_running": asyncio._get_running_loop() is not None,
     }

@@ -35,9 +35,9 @@ _COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
 RAW_HOST = "x"
 _READY = re.compile(r"Dragoman serves .* at (http://\S+)")
 #: What lies behind a failure, as the console has it.
-_CAUSE = re.compile(r"""\bcause=('[^']*'|"[^"]*")""")
+_CAUSE = re.compile(r'\bcause=("(?:[^"\\]|\\.)*"|\S+)')
 #: What only a defect of ours would write.
-_DEFECTS = ("unforeseen", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
+_DEFECTS = ("internal_error", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
 
 Mappings = str | Path | Mapping[str, str] | tuple[str, ...]
 
@@ -132,7 +132,7 @@ class Server:
             connection.sendall(data)
             return read_all(connection)
 
-    def logged(self, request_id: str, event: str = "exchange") -> dict[str, Any]:
+    def logged(self, request_id: str, event: str = "request") -> dict[str, Any]:
         """The log line of a request; waits for it, as it is written after the answer."""
         found: list[dict[str, Any]] = []
 
