@@ -3,6 +3,7 @@
     DragomanError
     ├── MappingError        loading failed; carries all diagnostics
     ├── EvaluationError     an expression failed at run time; carries its Span once known
+    ├── AuthError           credentials for an upstream cannot be made
     └── ExchangeError       a request failed; carries kind and status, sent in the client's error format
 
 Contract: an error carries its own status and location, and its text never contains a secret, a payload or an
@@ -66,6 +67,10 @@ class EvaluationError(DragomanError):
         self.message = message
         self.span = span
         self.for_client = for_client
+
+
+class AuthError(DragomanError):
+    """Credentials for an upstream cannot be made. The message is shown, and contains no secret."""
 
 
 class ExchangeError(DragomanError):

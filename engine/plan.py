@@ -7,11 +7,11 @@ Must not know YAML, files or sockets.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from engine.http.auth import BearerKeys, Credentials
+from engine.http.auth import BLANK_REQUEST, NO_AUTH, NO_CREDENTIALS, BearerKeys, Credentials, UpstreamAuth
 from engine.http.messages import JSON, MAX_BODY_BYTES
 from engine.http.origins import Origins
 from engine.http.routing import Leaf, Match, RouteTree
@@ -87,7 +87,9 @@ class UpstreamPlan:
         tls: its own trust store and client certificate, or None for the system's trust store.
         http2: use HTTP/2 only.
         proxy: the URL of an HTTP proxy, or None; it may contain credentials.
-        fields: the header fields of every call, including credentials.
+        auth: how requests are authenticated.
+        credentials: what `auth` adds to every request; None if that differs between requests.
+        fields: the header fields of every call, without credentials.
         has_credentials: calls carry the mapping's own credentials, so a 401 or 403 concerns these and not the
             client's.
     """
@@ -97,8 +99,8 @@ class UpstreamPlan:
     mapping: str | None
     base_path: str
     headers: tuple[tuple[str, str], ...]
-    credentials: Credentials
     timeouts: Timeouts
+    auth: UpstreamAuth = NO_AUTH
     retry: RetryPlan | None = None
     health: HealthPlan | None = None
     breaker: BreakerPlan | None = None
@@ -109,10 +111,23 @@ class UpstreamPlan:
     others: tuple[str, ...] = ()
     has_credentials: bool = False
     fields: Mapping[str, str] = field(init=False, repr=False)
+    credentials: Credentials | None = field(init=False)
 
     def __post_init__(self) -> None:
         own = {"user-agent": USER_AGENT, "accept": JSON, "accept-encoding": "identity"}
-        object.__setattr__(self, "fields", {**own, **dict(self.headers), **dict(self.credentials.headers)})
+        object.__setattr__(self, "fields", {**own, **dict(self.headers)})
+        object.__setattr__(self, "credentials", static_credentials(self.auth))
+
+
+def static_credentials(auth: UpstreamAuth) -> Credentials | None:
+    """What is added to every request; None where it is not the same for all of them.
+
+    Raises:
+        AuthError: it cannot be made.
+    """
+    if not auth.is_configured:
+        return NO_CREDENTIALS
+    return auth.apply(BLANK_REQUEST) if auth.is_static else None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -264,6 +279,12 @@ def upstreams_of(*parts: CallPlan | ForwardPlan | None) -> tuple[UpstreamPlan | 
     return tuple(part.upstream for part in parts if part is not None)
 
 
+def possible_upstreams(*parts: CallPlan | ForwardPlan | None) -> Iterator[UpstreamPlan]:
+    """Every upstream that calls and forwards may go to, in the order of the file."""
+    for chosen in upstreams_of(*parts):
+        yield from (chosen,) if isinstance(chosen, UpstreamPlan) else chosen.candidates.values()
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AttemptPlan:
     """One way to handle a request, taken if `when` is true.
@@ -342,7 +363,7 @@ class RoutePlan:
         max_forwarded: the maximum size of a request body that is streamed to the upstream; None for no limit.
         attempts: in order; a route without `try` has one.
         buffers_body: the client's body is read before anything is sent, because a `forward` may have to send
-            it after another attempt.
+            it after another attempt, or the authentication of its upstream needs it.
         builtin: `health` or `metrics` if the engine produces the response itself.
         denied_keys: names of the keys that are limited to other routes.
         rates: rate limits.
@@ -372,11 +393,8 @@ class RoutePlan:
     @property
     def upstreams(self) -> tuple[str, ...]:
         """The names of the upstreams that it may call, without duplicates, in file order."""
-        names: list[str] = []
-        for attempt in self.attempts:
-            for chosen in upstreams_of(*attempt.before, *attempt.calls, attempt.forward):
-                names += (chosen.name,) if isinstance(chosen, UpstreamPlan) else chosen.candidates
-        return tuple(dict.fromkeys(names))
+        found = (possible_upstreams(*a.before, *a.calls, a.forward) for a in self.attempts)
+        return tuple(dict.fromkeys(upstream.name for upstreams in found for upstream in upstreams))
 
     @property
     def cases(self) -> tuple[CasePlan, ...]:

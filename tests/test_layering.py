@@ -173,6 +173,17 @@ def test_pure_packages_know_no_event_loop(file: Path) -> None:
         assert not {"asyncio", "socket", "anyio", "uvloop"} & set(imports(file))
 
 
+def test_requests_to_upstreams_are_authenticated_in_one_place() -> None:
+    """mypy accepts only an `OutgoingRequest` for sending; one function makes them."""
+    makers = [
+        name_of(file)
+        for file in MODULES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("OutgoingRequest", "NewType")
+    ]
+    assert sorted(makers) == ["engine.exchange.outgoing", "engine.http.messages"]
+
+
 def test_the_command_line_uses_public_names_alone() -> None:
     for file in MODULES:
         if name_of(file).startswith("cli"):

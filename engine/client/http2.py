@@ -22,7 +22,15 @@ from engine.client.resolver import resolver
 from engine.client.tls import context_of, system_context
 from engine.errors import ExchangeError, call_failed
 from engine.exchange.response_source import PumpByNext
-from engine.http.messages import EMPTY, BodySource, Content, Headers, UpstreamRequest, UpstreamResponse
+from engine.http.messages import (
+    EMPTY,
+    BodySource,
+    Content,
+    Headers,
+    OutgoingRequest,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 from engine.http.methods import BODY_METHODS
 from engine.plan import UpstreamPlan
 from engine.process.garbage_collection import note_body
@@ -57,7 +65,7 @@ class Http2Upstream:
             ),
         )
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
+    async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
         """Send one request and read its answer, within the timeouts of the plan."""
         with self.failures():
             async with asyncio.timeout(request.timeout):

@@ -13,7 +13,15 @@ from engine.exchange import EventStream, EventWriter, Response, no_route
 from engine.exchange.exchange import Exchange
 from engine.exchange.response_source import PumpByNext
 from engine.http.fields import first_value
-from engine.http.messages import CompleteResponse, Content, Inbound, Source, UpstreamRequest, UpstreamResponse
+from engine.http.messages import (
+    CompleteResponse,
+    Content,
+    Inbound,
+    OutgoingRequest,
+    Source,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 from engine.plan import UpstreamPlan
 from engine.values import dumps
 
@@ -116,7 +124,7 @@ class MappingUpstream:
         self._plan = plan
         self._answer = answer
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
+    async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
         """Answer the request from the other mapping, as over HTTP, but for its client's key.
 
         Raises:

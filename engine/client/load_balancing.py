@@ -16,7 +16,7 @@ from engine.client.upstream import Upstream
 from engine.errors import ExchangeError
 from engine.exchange import health_request, is_healthy
 from engine.exchange.response_source import PumpByNext
-from engine.http.messages import Batch, Content, Source, UpstreamRequest, UpstreamResponse
+from engine.http.messages import Batch, Content, OutgoingRequest, Source, UpstreamResponse
 from engine.observability import logs
 from engine.plan import UpstreamPlan
 
@@ -57,7 +57,7 @@ class BalancedUpstream:
         """Whether one of the servers is not left out."""
         return any(server.back_at is None for server in self._servers)
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
+    async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
         """Send one request to the server that has the least to do."""
         return await self._send(self._chosen(), request, streams)
 
@@ -73,7 +73,7 @@ class BalancedUpstream:
             chosen.back_at = now + LEFT_OUT
         return chosen
 
-    async def _send(self, server: _Server, request: UpstreamRequest, streams: bool) -> UpstreamResponse:
+    async def _send(self, server: _Server, request: OutgoingRequest, streams: bool) -> UpstreamResponse:
         server.running += 1
         try:
             response = await server.upstream.send(request, streams)
@@ -161,7 +161,7 @@ class _Checks:
     def __init__(self, upstream: BalancedUpstream) -> None:
         self._upstream = upstream
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
+    async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
         """Ask all of them."""
         return await self._upstream.check_all()
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine.http.messages import UpstreamRequest, UpstreamResponse
+from engine.http.messages import OutgoingRequest, UpstreamResponse
 
 
 class Upstream(Protocol):
     """A server that can be called."""
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
+    async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
         """Send one request and read its answer: whole, or if `streams` its head, with a `Source`.
 
         Raises:

@@ -15,7 +15,8 @@ from urllib.parse import quote, quote_plus, unquote
 
 from engine.compiler.environment import has_file, value_of
 from engine.compiler.files import KEY_LIKE
-from engine.compiler.secrets import SHORTEST, credentials_of
+from engine.compiler.secrets import credentials_of
+from engine.http.auth.credentials import SHORTEST
 from engine.http.fields import CREDENTIAL_NAME
 from engine.language.spec import MappingSpec
 from engine.plan import MappingPlan

@@ -19,7 +19,7 @@ from engine.language.codegen import Compiled
 from engine.language.expressions import CLIENT_BODY
 from engine.language.spec import RouteSpec
 from engine.language.uses import Uses
-from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan
+from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan, possible_upstreams
 
 _OWN_ACTIONS: Final = ("call", "calls", "forward", "respond")
 
@@ -66,7 +66,7 @@ class _RouteCompiler:
             timeout=self.context.seconds(route.timeout, None),
             cache=self._cache(attempts),
             attempts=attempts,
-            buffers_body=len(attempts) > 1 and any(attempt.forward for attempt in attempts),
+            buffers_body=_buffers_body(attempts),
             builtin=route.builtin,
             denied_keys=keys.denied_for(route),
             rates=(*filter(None, [self._rate(route)]), *rates),
@@ -159,6 +159,13 @@ class _RouteCompiler:
         uses = Uses.of_all(self.attempts.uses)
         by_key = uses.refers_to(REQUEST_KEY)
         return None if seconds is None else CachePlan(seconds, request_headers(uses), by_key)
+
+
+def _buffers_body(attempts: tuple[AttemptPlan, ...]) -> bool:
+    """Whether a `forward` needs all of the body: to send it again, or to authenticate it."""
+    forwards = [attempt.forward for attempt in attempts if attempt.forward is not None]
+    authenticated = any(upstream.auth.needs_body for upstream in possible_upstreams(*forwards))
+    return authenticated or (len(attempts) > 1 and bool(forwards))
 
 
 def compile_route(

@@ -11,19 +11,27 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from engine.compiler.context import MappingContext
 from engine.compiler.tls import compile_tls
-from engine.http.auth import OUTBOUND, Credentials
+from engine.errors import AuthError
+from engine.http.auth import BLANK_REQUEST, NO_AUTH, BasicAuth, UpstreamAuth, make_auth
 from engine.http.fields import CREDENTIAL_NAME, FIELD_NAME
 from engine.http.request_target import literal_path
 from engine.language.spec import BreakerSpec, HealthSpec, RetrySpec, UpstreamSpec
 from engine.language.templates import is_static
 from engine.locations import Node, Span
-from engine.plan import DEFAULT_CONNECTIONS, BreakerPlan, HealthPlan, RetryPlan, Timeouts, UpstreamPlan
+from engine.plan import (
+    DEFAULT_CONNECTIONS,
+    BreakerPlan,
+    HealthPlan,
+    RetryPlan,
+    Timeouts,
+    UpstreamPlan,
+)
 from engine.values import ABSENT, JsonError, text
 
 _SCHEMES: Final = ("http", "https")
 _MAPPING: Final = "mapping:"
 #: The upstream of a call whose own could not be made out; a plan that has it is never served.
-NOWHERE: Final = UpstreamPlan("", "http://invalid.invalid", None, "", (), Credentials(), Timeouts())
+NOWHERE: Final = UpstreamPlan("", "http://invalid.invalid", None, "", (), Timeouts())
 
 #: What is tried again where the mapping does not say, and after how many seconds.
 _RETRIED: Final = ("connect", 502, 503, 504)
@@ -43,19 +51,19 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     """One upstream. What is wrong with its URL is a finding, and the plan then leads nowhere."""
     urls = _urls(context, spec.url, name)
     headers = _headers(context, spec.headers, name)
-    credentials = _credentials(context, spec.auth, name)
+    auth = _auth(context, spec.auth, name)
     made = UpstreamPlan(
         name=name,
         origin=None,
         mapping=None,
         base_path="",
         headers=headers,
-        credentials=credentials,
+        auth=auth,
         timeouts=_timeouts(context, spec.timeout),
         retry=_retry(context, spec.retry),
         health=_health(context, spec.health),
         breaker=_breaker(context, spec.breaker),
-        has_credentials=_has_credentials(context, credentials, headers),
+        has_credentials=_has_credentials(context, auth, headers),
     )
     if not urls:
         return replace(NOWHERE, name=name)
@@ -73,14 +81,15 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     parts = servers[0]
     if parts.scheme == "http":
         _warn_of_no_effect(context, spec, ("tls",))
-    credentials = _url_credentials(context, spec.url, parts) or credentials
+    if parts.username or parts.password:
+        auth = _url_auth(context, spec.url, parts)
     return replace(
         made,
         origin=_origin(parts),
         others=tuple(_origin(other) for other in servers[1:]),
         base_path=literal_path(parts.path.rstrip("/")),
-        credentials=credentials,
-        has_credentials=_has_credentials(context, credentials, headers) or _has_certificate(spec.tls),
+        auth=auth,
+        has_credentials=_has_credentials(context, auth, headers) or _has_certificate(spec.tls),
         connections=spec.connections or DEFAULT_CONNECTIONS,
         tls=tls,
         http2=spec.http2,
@@ -192,66 +201,54 @@ def _place_problem(parts: SplitResult, url: str) -> str | None:
     return None
 
 
-def _url_credentials(context: MappingContext, node: Node, parts: SplitResult) -> Credentials | None:
+def _url_auth(context: MappingContext, node: Node, parts: SplitResult) -> UpstreamAuth:
     """`user:password@` of a URL, sent as basic authentication; it is no part of the origin."""
-    if parts.username is None:
-        return None
-    options = {"username": unquote(parts.username), "password": unquote(parts.password or "")}
-    return _make(context, node, "basic", options)
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return _made(context, node, lambda: BasicAuth(username, password))
 
 
-def _credentials(context: MappingContext, node: Node | None, name: str) -> Credentials:
+def _auth(context: MappingContext, node: Node | None, name: str) -> UpstreamAuth:
+    """The authentication of an upstream; none where the secret is empty, or there is a finding."""
     if node is None:
-        return Credentials()
+        return NO_AUTH
     scheme, option = next(iter(node.items()))
     value = context.environment.evaluate(option, f"upstreams.{name}.auth")
-    if value is ABSENT or value == "" or _is_empty(scheme, value):
-        return Credentials()
-    if not _are_texts(scheme, value):
-        message = "the options of 'auth' are texts" if isinstance(value, dict) else "expected text"
-        context.findings.error("bad-value", message, option.span)
-        return Credentials()
-    return _make(context, option, scheme, value) or Credentials()
+    if value is ABSENT or value == "":
+        return NO_AUTH
+    return _made(context, option, lambda: make_auth(scheme, value))
+
+
+def _made(context: MappingContext, node: Node, make: Callable[[], UpstreamAuth]) -> UpstreamAuth:
+    """The authentication that `make` returns; none, and a finding, where it cannot be used.
+
+    Of exceptions other than `AuthError` the finding has only the type: their text may contain the secret.
+    """
+    try:
+        auth = make()
+        if auth.is_configured:
+            auth.apply(BLANK_REQUEST)
+        auth.describe()
+        tuple(auth.secrets())
+        return auth
+    except AuthError as error:
+        problem = str(error)
+    except Exception as error:
+        problem = f"the credentials cannot be made: {type(error).__name__}"
+    context.findings.error("bad-value", problem, node.span)
+    return NO_AUTH
 
 
 def _has_credentials(
-    context: MappingContext, credentials: Credentials, headers: tuple[tuple[str, str], ...]
+    context: MappingContext, auth: UpstreamAuth, headers: tuple[tuple[str, str], ...]
 ) -> bool:
     """Whether calls carry credentials of ours: by `auth`, or in a header field."""
     named = any(value and CREDENTIAL_NAME.search(name) for name, value in headers)
     secret = any(not context.environment.may_show(value) for _, value in headers)
-    return bool(credentials.headers or credentials.query) or named or secret
+    return auth.is_configured or named or secret
 
 
 def _has_certificate(tls: Node | None) -> bool:
     return tls is not None and tls.get("certificate") is not None
-
-
-def _are_texts(scheme: str, value: Any) -> bool:
-    """Whether a scheme's options can be used: each a text, or a number for one; a parameter's or field's name
-    is there."""
-    if scheme == "bearer":
-        return isinstance(value, str)
-    if not isinstance(value, dict):
-        return False
-    has_name = scheme == "basic" or (isinstance(value.get("name"), str) and value["name"] != "")
-    return has_name and all(type(item) in (str, int, float) for item in value.values())
-
-
-def _is_empty(scheme: str, value: Any) -> bool:
-    """No key is set: `{name, value}` without its value, `{username, password}` without both."""
-    if not isinstance(value, dict):
-        return False
-    wanted = ("username", "password") if scheme == "basic" else ("value",)
-    return not any(value.get(key) for key in wanted)
-
-
-def _make(context: MappingContext, node: Node, scheme: str, options: Any) -> Credentials | None:
-    try:
-        return OUTBOUND[scheme](options)
-    except ValueError as error:
-        context.findings.error("bad-value", str(error), node.span)
-        return None
 
 
 def _headers(context: MappingContext, node: Node | None, name: str) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,7 @@ Must not know any HTTP library, nor how a request is sent.
     output_limits        limits on the bytes that an exchange writes
     unread_fields        fields of the client's body that a route does not carry over
     headers              header fields of templates, and of the engine
+    outgoing             a request with the credentials of its upstream
     health_check         the request of a health check, and its reports
     response_content     values of a template → `Response`
     effects              requests of an exchange to its runner

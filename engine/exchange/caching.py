@@ -1,7 +1,8 @@
 """Cached responses: what identifies their requests, and which responses may be cached.
 
 Contract: a client's request is identified by its method, route, path, query and body, and by what else its
-response depends on; a call by all that is sent, credentials included, except the id of the client's request.
+response depends on; a call by all that is sent, except the id of the client's request, and by the secrets of
+its upstream, from which the credentials of each request are made.
 A cached response is a complete 2xx that concerns nobody in particular.
 """
 
@@ -17,7 +18,7 @@ from engine.exchange.exchange import Exchange
 from engine.exchange.headers import DROPPED_HEADER, REQUEST_ID_HEADER
 from engine.exchange.unread_fields import listed
 from engine.http.messages import CompleteResponse, Headers, UpstreamRequest, UpstreamResponse
-from engine.plan import CachePlan, MappingPlan, RoutePlan
+from engine.plan import CachePlan, MappingPlan, RoutePlan, UpstreamPlan
 
 #: Prefixes of the digested data: of calls, and of clients' requests.
 _CALL: Final = b"call\0"
@@ -39,10 +40,11 @@ def exchange_key(mapping: MappingPlan, route: RoutePlan, cache: CachePlan, excha
     return _digest(_REQUEST, parts, fields, inbound.content.data if route.reads_body else b"")
 
 
-def request_key(mapping: MappingPlan, request: UpstreamRequest) -> str:
-    """The cache key of a call."""
+def request_key(mapping: MappingPlan, upstream: UpstreamPlan, request: UpstreamRequest) -> str:
+    """The cache key of a call, from its request without credentials."""
     fields = (field for field in request.headers if field[0] != REQUEST_ID_HEADER)
-    parts = (mapping.name, request.upstream, request.method, request.target)
+    auth = upstream.auth
+    parts = (mapping.name, upstream.name, request.method, request.target, auth.describe(), *auth.secrets())
     return _digest(_CALL, parts, fields, request.content.data)
 
 

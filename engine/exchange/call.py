@@ -1,7 +1,7 @@
 """The client's request → the call of its route: target, header fields and body.
 
 Contract: a client's values fill the places that the mapping has for them and lead nowhere else: not out of
-the path, not to another host, not into framing, and never over the upstream's credentials.
+the path, not to another host, not into framing. The upstream's credentials are added when a call is sent.
 What fails here is the client's fault or, where the value is one that an earlier call returned, an upstream's.
 """
 
@@ -20,7 +20,7 @@ from engine.exchange.headers import REQUEST_ID_HEADER, header_fields
 from engine.exchange.output_limits import bounded_text, check_size, output_error, take_output
 from engine.http.media_types import is_json
 from engine.http.messages import EMPTY, FORM, JSON, Client, Content, UpstreamRequest
-from engine.http.request_target import literal_path, parameter_name, readings
+from engine.http.request_target import literal_path, readings
 from engine.language.codegen import Compiled, first_location
 from engine.plan import AttemptPlan, CallPlan, PathPart, RoutePlan, UpstreamChoice, UpstreamPlan
 from engine.values import ABSENT, text, truth, type_name
@@ -170,7 +170,6 @@ def _headers(
     headers = {REQUEST_ID_HEADER: exchange.inbound.request_id, **upstream.fields}
     if call.headers is not None:
         headers |= header_fields(call.headers, payload, exchange, kind)
-        headers.update(upstream.credentials.headers)
     return headers
 
 
@@ -254,18 +253,15 @@ def _bad_path(
 def _query(
     call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any, kind: str = _KIND
 ) -> str:
-    credentials = upstream.credentials.query
-    if call.query is None and not credentials:
+    if call.query is None:
         return ""
-    names = {parameter_name(name) for name, _ in credentials}
     pairs, left = [], _MAX_TARGET
-    for name, value in () if call.query is None else _pairs(call.query, exchange, payload, kind):
+    for name, value in _pairs(call.query, exchange, payload, kind):
         left -= len(name) + len(value)
         if left < 0:
             raise output_error(call.query, "the values of its query are too long", kind)
-        if not names or parameter_name(name) not in names:
-            pairs.append((name, value))
-    return _urlencoded([*pairs, *credentials], "query", kind)
+        pairs.append((name, value))
+    return _urlencoded(pairs, "query", kind)
 
 
 def _urlencoded(pairs: list[tuple[str, str]], what: str, kind: str) -> str:

@@ -16,8 +16,8 @@ from engine.http.messages import (
     BodySource,
     CompleteResponse,
     Content,
+    OutgoingRequest,
     Source,
-    UpstreamRequest,
     UpstreamResponse,
 )
 from engine.plan import MappingPlan, RatePlan, RoutePlan, UpstreamPlan
@@ -72,7 +72,7 @@ class SendCall(Effect[UpstreamResponse]):
 
     mapping: MappingPlan
     upstream: UpstreamPlan
-    request: UpstreamRequest
+    request: OutgoingRequest
     streams: bool = False
 
 

@@ -7,22 +7,24 @@ nor what is done with a report.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
-from engine.http.messages import EMPTY, UpstreamRequest
+from engine.exchange.outgoing import outgoing
+from engine.http.messages import EMPTY, OutgoingRequest, UpstreamRequest
 from engine.plan import USER_AGENT, UpstreamPlan
 
 
-def health_request(plan: UpstreamPlan) -> UpstreamRequest:
-    """The request of an upstream's `health`."""
+def health_request(plan: UpstreamPlan) -> OutgoingRequest:
+    """The request of an upstream's `health`.
+
+    Raises:
+        ExchangeError: as `outgoing`.
+    """
     health = plan.health
     assert health is not None
-    headers = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
-    headers |= {**dict(plan.headers), **dict(plan.credentials.headers)}
+    headers = {"user-agent": USER_AGENT, "accept-encoding": "identity", **dict(plan.headers)}
     target = plan.base_path + health.path
-    if plan.credentials.query:
-        target += f"?{urlencode(plan.credentials.query)}"
-    return UpstreamRequest(plan.name, health.method, target, tuple(headers.items()), EMPTY, health.timeout)
+    request = UpstreamRequest(plan.name, health.method, target, tuple(headers.items()), EMPTY, health.timeout)
+    return outgoing(plan, request)
 
 
 def is_healthy(status: int) -> bool:

@@ -119,7 +119,7 @@ class _ParallelCalls:
         """Make one call; returns its entry in `$calls`."""
         try:
             upstream, request = self._request(call, payload, number)
-            key = None if call.cache is None else request_key(self.mapping, request)
+            key = None if call.cache is None else request_key(self.mapping, upstream, request)
             cached = None if key is None else (yield from CacheLookup(key))
             if cached:
                 response = from_cached(cached)

@@ -2,14 +2,14 @@
 
 Contract: bytes are not looked at. Header fields that concern one connection stay on it (RFC 9110, 7.6.1). The
 client's credentials are not sent to the upstream, which receives its own, and what it says about these is
-never shown. Fields that tell of the client (`X-Forwarded-For`) are passed on from trusted proxies alone.
+never shown. A body that is part of the authentication is read into memory first. Fields that tell of the
+client (`X-Forwarded-For`) are passed on from trusted proxies alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlencode
 
 from engine.exchange.call import build_target, client_of, select_upstream, time_left
 from engine.exchange.effects import Effects, OpenBody, Release
@@ -28,7 +28,6 @@ from engine.http.messages import (
     UpstreamRequest,
     UpstreamResponse,
 )
-from engine.http.request_target import parameter_name
 from engine.plan import ForwardPlan, MappingPlan, RoutePlan, UpstreamPlan
 
 _KIND: Final = "invalid_request"
@@ -75,7 +74,7 @@ def _request(
     return UpstreamRequest(
         upstream=upstream.name,
         method=inbound.method,
-        target=build_target(upstream, plan.path, _query(inbound.query, upstream), exchange, payload),
+        target=build_target(upstream, plan.path, inbound.query, exchange, payload),
         headers=tuple(_headers(plan, upstream, exchange, mapping.keys.header).items()),
         content=Content(inbound.content.data, "") if route.reads_body or route.buffers_body else EMPTY,
         timeout=time_left(route, exchange, plan.timeout, upstream),
@@ -85,28 +84,12 @@ def _request(
     )
 
 
-def _query(query: str, upstream: UpstreamPlan) -> str:
-    """The client's query as it came, less the parameter of the upstream's key, which is its own."""
-    credentials = upstream.credentials.query
-    if not credentials:
-        return query
-    names = {parameter_name(name) for name, _ in credentials}
-    kept = (_without(pair, names) for pair in query.split("&"))
-    return "&".join([*filter(None, kept), urlencode(credentials)])
-
-
-def _without(pair: str, names: set[str]) -> str:
-    """A parameter, or several with ';' between them, as some servers read it; less those of `names`."""
-    parts = pair.split(";")
-    return ";".join(part for part in parts if parameter_name(part.partition("=")[0]) not in names)
-
-
 def _headers(
     plan: ForwardPlan, upstream: UpstreamPlan, exchange: Exchange, key_header: str
 ) -> dict[str, str]:
     inbound = exchange.inbound
     headers: dict[str, str] = {}
-    own = (name for name, _ in (*upstream.headers, *upstream.credentials.headers))
+    own = (name for name, _ in upstream.headers)
     not_sent = {*_NOT_SENT, *map(hyphenated, (key_header, *plan.replaced, *own))}
     for name, value in end_to_end(inbound.headers):
         like = hyphenated(name)
@@ -117,7 +100,6 @@ def _headers(
     headers.update(upstream.headers)
     if plan.headers is not None:
         headers.update(header_fields(plan.headers, exchange.body, exchange, _KIND))
-    headers.update(upstream.credentials.headers)
     return headers
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from engine.errors import ExchangeError
 from engine.exchange.effects import AcquireRetry, Effects, Release, SendCall, Sleep
 from engine.exchange.exchange import Exchange
+from engine.exchange.outgoing import outgoing, sent_secrets
 from engine.http.messages import UpstreamRequest, UpstreamResponse
 from engine.http.methods import IDEMPOTENT_METHODS
 from engine.plan import MappingPlan, RetryPlan, UpstreamPlan
@@ -27,16 +28,17 @@ _SECONDS = re.compile(r"[0-9]{1,4}\Z")
 def send(
     mapping: MappingPlan, upstream: UpstreamPlan, request: UpstreamRequest, exchange: Exchange, streams: bool
 ) -> Effects[UpstreamResponse]:
-    """Send a call until it has a response, or may not be retried.
+    """Send a call until it has a response, or may not be retried. Each try is authenticated by itself.
 
     Raises:
-        ExchangeError: there is no response.
+        ExchangeError: there is no response; as `outgoing`.
     """
     attempts = 1 if upstream.retry is None or request.body is not None else upstream.retry.attempts
     for attempt in range(1, attempts + 1):
         is_last = attempt == attempts
+        sent = outgoing(upstream, request)
         try:
-            response = yield from SendCall(mapping, upstream, request, streams)
+            response = yield from SendCall(mapping, upstream, sent, streams)
         except ExchangeError as error:
             exchange.tried.append((upstream.name, error.kind))
             if is_last or not _may_repeat(upstream.retry, request, error.how):
@@ -45,7 +47,8 @@ def send(
                 raise
             yield from Sleep(_wait(upstream.retry, attempt))
             continue
-        response.used_own_credentials, response.secrets = request.has_credentials, mapping.secrets
+        response.used_own_credentials = request.has_credentials
+        response.secrets = sent_secrets(upstream, sent) + mapping.secrets
         exchange.tried.append((upstream.name, response.status))
         wait = None if is_last else _wait_after(upstream.retry, attempt, response)
         if wait is None or not (yield from AcquireRetry(mapping, upstream)):

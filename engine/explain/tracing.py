@@ -119,13 +119,13 @@ class _Tracer:
     def _call(self, step: SendCall, below: tuple[Entry, ...] = ()) -> Entry:
         request, plan = step.request, step.upstream
         label, node = self._last
-        secret = tuple(name for name, _ in plan.credentials.query)
+        secret = tuple(name for name, _ in request.credentials.query)
         text = f"{request.method} {url_of(plan, self.mask)}{self.mask.target(request.target, secret)}"
         return Entry(
             label,
             text,
             None if node is None else node.key_span,
-            (*self._headers(request.headers, tuple(n for n, _ in plan.credentials.headers)), *below),
+            (*self._headers(request.headers, tuple(n for n, _ in request.credentials.headers)), *below),
             self._value(request.content),
         )
 

@@ -41,10 +41,8 @@ def _urls(plan: UpstreamPlan, mask: Mask) -> list[str]:
 
 
 def _facts(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
-    shown = [f"{name}: {mask.header(name, value, (name,))}" for name, value in plan.credentials.headers]
-    shown += [f"?{name}={MASK}" for name, _ in plan.credentials.query]
-    if shown:
-        yield Entry("auth", ", ".join(shown))
+    if plan.auth.is_configured:
+        yield Entry("auth", mask.text(plan.auth.describe()))
     for name, value in plan.headers:
         yield Entry("header", f"{name}: {mask.header(name, value)}")
     if plan.mapping is None:

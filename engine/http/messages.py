@@ -8,8 +8,9 @@ Must not know mappings, sockets or any HTTP library.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, NewType, Protocol, TypeAlias
 
+from engine.http.auth import NO_CREDENTIALS, Credentials
 from engine.http.fields import first_value
 from engine.values import dumps, loads
 
@@ -178,7 +179,7 @@ class Client(NamedTuple):
 
 
 class UpstreamRequest:
-    """A request to an upstream.
+    """A request to an upstream; one that can be sent is an `OutgoingRequest`.
 
     Attributes:
         target: path and query of the request line.
@@ -190,12 +191,14 @@ class UpstreamRequest:
         max_bytes: the limit for a response that is buffered.
         has_credentials: it carries credentials of the mapping.
         client: the client on whose behalf another mapping is called.
+        credentials: what the authentication of its upstream has added.
     """
 
     __slots__ = (
         "body",
         "client",
         "content",
+        "credentials",
         "has_credentials",
         "headers",
         "max_bytes",
@@ -219,8 +222,10 @@ class UpstreamRequest:
         max_bytes: int = MAX_BODY_BYTES,
         has_credentials: bool = True,
         client: Client | None = None,
+        credentials: Credentials = NO_CREDENTIALS,
     ) -> None:
         self.client = client
+        self.credentials = credentials
         self.upstream = upstream
         self.has_credentials = has_credentials
         self.method = method
@@ -231,6 +236,27 @@ class UpstreamRequest:
         self.body = body
         self.raw = raw
         self.max_bytes = max_bytes
+
+    def authenticated(self, headers: Headers, target: str, credentials: Credentials) -> UpstreamRequest:
+        """A copy with other header fields and another target, which have these credentials."""
+        return UpstreamRequest(
+            self.upstream,
+            self.method,
+            target,
+            headers,
+            self.content,
+            self.timeout,
+            self.body,
+            self.raw,
+            self.max_bytes,
+            self.has_credentials,
+            self.client,
+            credentials,
+        )
+
+
+#: A request that has been through `engine.exchange.outgoing`, and so has the credentials of its upstream.
+OutgoingRequest = NewType("OutgoingRequest", UpstreamRequest)
 
 
 #: A piece of a response body: bytes, events of another mapping, or None at the end.

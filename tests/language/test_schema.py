@@ -219,7 +219,7 @@ MESSAGES = {
         "expected a whole number of bytes, got a number"
     ),
     "dragoman: 1\nupstreams: { a: { url: u, auth: { bearer: k, query: { name: n, value: v } } } }\n": (
-        "expected one scheme: bearer, header, basic or query"
+        f"expected {SCHEMAS['mapping']['definitions']['upstream_auth']['x-expects']}"
     ),
 }
 

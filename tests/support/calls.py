@@ -15,7 +15,6 @@ import pytest
 import uvloop
 
 from engine.client.http1 import Http1Upstream
-from engine.http.auth import Credentials
 from engine.http.messages import EMPTY, Content, UpstreamRequest
 from engine.plan import Timeouts, UpstreamPlan
 from tests.support.times import PATIENCE
@@ -31,7 +30,7 @@ HEADERS = (("accept", "application/json"), ("accept-encoding", "identity"))
 
 def plan(url: str, connect: float = PATIENCE, read: float = PATIENCE, **fields: Any) -> UpstreamPlan:
     """The plan of an upstream at this origin."""
-    return UpstreamPlan("up", url, None, "", (), Credentials(), Timeouts(connect, read), **fields)
+    return UpstreamPlan("up", url, None, "", (), Timeouts(connect, read), **fields)
 
 
 def call(

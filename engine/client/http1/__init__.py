@@ -34,7 +34,7 @@ from engine.client.http1.response_body import Http1Source
 from engine.client.limits import IDLE_SECONDS
 from engine.errors import ExchangeError, call_failed, release_frames
 from engine.http.fields import first_value
-from engine.http.messages import EMPTY, JSON, Content, UpstreamRequest, UpstreamResponse
+from engine.http.messages import EMPTY, JSON, Content, OutgoingRequest, UpstreamRequest, UpstreamResponse
 from engine.http.methods import IDEMPOTENT_METHODS
 from engine.plan import UpstreamPlan
 
@@ -52,7 +52,7 @@ class Http1Upstream:
         connect = Connector(plan).connect
         self._pool = Pool(connect, plan.connections, plan.timeouts.connect, IDLE_SECONDS)
 
-    async def send(self, request: UpstreamRequest, streams: bool = False) -> UpstreamResponse:
+    async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
         """Send one request and read its answer, within the timeouts of the plan."""
         if self._loop is None:
             # Asking for it costs a system call each time.

@@ -6,8 +6,10 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from engine.http.auth.credentials import Credentials, checked
+from engine.http.auth.protocol import AuthRequest, UpstreamAuth
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,23 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def credentials(token: str) -> Credentials:
+@dataclass(frozen=True, slots=True)
+class BearerAuth(UpstreamAuth):
     """`Authorization: Bearer TOKEN`."""
-    return Credentials(headers=(("authorization", f"Bearer {checked(token)}"),))
+
+    is_static: ClassVar[bool] = True
+
+    token: str = field(repr=False)
+
+    @property
+    def is_configured(self) -> bool:
+        return self.token != ""
+
+    def describe(self) -> str:
+        return "authorization: Bearer ***"
+
+    def secrets(self) -> Iterable[str]:
+        return (self.token, f"Bearer {self.token}")
+
+    def apply(self, request: AuthRequest) -> Credentials:
+        return Credentials(headers=(("authorization", f"Bearer {checked(self.token)}"),))

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from engine.http.auth.credentials import Credentials, checked
-from engine.http.fields import FIELD_NAME
+from engine.http.auth.credentials import Credentials, field_secrets
+from engine.http.auth.protocol import AuthRequest, UpstreamAuth
 
 
-def credentials(options: dict[str, Any]) -> Credentials:
-    """The header of `{name, value}`.
+@dataclass(frozen=True, slots=True)
+class HeaderAuth(UpstreamAuth):
+    """The header field `name` with the value `value`."""
 
-    Raises:
-        ValueError: no header field has this name, or can have this value.
-    """
-    if not FIELD_NAME.match(options["name"]):
-        raise ValueError("this cannot be the name of a header field")
-    return Credentials(headers=((options["name"].lower(), checked(str(options["value"]))),))
+    is_static: ClassVar[bool] = True
+
+    name: str
+    value: str = field(repr=False)
+
+    @property
+    def is_configured(self) -> bool:
+        return self.value != ""
+
+    def describe(self) -> str:
+        return f"{self.name.lower()}: ***"
+
+    def secrets(self) -> Iterable[str]:
+        return field_secrets(self.value)
+
+    def apply(self, request: AuthRequest) -> Credentials:
+        return Credentials(headers=((self.name, self.value),))

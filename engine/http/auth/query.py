@@ -1,12 +1,33 @@
-"""A key in the query string, sent to upstreams that know no other way."""
+"""A key in the query string, sent to upstreams that accept it nowhere else."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from engine.http.auth.credentials import Credentials
+from engine.http.auth.protocol import AuthRequest, UpstreamAuth
 
 
-def credentials(options: dict[str, Any]) -> Credentials:
-    """The parameter of `{name, value}`."""
-    return Credentials(query=((options["name"], str(options["value"])),))
+@dataclass(frozen=True, slots=True)
+class QueryAuth(UpstreamAuth):
+    """The query parameter `name` with the value `value`."""
+
+    is_static: ClassVar[bool] = True
+
+    name: str
+    value: str = field(repr=False)
+
+    @property
+    def is_configured(self) -> bool:
+        return self.value != ""
+
+    def describe(self) -> str:
+        return f"?{self.name}=***"
+
+    def secrets(self) -> Iterable[str]:
+        return (self.value,)
+
+    def apply(self, request: AuthRequest) -> Credentials:
+        return Credentials(query=((self.name, self.value),))
