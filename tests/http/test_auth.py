@@ -198,9 +198,9 @@ def test_a_scheme_that_needs_the_body_is_not_static() -> None:
         ("bearer", None, "expected text"),
         ("bearer", ["k"], "expected text"),
         ("header", "k", "expected a mapping with 'name' and 'value'"),
-        ("header", {"name": "x", "value": ["k"]}, "the options of 'auth' are texts"),
-        ("basic", {"username": True, "password": "p"}, "the options of 'auth' are texts"),
-        ("basic", {"username": "u", "password": {}}, "the options of 'auth' are texts"),
+        ("header", {"name": "x", "value": ["k"]}, "the options of 'auth' must be text"),
+        ("basic", {"username": True, "password": "p"}, "the options of 'auth' must be text"),
+        ("basic", {"username": "u", "password": {}}, "the options of 'auth' must be text"),
     ],
 )
 def test_options_are_texts(scheme: str, value: Any, message: str) -> None:
