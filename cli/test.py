@@ -76,7 +76,7 @@ def _no_such_case(tests: SuiteRun, name_part: str, findings: Findings) -> None:
     """A filter that leaves nothing to run is a mistake, not a success."""
     if name_part and tests.suites and not (tests.passed or tests.failed or tests.not_run):
         message = f"no case has '{name_part}' in its name"
-        findings.error("no-case", message, tests.suites[0].place)
+        findings.error("no-case", message, tests.suites[0].location)
 
 
 # --- As text ---------------------------------------------------------------------------------------------
