@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from benchmarks import report
 from benchmarks.growth import Growth, cases, distinct_growths, run_case
 from engine.http.messages import Content, UpstreamResponse
-from engine.testing.cases import CannedCall, Case
+from engine.testing.cases import Case, StubbedCall
 
 LIMIT = 2.6
 #: Bytes of the grown request or response, at twice the length.
@@ -92,7 +92,7 @@ def _unparsed(case: Case) -> Case:
     )
 
 
-def _unparsed_call(call: CannedCall) -> CannedCall:
+def _unparsed_call(call: StubbedCall) -> StubbedCall:
     response = call.response
     content = Content(response.content.data, response.content.media_type)
     return replace(call, response=UpstreamResponse(response.status, response.headers, content))

@@ -18,7 +18,7 @@ from typing import Any
 from engine import exchange
 from engine.errors import call_failed
 from engine.http.messages import EMPTY, Content, UpstreamResponse
-from engine.testing.cases import CannedCall, Case
+from engine.testing.cases import Case, StubbedCall
 from engine.testing.loading import load_suite
 from engine.testing.offline import Halt, carry_out
 
@@ -189,7 +189,7 @@ def of_stream(text: str) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
 class Responses:
     """Returns the responses of a case in order; a further call ends the exchange."""
 
-    calls: tuple[CannedCall, ...]
+    calls: tuple[StubbedCall, ...]
     sent: int = 0
     left: bytes | None = None
 

@@ -75,7 +75,7 @@ def _check_filter(tests: SuiteRun, name_part: str, findings: Findings) -> None:
     """Report a filter that matches no case."""
     if name_part and tests.suites and not (tests.passed or tests.failed or tests.not_run):
         message = f"no case has '{name_part}' in its name"
-        findings.error("no-case", message, tests.suites[0].place)
+        findings.error("no-case", message, tests.suites[0].location)
 
 
 # --- As text ---------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert told["a client that takes nothing of its answer"].startswith(f"{limits.send:.0f} s")
     assert told["one event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"
     assert (
-        told["cached responses (`cache`)"] == f"{response_cache._MAX_ANSWERS:,}, "
+        told["cached responses (`cache`)"] == f"{response_cache._MAX_ENTRIES:,}, "
         f"and {response_cache._MAX_BYTES >> 20} MiB together, keys and header fields included"
     )
     for body in (

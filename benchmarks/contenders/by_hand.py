@@ -17,7 +17,7 @@ import uvicorn
 
 from benchmarks.contenders import translation
 from engine import Findings, compile_set, load, source_files
-from engine.client.runner import Relay
+from engine.client.runner import ExchangeRunner
 from engine.client.upstream import Upstream
 from engine.http.messages import EMPTY, JSON, Content, UpstreamRequest, UpstreamResponse
 
@@ -29,7 +29,7 @@ def open_upstream(mapping: str) -> Upstream:
     findings = Findings()
     plans = compile_set(load(source_files([mapping], findings), findings), {}, findings)
     assert not findings.has_errors, list(findings)
-    (found,) = Relay(plans)._opened.values()
+    (found,) = ExchangeRunner(plans)._upstreams.values()
     return found.upstream
 
 

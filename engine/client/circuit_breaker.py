@@ -1,7 +1,8 @@
-"""The breaker of an upstream: one that fails again and again is left alone for a while.
+"""The circuit breaker of an upstream: it rejects calls after repeated failures.
 
-Contract: refusing a call costs no wait. While it is open one call is let through each time that its plan's
-seconds are over; the first answer below 500 closes it. Must not know how anything is sent.
+Contract: a rejected call fails immediately. While the breaker is open, it allows one trial call each time the
+`open` seconds of its plan have passed; the first response with a status below 500 closes it.
+Must not know how a call is sent.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from engine.errors import call_failed
 from engine.observability import logs, metrics
 from engine.plan import BreakerPlan
 
-#: The ways of a call to fail that tell of the upstream, not of us.
-_TELLING: Final = ("connect", "timeout", "broken")
+#: The kinds of failed calls that are caused by the upstream, not by this proxy.
+_UPSTREAM_FAILURES: Final = ("connect", "timeout", "broken")
 
 
-class Breaker:
-    """The breaker of one upstream. `clock` gives seconds."""
+class CircuitBreaker:
+    """The circuit breaker of one upstream. `clock` returns monotonic seconds."""
 
     def __init__(
         self, mapping: str, upstream: str, plan: BreakerPlan, clock: Callable[[], float] = time.monotonic
@@ -29,52 +30,52 @@ class Breaker:
         self._plan = plan
         self._clock = clock
         self._failures = 0
-        self._until: float | None = None
+        self._open_until: float | None = None
         self._mapping = mapping
         metrics.set_breaker(mapping, upstream, False)
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are refused."""
-        return self._until is not None
+        """Whether the breaker rejects calls."""
+        return self._open_until is not None
 
     def check(self) -> None:
-        """Let a call through.
+        """Check that a call is allowed.
 
         Raises:
             ExchangeError: `upstream_unavailable`, with `Retry-After`: the breaker is open.
         """
-        if self._until is None:
+        if self._open_until is None:
             return
-        left = self._until - self._clock()
+        left = self._open_until - self._clock()
         if left > 0:
             error = call_failed(self._upstream, "open", f"{self._failures} failures in a row")
             error.headers = (("retry-after", str(math.ceil(left))),)
             raise error
-        # This call is the trial; the next is not before it has had as long.
-        self._until = self._clock() + self._plan.open
+        # This call is the trial; the next one is allowed after the same time.
+        self._open_until = self._clock() + self._plan.open
 
-    def note_status(self, status: int) -> None:
-        """A call was answered."""
+    def record_status(self, status: int) -> None:
+        """Record a call that received a response."""
         if status >= 500:
             self._fail()
             return
         self._failures = 0
-        if self._until is not None:
-            self._until = None
-            self._tell()
+        if self._open_until is not None:
+            self._open_until = None
+            self._report()
 
-    def note_failure(self, how: str | None) -> None:
-        """A call was not answered."""
-        if how in _TELLING:
+    def record_failure(self, how: str | None) -> None:
+        """Record a call that failed without a response; `how` is a key of `CALL_FAILURES`."""
+        if how in _UPSTREAM_FAILURES:
             self._fail()
 
     def _fail(self) -> None:
         self._failures += 1
-        if self._until is None and self._failures >= self._plan.failures:
-            self._until = self._clock() + self._plan.open
-            self._tell()
+        if self._open_until is None and self._failures >= self._plan.failures:
+            self._open_until = self._clock() + self._plan.open
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         metrics.set_breaker(self._mapping, self._upstream, self.is_open)
         logs.info("breaker", upstream=self._upstream, open=self.is_open, failures=self._failures)

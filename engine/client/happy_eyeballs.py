@@ -1,4 +1,4 @@
-"""Connecting to a host of several addresses: the first that responds is taken (RFC 8305)."""
+"""Happy Eyeballs (RFC 8305): connect to a host with several addresses, and use the first that responds."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-#: How long one address may be silent before the next one is tried as well (RFC 8305, 5).
+#: Seconds before the next address is tried as well (RFC 8305, 5).
 _START_SECONDS: Final = 0.25
 
 
-async def first_connected(
+async def connect_first(
     addresses: list[str], dial: Callable[[str], Awaitable[T]], discard: Callable[[T], None]
 ) -> T:
-    """The first connection that comes up: a network that drops one family of addresses costs little.
+    """The first established connection. A network that drops one address family adds only a short delay.
 
     Args:
-        addresses: at least one, in the order in which they are tried.
+        addresses: at least one, in the order in which to try them.
         dial: connects to an address.
-        discard: closes a connection that came up too late.
+        discard: closes a connection that was established too late.
 
     Raises:
-        Exception: what `dial` raised, where no address can be reached.
+        Exception: the exception of `dial`, if no address is reachable.
     """
     if len(addresses) == 1:
         return await dial(addresses[0])
@@ -49,7 +49,7 @@ async def first_connected(
 
 
 async def _stop(dialling: set[asyncio.Future[T]], discard: Callable[[T], None]) -> None:
-    """End those that were slower."""
+    """Cancel the slower attempts, and close their connections."""
     for task in dialling:
         task.cancel()
     for ended in await asyncio.gather(*dialling, return_exceptions=True):

@@ -1,8 +1,8 @@
-"""Upstreams over HTTP/2, and those that are reached through a proxy, on httpx2.
+"""Upstreams over HTTP/2, and upstreams behind a forward proxy, with httpx2.
 
-Contract: as `http1`, with HTTP/2 (RFC 9113) and nothing else where it is asked for. Connections of HTTP/1.1
-through a proxy carry one request each: this library would take what follows an answer for the next one.
-The only importer of httpx2, and of httpcore2 below it.
+Contract: as `http1`. If HTTP/2 (RFC 9113) is configured, there is no fallback to HTTP/1.1. An HTTP/1.1
+connection through a proxy carries one request only: httpx2 would read bytes after a response as the next
+response. The only importer of httpx2, and of httpcore2 below it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from engine.client.happy_eyeballs import first_connected
-from engine.client.http1.content_coding import BadCoding, coding_of
+from engine.client.happy_eyeballs import connect_first
+from engine.client.http1.content_coding import InvalidCoding, coding_of
 from engine.client.limits import IDLE_SECONDS
 from engine.client.resolver import resolver
 from engine.client.tls import context_of, system_context
@@ -66,7 +66,7 @@ class Http2Upstream:
         )
 
     async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
-        """Send one request and read its answer, within the timeouts of the plan."""
+        """Send one request and read its response, within the timeouts of the plan."""
         with self.failures():
             async with asyncio.timeout(request.timeout):
                 response = await self._open(request)
@@ -81,7 +81,7 @@ class Http2Upstream:
                 )
 
     async def _open(self, request: UpstreamRequest) -> httpx2.Response:
-        """The head of the answer."""
+        """Send a request and receive the head of its response."""
         body, length = _body(request)
         headers = [("host", self._host), *request.headers]
         if length or (length == 0 and request.method in BODY_METHODS):
@@ -101,16 +101,16 @@ class Http2Upstream:
         return response
 
     async def _check_coding(self, response: httpx2.Response, headers: Headers) -> None:
-        """Refuse a content coding that is not supported: httpx2 would give its bytes as they are."""
+        """Reject an unsupported content coding: httpx2 would return its bytes without decoding them."""
         try:
             coding_of(headers)
-        except BadCoding as error:
+        except InvalidCoding as error:
             await response.aclose()
             raise self.failure("broken", str(error), error.what) from None
 
     @contextlib.contextmanager
     def failures(self) -> Iterator[None]:
-        """What httpx2 raises inside, told as ours."""
+        """Convert exceptions of httpx2 to `ExchangeError`."""
         try:
             yield
         except TimeoutError:
@@ -122,7 +122,7 @@ class Http2Upstream:
         except (httpx2.ConnectError, httpx2.ProxyError) as error:
             raise self.failure("connect", type(error).__name__) from None
         except httpx2.DecodingError as error:
-            what = "sent a body that is not in its content coding"
+            what = "sent a body that does not match its content coding"
             raise self.failure("broken", type(error).__name__, what) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise self.failure("broken", type(error).__name__) from None
@@ -135,16 +135,16 @@ class Http2Upstream:
 
 
 class _Transport(httpx2.AsyncHTTPTransport):
-    """httpx2's transport, which looks up names as `http1` does."""
+    """httpx2's transport, with the same name resolution as `http1`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        # httpx2 has no public way to this; the tests notice when it stops to have an effect.
+        # httpx2 has no public option for this. A test fails if the assignment no longer has an effect.
         self._pool._network_backend = _Network(self._pool._network_backend)
 
 
 class _Network(httpcore2.AsyncNetworkBackend):
-    """The network, with our resolver in front of it."""
+    """A network backend with our resolver in front of it."""
 
     def __init__(self, network: httpcore2.AsyncNetworkBackend) -> None:
         self._network = network
@@ -166,7 +166,7 @@ class _Network(httpcore2.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(timeout):
                 addresses = await resolver().addresses(host)
-                return await first_connected(addresses, dial, self._discard)
+                return await connect_first(addresses, dial, self._discard)
         except TimeoutError:
             resolver().forget(host)
             raise httpcore2.ConnectTimeout from None
@@ -185,7 +185,7 @@ class _Network(httpcore2.AsyncNetworkBackend):
 
 
 class _Http2Source(PumpByNext):
-    """The body of one answer."""
+    """The body of one response."""
 
     def __init__(self, upstream: Http2Upstream, response: httpx2.Response, is_raw: bool) -> None:
         self._upstream = upstream
@@ -193,7 +193,7 @@ class _Http2Source(PumpByNext):
         self._chunks = response.aiter_raw() if is_raw else response.aiter_bytes()
 
     async def next(self) -> bytes | None:
-        """The next bytes as they come, decompressed; an empty read is none."""
+        """The next bytes, decompressed, or None at the end. Empty chunks are skipped."""
         with self._upstream.failures():
             async for chunk in self._chunks:
                 if chunk:
@@ -201,7 +201,7 @@ class _Http2Source(PumpByNext):
         return None
 
     async def content(self, limit: int) -> Content:
-        """The whole body, at most `limit` bytes; the connection is given back."""
+        """The complete body, at most `limit` bytes; releases the connection."""
         chunks, size = [], 0
         try:
             while (chunk := await self.next()) is not None:
@@ -215,7 +215,7 @@ class _Http2Source(PumpByNext):
         return Content(b"".join(chunks), self._response.headers.get("content-type", ""))
 
     async def aclose(self) -> None:
-        """Give the connection back, or close it where the answer has not ended."""
+        """Release the connection, or close it if the response is incomplete."""
         await self._response.aclose()
 
 
@@ -226,7 +226,7 @@ def _proxy(url: str | None) -> httpx2.Proxy | None:
 
 
 def _body(request: UpstreamRequest) -> tuple[bytes | AsyncIterator[bytes], int | None]:
-    """What is sent, and its length where that is known."""
+    """The body to send, and its length if known."""
     if request.body is None:
         return request.content.data, len(request.content.data)
     return _pieces(request.body), request.body.length

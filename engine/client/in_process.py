@@ -1,4 +1,4 @@
-"""Another mapping as an upstream: the call stays in the process and its values are not parsed again."""
+"""Another mapping as an upstream: calls stay in the process, and values are not parsed again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine.client.request_bodies import Body, BufferedRequestBody, PassedBody
-from engine.client.response_events import Flow
+from engine.client.request_bodies import Body, BufferedRequestBody, ForwardedBody
+from engine.client.response_events import ResponseEvents
 from engine.errors import ExchangeError, call_failed
 from engine.exchange import EventStream, EventWriter, Response, no_route
 from engine.exchange.exchange import Exchange
@@ -26,28 +26,28 @@ from engine.plan import UpstreamPlan
 from engine.values import dumps
 
 
-class Events(PumpByNext):
-    """The events of another mapping's stream, handed on as values. `release` lets go of its upstream;
-    `upstream` is the name by which it was called."""
+class EventSource(PumpByNext):
+    """The events of another mapping's stream, as values. `release` releases its exchange, and `upstream` is
+    the name by which it was called."""
 
     next: Callable[[], Awaitable[list[Any] | None]]
 
-    def __init__(self, flow: Flow, release: Callable[[], Awaitable[None]], upstream: str) -> None:
-        self.next = flow.next
+    def __init__(self, events: ResponseEvents, release: Callable[[], Awaitable[None]], upstream: str) -> None:
+        self.next = events.next
         self.aclose = release
         self.upstream = upstream
 
     async def content(self, limit: int) -> Content:
-        """All of them, one JSON text a line: what a client that wants no stream would read."""
-        return Content(await _all_of(self._line, limit, self.upstream), "application/x-ndjson")
+        """All events as NDJSON, for a caller that does not stream."""
+        return Content(await _read_pieces(self._next_lines, limit, self.upstream), "application/x-ndjson")
 
-    async def _line(self) -> bytes | None:
+    async def _next_lines(self) -> bytes | None:
         events = await self.next()
         return None if events is None else b"".join(dumps(event) + b"\n" for event in events)
 
 
-class PassedBytes(PumpByNext):
-    """The bytes of an answer that another mapping passes on. `release` lets go of its upstream."""
+class ForwardedSource(PumpByNext):
+    """The bytes of a response that another mapping forwards. `release` releases its exchange."""
 
     def __init__(self, source: Source, release: Callable[[], Awaitable[None]]) -> None:
         self.next = source.next
@@ -55,20 +55,20 @@ class PassedBytes(PumpByNext):
         self.aclose = release
 
 
-class WrittenEvents(PumpByNext):
-    """The events of another mapping's stream as the bytes that its own client would read."""
+class EncodedEventSource(PumpByNext):
+    """The events of another mapping's stream, encoded as for its clients."""
 
-    def __init__(self, events: Events, stream: EventStream, exchange: Exchange) -> None:
+    def __init__(self, events: EventSource, stream: EventStream, exchange: Exchange) -> None:
         self._events = events
         self._stream = stream
         self._writer = EventWriter(stream.plan, exchange)
         self._is_over = False
 
     async def next(self) -> bytes | None:
-        """The next events, written; None at the end.
+        """The next events as bytes; None at the end.
 
         Raises:
-            ExchangeError: the stream has failed; what tells of it has been given before.
+            ExchangeError: the stream has failed; the in-band error has already been returned.
         """
         if self._is_over:
             return None
@@ -81,23 +81,23 @@ class WrittenEvents(PumpByNext):
         return self._writer.close() or None
 
     async def content(self, limit: int) -> Content:
-        """All that still comes."""
-        return Content(await _all_of(self.next, limit, self._events.upstream), "")
+        """The rest of the body."""
+        return Content(await _read_pieces(self.next, limit, self._events.upstream), "")
 
     async def aclose(self) -> None:
-        """End the other mapping's exchange."""
+        """Release the exchange of the other mapping."""
         await self._events.aclose()
 
 
 def _body(request: UpstreamRequest) -> Body:
-    """The body of a request, as the other mapping reads it."""
+    """The body of a request, for the other mapping."""
     if request.body is None:
         return BufferedRequestBody(request.content)
-    return PassedBody(request.body, first_value(request.headers, "content-type") or "")
+    return ForwardedBody(request.body, first_value(request.headers, "content-type") or "")
 
 
-async def _all_of(next_piece: Callable[[], Awaitable[bytes | None]], limit: int, upstream: str) -> bytes:
-    """All pieces as one, at most so many bytes."""
+async def _read_pieces(next_piece: Callable[[], Awaitable[bytes | None]], limit: int, upstream: str) -> bytes:
+    """All pieces joined, at most `limit` bytes."""
     pieces, size = [], 0
     while (piece := await next_piece()) is not None:
         size += len(piece)
@@ -111,24 +111,24 @@ def _too_large(upstream: str, limit: int) -> ExchangeError:
     return call_failed(upstream, "too_large", f"over {limit} bytes")
 
 
-#: Answers a request with the routes of the mapping that is an upstream; an answer that is not whole comes
-#: with its source, which gives bytes where these are wanted, and else events. None is what comes of a request
-#: that no route of the mapping serves.
-Answer = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Response | None, Source | None]]]
+#: Handles a request with the routes of the mapping that is the upstream. Returns the response and, for a
+#: streaming response, its source: of bytes if the last argument is true, else of events. The response is None
+#: if no route matches.
+Handler = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Response | None, Source | None]]]
 
 
 class MappingUpstream:
-    """One mapping that another one calls, by its paths without its prefix."""
+    """A mapping that is called by another mapping, by its paths without its prefix."""
 
-    def __init__(self, plan: UpstreamPlan, answer: Answer) -> None:
+    def __init__(self, plan: UpstreamPlan, handle: Handler) -> None:
         self._plan = plan
-        self._answer = answer
+        self._handle = handle
 
     async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
-        """Answer the request from the other mapping, as over HTTP, but for its client's key.
+        """Send a request to the other mapping, as over HTTP, except for the key of its client.
 
         Raises:
-            ExchangeError: as `Upstream.send`; `not_found`, where the client chose a path that is not served.
+            ExchangeError: as `Upstream.send`; `not_found` if the client chose a path that no route matches.
         """
         path, _, query = request.target.partition("?")
         request_id = first_value(request.headers, "x-request-id") or ""
@@ -137,8 +137,8 @@ class MappingUpstream:
                 inbound = Inbound(request.method, path, query, request.headers, request.content, request_id)
                 inbound.is_internal = True
                 inbound.key = request.client.key if request.client is not None else None
-                inbound.is_proxied = True  # the outer mapping has decided what it sends
-                response, source = await self._answer(self._plan, inbound, _body(request), request.raw)
+                inbound.is_proxied = True  # the outer mapping has already filtered it
+                response, source = await self._handle(self._plan, inbound, _body(request), request.raw)
         except TimeoutError:
             raise call_failed(self._plan.name, "timeout", "total") from None
         if response is None:
@@ -147,17 +147,17 @@ class MappingUpstream:
         if media_type:
             headers = (*headers, ("content-type", media_type))
         if source is not None and not streams:
-            return UpstreamResponse(response.status, headers, await self._whole(source, request.max_bytes))
+            return UpstreamResponse(response.status, headers, await self._read_all(source, request.max_bytes))
         content = response.content if isinstance(response, CompleteResponse) else Content(b"", media_type)
         if not request.raw and len(content.data) > request.max_bytes:
             raise _too_large(self._plan.name, request.max_bytes)
         return UpstreamResponse(response.status, headers, content, source)
 
-    async def _whole(self, source: Source, limit: int) -> Content:
+    async def _read_all(self, source: Source, limit: int) -> Content:
         try:
             return await source.content(limit)
         finally:
             await source.aclose()
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Does nothing: there are no connections to close."""

@@ -1,7 +1,7 @@
-"""Several servers as one upstream: each call goes to the one with the fewest calls running.
+"""Load balancing over the servers of an upstream: least active calls first.
 
-Contract: a server that cannot be reached is left out for a while, or until a check of health finds it well;
-where all are left out they are tried all the same. Must not know how a call is sent.
+Contract: an unreachable server is ejected for a while, or until a health check succeeds. If all servers are
+ejected, all are used. Must not know how a call is sent.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from engine.http.messages import Batch, Content, OutgoingRequest, Source, Upstre
 from engine.observability import logs
 from engine.plan import UpstreamPlan
 
-#: How long a server is left out where no check of health asks for it, in seconds.
-LEFT_OUT: Final = 5.0
+#: Seconds for which a server is ejected if the upstream has no health check.
+EJECTION_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True, eq=False)
 class _Server:
-    """One server; `back_at` is when it may be called again, None where it may be now."""
+    """One server; `ejected_until` is the end of its ejection, or None if it is not ejected."""
 
     number: int
     upstream: Upstream
     running: int = 0
-    back_at: float | None = None
+    ejected_until: float | None = None
     watching: asyncio.Task[None] | None = None
 
 
 class BalancedUpstream:
-    """The servers of one upstream. `open_server` makes the adapter of one, `clock` gives seconds."""
+    """The servers of one upstream. `open_server` makes an adapter; `clock` returns monotonic seconds."""
 
     def __init__(
         self,
@@ -50,28 +50,32 @@ class BalancedUpstream:
         plans = [replace(plan, origin=origin, others=()) for origin in (plan.origin, *plan.others)]
         self._servers = [_Server(number, open_server(plan)) for number, plan in enumerate(plans, 1)]
         self._turn = 0
-        self.checks = _Checks(self)
+        self.checks = _HealthChecks(self)
 
     @property
-    def is_up(self) -> bool:
-        """Whether one of the servers is not left out."""
-        return any(server.back_at is None for server in self._servers)
+    def is_available(self) -> bool:
+        """Whether at least one server is not ejected."""
+        return any(server.ejected_until is None for server in self._servers)
 
     async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
-        """Send one request to the server that has the least to do."""
-        return await self._send(self._chosen(), request, streams)
+        """Send one request to the server with the fewest active calls."""
+        return await self._send(self._select(), request, streams)
 
-    def _chosen(self) -> _Server:
-        """The one with the fewest calls running, those with as many in turn."""
+    def _select(self) -> _Server:
+        """The server with the fewest active calls; round-robin among equals."""
         now = self._clock()
-        able = [s for s in self._servers if s.back_at is None or s.back_at <= now] or self._servers
+        candidates = [
+            s for s in self._servers if s.ejected_until is None or s.ejected_until <= now
+        ] or self._servers
         count = len(self._servers)
-        chosen = min(able, key=lambda server: (server.running, (server.number - 1 - self._turn) % count))
-        self._turn = chosen.number % count
-        if chosen.back_at is not None and self._plan.health is None:
-            # This call is the trial: others wait for what comes of it.
-            chosen.back_at = now + LEFT_OUT
-        return chosen
+        selected = min(
+            candidates, key=lambda server: (server.running, (server.number - 1 - self._turn) % count)
+        )
+        self._turn = selected.number % count
+        if selected.ejected_until is not None and self._plan.health is None:
+            # This call is a trial; other calls use other servers until its result is known.
+            selected.ejected_until = now + EJECTION_SECONDS
+        return selected
 
     async def _send(self, server: _Server, request: OutgoingRequest, streams: bool) -> UpstreamResponse:
         server.running += 1
@@ -80,68 +84,68 @@ class BalancedUpstream:
         except BaseException as error:
             server.running -= 1
             if isinstance(error, ExchangeError) and error.how == "connect":
-                self._leave_out(server)
+                self._eject(server)
             raise
         if self._plan.health is None:
-            self._take_back(server)
+            self._readmit(server)
         if response.source is None:
             server.running -= 1
         else:
-            response.source = _Counted(response.source, server)
+            response.source = _CountedSource(response.source, server)
         return response
 
-    # Who is left out
+    # Ejection
 
-    def _leave_out(self, server: _Server) -> None:
+    def _eject(self, server: _Server) -> None:
         health = self._plan.health
-        if server.back_at is None:
-            self._tell(server, False)
+        if server.ejected_until is None:
+            self._report(server, False)
         if health is None:
-            server.back_at = self._clock() + LEFT_OUT
+            server.ejected_until = self._clock() + EJECTION_SECONDS
             return
-        server.back_at = float("inf")
+        server.ejected_until = float("inf")
         if server.watching is None:
             server.watching = asyncio.ensure_future(self._watch(server, health.keep))
 
-    def _take_back(self, server: _Server) -> None:
-        if server.back_at is not None:
-            server.back_at = None
-            self._tell(server, True)
+    def _readmit(self, server: _Server) -> None:
+        if server.ejected_until is not None:
+            server.ejected_until = None
+            self._report(server, True)
 
-    def _tell(self, server: _Server, reachable: bool) -> None:
+    def _report(self, server: _Server, reachable: bool) -> None:
         logs.info("upstream_server", upstream=self._plan.name, server=server.number, reachable=reachable)
 
     async def _watch(self, server: _Server, every: float) -> None:
-        """Ask a server that is left out until it is well."""
+        """Check an ejected server until it is healthy."""
         try:
-            while server.back_at is not None:
+            while server.ejected_until is not None:
                 await asyncio.sleep(every)
                 await self.check(server)
         finally:
             server.watching = None
 
     async def check(self, server: _Server) -> UpstreamResponse | ExchangeError:
-        """Ask a server how it is, and leave it out or take it back accordingly."""
+        """Check the health of a server, and eject or readmit it accordingly."""
         try:
             response = await server.upstream.send(health_request(self._plan))
         except ExchangeError as error:
-            self._leave_out(server)
+            self._eject(server)
             return error
         if is_healthy(response.status):
-            self._take_back(server)
+            self._readmit(server)
         else:
-            self._leave_out(server)
+            self._eject(server)
         return response
 
     async def check_all(self) -> UpstreamResponse:
-        """The answer of a server that is well to a check of health; where none is, that of the first.
+        """Check all servers; returns the response of a healthy one, or else the first response.
 
         Raises:
-            ExchangeError: none of them answers.
+            ExchangeError: no server responds.
         """
         found = await asyncio.gather(*map(self.check, self._servers))
-        replies = [response for response in found if isinstance(response, UpstreamResponse)]
-        for response in (*(r for r in replies if is_healthy(r.status)), *replies):
+        responses = [response for response in found if isinstance(response, UpstreamResponse)]
+        for response in (*(r for r in responses if is_healthy(r.status)), *responses):
             return response
         raise next(error for error in found if isinstance(error, ExchangeError))
 
@@ -155,22 +159,22 @@ class BalancedUpstream:
             await server.upstream.aclose()
 
 
-class _Checks:
-    """The servers of an upstream as whoever asks for its health sees them: well while one is."""
+class _HealthChecks:
+    """The servers of an upstream as one, for health checks: healthy while at least one server is."""
 
     def __init__(self, upstream: BalancedUpstream) -> None:
         self._upstream = upstream
 
     async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
-        """Ask all of them."""
+        """Check all servers."""
         return await self._upstream.check_all()
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Does nothing: `BalancedUpstream` closes the servers."""
 
 
-class _Counted(PumpByNext):
-    """The body of a reply; until it has ended or is let go of, its call counts as running."""
+class _CountedSource(PumpByNext):
+    """The body of a response; its call is active until the body has ended or is closed."""
 
     def __init__(self, source: Source, server: _Server) -> None:
         self._source = source

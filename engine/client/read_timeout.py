@@ -1,6 +1,6 @@
-"""The body of a reply whose next batch is waited for at most for a time, and is not lost by that.
+"""Reads of a response body with a timeout that loses no data.
 
-Contract: a read that is under way is never cut off but by closing. Knows asyncio, not what is read.
+Contract: a timeout does not cancel the read in progress; only closing does. Knows asyncio, not what is read.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from engine.errors import ExchangeError
 from engine.http.messages import Batch, Content, Feed, Source
 
 
-class Waiting:
-    """A source one of whose reads is under way: that one comes first, then what the source gives."""
+class PendingRead:
+    """A source with a read in progress: it returns the batch of that read first, then further ones."""
 
     def __init__(self, source: Source, read: asyncio.Task[Batch]) -> None:
         self._source = source
@@ -35,30 +35,29 @@ class Waiting:
         return await self._source.pump(feed)
 
     async def content(self, limit: int) -> Content:
-        """As `Source.content`; to be asked for before anything was read."""
+        """As `Source.content`; call it only before anything was read."""
         return await self._source.content(limit)
 
     async def aclose(self) -> None:
         """As `Source.aclose`."""
         read, self._read = self._read, None
         if read is not None:
-            await _ended(read)
+            await _stop(read)
         await self._source.aclose()
 
 
-async def within(source: Source, seconds: float) -> Batch | Waiting:
-    """The next batch of a source, or a source that continues its read if none arrives within so many
-    seconds."""
+async def next_within(source: Source, seconds: float) -> Batch | PendingRead:
+    """The next batch of a source, or a source that continues the read if none arrives within `seconds`."""
     read = asyncio.ensure_future(source.next())
     try:
         done, _ = await asyncio.wait((read,), timeout=seconds)
     except BaseException:
-        await _ended(read)
+        await _stop(read)
         raise
-    return read.result() if done else Waiting(source, read)
+    return read.result() if done else PendingRead(source, read)
 
 
-async def _ended(read: asyncio.Task[Batch]) -> None:
+async def _stop(read: asyncio.Task[Batch]) -> None:
     read.cancel()
     with contextlib.suppress(asyncio.CancelledError, ExchangeError):
         await read

@@ -1,7 +1,7 @@
-"""Bodies of clients' requests as exchanges read them: as a whole, or to be passed on as they come.
+"""Bodies of requests, which an exchange reads completely or streams.
 
-Contract: no more is held than the limit that the reader gives. The body that comes over a connection is in
-`app`; here are those of calls that stay in the process.
+Contract: never buffers more than the limit of the reader. Bodies that are received over a connection are in
+`engine.server`; those here belong to calls that stay in the process.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from engine.http.messages import BodySource, BufferedBody, Content
 
 
 class Body(Protocol):
-    """A client's body that has not been read yet."""
+    """The body of a request, not read yet."""
 
     async def read(self, limit: int) -> Content:
-        """All of it, at most so many bytes; raises `payload_too_large`."""
+        """The complete body, at most `limit` bytes; raises `payload_too_large`."""
         ...
 
     def open(self, limit: int | None) -> Any:
-        """What `UpstreamRequest.body` takes, or None where there is no body; raises as `read`."""
+        """A `BodySource` for `UpstreamRequest.body`, or None if there is no body; raises as `read`."""
         ...
 
 
 class BufferedRequestBody:
-    """A body that is here already. A value that was not written as JSON is of a body that was bounded."""
+    """A body in memory. A value that was never serialized has no size limit here: its source was limited."""
 
     __slots__ = ("_content",)
 
@@ -48,8 +48,8 @@ class BufferedRequestBody:
         return BufferedBody(data)
 
 
-class PassedBody:
-    """A body that comes from another exchange, piece by piece."""
+class ForwardedBody:
+    """A body that is streamed from another exchange."""
 
     __slots__ = ("_media_type", "_source")
 
@@ -70,7 +70,7 @@ class PassedBody:
 
 
 class _Bounded:
-    """A `BodySource` of at most so many bytes."""
+    """A `BodySource` of at most `limit` bytes."""
 
     __slots__ = ("_left", "_limit", "_source", "length")
 
@@ -82,7 +82,7 @@ class _Bounded:
         self._limit = self._left = limit
 
     async def next(self) -> bytes | None:
-        """The next bytes, None at the end; raises `payload_too_large`."""
+        """The next bytes, or None at the end; raises `payload_too_large`."""
         data = await self._source.next()
         self._left -= len(data or b"")
         if self._left < 0:

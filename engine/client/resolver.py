@@ -1,9 +1,9 @@
-"""Addresses of hosts, looked up by the system.
+"""Resolution of host names by the operating system.
 
-Contract: a name that is slow to resolve delays nobody but its own callers. A lookup cannot be cancelled, so
-each has a thread of its own, which does not keep the process from ending; the threads of an event loop are
-shared by all names. Calls to one host share one lookup and, for a few seconds, its result. The caller bounds
-how long it waits.
+Contract: a slow lookup delays only the callers of its own host. A lookup cannot be cancelled, so each one has
+a daemon thread instead of a thread of the event loop's pool, which all names would share. Concurrent callers
+of a host share one lookup, and its result is cached for a few seconds. There is no timeout: the caller sets
+one.
 """
 
 from __future__ import annotations
@@ -19,88 +19,90 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-#: Seconds for which addresses are taken again. The system does not say how long they hold.
-_KEPT_SECONDS: Final = 5.0
-#: Seconds after which a lookup counts as lost and another one begins, and how many of one host there may be
-#: at a time.
-_LOST_SECONDS: Final = 15.0
-_MOST: Final = 4
+#: Seconds for which addresses are cached. The system does not report their TTL.
+_CACHE_SECONDS: Final = 5.0
+#: Seconds after which a lookup counts as stuck and another one is started, and the maximum number of
+#: concurrent lookups of a host.
+_STUCK_SECONDS: Final = 15.0
+_MAX_LOOKUPS: Final = 4
 
-#: Addresses, or why there are none.
-_Found = list[str] | OSError
+#: Addresses, or the error of the lookup.
+_Result = list[str] | OSError
 
 
 @dataclass(slots=True)
 class _Lookup:
-    """A lookup that runs; `since` is a time of the event loop."""
+    """A lookup in progress; `started_at` is a time of the event loop."""
 
-    since: float
-    found: asyncio.Future[_Found]
+    started_at: float
+    result: asyncio.Future[_Result]
 
 
 @dataclass(slots=True)
-class _Known:
-    """Addresses until a time of the event loop."""
+class _CachedAddresses:
+    """Addresses that are cached until `expires_at`, a time of the event loop."""
 
     addresses: list[str]
-    until: float
+    expires_at: float
 
 
 class Resolver:
-    """Addresses for the upstreams of one event loop."""
+    """The resolver of one event loop."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Known] = {}
+        self._cache: dict[str, _CachedAddresses] = {}
         self._running: dict[str, list[_Lookup]] = {}
 
     async def addresses(self, host: str) -> list[str]:
-        """The addresses of a host, at least one, IPv6 and IPv4 by turns in the system's order.
+        """The addresses of a host, at least one: IPv6 and IPv4 alternate, each in the system's order.
 
         Raises:
-            OSError: there are none.
+            OSError: the lookup failed, or the host has no address.
         """
         if is_address(host):
             return [host]
-        known = self._known.get(host)
-        if known is not None and asyncio.get_running_loop().time() < known.until:
-            return known.addresses.copy()
-        # A caller that stops waiting must not end the lookup of the others.
-        found = await asyncio.shield(self._lookup(host).found)
-        if isinstance(found, OSError):
-            # A new one each time: it would gather the frames of all callers.
-            raise type(found)(*found.args)
-        return found.copy()
+        cached = self._cache.get(host)
+        if cached is not None and asyncio.get_running_loop().time() < cached.expires_at:
+            return cached.addresses.copy()
+        # A caller that is cancelled must not cancel the lookup for the others.
+        result = await asyncio.shield(self._lookup(host).result)
+        if isinstance(result, OSError):
+            # A new exception for each caller: a shared one would accumulate the frames of all of them.
+            raise type(result)(*result.args)
+        return result.copy()
 
     def forget(self, host: str) -> None:
-        """Look a host up again next time: its addresses did not work."""
-        self._known.pop(host, None)
+        """Remove the cached addresses of a host that could not be reached."""
+        self._cache.pop(host, None)
 
     def _lookup(self, host: str) -> _Lookup:
-        """The lookup to wait for: the one that runs, or a new one."""
+        """The latest lookup in progress, or a new one."""
         loop, running = asyncio.get_running_loop(), self._running.setdefault(host, [])
         now = loop.time()
-        if running and (now - running[-1].since < _LOST_SECONDS or len(running) >= _MOST):
+        if running and (now - running[-1].started_at < _STUCK_SECONDS or len(running) >= _MAX_LOOKUPS):
             return running[-1]
         lookup = _Lookup(now, loop.create_future())
         running.append(lookup)
         thread = threading.Thread(
-            target=_work, args=(host, loop, lambda found: self._ended(host, lookup, found)), daemon=True
+            target=_run_lookup,
+            args=(host, loop, lambda result: self._finish(host, lookup, result)),
+            daemon=True,
         )
         try:
             thread.start()
         except RuntimeError:
-            self._ended(host, lookup, OSError("no thread for a name lookup"))
+            self._finish(host, lookup, OSError("no thread for a name lookup"))
         return lookup
 
-    def _ended(self, host: str, lookup: _Lookup, found: _Found) -> None:
+    def _finish(self, host: str, lookup: _Lookup, result: _Result) -> None:
         running = self._running[host]
         running.remove(lookup)
         if not running:
             del self._running[host]
-        if isinstance(found, list):
-            self._known[host] = _Known(found, asyncio.get_running_loop().time() + _KEPT_SECONDS)
-        if not lookup.found.done():
-            lookup.found.set_result(found)
+        if isinstance(result, list):
+            self._cache[host] = _CachedAddresses(result, asyncio.get_running_loop().time() + _CACHE_SECONDS)
+        if not lookup.result.done():
+            lookup.result.set_result(result)
 
 
 _resolvers: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Resolver]] = WeakKeyDictionary()
@@ -109,14 +111,14 @@ _resolvers: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Resolver]] = Weak
 def resolver() -> Resolver:
     """The resolver of the running event loop."""
     loop = asyncio.get_running_loop()
-    found = _resolvers.get(loop)
-    if found is None:
-        found = _resolvers[loop] = Resolver()
-    return found
+    result = _resolvers.get(loop)
+    if result is None:
+        result = _resolvers[loop] = Resolver()
+    return result
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address, and no name."""
+    """Whether a host is an IP address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -125,19 +127,19 @@ def is_address(host: str) -> bool:
 
 
 def system_lookup(host: str) -> list[Any]:
-    """What the system says of a host; takes as long as that does."""
+    """The entries of `getaddrinfo` for a host. Blocks."""
     return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
 
 
-def _work(host: str, loop: asyncio.AbstractEventLoop, tell: Callable[[_Found], None]) -> None:
-    """Look up, in a thread."""
-    found = _look_up(host)
-    # The loop may have ended meanwhile.
+def _run_lookup(host: str, loop: asyncio.AbstractEventLoop, done: Callable[[_Result], None]) -> None:
+    """Run a lookup in a thread."""
+    result = _look_up(host)
+    # The event loop may have been closed meanwhile.
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(tell, found)
+        loop.call_soon_threadsafe(done, result)
 
 
-def _look_up(host: str) -> _Found:
+def _look_up(host: str) -> _Result:
     try:
         entries = system_lookup(host)
     except OSError as error:
@@ -148,5 +150,5 @@ def _look_up(host: str) -> _Found:
     for family, _, _, _, address in entries:
         families.setdefault(family, []).append(str(address[0]))
     turns = itertools.zip_longest(*families.values())
-    found = list(dict.fromkeys(address for turn in turns for address in turn if address))
-    return found or socket.gaierror(socket.EAI_NONAME, "no address")
+    result = list(dict.fromkeys(address for turn in turns for address in turn if address))
+    return result or socket.gaierror(socket.EAI_NONAME, "no address")

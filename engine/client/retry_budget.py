@@ -1,7 +1,7 @@
-"""How many of an upstream's calls may be made again: a fifth of them, so that what is down is not flooded.
+"""Retry budgets: at most a fifth of an upstream's calls may be retried, so that retries do not flood it.
 
-Contract: over any time that is long enough for `RESERVE` to be a fifth of its calls, an upstream sees at most
-1.2 times what it would see without retries. Must not know why a call is made again.
+Contract: over any period in which a fifth of the calls is at least `RESERVE`, an upstream receives at most
+1.2 times the calls that it would receive without retries. Must not know why a call is retried.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-#: Calls made again, for each that was made first.
+#: Retries per first call.
 SHARE: Final = 0.2
-#: Calls that may be made again however few there were.
+#: Retries that are always allowed, however few calls there were.
 RESERVE: Final = 10
-#: Counted are the calls of this window and of the one before it, in seconds.
+#: The length of a window in seconds. The current and the previous window count.
 WINDOW: Final = 10.0
 
 
-class Budget:
-    """The budget of one upstream. `clock` gives seconds."""
+class RetryBudget:
+    """The retry budget of one upstream. `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -27,14 +27,14 @@ class Budget:
         self._calls = self._repeated = 0
         self._calls_before = self._repeated_before = 0
 
-    def note_call(self) -> None:
-        """A call is made, for the first time or again."""
-        self._turn()
+    def record_call(self) -> None:
+        """Record a call, first or retried."""
+        self._roll_window()
         self._calls += 1
 
-    def take(self) -> bool:
-        """Whether a call may be made again; it then counts as such."""
-        self._turn()
+    def acquire(self) -> bool:
+        """Take one retry; returns False if the budget is used up."""
+        self._roll_window()
         repeated = self._repeated + self._repeated_before
         first = self._calls + self._calls_before - repeated
         if repeated + 1 > max(RESERVE, SHARE * first):
@@ -42,13 +42,13 @@ class Budget:
         self._repeated += 1
         return True
 
-    def _turn(self) -> None:
-        """Begin a window where one is over."""
-        passed = self._clock() - self._since
-        if passed < WINDOW:
+    def _roll_window(self) -> None:
+        """Start a new window if the current one has ended."""
+        elapsed = self._clock() - self._since
+        if elapsed < WINDOW:
             return
-        is_next = passed < 2 * WINDOW
+        is_next = elapsed < 2 * WINDOW
         self._calls_before = self._calls if is_next else 0
         self._repeated_before = self._repeated if is_next else 0
         self._calls = self._repeated = 0
-        self._since += passed // WINDOW * WINDOW
+        self._since += elapsed // WINDOW * WINDOW

@@ -1,7 +1,7 @@
-"""An exchange carried out: from an inbound request through the pure middle and an upstream to its answer.
+"""The runner of exchanges: it performs their effects on the event loop.
 
-Contract: whatever happens, there is an `Outbound`, unless the client has left, which cancels the task; what
-the engine did not foresee is logged with its traceback and told as `internal`. Knows asyncio, not ASGI.
+Contract: every exchange has a response, unless the client disconnects, which cancels the task. An unexpected
+exception is logged with its traceback and becomes an `internal` error. Knows asyncio, not ASGI.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 from engine import exchange
 from engine.client.adapters import open_upstream
-from engine.client.circuit_breaker import Breaker
+from engine.client.circuit_breaker import CircuitBreaker
 from engine.client.health import Health
-from engine.client.in_process import Events, MappingUpstream, PassedBytes, WrittenEvents
+from engine.client.in_process import EncodedEventSource, EventSource, ForwardedSource, MappingUpstream
 from engine.client.load_balancing import BalancedUpstream
-from engine.client.read_timeout import Waiting, within
+from engine.client.read_timeout import PendingRead, next_within
 from engine.client.request_bodies import Body
-from engine.client.response_events import Flow
-from engine.client.retry_budget import Budget
+from engine.client.response_events import ResponseEvents
+from engine.client.retry_budget import RetryBudget
 from engine.client.upstream import Upstream
-from engine.client.worker_threads import in_thread, is_long
+from engine.client.worker_threads import in_thread, takes_long
 from engine.errors import ExchangeError, overloaded, release_frames
 from engine.exchange import EventStreamResponse, ExchangeResult, Response
 from engine.http.messages import Batch, CompleteResponse, Inbound, Source, UpstreamResponse
@@ -34,8 +34,8 @@ from engine.stores.response_cache import ResponseCache
 
 
 @dataclass(slots=True)
-class _Place:
-    """One of a route's exchanges that run at a time, until it is left."""
+class _Slot:
+    """A concurrency slot of a route, until `leave` is called."""
 
     running: dict[RoutePlan, int]
     route: RoutePlan | None
@@ -47,83 +47,89 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Opened:
-    """An upstream, and what its calls are counted by."""
+class _OpenUpstream:
+    """An upstream, its retry budget and its circuit breaker."""
 
     upstream: Upstream
-    budget: Budget
-    breaker: Breaker | None
+    budget: RetryBudget
+    breaker: CircuitBreaker | None
 
 
 @dataclass(slots=True)
-class _Going:
-    """An exchange on its way: its body, and what it reads upstreams' answers from."""
+class _ExchangeState:
+    """The I/O state of an exchange: its request body, the open sources of upstream responses, its slot."""
 
     body: Body
     inbound: Inbound
     sources: list[Source] = field(default_factory=list)
-    place: _Place | None = None
+    slot: _Slot | None = None
 
 
 @dataclass(slots=True)
-class _Result:
-    """What an exchange came to."""
+class _Finished:
+    """The return value of a generator."""
 
     value: Any
 
 
-def _go_on(steps: exchange.Effects[Any], given: Any) -> exchange.Effect[object] | _Result:
-    """The next step of an exchange, or its end: no `StopIteration` can leave a thread."""
+def _resume(effects: exchange.Effects[Any], outcome: Any) -> exchange.Effect[object] | _Finished:
+    """The next effect of an exchange, or its return value, as a future cannot raise `StopIteration`."""
     try:
-        return steps.send(given)
+        return effects.send(outcome)
     except StopIteration as end:
-        return _Result(end.value)
+        return _Finished(end.value)
 
 
 @dataclass(slots=True)
-class Relay:
-    """Answers requests from a set of plans. Upstreams are opened at once, and connect when first called."""
+class ExchangeRunner:
+    """Runs exchanges of a set of plans. Adapters are created immediately, and connect on the first call."""
 
     plans: PlanSet
     limits: RateLimits = field(default_factory=RateLimits)
     _running: dict[RoutePlan, int] = field(default_factory=dict)
-    _opened: dict[tuple[str, str], _Opened] = field(default_factory=dict)
-    _kept: ResponseCache = field(default_factory=ResponseCache)
+    _upstreams: dict[tuple[str, str], _OpenUpstream] = field(default_factory=dict)
+    _cache: ResponseCache = field(default_factory=ResponseCache)
     _health: Health = field(init=False)
 
     def __post_init__(self) -> None:
-        watched = {}
+        checked = {}
         for mapping in self.plans.mappings.values():
             for plan in mapping.upstreams.values():
                 key = (mapping.name, plan.name)
                 upstream = self._open(plan)
-                watched[key] = (plan, upstream.checks if isinstance(upstream, BalancedUpstream) else upstream)
-                breaker = None if plan.breaker is None else Breaker(mapping.name, plan.name, plan.breaker)
-                self._opened[key] = _Opened(upstream, Budget(), breaker)
-        self._health = Health(watched)
+                checked[key] = (plan, upstream.checks if isinstance(upstream, BalancedUpstream) else upstream)
+                breaker = (
+                    None if plan.breaker is None else CircuitBreaker(mapping.name, plan.name, plan.breaker)
+                )
+                self._upstreams[key] = _OpenUpstream(upstream, RetryBudget(), breaker)
+        self._health = Health(checked)
 
-    async def answer(self, match: PlanMatch, inbound: Inbound, body: Body) -> ExchangeResult:
-        """Carry out one exchange. Where it is cancelled, its upstreams are cut off."""
-        going = _Going(body, inbound)
+    async def run(self, match: PlanMatch, inbound: Inbound, body: Body) -> ExchangeResult:
+        """Run one exchange. Cancelling it disconnects its upstreams."""
+        state = _ExchangeState(body, inbound)
         try:
-            result: ExchangeResult = await self._carry_out(exchange.run_exchange(match, inbound), going)
+            result: ExchangeResult = await self._drive(exchange.run_exchange(match, inbound), state)
         except BaseException:
-            if going.place is not None:
-                going.place.leave()
-            for source in going.sources:
+            if state.slot is not None:
+                state.slot.leave()
+            for source in state.sources:
                 await source.aclose()
             raise
-        result.slot = going.place
+        result.slot = state.slot
         if isinstance(result.response, CompleteResponse):
             await self.release(result)
         if result.defect is not None:
             logs.internal_error(result.defect, request_id=result.exchange.inbound.request_id)
         return result
 
-    def refuse(
+    def reject(
         self, match: PlanMatch, inbound: Inbound, error: ExchangeError, started_ns: int
     ) -> ExchangeResult:
-        """The answer to a request that is not carried out, or not to its end; begun at `started_ns`."""
+        """The error response to a request whose exchange did not run or did not finish.
+
+        Args:
+            started_ns: when the request was received, by `time.monotonic_ns`.
+        """
         result = exchange.rejected(match, inbound, error)
         result.exchange.started_ns = started_ns
         if result.defect is not None:
@@ -131,174 +137,174 @@ class Relay:
         return result
 
     async def release(self, result: ExchangeResult) -> None:
-        """Close what an answer was read from; to be called for every stream, begun or not."""
+        """Close the source of a response, and free its slot. Call this for every stream, read or not."""
         if result.slot is not None:
             result.slot.leave()
         response = result.exchange.upstream_response
         if response is not None and response.source is not None:
             await response.source.aclose()
 
-    async def _carry_out(self, steps: exchange.Effects[Any], going: _Going) -> Any:
-        """Give an exchange, or a branch of one, what it asks for, until it has come to its end."""
+    async def _drive(self, effects: exchange.Effects[Any], state: _ExchangeState) -> Any:
+        """Perform the effects of an exchange, or of a branch, until it returns."""
         try:
-            step = next(steps)
+            effect = next(effects)
             while True:
                 try:
-                    if type(step) is exchange.SendCall:
-                        given: object = await self._send(step, going)
+                    if type(effect) is exchange.SendCall:
+                        outcome: object = await self._send(effect, state)
                     else:
-                        given = await self._take(step, going)
+                        outcome = await self._perform(effect, state)
                 except Exception as error:
-                    step = steps.throw(error)
+                    effect = effects.throw(error)
                 else:
-                    if not is_long(given):
-                        step = steps.send(given)
+                    if not takes_long(outcome):
+                        effect = effects.send(outcome)
                         continue
-                    found = await in_thread(_go_on, steps, given)
-                    if isinstance(found, _Result):
+                    found = await in_thread(_resume, effects, outcome)
+                    if isinstance(found, _Finished):
                         return found.value
-                    step = found
+                    effect = found
         except StopIteration as end:
             return end.value
 
-    async def _take(self, step: exchange.Effect[object], going: _Going) -> object:
-        """What one step asks for, other than a call."""
-        match step:
+    async def _perform(self, effect: exchange.Effect[object], state: _ExchangeState) -> object:
+        """Perform one effect other than a call, and return its result."""
+        match effect:
             case exchange.ReadBody():
-                return await going.body.read(step.limit)
+                return await state.body.read(effect.limit)
             case exchange.Admit():
-                await self._admit(step, going)
+                await self._admit(effect, state)
             case exchange.ReadBatch():
-                return await self._read_batch(step)
+                return await self._read_batch(effect)
             case exchange.ReadContent():
-                return await step.source.content(step.limit)
+                return await effect.source.content(effect.limit)
             case exchange.Release():
-                if step.source is not None:
-                    await step.source.aclose()
+                if effect.source is not None:
+                    await effect.source.aclose()
             case exchange.Sleep():
-                await asyncio.sleep(step.seconds)
+                await asyncio.sleep(effect.seconds)
             case exchange.AcquireRetry():
-                return self._opened[step.mapping.name, step.upstream.name].budget.take()
+                return self._upstreams[effect.mapping.name, effect.upstream.name].budget.acquire()
             case exchange.RunParallel():
-                await self._together(step, going)
+                await self._run_parallel(effect, state)
             case exchange.OpenBody():
-                return going.body.open(step.limit)
+                return state.body.open(effect.limit)
             case exchange.CheckHealth():
-                return await self._health.ask(step)
+                return await self._health.report(effect)
             case exchange.RenderMetrics():
                 return metrics.exposition()
             case exchange.CacheLookup():
-                return self._kept.get(step.key)
+                return self._cache.get(effect.key)
             case exchange.CacheStore():
-                self._kept.put(step.key, step.response, step.seconds)
+                self._cache.put(effect.key, effect.response, effect.seconds)
             case _:
-                raise AssertionError(f"an unknown step: {type(step).__name__}")
+                raise AssertionError(f"unknown effect: {type(effect).__name__}")
         return None
 
-    async def _read_batch(self, step: exchange.ReadBatch) -> Batch | exchange.BatchTimeout:
-        if step.seconds is None:
-            return await step.source.next()
-        found = await within(step.source, step.seconds)
-        return exchange.BatchTimeout(found) if isinstance(found, Waiting) else found
+    async def _read_batch(self, effect: exchange.ReadBatch) -> Batch | exchange.BatchTimeout:
+        if effect.seconds is None:
+            return await effect.source.next()
+        found = await next_within(effect.source, effect.seconds)
+        return exchange.BatchTimeout(found) if isinstance(found, PendingRead) else found
 
-    async def _admit(self, step: exchange.Admit, going: _Going) -> None:
-        """Let a request in, if its route has a place left and its client has not had too many."""
-        most, running = step.route.concurrency, self._running.get(step.route, 0)
-        if most is not None:
-            if running >= most:
-                raise overloaded("too many requests of this route are being answered")
-            self._running[step.route] = running + 1
-            going.place = _Place(self._running, step.route)
-        if step.counters:
-            await self.limits.admit(step.counters)
+    async def _admit(self, effect: exchange.Admit, state: _ExchangeState) -> None:
+        """Acquire a concurrency slot of the route, and count the request against its rate limits."""
+        limit, running = effect.route.concurrency, self._running.get(effect.route, 0)
+        if limit is not None:
+            if running >= limit:
+                raise overloaded("too many concurrent requests for this route")
+            self._running[effect.route] = running + 1
+            state.slot = _Slot(self._running, effect.route)
+        if effect.counters:
+            await self.limits.admit(effect.counters)
 
-    async def _send(self, step: exchange.SendCall, going: _Going) -> UpstreamResponse:
-        """The reply to a call; what it shows of the upstream is noted."""
-        key = (step.mapping.name, step.upstream.name)
-        opened = self._opened[key]
-        upstream, breaker = opened.upstream, opened.breaker
+    async def _send(self, effect: exchange.SendCall, state: _ExchangeState) -> UpstreamResponse:
+        """Send a call. Its result is recorded in metrics, traces, health and the circuit breaker."""
+        key = (effect.mapping.name, effect.upstream.name)
+        target = self._upstreams[key]
+        upstream, breaker = target.upstream, target.breaker
         if breaker is not None:
             breaker.check()
-        opened.budget.note_call()
+        target.budget.record_call()
         started = time.monotonic()
-        span = tracing.begin_call(going.inbound, step)
+        span = tracing.begin_call(state.inbound, effect)
         try:
-            response = await upstream.send(step.request, step.streams)
+            response = await upstream.send(effect.request, effect.streams)
         except ExchangeError as error:
             tracing.end_call(span, error)
             metrics.record_call(*key, error.how or error.kind, time.monotonic() - started)
-            if not isinstance(upstream, BalancedUpstream) or not upstream.is_up:
-                self._health.note(key, error)
+            if not isinstance(upstream, BalancedUpstream) or not upstream.is_available:
+                self._health.record(key, error)
             if breaker is not None:
-                breaker.note_failure(error.how)
+                breaker.record_failure(error.how)
             raise
         except asyncio.CancelledError:
             tracing.abandon(span)
             raise
         tracing.follow(span, response)
         metrics.record_call(*key, response.status, time.monotonic() - started)
-        self._health.note(key, None)
+        self._health.record(key, None)
         if breaker is not None:
-            breaker.note_status(response.status)
+            breaker.record_status(response.status)
         if response.source is not None:
-            going.sources.append(response.source)
+            state.sources.append(response.source)
         return response
 
-    async def _together(self, step: exchange.RunParallel, going: _Going) -> None:
-        """Carry out branches at the same time; the first failure ends the others, and is raised once they
-        have ended."""
-        limit = asyncio.Semaphore(step.limit or len(step.branches) or 1)
+    async def _run_parallel(self, effect: exchange.RunParallel, state: _ExchangeState) -> None:
+        """Run branches concurrently. The first error cancels the others, and is raised once they have
+        finished."""
+        limit = asyncio.Semaphore(effect.limit or len(effect.branches) or 1)
         tasks: dict[str, asyncio.Task[None]] = {}
 
-        async def carry_out(branch: exchange.Branch) -> None:
+        async def run_branch(branch: exchange.Branch) -> None:
             for name in branch.needs:
                 await tasks[name]
             async with limit:
-                await self._carry_out(branch.effects, going)
+                await self._drive(branch.effects, state)
 
-        for branch in step.branches:
-            tasks[branch.name] = asyncio.ensure_future(carry_out(branch))
+        for branch in effect.branches:
+            tasks[branch.name] = asyncio.ensure_future(run_branch(branch))
         try:
             await asyncio.gather(*tasks.values())
         except BaseException as first:
             await _end(tasks.values(), first)
             raise
         finally:
-            # A task holds the exception that it ended with, and the exception the frames that hold the task.
+            # Breaks a reference cycle: a task holds its exception, whose frames hold the task.
             tasks.clear()
 
     def _open(self, plan: UpstreamPlan) -> Upstream:
         if plan.mapping is not None:
-            return MappingUpstream(plan, self._answer_inside)
+            return MappingUpstream(plan, self._run_internal)
         return BalancedUpstream(plan, open_upstream) if plan.others else open_upstream(plan)
 
-    async def _answer_inside(
+    async def _run_internal(
         self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool
     ) -> tuple[Response | None, Source | None]:
-        """Answer a call that another mapping makes in this process; None where no route serves it."""
+        """Run a call from another mapping of this process; None if no route matches."""
         match = self.plans.mappings[plan.mapping or ""].tree.find(inbound.path, inbound.method)
         if match.found(inbound.method) is None:
             return None, None
-        result = await self.answer(match, inbound, body)
+        result = await self.run(match, inbound, body)
         logs.record_inner_exchange(result)
         response = result.response
         if isinstance(response, CompleteResponse):
             return response, None
         if not isinstance(response, EventStreamResponse):
-            return response, PassedBytes(response.source, lambda: self.release(result))
-        events = Events(Flow(result, response.stream), lambda: self.release(result), plan.name)
-        return response, WrittenEvents(events, response.stream, result.exchange) if as_bytes else events
+            return response, ForwardedSource(response.source, lambda: self.release(result))
+        events = EventSource(ResponseEvents(result, response.stream), lambda: self.release(result), plan.name)
+        return response, EncodedEventSource(events, response.stream, result.exchange) if as_bytes else events
 
     async def aclose(self) -> None:
         """Close all upstreams."""
         await self._health.aclose()
-        for opened in self._opened.values():
-            await opened.upstream.aclose()
-        self._opened.clear()
+        for target in self._upstreams.values():
+            await target.upstream.aclose()
+        self._upstreams.clear()
 
 
 async def _end(tasks: Collection[asyncio.Task[None]], first: BaseException) -> None:
-    """Cancel tasks, wait until they have ended, and drop what they ended with, save the `first` exception."""
+    """Cancel tasks, wait for them, and discard their exceptions, except for `first`."""
     for task in tasks:
         task.cancel()
     for error in await asyncio.gather(*tasks, return_exceptions=True):

@@ -1,4 +1,4 @@
-"""TLS towards upstreams: the system's trust, where a mapping does not say otherwise."""
+"""TLS contexts for upstreams: the system's trust store, unless the mapping configures TLS."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from engine.plan import UpstreamPlan
 
 
 def context_of(plan: UpstreamPlan, *protocols: str) -> ssl.SSLContext:
-    """The context of an upstream, for these protocols of ALPN (RFC 7301).
+    """The TLS context of an upstream, with these ALPN protocols (RFC 7301).
 
-    One that its mapping describes was made when that was loaded, and is its own; the system's is shared.
+    A context that the mapping configures was made at load time and belongs to the upstream; the system
+    context is shared.
     """
     if plan.tls is None:
         return system_context(*protocols)
@@ -21,7 +22,7 @@ def context_of(plan: UpstreamPlan, *protocols: str) -> ssl.SSLContext:
 
 @cache
 def system_context(*protocols: str) -> ssl.SSLContext:
-    """The system's trust, made once: that takes some 30 ms."""
+    """A context with the system's trust store. Cached, because it takes about 30 ms to create."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if protocols:

@@ -1,4 +1,4 @@
-"""The port to upstreams: `send(request) → reply`, one file an adapter.
+"""The interface of upstreams, `send(request) → response`. Each adapter has its own file.
 
 Contract: an adapter raises only `ExchangeError` (`upstream_error`, `upstream_unavailable`,
 `upstream_timeout`); what it puts into `cause` holds no URL and no header, as these carry credentials.
@@ -12,16 +12,16 @@ from engine.http.messages import OutgoingRequest, UpstreamResponse
 
 
 class Upstream(Protocol):
-    """A server that can be called."""
+    """An upstream that can be called."""
 
     async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
-        """Send one request and read its answer: whole, or if `streams` its head, with a `Source`.
+        """Send one request and read its response: complete, or only its head and a `Source` if `streams`.
 
         Raises:
-            ExchangeError: there is no answer.
+            ExchangeError: there is no valid response.
         """
         ...
 
     async def aclose(self) -> None:
-        """Give back what the adapter holds."""
+        """Close the connections of the adapter."""
         ...

@@ -1,9 +1,8 @@
-"""Long work of an exchange in a thread, so that the event loop keeps serving other requests meanwhile.
+"""Worker threads for long work of an exchange, so that the event loop continues to serve other requests.
 
-Contract: work is pure Python on values of one exchange, and its caller touches none of them until it has
-ended. That holds for a caller that is cancelled too: it waits for the end of the work, which the limits of
-the exchange bound. What is short runs where it is, as a thread costs more than it.
-Must not know what the work is.
+Contract: work is pure Python on values of one exchange, and its caller does not use them until the work has
+finished. A cancelled caller also waits for the end of the work, whose time the limits of the exchange bound.
+Short work runs in the event loop, because a thread would cost more. Must not know what the work is.
 """
 
 from __future__ import annotations
@@ -17,23 +16,23 @@ from engine.http.messages import Content, UpstreamResponse
 
 T = TypeVar("T")
 
-#: Bodies of more bytes take so long to parse and translate that others should not wait for it.
+#: Larger bodies, in bytes, take so long to parse and translate that other requests should not wait.
 LONG_BODY: Final = 256 * 1024
-#: A value that another mapping hands over has no size yet, but one that it cannot exceed, by far.
+#: The same for a value from another mapping. Its size is unknown; the known bound is far above it.
 _LONG_VALUE: Final = 64 * LONG_BODY
-#: Pieces of a stream with more bytes can hold many events, which are lines, and so many take long.
+#: Larger pieces of a stream, in bytes, may contain many events; one with this many lines takes long.
 LONG_BATCH: Final = 16 * 1024
 _MANY_LINES: Final = 1024
-#: Events that are written at a time.
-MANY_EVENTS: Final = 1024
+#: The maximum number of events that are written at a time.
+MAX_EVENTS: Final = 1024
 
 _THREADS: Final = 2
 
 _pool: ThreadPoolExecutor | None = None
 
 
-def is_long(given: Any) -> bool:
-    """Whether it takes long to go on with what an exchange is given: a body, or a piece of a stream."""
+def takes_long(given: Any) -> bool:
+    """Whether an exchange takes long to process the result of an effect: a body, or a piece of a stream."""
     kind = type(given)
     if kind is UpstreamResponse:
         given = given.content
@@ -46,26 +45,26 @@ def is_long(given: Any) -> bool:
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """The result of work that is done in a thread.
+    """Run work in a thread and return its result.
 
     Raises:
-        Exception: what the work raised.
-        CancelledError: the caller was cancelled; the work has ended all the same.
+        Exception: the exception of the work.
+        CancelledError: the caller was cancelled; the work has finished nevertheless.
     """
     global _pool
     if _pool is None:
-        # One for the process, made when it is first wanted: after workers have been forked.
+        # Created on first use, after worker processes were forked.
         _pool = ThreadPoolExecutor(_THREADS, "exchange")
     future = asyncio.get_running_loop().run_in_executor(_pool, work, *arguments)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        await _ended(future)
+        await _wait_until_done(future)
         raise
 
 
-async def _ended(future: asyncio.Future[Any]) -> None:
-    """Wait for the end of work whose result nobody wants any more."""
+async def _wait_until_done(future: asyncio.Future[Any]) -> None:
+    """Wait for the end of work whose result is discarded."""
     while not future.done():
         try:
             await asyncio.wait([future])

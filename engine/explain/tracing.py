@@ -25,7 +25,7 @@ from engine.http.request_target import literal_path
 from engine.http.routing import Leaf, Match
 from engine.locations import Node
 from engine.plan import PlanMatch, PlanSet
-from engine.testing.offline import Halt, MissingStub, OfflineSource, carry_out, failure_of, received
+from engine.testing.offline import Halt, MissingStub, OfflineSource, carry_out, describe_error, received
 from engine.values import ABSENT, JsonError
 
 _REQUEST_ID = "explain"
@@ -188,7 +188,7 @@ class _Tracer:
     # The result
 
     def finish(self, result: ExchangeResult) -> Trace:
-        failure = failure_of(result)
+        failure = describe_error(result)
         if result.defect is not None:
             failure = f"internal error: {result.defect.error}"
         if failure is not None:

@@ -1,7 +1,7 @@
-"""The process's descriptors: how many there may be, and what is closed when they run out.
+"""The file descriptors of the process: their limit, and what to close when they run out.
 
-Contract: whatever holds some that can be missed registers a function that lets go of one of them; those that
-were registered last are called first. For the thread of the event loop alone.
+Contract: an owner of descriptors that can be closed at any time registers a function that closes one of them.
+The functions are called in reverse order of registration. Not thread-safe: for the event loop's thread only.
 """
 
 from __future__ import annotations
@@ -11,75 +11,77 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-#: Errors that say that there is no descriptor left, in the process or in the system.
+#: Errors for running out of descriptors, in the process or in the system.
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
 
-#: How many are to be free for what comes next.
+#: How many descriptors to hold in reserve.
 _RESERVE: Final = 8
-_MOST_FILES: Final = 65_536
+_MAX_FILES: Final = 65_536
 
-#: Lets go of a descriptor, shortly; whether it could.
-Release = Callable[[], bool]
+#: Closes a descriptor within a few event loop iterations; returns whether there was one to close.
+ReleaseFunction = Callable[[], bool]
 
 
 class Descriptors:
     """The descriptors of the process.
 
     Attributes:
-        most: how many there may be; None where the system has no bound, or none that is known.
-        are_few: few are free, so that nothing should be kept that is not used.
+        limit: the maximum number; None if the system has no limit, or if it is unknown.
+        are_scarce: few are free, so unused connections should be closed.
     """
 
     def __init__(self) -> None:
-        self.most: int | None = None
-        self.are_few = False
-        self._releases: dict[Release, None] = {}
+        self.limit: int | None = None
+        self.are_scarce = False
+        self._releases: dict[ReleaseFunction, None] = {}
 
-    def take_all(self) -> int | None:
-        """Raise the bound of the process as far as it may; the bound."""
+    def raise_limit(self) -> int | None:
+        """Raise the limit of the process as far as permitted, and return it."""
         try:
             import resource
         except ImportError:
             return None
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+        wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-        self.most = _MOST_FILES if soft == resource.RLIM_INFINITY else soft
-        return self.most
+        self.limit = _MAX_FILES if soft == resource.RLIM_INFINITY else soft
+        return self.limit
 
-    def register(self, release: Release) -> None:
-        """Call a function when descriptors run out."""
+    def register(self, release: ReleaseFunction) -> None:
+        """Add a function to call when descriptors run out."""
         self._releases[release] = None
 
-    def unregister(self, release: Release) -> None:
-        """Call it no more."""
+    def unregister(self, release: ReleaseFunction) -> None:
+        """Remove a function."""
         self._releases.pop(release, None)
 
-    def opened(self, number: int) -> None:
-        """Note the number of a new one, and have one let go of where few are left: it is the lowest that was
-        free, so a high one says so."""
-        self.are_few = self.most is not None and number >= self.most - _RESERVE
-        if self.are_few:
+    def note_opened(self, number: int) -> None:
+        """Note the number of a new descriptor, and close another one if few are left.
+
+        The system assigns the lowest free number, so a high number means that few are free.
+        """
+        self.are_scarce = self.limit is not None and number >= self.limit - _RESERVE
+        if self.are_scarce:
             self.release()
 
-    def look(self) -> None:
-        """See whether few are left, and have one let go of then; to be called a few times a second."""
+    def check(self) -> None:
+        """Close a descriptor if few are left. Call this several times a second."""
         try:
             number = os.open(os.devnull, os.O_RDONLY)
         except OSError as error:
-            self.are_few = error.errno in EXHAUSTED
-            if self.are_few:
+            self.are_scarce = error.errno in EXHAUSTED
+            if self.are_scarce:
                 self.release()
         else:
             os.close(number)
-            self.opened(number)
+            self.note_opened(number)
 
     def release(self) -> bool:
-        """Have one descriptor let go of; whether there was one."""
+        """Close one descriptor; returns whether there was one to close."""
         return any(release() for release in reversed(list(self._releases)))
 
 
-#: Those of this process.
+#: The descriptors of this process.
 DESCRIPTORS: Final = Descriptors()

@@ -1,8 +1,7 @@
-"""Python's garbage collector, told what is loaded for good, and run after large bodies.
+"""Configuration of Python's garbage collector: it skips long-lived objects, and runs after large bodies.
 
-Contract: to go through plans and modules again and again while requests are answered costs a tenth of the
-time, and makes processes that share their memory copy it. Requests leave no reference cycles behind, however
-they end.
+Scanning plans and modules repeatedly would take a tenth of the serving time, and would make forked processes
+copy the memory that they share. Requests leave no reference cycles behind, whether they succeed or fail.
 """
 
 from __future__ import annotations
@@ -13,51 +12,50 @@ from typing import Final
 
 from engine.process.allocator import bound_free_memory, return_free_memory
 
-#: How many objects more there must be until the collector looks, and how many looks until it looks at older
-#: ones.
+#: The number of new objects that triggers a collection of the youngest generation, and the number of
+#: collections of each generation that triggers one of the next.
 _THRESHOLDS: Final = (10_000, 20, 20)
 
-#: Bytes of a body that is large, and seconds from such a body until the collector runs.
+#: The size in bytes from which a body is large, and seconds from a large body to the collection.
 _LARGE_BYTES: Final = 1024 * 1024
-_TIDYING: Final = 1.0
+_COLLECTION_DELAY: Final = 1.0
 
 
-def settle() -> None:
-    """Let the collector look no more at what there is now; what it let be before is not touched."""
+def freeze_objects() -> None:
+    """Exclude all objects that exist now from collections, in addition to those excluded before."""
     bound_free_memory()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
 
 
-def resettle() -> None:
-    """Free what nobody needs any more of all that there was, and let the rest be."""
+def refreeze_objects() -> None:
+    """Collect all objects, including excluded ones, and exclude those that remain."""
     gc.unfreeze()
-    settle()
+    freeze_objects()
 
 
-class _Tidying:
-    """When the next collection after a large body is due, as a time of the event loop."""
+class _Collection:
+    """The time of the next collection after a large body, on the event loop's clock."""
 
     due: float = 0.0
 
 
 def note_body(size: int) -> None:
-    """A body of so many bytes was read, or a part of one. A second after a large one, and at most once a
-    second, run a full collection and return free memory.
+    """Schedule a full collection, which also returns free memory, if a body or part of `size` bytes is large.
 
-    Python keeps some freed dicts and lists for the next ones. Those of a large body pin the memory around
-    them, a MiB each. Only a full collection releases them.
+    The collection runs a second later, and at most once a second. Python reuses some freed dicts and lists.
+    Those of a large body pin the memory around them, a MiB each, and only a full collection releases them.
     """
     if size >= _LARGE_BYTES:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        # Further away than that: a time of another event loop.
-        if not now < _Tidying.due <= now + _TIDYING:
-            _Tidying.due = now + _TIDYING
-            loop.call_later(_TIDYING, _tidy)
+        # A time further in the future belongs to another event loop.
+        if not now < _Collection.due <= now + _COLLECTION_DELAY:
+            _Collection.due = now + _COLLECTION_DELAY
+            loop.call_later(_COLLECTION_DELAY, _collect)
 
 
-def _tidy() -> None:
+def _collect() -> None:
     gc.collect()
     return_free_memory()

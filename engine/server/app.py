@@ -22,8 +22,8 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.client.response_events import Flow
-from engine.client.runner import Relay
+from engine.client.response_events import ResponseEvents
+from engine.client.runner import ExchangeRunner
 from engine.errors import ExchangeError, overloaded, release_frames
 from engine.exchange import (
     EventStream,
@@ -38,7 +38,7 @@ from engine.http.messages import ByteStreamResponse, CompleteResponse, Content, 
 from engine.http.routing import Match
 from engine.observability import logs, metrics, tracing
 from engine.plan import CorsPlan, PlanMatch, PlanSet
-from engine.process.garbage_collection import note_body, resettle
+from engine.process.garbage_collection import note_body, refreeze_objects
 from engine.server.browser_guard import BrowserGuard
 from engine.server.client_addresses import Addresses
 from engine.server.http1 import EXTENSION, Cycle
@@ -114,7 +114,7 @@ class Application(Starlette):
     def _ended(self, ending: asyncio.Task[None]) -> None:
         """Plans and their generated functions refer to each other: the collector alone frees them."""
         self._ending.discard(ending)
-        asyncio.get_running_loop().call_later(_SETTLING, resettle)
+        asyncio.get_running_loop().call_later(_SETTLING, refreeze_objects)
 
 
 class Load:
@@ -137,7 +137,7 @@ class Front:
         guard: BrowserGuard | None,
     ) -> None:
         self._tree = plans.tree
-        self._relay = Relay(plans, limits)
+        self._runner = ExchangeRunner(plans, limits)
         self._load = load
         self._addresses = addresses
         self._guard = guard
@@ -154,7 +154,7 @@ class Front:
         if self._running:
             self._is_idle = asyncio.Event()
             await self._is_idle.wait()
-        await self._relay.aclose()
+        await self._runner.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert EXTENSION in scope["extensions"], "only served by engine.server.http1"
@@ -259,10 +259,10 @@ class Front:
             if cycle.framing.has_body and not _reads_body(match, inbound.method):
                 cycle.ignore_body()
             try:
-                return await self._relay.answer(match, inbound, body)
+                return await self._runner.run(match, inbound, body)
             except asyncio.CancelledError:
                 fault = cycle.interruption()
-        return self._relay.refuse(match, inbound, fault, started)
+        return self._runner.reject(match, inbound, fault, started)
 
     async def _pass(
         self, result: ExchangeResult, response: ByteStreamResponse, send: Send, cycle: Cycle
@@ -288,7 +288,7 @@ class Front:
             cycle.cut()
         finally:
             cycle.settle()
-            await self._relay.release(result)
+            await self._runner.release(result)
 
     async def _stream(
         self, result: ExchangeResult, response: EventStreamResponse, method: str, send: Send, cycle: Cycle
@@ -310,7 +310,7 @@ class Front:
             await send({"type": "http.response.body", "body": last})
         finally:
             cycle.settle()
-            await self._relay.release(result)
+            await self._runner.release(result)
 
     async def _send_events(
         self, result: ExchangeResult, stream: EventStream, writer: EventWriter, send: Send, cycle: Cycle
@@ -327,7 +327,7 @@ class Front:
                     beats.note()
                     return cycle.can_respond
 
-                flow = Flow(result, stream)
+                flow = ResponseEvents(result, stream)
                 while await flow.pump(take):
                     await cycle.drained()
         except asyncio.CancelledError:

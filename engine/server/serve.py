@@ -25,7 +25,7 @@ from engine.errors import ExchangeError
 from engine.observability import logs, metrics, tracing
 from engine.plan import PlanSet
 from engine.process.file_descriptors import DESCRIPTORS, EXHAUSTED
-from engine.process.garbage_collection import settle
+from engine.process.garbage_collection import freeze_objects
 from engine.server.admin import Admin, address, bind, url_of
 from engine.server.app import Application
 from engine.server.browser_guard import BrowserGuard, host_names
@@ -173,7 +173,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 def _most_connections() -> int | None:
     """How many clients there may be, so that descriptors are left for their upstreams; the process takes all
     that it may have. None where the system has no such bound."""
-    files = DESCRIPTORS.take_all()
+    files = DESCRIPTORS.raise_limit()
     return None if files is None else max(1, int((files - _OWN_FILES) * _CLIENTS_SHARE))
 
 
@@ -246,7 +246,7 @@ class Server(uvicorn.Server):
         if self._life is not None:
             asyncio.get_running_loop().add_reader(self._life, self._orphaned, self._life)
         self._service.ready(url_of(self.servers[0].sockets[0]))
-        asyncio.get_running_loop().call_later(_SETTLING, settle)
+        asyncio.get_running_loop().call_later(_SETTLING, freeze_objects)
 
     def _look_after_mappings(self) -> None:
         service = self._service
@@ -274,7 +274,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: deadlines, and whether to go on."""
         self._sweep()
-        DESCRIPTORS.look()
+        DESCRIPTORS.check()
         self._tell_of_room()
         metrics.update_active_requests()
         return await super().on_tick(counter)

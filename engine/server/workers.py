@@ -25,7 +25,7 @@ from typing import Any, Final
 from engine.errors import Defect
 from engine.observability import logs, metrics
 from engine.plan import PlanSet
-from engine.process.garbage_collection import settle
+from engine.process.garbage_collection import freeze_objects
 from engine.server.admin import Admin, bind, url_of
 from engine.server.reload import Loaded, Reloads
 from engine.server.serve import Service, admin_guard, cannot_listen, serve_worker
@@ -118,7 +118,7 @@ class _Workers:
         if self._service.watch:
             self._begin(self._reloads.watch())
         # So collecting does not touch, and copy, what workers share.
-        settle()
+        freeze_objects()
 
     async def _until_due(self) -> None:
         """Wait until workers are to be started, or all have ended; no reload runs from then on."""

@@ -1,1 +1,1 @@
-"""State that outlives a request: cached responses, and counters of rate limits."""
+"""State that outlives a request: cached responses and rate-limit counters."""

@@ -1,7 +1,7 @@
-"""Requests counted in this process: the times of those of the last seconds, for each counter.
+"""Sliding-window request counters in the memory of this process.
 
-Contract: exact, as nothing waits between looking and counting; on a clock that is never set. Counters that
-are over are forgotten now and then.
+Contract: exact, because no other task runs between check and count. Uses a monotonic clock. Expired counters
+are removed periodically.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Final
 
 from engine.plan import RatePlan
 
-#: After how many requests counters are looked through for those that are over.
+#: The number of requests between two removals of expired counters.
 _SWEEP: Final = 10_000
 
 _Key = tuple[int, int, str, str]
 
 
-class Windows:
-    """Counters of requests, each with the times of those that it let through.
+class MemoryWindows:
+    """Request counters, each with the times of its accepted requests.
 
     Args:
-        clock: gives seconds, and never goes back.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class Windows:
         return len(self._times)
 
     async def hit(self, rate: RatePlan, subject: str) -> float | None:
-        """Count a request; where there were too many, the seconds until one is over."""
+        """Count a request; returns None, or if it exceeds the rate the seconds until one is allowed."""
         now = self._clock()
         self._sweep(now)
         times = self._times.setdefault((rate.limit, rate.seconds, rate.scope, subject), deque())
@@ -47,11 +47,11 @@ class Windows:
         return None
 
     async def aclose(self) -> None:
-        """Nothing is open here."""
+        """Does nothing: there are no connections to close."""
 
     def _sweep(self, now: float) -> None:
         self._hits += 1
         if self._hits % _SWEEP == 0:
-            over = [key for key, times in self._times.items() if not times or times[-1] <= now - key[1]]
-            for key in over:
+            expired = [key for key, times in self._times.items() if not times or times[-1] <= now - key[1]]
+            for key in expired:
                 del self._times[key]

@@ -1,7 +1,7 @@
-"""How many requests clients may make: counted in this process, or in a storage that several share.
+"""Rate limits, with counters in this process or in a storage that several processes share.
 
-Contract: exact, also for requests that come at the same time. A storage that fails, or is slow, lets
-requests through: it is told once, counted, and asked again after a second.
+Contract: exact, also for concurrent requests. Fails open: while the storage fails or is slow, requests are
+allowed and counted by a metric. The failure is logged once, and the storage is retried after a second.
 """
 
 from __future__ import annotations
@@ -15,60 +15,60 @@ from typing import Final, Protocol
 from engine.errors import ExchangeError
 from engine.observability import logs, metrics
 from engine.plan import RatePlan
-from engine.stores.memory_windows import Windows
+from engine.stores.memory_windows import MemoryWindows
 
 MEMORY: Final = "memory://"
 _SCHEMES: Final = ("redis://", "rediss://", "redis+unix://")
-#: Seconds that a storage may take, and after which one that failed is asked again.
-_PATIENCE: Final = 0.5
-_PAUSE: Final = 1.0
+#: Seconds that the storage may take, and seconds before a failed storage is retried.
+_TIMEOUT: Final = 0.5
+_RETRY_DELAY: Final = 1.0
 
-#: A rate, and whose requests are counted.
+#: A rate, and the subject whose requests are counted.
 Counter = tuple[RatePlan, str]
 
 
 class _Storage(Protocol):
-    """Where requests are counted."""
+    """A backend that counts requests."""
 
     async def hit(self, rate: RatePlan, subject: str) -> float | None:
-        """Count a request; where there were too many, the seconds until one is over."""
+        """Count a request; returns None, or if it exceeds the rate the seconds until one is allowed."""
 
     async def aclose(self) -> None:
-        """Close what is open."""
+        """Close connections."""
 
 
 class RateLimits:
-    """Counters of requests.
+    """The rate limiter of a server.
 
     Args:
-        storage: `memory://`, or the URL of a Redis.
+        storage: `memory://`, or the URL of a Redis server.
 
     Raises:
-        ValueError: it is no URL of these, or the package for it is not installed.
+        ValueError: the URL is not supported, or the package for it is not installed.
     """
 
     def __init__(self, storage: str = MEMORY) -> None:
         self._storage = _storage(storage)
         self._is_down = False
-        self._again_at = 0.0
+        self._retry_at = 0.0
 
     async def admit(self, counters: Iterable[Counter]) -> None:
-        """Count a request.
+        """Count a request against all `counters`.
 
         Raises:
-            ExchangeError: `rate_limited`, with `Retry-After`: there were too many.
+            ExchangeError: `rate_limited`, with `Retry-After`: the request exceeds a rate.
         """
-        if self._is_down and time.monotonic() < self._again_at:
+        if self._is_down and time.monotonic() < self._retry_at:
             metrics.record_limits_storage_failure()
             return
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 for rate, subject in counters:
                     await self._count(rate, subject)
         except ExchangeError:
             raise
         except Exception as error:
-            # Clients of storages raise what they like; none of it must keep requests out.
+            # A storage client may raise any exception; none may block requests.
             self._failed(type(error).__name__)
         else:
             self._worked()
@@ -83,7 +83,7 @@ class RateLimits:
 
     def _failed(self, cause: str) -> None:
         metrics.record_limits_storage_failure()
-        self._again_at = time.monotonic() + _PAUSE
+        self._retry_at = time.monotonic() + _RETRY_DELAY
         if not self._is_down:
             self._is_down = True
             logs.warning("limits_storage", available=False, cause=cause)
@@ -100,9 +100,11 @@ class RateLimits:
 
 def _storage(url: str) -> _Storage:
     if url == MEMORY:
-        return Windows()
+        return MemoryWindows()
     if not url.startswith(_SCHEMES):
-        raise ValueError("the storage of limits is memory://, redis://, rediss:// or redis+unix://")
-    from engine.stores.redis_windows import SharedWindows
+        raise ValueError(
+            "the URL of the rate-limit storage must start with memory://, redis://, rediss:// or redis+unix://"
+        )
+    from engine.stores.redis_windows import RedisWindows
 
-    return SharedWindows(url)
+    return RedisWindows(url)

@@ -1,9 +1,9 @@
-"""Requests counted in a Redis, for several processes.
+"""Sliding-window request counters in Redis, shared by several processes.
 
-Contract: what the library or its client raises comes through as it is. Times are those of the processes'
-machines, whose clocks must agree. The server forgets a counter after its rate's time without a request that
-was let through, so a clock that is set back keeps clients out for no longer than that. Imported where a Redis
-was asked for: the library takes as long as a tenth of the start. The only importer of limits.
+Contract: exceptions of the library and of its client propagate unchanged. Times are those of the processes'
+hosts, whose clocks must be synchronized. Redis expires a counter once its window has passed without an
+accepted request, so a clock that is set back blocks clients for at most that long. Imported only if Redis is
+configured, because the library takes a tenth of the startup time. The only importer of limits.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from limits.storage import storage_from_string
 from engine.plan import RatePlan
 
 
-class SharedWindows:
-    """Counters of requests in a Redis.
+class RedisWindows:
+    """Request counters in Redis.
 
     Raises:
-        ValueError: the package for it is not installed.
+        ValueError: the package `redis` is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -31,7 +31,7 @@ class SharedWindows:
         self._limiter = MovingWindowRateLimiter(self._storage)
 
     async def hit(self, rate: RatePlan, subject: str) -> float | None:
-        """Count a request; where there were too many, the seconds until one is over."""
+        """Count a request; returns None, or if it exceeds the rate the seconds until one is allowed."""
         item = RateLimitItemPerSecond(rate.limit, rate.seconds, namespace="DRAGOMAN")
         if await self._limiter.hit(item, rate.scope, subject):
             return None
@@ -47,4 +47,6 @@ def _storage(url: str) -> Any:
     try:
         return storage_from_string(f"async+{url}", implementation="redispy")
     except ConfigurationError:
-        raise ValueError("limits in Redis need the package 'redis': install dragoman[redis]") from None
+        raise ValueError(
+            "rate limits in Redis require the package 'redis': install dragoman[redis]"
+        ) from None

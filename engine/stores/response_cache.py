@@ -1,8 +1,8 @@
 """Cached responses, of routes and of calls.
 
-Contract: bounded in number and in bytes of memory: bodies are kept as bytes and parsed anew for each use, and
-header fields and keys count as well. The entry used least recently is evicted first. A cached response says
-that it is one, and how old it is (RFC 9111, 5.1).
+Contract: the number of entries and their bytes of memory are limited, including keys and header fields. The
+least recently used entry is evicted first (LRU). Bodies are stored as bytes and parsed again for each use. A
+cached response has `X-Dragoman-Cache: hit` and its age (RFC 9111, 5.1).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Final
 
 from engine.http.messages import CompleteResponse, Content, Headers
 
-_MAX_ANSWERS: Final = 1000
+_MAX_ENTRIES: Final = 1000
 _MAX_BYTES: Final = 64 * 1024 * 1024
-#: What an entry takes beside its body, key and header fields.
+#: Bytes of an entry in addition to its body, key and header fields.
 _ENTRY_BYTES: Final = 512
 
 _AGE: Final = "age"
 _HIT: Final = "x-dragoman-cache"
-#: An age (RFC 9111, 1.2.2) that is beyond this many digits is none.
+#: An Age (RFC 9111, 1.2.2) with more digits is ignored.
 _MAX_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """An entry. `age` is what it had when it was stored, in seconds; times are those of `time.monotonic`."""
+class _Entry:
+    """A cached response. `age` is its age in seconds when it was stored; times are of `time.monotonic`."""
 
     status: int
     headers: Headers
@@ -36,52 +36,52 @@ class _Answer:
     data: bytes
     age: int
     size: int
-    since: float
-    until: float
+    stored_at: float
+    expires_at: float
 
 
 class ResponseCache:
-    """Responses by their keys."""
+    """Cached responses by key."""
 
-    def __init__(self, max_answers: int = _MAX_ANSWERS, max_bytes: int = _MAX_BYTES) -> None:
-        self._max_answers = max_answers
+    def __init__(self, max_entries: int = _MAX_ENTRIES, max_bytes: int = _MAX_BYTES) -> None:
+        self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
 
     @property
     def size(self) -> int:
-        """Bytes of memory that all entries take."""
+        """Bytes of memory of all entries."""
         return self._bytes
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return len(self._entries)
 
     def get(self, key: str) -> CompleteResponse | None:
-        """The response cached under a key, unless its time is over."""
-        answer = self._answers.get(key)
-        if answer is None:
+        """The response cached under a key, or None if there is none or it has expired."""
+        entry = self._entries.get(key)
+        if entry is None:
             return None
         now = time.monotonic()
-        if now >= answer.until:
+        if now >= entry.expires_at:
             self._remove(key)
             return None
-        self._answers.move_to_end(key)
-        age = answer.age + int(now - answer.since)
-        headers = (*answer.headers, (_AGE, str(age)), (_HIT, "hit"))
-        return CompleteResponse(answer.status, headers, Content(answer.data, answer.media_type))
+        self._entries.move_to_end(key)
+        age = entry.age + int(now - entry.stored_at)
+        headers = (*entry.headers, (_AGE, str(age)), (_HIT, "hit"))
+        return CompleteResponse(entry.status, headers, Content(entry.data, entry.media_type))
 
     def put(self, key: str, response: CompleteResponse, seconds: float) -> None:
-        """Cache a response for so many seconds; one larger than the whole cache is not."""
+        """Cache a response for `seconds`, unless it is larger than the cache."""
         data = response.content.data
         headers = tuple(field for field in response.headers if field[0] not in (_AGE, _HIT))
         size = _ENTRY_BYTES + sys.getsizeof(key) + sys.getsizeof(data) + _size_of(headers)
-        if key in self._answers:
+        if key in self._entries:
             self._remove(key)
         if size > self._max_bytes:
             return
         now = time.monotonic()
-        self._answers[key] = _Answer(
+        self._entries[key] = _Entry(
             response.status,
             headers,
             response.content.media_type,
@@ -92,11 +92,11 @@ class ResponseCache:
             now + seconds,
         )
         self._bytes += size
-        while len(self._answers) > self._max_answers or self._bytes > self._max_bytes:
-            self._remove(next(iter(self._answers)))
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            self._remove(next(iter(self._entries)))
 
     def _remove(self, key: str) -> None:
-        self._bytes -= self._answers.pop(key).size
+        self._bytes -= self._entries.pop(key).size
 
 
 def _size_of(headers: Headers) -> int:
@@ -106,7 +106,7 @@ def _size_of(headers: Headers) -> int:
 
 
 def _age_of(headers: Headers) -> int:
-    """How old a response says it is: the oldest of what several caches say."""
+    """The age of a response: the highest value of its Age fields, as several caches may add one."""
     found = [
         int(value)
         for name, value in headers

@@ -1,17 +1,18 @@
-"""The runner of mapping tests: `NAME.test.yaml` beside `NAME.yaml`.
+"""The runner of mapping tests: `NAME.test.yaml` next to `NAME.yaml`.
 
-Contract: pure; a suite runs the same path as a request to the server, with its upstreams faked. What is wrong
-with a suite file, or with its mapping, is a finding, and then no case of that suite runs.
+Contract: pure; a suite runs the same code as a request to the server, with stubbed upstreams. Errors in a
+suite file or in its mapping are findings, and no case of that suite runs then.
 
-    spec          the nouns of a suite file as frozen data
-    expectations  what a value should be, and how one that came differs
-    matchers      what a value should be like
-    notation      how both are written: a suite file's values → expectations
-    cases         a case of the file → a case that is ready to run
+    spec          a suite file as frozen data
+    expectations  expected values, and the differences of actual ones
+    matchers      expected properties of values
+    notation      the values of a suite file → expectations
+    cases         a case of the file → a compiled case
     loading       a suite file → its cases, with its mapping compiled
-    comparison    what came, against what a case expects
-    runner        a case → how it went
-    coverage      which places of mappings the cases have reached
+    comparison    actual calls and responses against the expected ones
+    offline       runs exchanges without a network
+    runner        a case → its result
+    coverage      the locations of mappings that no case has reached
 """
 
 from engine.testing.coverage import Uncovered

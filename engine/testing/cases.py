@@ -1,6 +1,6 @@
-"""A case of a suite file → a case that is ready to run: its request as bytes, its expectations compiled.
+"""A case of a suite file → a compiled case: its request as bytes, its expectations compiled.
 
-Contract: findings are collected; a case that has any is never run. Must not know how a case runs, nor how its
+Contract: findings are collected; a case with findings never runs. Must not know how a case runs, nor how its
 mapping was found.
 """
 
@@ -44,10 +44,10 @@ _REQUEST: Final = Record(
 
 
 @dataclass(frozen=True, slots=True)
-class CannedCall:
-    """A call that is expected, part by part, and what comes of it: a reply, or a failure by its name.
+class StubbedCall:
+    """An expected call, part by part, and its stub: a response, or the name of a failure.
 
-    A reply that is read as it comes is read in pieces of `split` bytes, where that is given.
+    A streaming response is read in pieces of `split` bytes, if that is set.
     """
 
     node: Node
@@ -59,11 +59,11 @@ class CannedCall:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case that is ready to run.
+    """A compiled case.
 
     Attributes:
-        inbound: the client's request; `content` is its body, which it has not been given yet.
-        expected: what is expected of the answer, part by part.
+        inbound: the client's request, without its body, which is `content`.
+        expected: the expectations of the response, part by part.
         body: the JSON value of `content`, for expectations.
         keys: what stands in files and is shown to upstreams as credentials; it is never told.
     """
@@ -73,13 +73,13 @@ class Case:
     inbound: Inbound
     content: Content
     body: Any
-    calls: tuple[CannedCall, ...]
+    calls: tuple[StubbedCall, ...]
     expected: Mapping[str, Expectation]
     keys: frozenset[str] = frozenset()
 
 
 class CaseCompiler:
-    """Makes one case."""
+    """Compiles one case."""
 
     def __init__(
         self, case: spec.CaseSpec, mapping: MappingSpec, environment: Environment, findings: Findings
@@ -102,11 +102,11 @@ class CaseCompiler:
             content=content,
             body=_json_or_nothing(content),
             calls=tuple(self._call(upstream) for upstream in self.spec.upstream),
-            expected=self._answer(self.spec.expect),
+            expected=self._expected_response(self.spec.expect),
             keys=frozenset(file_credentials(self.mapping, self.vars, plans.mappings.values())),
         )
 
-    # What is sent
+    # Requests and stub responses
 
     def _inbound(self, request: spec.RequestSpec) -> tuple[Inbound, Content]:
         headers = _header_fields(request.headers.value if request.headers else {})
@@ -122,17 +122,17 @@ class CaseCompiler:
         return inbound, content
 
     def _target(self, path: Node, query: Node | None) -> tuple[Node, Node | None]:
-        """A path and its query, which may stand in the path."""
+        """A path and its query, which may be part of the path."""
         written = path.value
         if not isinstance(written, str) or "?" not in written or "${" in written:
             return path, query
         if query is not None:
-            self.findings.error("bad-value", "there is a query in the path already", query.key_span)
+            self.findings.error("bad-value", "the path already contains a query", query.key_span)
         end = written.index("?")
         return path.part(0, written[:end]), path.part(end + 1, written[end + 1 :])
 
     def _content(self, body: Node | None, plain: Node | None, headers: Headers) -> Content:
-        """A body as bytes, so that it is parsed as one from the network is."""
+        """A body as bytes, so that it is parsed like a body from the network."""
         media_type = dict(headers).get("content-type")
         if plain is not None:
             return Content(self._bytes(plain, _encoded), media_type or TEXT)
@@ -144,23 +144,25 @@ class CaseCompiler:
         try:
             return write(node.value)
         except (JsonError, UnicodeEncodeError):
-            message = "this cannot be sent: JSON and UTF-8 have no form for it"
+            message = "this value cannot be encoded as JSON or UTF-8"
             self.findings.error("bad-value", message, node.span)
             return b""
 
-    def _reply(self, response: spec.StubResponseSpec | None) -> UpstreamResponse:
+    def _stub_response(self, response: spec.StubResponseSpec | None) -> UpstreamResponse:
         if response is None:
             return UpstreamResponse(spec.DEFAULT_STATUS, (), EMPTY)
         headers = _header_fields(response.headers or {})
         content = self._content(response.body, response.text, headers)
         return UpstreamResponse(response.status, _with_type(headers, content), content)
 
-    # What is expected
+    # Expectations
 
-    def _call(self, upstream: spec.UpstreamSpec) -> CannedCall:
+    def _call(self, upstream: spec.UpstreamSpec) -> StubbedCall:
         expected = self._expected_call(upstream.expect) if upstream.expect else {}
         split = upstream.response.split if upstream.response else None
-        return CannedCall(upstream.node, expected, self._reply(upstream.response), upstream.fail, split)
+        return StubbedCall(
+            upstream.node, expected, self._stub_response(upstream.response), upstream.fail, split
+        )
 
     def _expected_call(self, call: spec.CallSpec) -> dict[str, Expectation]:
         self._check_upstream(call.upstream)
@@ -181,7 +183,7 @@ class CaseCompiler:
             self.findings.error("unknown-upstream", f"unknown upstream '{node.value}'", node.span, hint)
 
     def _query(self, node: Node) -> Expectation:
-        """A query as a mapping, or as the text that stood in a path."""
+        """The expectation of a query: an object, or the text after '?' in a path."""
         if not isinstance(node.value, str):
             return self.values.texts.compile(node)
         pairs = parse_qs(node.value, keep_blank_values=True)
@@ -192,17 +194,17 @@ class CaseCompiler:
         texts = self.values.texts
         return Fields(node, {name.lower(): texts.field(child) for name, child in node.items()}, is_open=True)
 
-    def _answer(self, answer: spec.ExpectedResponseSpec | None) -> dict[str, Expectation]:
-        if answer is None:
+    def _expected_response(self, expected: spec.ExpectedResponseSpec | None) -> dict[str, Expectation]:
+        if expected is None:
             return {"status": Scalar(self.spec.node["name"], spec.DEFAULT_STATUS)}
-        status = answer.status or Node(answer.node.document, answer.node.path, spec.DEFAULT_STATUS)
+        status = expected.status or Node(expected.node.document, expected.node.path, spec.DEFAULT_STATUS)
         return _present(
             status=literal(status),
-            headers=_compiled(answer.headers, self._headers),
-            body=_compiled(answer.body, self.values.compile),
-            text=_compiled(answer.text, self.values.compile),
-            events=_compiled(answer.events, self.values.compile),
-            warnings=_compiled(answer.warnings, self.values.compile),
+            headers=_compiled(expected.headers, self._headers),
+            body=_compiled(expected.body, self.values.compile),
+            text=_compiled(expected.text, self.values.compile),
+            events=_compiled(expected.events, self.values.compile),
+            warnings=_compiled(expected.warnings, self.values.compile),
         )
 
 
@@ -220,7 +222,7 @@ def _header_fields(headers: Mapping[str, Any]) -> Headers:
 
 
 def _with_type(headers: Headers, content: Content) -> Headers:
-    """The headers, with the media type of the content where they name none."""
+    """The headers, with the media type of the content if they have no Content-Type."""
     if not content.media_type or "content-type" in dict(headers):
         return headers
     return (*headers, ("content-type", content.media_type))

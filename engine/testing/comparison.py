@@ -1,6 +1,6 @@
-"""What came, against what a case expects: its calls and its answer, part by part.
+"""Comparison of actual calls and responses with those that a case expects, part by part.
 
-Contract: the parts are tables; a part is read as its receiver sees it, bodies from their bytes.
+Contract: the parts are tables. A part is read as its recipient would read it, bodies from their bytes.
 Must not know how a case runs.
 """
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCall:
-    """A call as its upstream receives it: as the inbound request of an exchange."""
+    """A call as its upstream receives it, as the inbound request of an exchange."""
 
     upstream: str
     exchange: Exchange
@@ -48,7 +48,7 @@ class ReceivedCall:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedResponse:
-    """An answer as its client receives it: as the reply of an exchange, and what `warn()` said."""
+    """A response as its client receives it, as an upstream response; and the messages of `warn()`."""
 
     exchange: Exchange
     content: Content
@@ -68,26 +68,26 @@ class ReceivedResponse:
 
 
 def call_mismatches(case: Case, calls: list[ReceivedCall], params: dict[str, str]) -> Iterator[Mismatch]:
-    """How the calls that were made differ from those that are expected; none may be missing."""
+    """The differences between actual and expected calls; a missing call is one."""
     is_list = isinstance(case.spec.node.value.get("upstream"), list)
-    for number, canned in enumerate(case.calls):
+    for number, stub in enumerate(case.calls):
         path = f"upstream[{number}]" if is_list else "upstream"
         if number < len(calls):
-            sight = _sight(case, params, _payload(calls[number].inbound.content))
-            yield from _compare(canned.expected, _CALL_PARTS, calls[number], path, sight)
+            view = _view(case, params, _payload(calls[number].inbound.content))
+            yield from _compare(stub.expected, _CALL_PARTS, calls[number], path, view)
         else:
-            yield Mismatch(path, "expected a call, but none was made", canned.node.span)
+            yield Mismatch(path, "expected a call, but none was made", stub.node.span)
 
 
 def response_mismatches(case: Case, result: ExchangeResult) -> Iterator[Mismatch]:
-    """How an answer differs from the one that is expected."""
-    answer = ReceivedResponse.of(result)
-    sight = _sight(case, result.exchange.params, _payload(answer.content))
-    yield from _compare(case.expected, _ANSWER_PARTS, answer, "", sight)
+    """The differences between a response and the expected one."""
+    response = ReceivedResponse.of(result)
+    view = _view(case, result.exchange.params, _payload(response.content))
+    yield from _compare(case.expected, _RESPONSE_PARTS, response, "", view)
 
 
-def _sight(case: Case, params: dict[str, str], payload: Any) -> View:
-    """What the expressions of expectations see."""
+def _view(case: Case, params: dict[str, str], payload: Any) -> View:
+    """The variables of expressions in expectations."""
     client = Exchange(case.inbound, params)
     client.body = case.body
     return View(payload, client)
@@ -96,22 +96,22 @@ def _sight(case: Case, params: dict[str, str], payload: Any) -> View:
 def _compare(
     expected: Mapping[str, Expectation],
     parts: Mapping[str, Callable[[T], Any]],
-    came: T,
+    received: T,
     path: str,
-    sight: View,
+    view: View,
 ) -> Iterator[Mismatch]:
     for name, expectation in expected.items():
         where = below(path, name)
         try:
-            actual = parts[name](came)
+            actual = parts[name](received)
         except JsonError:
-            yield expectation.mismatch(where, f"expected JSON, got {shown(sight.payload)}")
+            yield expectation.mismatch(where, f"expected JSON, got {shown(view.payload)}")
         else:
-            yield from expectation.compare(where, actual, sight)
+            yield from expectation.compare(where, actual, view)
 
 
 def _payload(content: Content) -> Any:
-    """A body for expressions: its JSON value, or its text."""
+    """A body for expressions: its JSON value, or else its text."""
     try:
         return None if content.is_empty else content.value
     except JsonError:
@@ -127,7 +127,7 @@ def _json(content: Content) -> Any:
 
 
 def _events(content: Content) -> Any:
-    """The events of a stream: their JSON values, and closing words as text; absent where it is no stream."""
+    """The events of a stream as JSON values, an end marker as text; `ABSENT` if it is not a stream."""
     framing = MEDIA_TYPES.get(content.media_type.partition(";")[0])
     if framing is None:
         return ABSENT
@@ -147,7 +147,7 @@ def _form(content: Content) -> dict[str, Any]:
     return Exchange(Inbound("", "", _text(content)), {}).query
 
 
-#: How each part of a call is read, by its key under `expect`.
+#: Readers of the parts of a call, by key under `expect`.
 _CALL_PARTS: Final[Mapping[str, Callable[[ReceivedCall], Any]]] = {
     "upstream": lambda call: call.upstream,
     "method": lambda call: call.inbound.method,
@@ -158,12 +158,12 @@ _CALL_PARTS: Final[Mapping[str, Callable[[ReceivedCall], Any]]] = {
     "form": lambda call: _form(call.inbound.content),
 }
 
-#: How each part of an answer is read, by its key under `expect`.
-_ANSWER_PARTS: Final[Mapping[str, Callable[[ReceivedResponse], Any]]] = {
-    "status": lambda answer: answer.exchange.status,
-    "headers": lambda answer: answer.exchange.upstream_headers,
-    "body": lambda answer: _json(answer.content),
-    "text": lambda answer: _text(answer.content),
-    "events": lambda answer: _events(answer.content),
-    "warnings": lambda answer: answer.warnings,
+#: Readers of the parts of a response, by key under `expect`.
+_RESPONSE_PARTS: Final[Mapping[str, Callable[[ReceivedResponse], Any]]] = {
+    "status": lambda response: response.exchange.status,
+    "headers": lambda response: response.exchange.upstream_headers,
+    "body": lambda response: _json(response.content),
+    "text": lambda response: _text(response.content),
+    "events": lambda response: _events(response.content),
+    "warnings": lambda response: response.warnings,
 }

@@ -1,7 +1,8 @@
-"""A suite file → cases that are ready to run: its mapping compiled, its expectations too.
+"""A suite file → compiled cases, with their mapping compiled.
 
-Contract: nothing here raises for what stands in a file; findings are collected, those of the mapping with
-them. The mapping is compiled once for each environment, and sees nothing of the process's own.
+Contract: the contents of files never raise exceptions; findings are collected, including those of the
+mapping. The mapping is compiled once for each environment, and has no access to the environment of the
+process.
 Must not know how a case runs.
 """
 
@@ -31,7 +32,7 @@ _SUFFIXES: Final = (".yaml", ".yml")
 
 @dataclass(slots=True)
 class Suite:
-    """A suite file: its findings and, where there is no error among them, its cases."""
+    """A suite file: its findings and, if there are no errors among them, its cases."""
 
     file: str
     findings: Findings = field(default_factory=Findings)
@@ -40,7 +41,7 @@ class Suite:
 
 
 def load_suite(file: Path) -> Suite:
-    """Read a suite file with its mapping."""
+    """Load a suite file with its mapping."""
     suite = Suite(os.fspath(file))
     document = yaml.read(file, suite.findings)
     checked = schema.check(document, "suite", suite.findings) if document is not None else None
@@ -52,7 +53,7 @@ def load_suite(file: Path) -> Suite:
 
 
 class _SuiteCompiler:
-    """Makes the cases of one suite."""
+    """Compiles the cases of one suite."""
 
     def __init__(self, suite: Suite, read: spec.SuiteSpec, file: Path) -> None:
         self.suite = suite
@@ -75,18 +76,18 @@ class _SuiteCompiler:
             self._compile(mapping, self.spec.env)
 
     def _check_names(self) -> None:
-        places: dict[str, Span] = {}
+        locations: dict[str, Span] = {}
         for case in self.spec.cases:
-            place = case.node["name"].span
-            first = places.setdefault(case.name, place)
-            if first is not place:
-                message = f"another case has this name, at line {first.line}"
-                self.findings.error("duplicate-case", message, place)
+            location = case.node["name"].span
+            first = locations.setdefault(case.name, location)
+            if first is not location:
+                message = f"duplicate case name, first used at line {first.line}"
+                self.findings.error("duplicate-case", message, location)
 
     # The mapping
 
     def _load_mapping(self) -> MappingSpec | None:
-        """The mapping of the suite; of its findings only errors matter here."""
+        """The mapping of the suite. Only errors among its findings are reported."""
         path = self._mapping_file()
         if path is None:
             return None
@@ -98,20 +99,20 @@ class _SuiteCompiler:
     def _mapping_file(self) -> Path | None:
         node = self.spec.mapping
         if node is None:
-            return self._mapping_beside()
+            return self._default_mapping()
         path = Path(os.path.normpath(self.file.parent / node.value))
         if not os.path.isfile(path):
-            self.findings.error("file-unreadable", f"'{path}' is no file", node.span)
+            self.findings.error("file-unreadable", f"'{path}' is not a file", node.span)
             return None
         return path
 
-    def _mapping_beside(self) -> Path | None:
+    def _default_mapping(self) -> Path | None:
         stem = self.file.name.removesuffix(self.file.suffix).removesuffix(".test")
-        beside = [self.file.with_name(stem + suffix) for suffix in _SUFFIXES]
-        found = next((path for path in beside if os.path.isfile(path)), None)
+        candidates = [self.file.with_name(stem + suffix) for suffix in _SUFFIXES]
+        found = next((path for path in candidates if os.path.isfile(path)), None)
         if found is None:
-            message = f"there is no mapping '{beside[0].name}' beside this file"
-            hint = "name the mapping under 'mapping'"
+            message = f"there is no mapping '{candidates[0].name}' next to this file"
+            hint = "set 'mapping' to the path of the mapping"
             self.findings.error("file-unreadable", message, Span(self.spec.node.span.file, 1, 1), hint)
         return found
 
@@ -126,7 +127,7 @@ class _SuiteCompiler:
         return self._compiled[key]
 
     def _take_errors(self, found: Findings) -> None:
-        """The errors of the mapping. Another mapping that it calls is faked, so it need not be there."""
+        """Add the errors of the mapping. Other mappings that it calls are stubbed, so they need not exist."""
         for diagnostic in found:
             if diagnostic.severity == "error" and diagnostic.code != "unknown-mapping":
                 if diagnostic.code == "missing-env":
@@ -144,6 +145,6 @@ class _SuiteCompiler:
 
 
 def _environment(mapping: MappingSpec, environ: Mapping[str, str]) -> Environment:
-    """The values of `$env` and `$vars`, for expectations; what is wrong with them has been found."""
+    """The values of `$env` and `$vars` for expectations; their errors are already reported."""
     templates = TemplateCompiler(Findings(), mapping.templates, mapping.document.file.name)
     return load_time.resolve(mapping, environ, templates, Findings(), strict=False)

@@ -1,4 +1,4 @@
-"""Matchers: expectations of what a value is like, where the value itself is not known.
+"""Matchers: expectations of properties of a value, if its exact value is unknown.
 
 Contract: as `expectations`. Must not know how a matcher is written.
 """
@@ -13,7 +13,7 @@ from engine.language.functions.regexes import Pattern
 from engine.testing.expectations import Expectation, Mismatch, View, below, shown
 from engine.values import ABSENT
 
-#: What `$any` can name: the words for it, and the types of Python.
+#: The type names of `$any`: their descriptions, and the Python types.
 TYPES: Final[Mapping[str, tuple[str, tuple[type, ...]]]] = {
     "string": ("a string", (str,)),
     "integer": ("an integer", (int,)),
@@ -36,14 +36,14 @@ class OfType(Expectation):
     def wanted(self) -> str:
         return TYPES[self.name][0]
 
-    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, view: View) -> Iterator[Mismatch]:
         if type(actual) not in TYPES[self.name][1]:
             yield self.differs(path, actual)
 
 
 @dataclass(frozen=True, slots=True)
 class Matches(Expectation):
-    """`$matches`: text in which a pattern is found."""
+    """`$matches`: text that contains a match of a regular expression."""
 
     pattern: Pattern
 
@@ -51,14 +51,14 @@ class Matches(Expectation):
     def wanted(self) -> str:
         return f"text that matches {shown(self.node.value)}"
 
-    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, view: View) -> Iterator[Mismatch]:
         if type(actual) is not str or self.pattern.search(actual) is None:
             yield self.differs(path, actual)
 
 
 @dataclass(frozen=True, slots=True)
 class Contains(Expectation):
-    """`$contains`: text with a text in it, or a list with an item that fits."""
+    """`$contains`: text that contains a text, or a list that contains a matching item."""
 
     item: Expectation
 
@@ -66,11 +66,11 @@ class Contains(Expectation):
     def wanted(self) -> str:
         return f"text or a list that contains {self.item.wanted}"
 
-    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, view: View) -> Iterator[Mismatch]:
         if type(actual) is list:
-            found = any(self.item.fits(item, sight) for item in actual)
+            found = any(self.item.is_match(item, view) for item in actual)
         else:
-            part = self.item.text(sight)
+            part = self.item.text(view)
             found = type(actual) is str and part is not None and part in actual
         if not found:
             yield self.differs(path, actual)
@@ -78,7 +78,7 @@ class Contains(Expectation):
 
 @dataclass(frozen=True, slots=True)
 class Length(Expectation):
-    """`$length`: text, a list or an object of so many characters, items or keys."""
+    """`$length`: text, a list or an object with this number of characters, items or keys."""
 
     length: Expectation
 
@@ -86,25 +86,25 @@ class Length(Expectation):
     def wanted(self) -> str:
         return f"a length of {self.length.wanted}"
 
-    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, view: View) -> Iterator[Mismatch]:
         if not isinstance(actual, str | list | dict):
             yield self.differs(path, actual)
-        elif not self.length.fits(len(actual), sight):
+        elif not self.length.is_match(len(actual), view):
             yield self.mismatch(path, f"expected {self.wanted}, got {len(actual)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Optional(Expectation):
-    """`$optional`: a key that may be absent; where it came, its value is compared."""
+    """`$optional`: a key that may be absent; if it is present, its value is compared."""
 
     value: Expectation
 
-    def compare(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
+    def compare(self, path: str, actual: Any, view: View) -> Iterator[Mismatch]:
         if actual is not ABSENT:
-            yield from self.value.compare(path, actual, sight)
+            yield from self.value.compare(path, actual, view)
 
-    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
-        return self.compare(path, actual, sight)
+    def differences(self, path: str, actual: Any, view: View) -> Iterator[Mismatch]:
+        return self.compare(path, actual, view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,47 +113,47 @@ class Unordered(Expectation):
 
     items: Sequence[Expectation]
 
-    def differences(self, path: str, actual: Any, sight: View) -> Iterator[Mismatch]:
+    def differences(self, path: str, actual: Any, view: View) -> Iterator[Mismatch]:
         if type(actual) is not list:
             yield self.mismatch(path, f"expected a list, got {shown(actual)}")
             return
-        fitting = [[i for i, came in enumerate(actual) if item.fits(came, sight)] for item in self.items]
-        owners = _paired(fitting)
+        matches = [[i for i, value in enumerate(actual) if item.is_match(value, view)] for item in self.items]
+        owners = _maximum_matching(matches)
         for number, item in enumerate(self.items):
             if number not in owners.values():
-                yield item.mismatch(path, f"expected an item {item.wanted} somewhere, but it is missing")
-        for index, came in enumerate(actual):
+                yield item.mismatch(path, f"expected an item {item.wanted}, but it is missing")
+        for index, value in enumerate(actual):
             if index not in owners:
-                yield self.mismatch(below(path, index), f"not expected here, got {shown(came)}")
+                yield self.mismatch(below(path, index), f"not expected here, got {shown(value)}")
 
 
-def _paired(fitting: Sequence[Sequence[int]]) -> dict[int, int]:
-    """As many pairs of what came with an expected item as can be: the number of the item by what came.
+def _maximum_matching(matches: Sequence[Sequence[int]]) -> dict[int, int]:
+    """A maximum matching of actual values and expected items: the number of the item by index of the value.
 
-    `fitting` has for each expected item what fits it. Each item in turn looks for a free one, along chains of
-    items that could take another (augmenting paths, in breadth).
+    `matches` has the indexes of the matching values of each expected item. Finds augmenting paths by
+    breadth-first search.
     """
     owners: dict[int, int] = {}
-    for number in range(len(fitting)):
+    for number in range(len(matches)):
         previous: dict[int, int | None] = {}
         waiting: list[tuple[int, int | None]] = [(number, None)]
         for item, through in waiting:
-            for came in fitting[item]:
-                if came in previous:
+            for index in matches[item]:
+                if index in previous:
                     continue
-                previous[came] = through
-                if came not in owners:
-                    _hand_on(owners, previous, came, number)
+                previous[index] = through
+                if index not in owners:
+                    _reassign(owners, previous, index, number)
                     waiting.clear()
                     break
-                waiting.append((owners[came], came))
+                waiting.append((owners[index], index))
     return owners
 
 
-def _hand_on(owners: dict[int, int], previous: Mapping[int, int | None], free: int, newcomer: int) -> None:
-    """Give the free one to the last item of a chain, its former one to the item before, and so on."""
-    came: int | None = free
-    while came is not None:
-        before = previous[came]
-        owners[came] = newcomer if before is None else owners[before]
-        came = before
+def _reassign(owners: dict[int, int], previous: Mapping[int, int | None], free: int, newcomer: int) -> None:
+    """Assign the free value to the last item of a path, its former value to the item before it, and so on."""
+    index: int | None = free
+    while index is not None:
+        before = previous[index]
+        owners[index] = newcomer if before is None else owners[before]
+        index = before

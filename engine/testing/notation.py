@@ -1,8 +1,8 @@
-"""A suite file's values → expectations: plain values, `${ … }` and matchers.
+"""The values of a suite file → expectations: plain values, `${ … }` and matchers.
 
-Contract: a matcher is a mapping with one `$` key; `$open` stands among the keys of an object; `$$key` is a
-literal `$key`. What is misspelt or misplaced is a finding, and any value fits in its place.
-Must not know which part of a request or an answer a value belongs to.
+Contract: a matcher is an object with one `$` key; `$open` is an additional key of an object; `$$key` is a
+literal `$key`. Misspelt and misplaced matchers are findings, and then match any value.
+Must not know which part of a request or a response a value belongs to.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ OPEN: Final = "$open"
 
 @dataclass(frozen=True, slots=True)
 class ExpectationCompiler:
-    """Makes the expectations of one case.
+    """Compiles the expectations of one case.
 
     Attributes:
-        templates: compiles expressions; `scope` is what these see.
-        as_text: numbers, booleans and null are read as headers and queries have them.
+        templates: compiles expressions; `scope` has their variables.
+        as_text: numbers, booleans and null are read as in headers and queries.
     """
 
     templates: TemplateCompiler
@@ -70,7 +70,7 @@ class ExpectationCompiler:
             message = f"unknown matcher '{key}'; a literal key is written '$${key[1:]}'"
             self.findings.error("unknown-matcher", message, node[key].key_span, hint)
         elif len(node.value) > 1:
-            self._misused(node[key], f"'{key}' stands alone in its mapping")
+            self._misused(node[key], f"'{key}' must be the only key of its object")
         else:
             return MATCHERS[key](self, node[key])
         return _anything(node)
@@ -78,7 +78,7 @@ class ExpectationCompiler:
     def _is_open(self, node: Node) -> bool:
         wanted = node.get(OPEN)
         if wanted is not None and wanted.value is not True:
-            self.findings.error("bad-value", f"'{OPEN}' is true, or left out", wanted.span)
+            self.findings.error("bad-value", f"'{OPEN}' must be true or absent", wanted.span)
         return wanted is not None
 
     def _misused(self, node: Node, message: str) -> None:
@@ -95,12 +95,12 @@ class ExpectationCompiler:
 
     def _matches(self, node: Node) -> Expectation:
         if not isinstance(node.value, str):
-            self.findings.error("bad-value", "'$matches' takes a pattern", node.span)
+            self.findings.error("bad-value", "'$matches' takes a regular expression", node.span)
             return _anything(node)
         try:
             return Matches(node, compile_regex(node.value))
         except ValueError as error:
-            self.findings.error("bad-regex", f"not a regular expression of RE2: {error}", node.span)
+            self.findings.error("bad-regex", f"invalid RE2 regular expression: {error}", node.span)
             return _anything(node)
 
     def _contains(self, node: Node) -> Expectation:
@@ -108,13 +108,15 @@ class ExpectationCompiler:
 
     def _length(self, node: Node) -> Expectation:
         if not _is_count(node.value):
-            self.findings.error("bad-value", "'$length' takes a whole number, or one ${ … }", node.span)
+            self.findings.error(
+                "bad-value", "'$length' takes a non-negative integer or an expression ${ … }", node.span
+            )
             return _anything(node)
         return Length(node, replace(self, as_text=False).compile(node))
 
     def _optional(self, node: Node) -> Expectation:
-        """Where `field` has not taken it, it is misplaced."""
-        self._misused(node, "'$optional' is the value of a key that may be absent")
+        """A misplaced `$optional`: `field` handles the others."""
+        self._misused(node, "'$optional' is only allowed as the value of a key")
         return _anything(node)
 
     def _unordered(self, node: Node) -> Expectation:
@@ -137,11 +139,11 @@ def _is_count(value: Any) -> bool:
 
 
 def _anything(node: Node) -> Expectation:
-    """Stands for an expectation that has a finding of its own."""
+    """A placeholder for an expectation that has a finding."""
     return OfType(node, "any")
 
 
-#: Each matcher, and what makes it.
+#: Each matcher, and the method that compiles it.
 MATCHERS: Final[Mapping[str, Callable[[ExpectationCompiler, Node], Expectation]]] = {
     "$any": ExpectationCompiler._any,
     "$matches": ExpectationCompiler._matches,

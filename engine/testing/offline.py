@@ -1,8 +1,7 @@
-"""Exchanges carried out without a network: what an exchange asks for is given at once, or by a double.
+"""Runs exchanges without a network: an `UpstreamStub` responds to calls.
 
-Contract: the steps are those that the server carries out; nothing is waited for, counted or kept, and calls
-that are made together come one by one. Who wants calls answered gives a `Double`.
-Must not know asyncio, sockets, nor where a double has its answers from.
+Contract: performs the same effects as the server, but without waiting, counting and caching. Parallel calls
+run one after another. Must not know asyncio, sockets, nor where a stub has its responses from.
 """
 
 from __future__ import annotations
@@ -25,40 +24,40 @@ from engine.http.messages import (
 
 
 class Halt(Exception):
-    """An exchange is left where it is: raised by a double, it reaches who drives the exchange."""
+    """Stops an exchange: raised by a stub, it propagates to the caller of `carry_out`."""
 
 
 class MissingStub(Halt):
-    """A call without an answer; calls that do not wait for it are made all the same."""
+    """A call has no stub response; calls that do not depend on it are still made."""
 
 
 class UpstreamStub(Protocol):
-    """What stands in the place of all upstreams."""
+    """A stub for all upstreams."""
 
-    def send(self, step: exchange.SendCall) -> UpstreamResponse:
-        """The reply to a call; raises what an upstream would, or a `Halt`."""
+    def send(self, effect: exchange.SendCall) -> UpstreamResponse:
+        """The response to a call. Raises the `ExchangeError` of a failed call, or a `Halt`."""
         ...
 
     def next(self) -> Batch:
-        """What comes next of a reply that is read as it comes; None at its end."""
+        """The next batch of a streaming response; None at its end."""
         ...
 
     def rest(self) -> Content:
-        """All of it that is left."""
+        """The rest of a streaming response."""
         ...
 
 
-def carry_out(steps: exchange.ExchangeRun, content: Content, double: UpstreamStub) -> exchange.ExchangeResult:
-    """Carry out an exchange to its end, a stream too, whose response is then a `CompleteResponse`.
+def carry_out(effects: exchange.ExchangeRun, content: Content, stub: UpstreamStub) -> exchange.ExchangeResult:
+    """Run an exchange to its end. The response is a `CompleteResponse`, also for a stream.
 
     Args:
         content: the client's body.
 
     Raises:
-        Halt: a double does not go on.
+        Halt: the stub has stopped the exchange.
     """
-    result: exchange.ExchangeResult = _driven(steps, content, double)
-    _write_stream(result, double)
+    result: exchange.ExchangeResult = _drive(effects, content, stub)
+    _write_stream(result, stub)
     return result
 
 
@@ -68,71 +67,71 @@ def received(result: exchange.ExchangeResult) -> CompleteResponse:
     return result.response
 
 
-def failure_of(result: exchange.ExchangeResult) -> str | None:
-    """What an exchange has failed of, with its place, where it did: for authors, not for clients."""
+def describe_error(result: exchange.ExchangeResult) -> str | None:
+    """The error of an exchange with its location, for authors, not for clients; None if it succeeded."""
     error = result.error
     if error is None:
         return None
-    place, _, said = (error.cause or "").partition(": ")
-    cause = place if error.message.endswith(said) else error.cause
+    location, _, detail = (error.cause or "").partition(": ")
+    cause = location if error.message.endswith(detail) else error.cause
     return f"{error.kind}: {error.message}" + (f" ({cause})" if cause else "")
 
 
-def _driven(steps: exchange.Effects[Any], content: Content, double: UpstreamStub) -> Any:
-    """Give an exchange what it asks for, until it has come to its end."""
+def _drive(effects: exchange.Effects[Any], content: Content, stub: UpstreamStub) -> Any:
+    """Perform the effects of an exchange until it returns."""
     try:
-        step = next(steps)
+        effect = next(effects)
         while True:
             try:
-                given = _take(step, content, double)
+                outcome = _perform(effect, content, stub)
             except Halt:
                 raise
             except Exception as error:
-                step = steps.throw(error)
+                effect = effects.throw(error)
             else:
-                step = steps.send(given)
+                effect = effects.send(outcome)
     except StopIteration as end:
         return end.value
 
 
-def _write_stream(result: exchange.ExchangeResult, double: UpstreamStub) -> None:
-    """Carry a stream to its end, and put what its client reads in the place of it."""
+def _write_stream(result: exchange.ExchangeResult, stub: UpstreamStub) -> None:
+    """Read a stream to its end, and replace the response by one with the bytes that its client receives."""
     response = result.response
     if isinstance(response, CompleteResponse):
         return
     if isinstance(response, ByteStreamResponse):
-        content = Content(double.rest().data, response.media_type)
+        content = Content(stub.rest().data, response.media_type)
         result.response = CompleteResponse(response.status, response.headers, content)
         return
     stream = response.stream
     writer = exchange.EventWriter(stream.plan, result.exchange)
     data = writer.write([*stream.first, *stream.script], stream)
     while not stream.is_over:
-        data += writer.write(stream.feed(double.next()), stream)
+        data += writer.write(stream.feed(stub.next()), stream)
     result.error = stream.error
     data += b"" if stream.error is not None else writer.close()
     content = Content(data, response.media_type)
     result.response = CompleteResponse(response.status, response.headers, content)
 
 
-def _take(step: exchange.Effect[object], content: Content, double: UpstreamStub) -> Any:
-    """What one step asks for."""
-    match step:
+def _perform(effect: exchange.Effect[object], content: Content, stub: UpstreamStub) -> Any:
+    """Perform one effect, and return its result."""
+    match effect:
         case exchange.SendCall():
-            return _reply(step, double)
+            return _send(effect, stub)
         case exchange.ReadBatch():
-            return double.next()
+            return stub.next()
         case exchange.ReadContent():
-            assert isinstance(step.source, OfflineSource)
-            return _checked(double.rest(), step.limit, step.source.upstream)
+            assert isinstance(effect.source, OfflineSource)
+            return _checked(stub.rest(), effect.limit, effect.source.upstream)
         case exchange.ReadBody():
-            return _bounded(content, step.limit)
+            return _bounded(content, effect.limit)
         case exchange.OpenBody():
-            return BufferedBody((content if step.limit is None else _bounded(content, step.limit)).data)
+            return BufferedBody((content if effect.limit is None else _bounded(content, effect.limit)).data)
         case exchange.RunParallel():
-            _together(step, content, double)
+            _run_parallel(effect, content, stub)
         case exchange.CheckHealth():
-            return {name: _health(step, name, double) for name in step.names}
+            return {name: _health(effect, name, stub) for name in effect.names}
         case exchange.AcquireRetry():
             return True
         case exchange.RenderMetrics():
@@ -140,27 +139,30 @@ def _take(step: exchange.Effect[object], content: Content, double: UpstreamStub)
     return None
 
 
-def _together(step: exchange.RunParallel, content: Content, double: UpstreamStub) -> None:
-    """Branches one by one; as they are made at the same time, the failure of one is told after all others
-    have been made that do not wait for it."""
+def _run_parallel(effect: exchange.RunParallel, content: Content, stub: UpstreamStub) -> None:
+    """Run branches one after another.
+
+    The first error is raised only after all branches that do not depend on a failed one, because the server
+    runs them concurrently.
+    """
     failures: dict[str, Exception] = {}
-    for branch in step.branches:
+    for branch in effect.branches:
         if not branch.needs & failures.keys():
             try:
-                _driven(branch.effects, content, double)
+                _drive(branch.effects, content, stub)
             except (ExchangeError, MissingStub) as error:
                 failures[branch.name] = error
     for failure in failures.values():
         raise failure
 
 
-def _health(step: exchange.CheckHealth, name: str, double: UpstreamStub) -> dict[str, Any]:
-    """A report on an upstream: by its answer to the check, or unasked that it is well."""
-    plan = step.mapping.upstreams[name]
-    if step.known or plan.health is None:
+def _health(effect: exchange.CheckHealth, name: str, stub: UpstreamStub) -> dict[str, Any]:
+    """A health report of an upstream: from its response to a check, or `healthy` if no check is made."""
+    plan = effect.mapping.upstreams[name]
+    if effect.known or plan.health is None:
         return exchange.skipped_report()
     try:
-        response = double.send(exchange.SendCall(step.mapping, plan, exchange.health_request(plan)))
+        response = stub.send(exchange.SendCall(effect.mapping, plan, exchange.health_request(plan)))
     except ExchangeError as error:
         return exchange.failed_report(error.message)
     return exchange.response_report(response.status, 0)
@@ -188,9 +190,9 @@ class OfflineSource:
 _NOT_READ: Final = "offline, the stub is read instead of a source"
 
 
-def _reply(step: exchange.SendCall, double: UpstreamStub) -> UpstreamResponse:
-    """The reply to a call, unless it is larger than the call accepts."""
-    response, request = double.send(step), step.request
+def _send(effect: exchange.SendCall, stub: UpstreamStub) -> UpstreamResponse:
+    """The response to a call. Raises `too_large` if it exceeds the limit of the call."""
+    response, request = stub.send(effect), effect.request
     if response.source is not None:
         response.source = OfflineSource(request.upstream)
     elif not request.raw:

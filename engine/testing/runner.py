@@ -1,7 +1,7 @@
-"""Suites run: each case carried out on the real path, with its upstreams faked, and compared.
+"""Runs suites: each case runs the real code with stubbed upstreams, and its result is compared.
 
-Contract: nothing is sent anywhere, and no exception leaves a case: what goes wrong is a mismatch of it.
-A call is answered in its turn from the case; one that is not expected there ends the case.
+Contract: no network, and no exception leaves a case: every problem is a mismatch.
+Calls receive the stub responses of the case in order; an unexpected call ends the case.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from engine.diagnostics import Findings
 from engine.errors import call_failed
 from engine.http.messages import EMPTY, Content, UpstreamResponse
 from engine.locations import SourceFile, Span
-from engine.testing.cases import CannedCall, Case
+from engine.testing.cases import Case, StubbedCall
 from engine.testing.comparison import ReceivedCall, call_mismatches, response_mismatches
 from engine.testing.coverage import RunCoverage, Uncovered
 from engine.testing.expectations import Mismatch
 from engine.testing.loading import Suite, load_suite
-from engine.testing.offline import Halt, OfflineSource, carry_out, failure_of
+from engine.testing.offline import Halt, OfflineSource, carry_out, describe_error
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """How a case went. `failure` is what the exchange failed of, where it did, expected or not."""
+    """The result of a case. `failure` is the error of its exchange, expected or not."""
 
     name: str
     span: Span
@@ -40,15 +40,15 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """How a suite went; where there are errors among its findings, no case of it has run."""
+    """The result of a suite. If there are errors among its findings, none of its cases has run."""
 
     file: str
     findings: Findings
     cases: tuple[CaseResult, ...]
 
     @property
-    def place(self) -> Span:
-        """The file as a whole."""
+    def location(self) -> Span:
+        """The location of the file."""
         return Span(SourceFile(self.file, ""), 1, 1)
 
     @property
@@ -58,7 +58,7 @@ class SuiteResult:
 
 @dataclass(frozen=True, slots=True)
 class SuiteRun:
-    """How all suites went, and what none of them has reached."""
+    """The results of all suites, and the locations that none of them has reached."""
 
     suites: tuple[SuiteResult, ...]
     uncovered: tuple[Uncovered, ...] = field(default=())
@@ -81,21 +81,21 @@ def run_suites(files: Iterable[Path], name_part: str = "") -> SuiteRun:
 
     Args:
         files: `*.test.yaml` files.
-        name_part: run only cases with this in their names; then nothing is said of what was not reached.
+        name_part: run only cases whose names contain this; coverage is not reported then.
     """
-    reach = RunCoverage()
-    suites = tuple(_run(load_suite(file), name_part, reach) for file in files)
-    return SuiteRun(suites, () if name_part else tuple(reach.uncovered()))
+    coverage = RunCoverage()
+    suites = tuple(_run(load_suite(file), name_part, coverage) for file in files)
+    return SuiteRun(suites, () if name_part else tuple(coverage.uncovered()))
 
 
-def _run(suite: Suite, name_part: str, reach: RunCoverage) -> SuiteResult:
+def _run(suite: Suite, name_part: str, coverage: RunCoverage) -> SuiteResult:
     results = []
     for case in suite.cases:
         if name_part in case.spec.name:
-            reach.watch(case.plans)
-            results.append(_run_case(case, reach))
+            coverage.watch(case.plans)
+            results.append(_run_case(case, coverage))
     if not suite.findings.has_errors:
-        reach.take(suite.coverage)
+        coverage.add_branches(suite.coverage)
     return SuiteResult(suite.file, suite.findings, tuple(results))
 
 
@@ -103,81 +103,83 @@ def _run(suite: Suite, name_part: str, reach: RunCoverage) -> SuiteResult:
 
 
 class _UnexpectedCall(Halt):
-    """More was called than the case expects."""
+    """A call that the case does not expect."""
 
 
 @dataclass(slots=True)
-class _FakeUpstreams:
-    """Answers calls in their turn, and keeps them."""
+class _CaseStub:
+    """Returns the stub responses of a case in order, and records the calls."""
 
-    canned: tuple[CannedCall, ...]
+    stubs: tuple[StubbedCall, ...]
     received: list[ReceivedCall] = field(default_factory=list)
     batches: list[bytes] = field(default_factory=list)
     media_type: str = ""
 
     def next(self) -> bytes | None:
-        """The next piece of a reply that is read as it comes."""
+        """The next piece of a streaming response."""
         return self.batches.pop(0) if self.batches else None
 
     def rest(self) -> Content:
-        """All of it that is left."""
+        """The rest of a streaming response."""
         left, self.batches = b"".join(self.batches), []
         return Content(left, self.media_type)
 
-    def send(self, step: exchange.SendCall) -> UpstreamResponse:
-        """The reply to a call, in its turn."""
-        self.received.append(ReceivedCall.of(step.request))
-        if len(self.received) > len(self.canned):
+    def send(self, effect: exchange.SendCall) -> UpstreamResponse:
+        """The stub response to the next call."""
+        self.received.append(ReceivedCall.of(effect.request))
+        if len(self.received) > len(self.stubs):
             raise _UnexpectedCall
-        canned = self.canned[len(self.received) - 1]
-        if canned.failure is not None:
-            is_large = canned.failure == "too_large"
-            cause = f"over {step.request.max_bytes} bytes" if is_large else f"fail: {canned.failure}"
-            raise call_failed(step.request.upstream, canned.failure, cause)
-        response = canned.response
-        if not step.streams:
+        stub = self.stubs[len(self.received) - 1]
+        if stub.failure is not None:
+            is_large = stub.failure == "too_large"
+            cause = f"over {effect.request.max_bytes} bytes" if is_large else f"fail: {stub.failure}"
+            raise call_failed(effect.request.upstream, stub.failure, cause)
+        response = stub.response
+        if not effect.streams:
             return response
-        data, size = response.content.data, canned.split or len(response.content.data) or 1
+        data, size = response.content.data, stub.split or len(response.content.data) or 1
         self.batches = [data[i : i + size] for i in range(0, len(data), size)]
         self.media_type = response.content.media_type
         return UpstreamResponse(
-            response.status, response.headers, EMPTY, source=OfflineSource(step.request.upstream)
+            response.status, response.headers, EMPTY, source=OfflineSource(effect.request.upstream)
         )
 
 
-def _run_case(case: Case, reach: RunCoverage) -> CaseResult:
-    fake = _FakeUpstreams(case.calls)
+def _run_case(case: Case, coverage: RunCoverage) -> CaseResult:
+    stub = _CaseStub(case.calls)
     match = case.plans.tree.find(case.inbound.path, case.inbound.method)
     try:
-        result = carry_out(exchange.run_exchange(match, case.inbound), case.content, fake)
+        result = carry_out(exchange.run_exchange(match, case.inbound), case.content, stub)
     except _UnexpectedCall:
         params = match.params(match.leaf(case.inbound.method))
-        return _result(case, [*call_mismatches(case, fake.received, params), _unexpected(case, fake)])
-    reach.note(result)
+        return _result(case, [*call_mismatches(case, stub.received, params), _unexpected(case, stub)])
+    coverage.record(result)
     mismatches = [
         *_defects(case, result),
-        *call_mismatches(case, fake.received, result.exchange.params),
+        *call_mismatches(case, stub.received, result.exchange.params),
         *response_mismatches(case, result),
     ]
-    return _result(case, mismatches, failure_of(result))
+    return _result(case, mismatches, describe_error(result))
 
 
 def _result(case: Case, mismatches: list[Mismatch], failure: str | None = None) -> CaseResult:
     mask = Mask(case.keys)
-    told = (replace(mismatch, message=mask.text(mismatch.message)) for mismatch in mismatches)
-    return CaseResult(case.spec.name, case.spec.node["name"].span, tuple(told), failure)
+    masked = (replace(mismatch, message=mask.text(mismatch.message)) for mismatch in mismatches)
+    return CaseResult(case.spec.name, case.spec.node["name"].span, tuple(masked), failure)
 
 
-def _unexpected(case: Case, fake: _FakeUpstreams) -> Mismatch:
-    """The call that the case does not expect."""
-    count = len(fake.canned)
-    expected = f"no more than {count} expected" if count else "none is expected"
-    place = case.spec.node.get("upstream") or case.spec.node["name"]
-    return Mismatch(f"upstream[{count}]", f"{fake.received[-1]} was called, but {expected}", place.key_span)
+def _unexpected(case: Case, stub: _CaseStub) -> Mismatch:
+    """The mismatch of an unexpected call."""
+    count = len(stub.stubs)
+    expected = f"the case expects {count or 'no'} call{'' if count == 1 else 's'}"
+    location = case.spec.node.get("upstream") or case.spec.node["name"]
+    return Mismatch(
+        f"upstream[{count}]", f"unexpected call {stub.received[-1]}: {expected}", location.key_span
+    )
 
 
 def _defects(case: Case, result: exchange.ExchangeResult) -> Iterator[Mismatch]:
-    """An exception that the engine did not foresee fails a case, whatever it expects."""
+    """An unexpected exception of the engine fails a case, whatever the case expects."""
     if result.defect is not None:
-        message = f"a defect of the engine: {result.defect.error} in {result.defect.function}()"
+        message = f"internal error: {result.defect.error} in {result.defect.function}()"
         yield Mismatch("exchange", message, case.spec.node["name"].span)

@@ -1,8 +1,8 @@
-"""The nouns of a suite file as frozen data: what its cases say, not yet how they run.
+"""A suite file as frozen data.
 
-Contract: built from a document that the schema has accepted, or from what is left of one; each field is a key
-of the YAML and each class a definition of the schema (a test holds them equal). Short forms are read into the
-same fields as long ones. Must not know how anything runs.
+Contract: built from a document that the schema has accepted, or from its valid parts. Each field is a key of
+the YAML and each class a definition of the schema (a test checks that they are equal). Short forms are read
+into the same fields as long forms. Must not know how anything runs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from engine.locations import Document, Node
 
-#: What an answer has where the file does not say.
+#: The status of responses without one in the file.
 DEFAULT_STATUS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
-    """What the client sends. `path` may have the query with it."""
+    """The request of the client. `path` may include the query."""
 
     node: Node
     method: str | None
@@ -32,7 +32,7 @@ class RequestSpec:
 
 @dataclass(frozen=True, slots=True)
 class CallSpec:
-    """What an upstream is expected to be sent; what is absent is not compared. `path` as in a request."""
+    """The expected request to an upstream; absent parts are not compared. `path` as in a request."""
 
     node: Node
     upstream: Node | None = None
@@ -46,7 +46,7 @@ class CallSpec:
 
 @dataclass(frozen=True, slots=True)
 class StubResponseSpec:
-    """What an upstream answers."""
+    """The stub response of an upstream."""
 
     node: Node
     status: int = DEFAULT_STATUS
@@ -58,7 +58,7 @@ class StubResponseSpec:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSpec:
-    """One call and its answer: a reply, or the way in which it fails."""
+    """One call and its outcome: a stub response, or the name of a failure."""
 
     node: Node
     expect: CallSpec | None
@@ -68,7 +68,7 @@ class UpstreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedResponseSpec:
-    """What the client is expected to be answered; of what is absent, only `status` is compared."""
+    """The expected response; absent parts are not compared, except for `status`."""
 
     node: Node
     status: Node | None = None
@@ -81,7 +81,7 @@ class ExpectedResponseSpec:
 
 @dataclass(frozen=True, slots=True)
 class CaseSpec:
-    """One request, what it calls, and its answer. `upstream` in the order of the calls."""
+    """One request, its calls, and its response. `upstream` is in the order of the calls."""
 
     node: Node
     name: str
@@ -93,7 +93,7 @@ class CaseSpec:
 
 @dataclass(frozen=True, slots=True)
 class SuiteSpec:
-    """A whole suite file."""
+    """A suite file."""
 
     node: Node
     dragoman: int
@@ -115,7 +115,7 @@ DEFINITIONS: Final[Mapping[type, str]] = {
 
 
 def read(document: Document) -> SuiteSpec:
-    """The spec of a document, as far as it fits the suite schema."""
+    """The spec of a document, of the parts that match the suite schema."""
     root = document.root
     cases = root.get("cases")
     return SuiteSpec(
@@ -145,7 +145,7 @@ def _case(node: Node) -> CaseSpec:
         env=_env(node.get("env")),
         request=_request(node["request"]),
         upstream=tuple(_upstream(call) for call in _one_or_many(upstream)) if upstream else (),
-        expect=_answer(expect) if expect else None,
+        expect=_expected_response(expect) if expect else None,
     )
 
 
@@ -169,7 +169,7 @@ def _request(node: Node) -> RequestSpec:
 
 
 def _word(text: str, start: int) -> tuple[str, int]:
-    """The word at `start`, and where the next one begins."""
+    """The word at `start`, and the index of the next word."""
     end = text.index(" ", start)
     return text[start:end], end + len(text[end:]) - len(text[end:].lstrip(" "))
 
@@ -209,6 +209,6 @@ def _response(node: Node) -> StubResponseSpec:
     )
 
 
-def _answer(node: Node) -> ExpectedResponseSpec:
+def _expected_response(node: Node) -> ExpectedResponseSpec:
     names = ("status", "headers", "body", "text", "events", "warnings")
     return ExpectedResponseSpec(node, **{name: node.get(name) for name in names})

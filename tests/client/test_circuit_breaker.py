@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from engine.client.circuit_breaker import Breaker
+from engine.client.circuit_breaker import CircuitBreaker
 from engine.errors import ExchangeError
 from engine.plan import BreakerPlan
 from tests.support.server import Server, dragoman_server
@@ -115,7 +115,7 @@ def test_what_an_upstream_says_of_a_request_is_no_failure(server: Server) -> Non
 
 def test_a_trial_that_fails_keeps_it_open() -> None:
     now = [0.0]
-    breaker = Breaker("m", "u", BreakerPlan(2, 5.0), lambda: now[0])
+    breaker = CircuitBreaker("m", "u", BreakerPlan(2, 5.0), lambda: now[0])
     let_through, waits = 0, set()
     for tick in range(600):
         now[0] = tick / 10
@@ -125,12 +125,12 @@ def test_a_trial_that_fails_keeps_it_open() -> None:
             waits.add(dict(error.headers)["retry-after"])
         else:
             let_through += 1
-            breaker.note_failure("connect")
+            breaker.record_failure("connect")
     assert let_through == 2 + 11, "one in 5 s"
     assert waits == {"1", "2", "3", "4", "5"}
-    breaker.note_failure("busy")
+    breaker.record_failure("busy")
     now[0] += 5
     breaker.check()
-    breaker.note_status(404)
+    breaker.record_status(404)
     breaker.check()
     assert not breaker.is_open

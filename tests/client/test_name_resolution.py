@@ -116,7 +116,7 @@ def test_a_result_is_kept_for_a_while(names: Names, monkeypatch: pytest.MonkeyPa
         resolver = Resolver()
         names.found["a.test"] = [entry("127.0.0.1")]
         await resolver.addresses("a.test")
-        monkeypatch.setattr(resolving, "_KEPT_SECONDS", 0.0)
+        monkeypatch.setattr(resolving, "_CACHE_SECONDS", 0.0)
         await resolver.addresses("a.test")
         assert names.asked == ["a.test"], "what is known holds for the time that it was given"
         resolver.forget("a.test")
@@ -178,18 +178,18 @@ def test_families_take_turns(names: Names) -> None:
 def test_a_lookup_that_does_not_end_is_begun_again_a_few_times(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolving, "_LOST_SECONDS", 0.0)
+    monkeypatch.setattr(resolving, "_STUCK_SECONDS", 0.0)
 
     async def work() -> None:
         resolver = Resolver()
         callers = [asyncio.ensure_future(resolver.addresses("slow.test")) for _ in range(20)]
-        await names.begun(resolving._MOST)
+        await names.begun(resolving._MAX_LOOKUPS)
         names.found["slow.test"] = [entry("127.0.0.1")]
         names.answer()
         assert await asyncio.gather(*callers) == [["127.0.0.1"]] * 20
 
     run(work)
-    assert len(names.asked) == resolving._MOST
+    assert len(names.asked) == resolving._MAX_LOOKUPS
 
 
 # --- Upstreams --------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.client.retry_budget import RESERVE, Budget
+from engine.client.retry_budget import RESERVE, RetryBudget
 from tests.support.server import dragoman_server
 from tests.support.upstream import Upstream
 
@@ -13,15 +13,15 @@ from tests.support.upstream import Upstream
 @pytest.mark.parametrize("attempts", [2, 5])
 def test_over_a_minute_an_upstream_that_is_down_sees_a_fifth_more(rate: int, attempts: int) -> None:
     now = [0.0]
-    budget, sent = Budget(lambda: now[0]), 0
+    budget, sent = RetryBudget(lambda: now[0]), 0
     for number in range(60 * rate):
         now[0] = number / rate
-        budget.note_call()
+        budget.record_call()
         sent += 1
         for _ in range(attempts - 1):
-            if not budget.take():
+            if not budget.acquire():
                 break
-            budget.note_call()
+            budget.record_call()
             sent += 1
         assert sent <= max(number + 1 + RESERVE, 1.2 * (number + 1)), f"at {now[0]} s"
     assert 1.15 * 60 * rate <= sent <= 1.2 * 60 * rate
@@ -29,11 +29,11 @@ def test_over_a_minute_an_upstream_that_is_down_sees_a_fifth_more(rate: int, att
 
 def test_few_calls_may_be_made_again() -> None:
     now = [0.0]
-    budget = Budget(lambda: now[0])
+    budget = RetryBudget(lambda: now[0])
     for minute in range(10):
         now[0] = minute * 60.0
-        budget.note_call()
-        assert budget.take()
+        budget.record_call()
+        assert budget.acquire()
 
 
 MAPPING = """

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine.client.http1.connection import MAX_BUFFERED
-from engine.client.http1.content_coding import STEP, BadCoding, Inflater
+from engine.client.http1.content_coding import STEP, Inflater, InvalidCoding
 from engine.errors import ExchangeError
 from engine.http.messages import MAX_BODY_BYTES, UpstreamResponse
 from tests.support.calls import both_loops, call, opened, run
@@ -113,7 +113,7 @@ def test_what_cannot_be_decoded_is_a_failure(upstream: Upstream, coding: str, da
             with pytest.raises(ExchangeError) as caught:
                 await up.send(call("/it"))
             assert caught.value.kind == "upstream_error"
-            assert up._pool._free + len(up._pool._idle) == 200
+            assert up._pool._free_slots + len(up._pool._idle) == 200
             assert (await up.send(call("/it", raw=True))).content.data == data
             if "," in coding or coding in ("br", "zstd"):
                 return
@@ -145,9 +145,9 @@ def test_a_step_is_bounded_however_much_a_byte_stands_for() -> None:
         assert len(data) <= STEP
         size += len(data)
     inflater.close()
-    assert size == inflater.given == 50_000_000
+    assert size == inflater.bytes_out == 50_000_000
     inflater.feed(b"more")
-    with pytest.raises(BadCoding):
+    with pytest.raises(InvalidCoding):
         inflater.step()
 
 
@@ -272,7 +272,7 @@ def test_a_stream_that_is_left_after_its_closing_word(upstream: Upstream, loop: 
             await response.source.aclose()
             left = upstream.connections[upstream.requests[-1].connection]
             assert await asyncio.to_thread(eventually, lambda: left.closed is not None, A_SECOND)
-            assert up._pool._free + len(up._pool._idle) == 200
+            assert up._pool._free_slots + len(up._pool._idle) == 200
 
     run(work, loop)
 
@@ -345,7 +345,7 @@ def test_a_body_that_breaks_off_is_never_taken_for_a_whole_one(upstream: Upstrea
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert await asyncio.to_thread(upstream.eventually, lambda up: not up.open, A_SECOND)
-            assert up._pool._free == 200
+            assert up._pool._free_slots == 200
 
     run(work, loop)
     assert upstream.requests == []
@@ -367,7 +367,7 @@ def test_an_upstream_that_answers_early_is_sent_no_more(loop: str) -> None:
         async with server, opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as up:
             response = await up.send(call("/", "POST", body))
             assert (response.status, response.content.data) == (413, b"{}")
-            assert up._pool._free == 200, "such a connection carries no other request"
+            assert up._pool._free_slots == 200, "such a connection carries no other request"
             await asyncio.sleep(0.05)
 
     run(work, loop)

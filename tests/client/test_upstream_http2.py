@@ -205,8 +205,8 @@ def test_calls_through_a_proxy_plain_and_secured() -> None:
 @pytest.mark.parametrize(
     ("coding", "what"),
     [
-        ("br", "sent a body in a content coding that is not supported"),
-        ("gzip", "sent a body that is not in its content coding"),
+        ("br", "sent a body with an unsupported content coding"),
+        ("gzip", "sent a body that does not match its content coding"),
     ],
 )
 @pytest.mark.parametrize("streams", [False, True])

@@ -122,7 +122,7 @@ def test_ten_thousand_cancelled_calls_leave_no_place_behind(upstream: Upstream, 
                 await asyncio.gather(*tasks, return_exceptions=True)
             responses = await asyncio.gather(*(up.send(call("/json")) for _ in range(50)))
             assert [response.status for response in responses] == [200] * 50
-            assert up._pool._free + len(up._pool._idle) == 10
+            assert up._pool._free_slots + len(up._pool._idle) == 10
             assert not up._pool._busy
             assert not up._pool._waiting
 
@@ -158,7 +158,7 @@ def test_idle_connections_expire(upstream: Upstream, loop: str, monkeypatch: pyt
             await asyncio.gather(*(up.send(call("/five")) for _ in range(5)))
             assert len(upstream.connections) == 5
             assert await asyncio.to_thread(upstream.eventually, lambda up: not up.open, SOON)
-            assert await asyncio.to_thread(eventually, lambda: up._pool._free == 200)
+            assert await asyncio.to_thread(eventually, lambda: up._pool._free_slots == 200)
             assert not up._pool._idle
             assert (await up.send(call("/json"))).status == 200
 
@@ -273,7 +273,7 @@ def test_connections_that_do_not_come_up(loop: str) -> None:
             assert time.monotonic() - started < SOON
             assert caught.value.kind == kind
             assert caught.value.cause == cause
-            assert up._pool._free == 200
+            assert up._pool._free_slots == 200
 
     with refusing() as closed, black_hole() as hole:
         run(lambda: work(closed, "upstream_error", "ConnectionRefusedError: Connection refused"), loop)

@@ -292,7 +292,7 @@ def test_what_cannot_stand_in_a_request_never_leaves(
         async with opened(upstream.url) as up:
             with pytest.raises(ExchangeError):
                 await up.send(call(target, headers=headers))
-            assert up._pool._free == 200
+            assert up._pool._free_slots == 200
 
     run(work)
     assert upstream.connections == []

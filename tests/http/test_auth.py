@@ -18,8 +18,17 @@ import pytest
 import yaml
 
 import engine.http.auth
-from engine import Explainer, Findings, PlanSet, Request, StubResponse, compile_set, load, schema_text
-from engine import exchange as middle
+from engine import (
+    Explainer,
+    Findings,
+    PlanSet,
+    Request,
+    StubResponse,
+    compile_set,
+    exchange,
+    load,
+    schema_text,
+)
 from engine.errors import AuthError
 from engine.http.auth import SCHEMES, AuthRequest, Credentials, make_auth, scheme_options
 from engine.http.messages import EMPTY, JSON, Content, Inbound, UpstreamResponse
@@ -66,9 +75,9 @@ class Recorder:
     """An upstream that records what it is sent, and returns an empty object."""
 
     def __init__(self) -> None:
-        self.sent: list[middle.SendCall] = []
+        self.sent: list[exchange.SendCall] = []
 
-    def send(self, step: middle.SendCall) -> UpstreamResponse:
+    def send(self, step: exchange.SendCall) -> UpstreamResponse:
         self.sent.append(step)
         return UpstreamResponse(200, (), EMPTY if step.streams else Content(b"{}", JSON))
 
@@ -86,8 +95,8 @@ def sent(plans: PlanSet, way: str) -> tuple[dict[str, str], str]:
     headers = (("content-type", JSON), ("x-api-key", "of-the-client"), ("x_api_key", "of-the-client"))
     inbound = Inbound(method, path, "key=of-the-client&a=1" if way == "forward" else "", headers)
     recorder = Recorder()
-    answered = carry_out(middle.answer(plans.tree.find(path, method), inbound), body, recorder)
-    assert answered.error is None
+    result = carry_out(exchange.run_exchange(plans.tree.find(path, method), inbound), body, recorder)
+    assert result.error is None
     (step,) = recorder.sent
     return dict(step.request.headers), step.request.target.partition("?")[2]
 
@@ -146,10 +155,10 @@ def test_explain_describes_it_without_the_secret(scheme: str, tmp_path: Path) ->
     wanted = case(scheme)
     findings = Findings()
     specs = load([mapping(wanted["auth"], wanted["env"], tmp_path)], findings)
-    told = repr(Explainer(specs, wanted["env"]).everything())
-    assert wanted["describe"] in told
+    shown = repr(Explainer(specs, wanted["env"]).everything())
+    assert wanted["describe"] in shown
     for secret in wanted["secrets"]:
-        assert secret not in told
+        assert secret not in shown
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -174,12 +183,12 @@ def test_the_trace_of_a_request_does_not_contain_its_signature(
     auth, env = {"signed": {"signer": "signer-of-tests", "key": "${ $env.KEY }"}}, {"KEY": "a-secret-key"}
     explainer = Explainer(load([mapping(auth, env, tmp_path)], Findings()), env)
     method, path = WAYS[way]
-    told = repr(
+    shown = repr(
         explainer.trace(Request(method, path, "a=1", (), b'{"b":2}'), [StubResponse(body=b"{}")]).steps
     )
-    assert "x-signature: ***" in told
-    assert "signer=***" in told
-    assert not re.search("[0-9a-f]{64}", told)
+    assert "x-signature: ***" in shown
+    assert "signer=***" in shown
+    assert not re.search("[0-9a-f]{64}", shown)
     assert "a-secret-key" not in repr(explainer.everything())
 
 

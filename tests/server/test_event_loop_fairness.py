@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import pytest
 
 from engine.client.request_bodies import BufferedRequestBody
-from engine.client.response_events import Flow
-from engine.client.runner import Relay
-from engine.client.worker_threads import LONG_BODY, MANY_EVENTS, in_thread
+from engine.client.response_events import ResponseEvents
+from engine.client.runner import ExchangeRunner
+from engine.client.worker_threads import LONG_BODY, MAX_EVENTS, in_thread
 from engine.exchange import EventWriter, ExchangeResult
 from engine.exchange.exchange import Exchange
 from engine.exchange.response_source import PumpByNext
@@ -88,10 +88,10 @@ def answered_by(
 ) -> Awaitable[ExchangeResult]:
     """An exchange of a relay; its upstream gives the source at once."""
     inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
-    relay = Relay(plans)
+    runner = ExchangeRunner(plans)
     if source is not None:
-        relay._opened["limited", "up"].upstream = _Upstream(source)
-    return relay.answer(plans.tree.find(path, "POST"), inbound, BufferedRequestBody(Content(body, JSON)))
+        runner._upstreams["limited", "up"].upstream = _Upstream(source)
+    return runner.run(plans.tree.find(path, "POST"), inbound, BufferedRequestBody(Content(body, JSON)))
 
 
 class _Upstream:
@@ -155,7 +155,7 @@ def pumped(plans: PlanSet, path: str, source: Burst) -> tuple[bytes, int, list[i
             written.append(writer.write(events, stream))
             return True
 
-        flow = Flow(result, stream)
+        flow = ResponseEvents(result, stream)
 
         async def pump() -> None:
             has_more = True
@@ -175,8 +175,8 @@ def test_a_burst_of_events_leaves_turns_to_others(tmp_path: Path) -> None:
     source = Burst(b'{"v":1}\n' * count)
     data, turns, parts = pumped(compiled(MAPPING, tmp_path), "/stream", source)
     assert data == b'{"v":1}\n' * count + b'{"count":%d}\n' % count
-    assert max(parts) <= MANY_EVENTS
-    assert turns >= len(parts) >= count / MANY_EVENTS
+    assert max(parts) <= MAX_EVENTS
+    assert turns >= len(parts) >= count / MAX_EVENTS
 
 
 def test_an_event_that_makes_many_is_given_in_parts(tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_an_event_that_makes_many_is_given_in_parts(tmp_path: Path) -> None:
     source = Burst(b'{"a":[' + b",".join([b"1"] * count) + b"]}\n")
     data, turns, parts = pumped(compiled(MAPPING, tmp_path), "/one", source)
     assert data.count(b"\n") == count
-    assert max(parts) <= MANY_EVENTS
-    assert turns >= count / MANY_EVENTS / 2
+    assert max(parts) <= MAX_EVENTS
+    assert turns >= count / MAX_EVENTS / 2
 
 
 def test_events_that_come_one_by_one_are_given_at_once(tmp_path: Path) -> None:

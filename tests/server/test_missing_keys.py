@@ -80,7 +80,7 @@ def test_keys_that_are_not_set_are_a_warning(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["validate", str(file)], env={"KEYS": keys})
         assert done.exit_code == status
         assert (
-            f"{file}:5:17: warning[no-key]: 'auth.bearer' gives no key: 'shop' is open" in done.output
+            f"{file}:5:17: warning[no-key]: 'auth.bearer' has no key: 'shop' is open" in done.output
         ) is (is_warned), done.output
     assert CliRunner().invoke(main, ["validate", "--strict", str(file)], env={"KEYS": ""}).exit_code == 1
 

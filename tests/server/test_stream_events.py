@@ -113,28 +113,28 @@ FAILURES: dict[str, tuple[Behaviour, str, str]] = {
     "no event": (answer(200, b": comment\n\n", SSE), "sent a stream without events", "no events"),
     "an unknown coding": (
         answer(200, b"\x0b\x02\x80", SSE, [("content-encoding", "br")]),
-        "sent a body in a content coding that is not supported",
+        "sent a body with an unsupported content coding",
         "content-encoding: br",
     ),
     "two codings": (
         answer(200, b"x", SSE, [("content-encoding", "gzip, gzip")]),
-        "sent a body in a content coding that is not supported",
+        "sent a body with an unsupported content coding",
         "content-encoding: gzip,gzip",
     ),
     "not in its coding": (
         answer(200, b'data: {"n":1}\n\n', SSE, [("content-encoding", "gzip")]),
-        "sent a body that is not in its content coding",
-        "the body is not in its content coding",
+        "sent a body that does not match its content coding",
+        "the body does not match its content coding",
     ),
     "a coding that is truncated": (
         answer(200, gzip.compress(b'data: {"n":1}\n\n')[:-8], SSE, [("content-encoding", "gzip")]),
-        "sent a body that is not in its content coding",
-        "the body ends within its content coding",
+        "sent a body that does not match its content coding",
+        "the coded body is truncated",
     ),
     "a connection that is closed": (
         raw(head(200, [("content-type", SSE), ("content-length", "99")]) + b'data: {"n":1}\n\n', "close"),
         "disconnected or sent an invalid HTTP response",
-        "closed before its end",
+        "closed before the end of the response",
     ),
 }
 

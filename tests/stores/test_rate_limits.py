@@ -20,7 +20,7 @@ import pytest
 from engine.errors import ExchangeError
 from engine.plan import RatePlan
 from engine.server.client_addresses import Addresses, networks
-from engine.stores.memory_windows import Windows
+from engine.stores.memory_windows import MemoryWindows
 from engine.stores.rate_limits import RateLimits
 from tests.support.server import Response, Server, dragoman_server, failed_start
 from tests.support.times import PATIENCE, SOON
@@ -173,7 +173,7 @@ def test_a_wall_clock_that_is_set_changes_nothing(monkeypatch: pytest.MonkeyPatc
 
 def test_a_window_moves_with_its_clock() -> None:
     now = 1000.0
-    windows, rate = Windows(lambda: now), RatePlan(2, 60, "all", "scope")
+    windows, rate = MemoryWindows(lambda: now), RatePlan(2, 60, "all", "scope")
 
     def hit() -> float | None:
         return asyncio.run(windows.hit(rate, "a"))

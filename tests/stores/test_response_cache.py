@@ -205,7 +205,7 @@ def test_values_are_not_kept() -> None:
 
 
 def test_bodies_fields_and_keys_count() -> None:
-    kept = ResponseCache(max_answers=10**9, max_bytes=MIB)
+    kept = ResponseCache(max_entries=10**9, max_bytes=MIB)
     for number in range(1000):
         kept.put(f"{number:064}", _response(b"", ("x-large", f"{number}" + "y" * 8000)), 60)
         assert kept.size <= MIB
@@ -223,7 +223,7 @@ def test_bodies_fields_and_keys_count() -> None:
 
 
 def test_the_number_of_entries_is_bounded() -> None:
-    kept = ResponseCache(max_answers=2)
+    kept = ResponseCache(max_entries=2)
     kept.put("a", _response(b"1"), 60)
     kept.put("b", _response(b"2"), 60)
     assert kept.get("a") is not None

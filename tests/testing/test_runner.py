@@ -281,7 +281,7 @@ def test_a_call_that_is_not_expected_ends_the_case(tmp_path: Path) -> None:
         request: GET /items
         expect: { status: 500, body: 5 }
     """
-    message = "GET shop /base/list was called, but none is expected"
+    message = "unexpected call GET shop /base/list: the case expects no calls"
     assert mismatches(tmp_path, suite) == [f"4:5 upstream[0]: {message}"]
 
 
@@ -292,7 +292,7 @@ def test_a_call_too_many_is_told_beside_the_ones_before(tmp_path: Path) -> None:
         request: GET /items
         upstream: []
     """
-    message = "GET shop /base/list was called, but none is expected"
+    message = "unexpected call GET shop /base/list: the case expects no calls"
     assert mismatches(tmp_path, suite) == [f"6:5 upstream[0]: {message}"]
 
 
@@ -402,7 +402,7 @@ def test_a_defect_of_the_engine_fails_the_case(tmp_path: Path, monkeypatch: pyte
         request: GET /text
         expect: { status: 500 }
     """
-    assert mismatches(tmp_path, suite) == ["4:11 exchange: a defect of the engine: KeyError in explode()"]
+    assert mismatches(tmp_path, suite) == ["4:11 exchange: internal error: KeyError in explode()"]
 
 
 # --- Environments ----------------------------------------------------------------------------------------
@@ -528,13 +528,13 @@ def test_what_fits(tmp_path: Path, came: Any, expected: str) -> None:
         (5, "{ $length: 2 }", ["body: expected a length of 2, got 5"]),
         ({"a": "x"}, "{ a: { $optional: 1 } }", ['body.a: expected 1, got "x"']),
         ([1, 2], "{ $unordered: [2, 3] }", [
-            "body: expected an item 3 somewhere, but it is missing",
+            "body: expected an item 3, but it is missing",
             "body[0]: not expected here, got 1",
         ]),
         ({}, "{ $unordered: [] }", ["body: expected a list, got {}"]),
         ({"a": 1, "b": 2}, '{ a: 1, b: "${ a }" }', ["body.b: expected 1, got 2"]),
         ({"a": {"b": 1}}, '{ a: "${ { b: `2` } }" }', ["body.a.b: expected 2, got 1"]),
-        ({"b": 2}, '{ b: "${ c }" }', ["body.b: expected nothing, got 2"]),
+        ({"b": 2}, '{ b: "${ c }" }', ["body.b: expected no value, got 2"]),
         ({"a": "x" * 300}, "{ a: 1 }", [f'body.a: expected 1, got "{"x" * 158}…']),
     ],
 )  # fmt: skip
@@ -545,7 +545,7 @@ def test_what_does_not_fit(tmp_path: Path, came: Any, expected: str, told: list[
 def test_an_expression_that_fails_is_a_mismatch(tmp_path: Path) -> None:
     told = echoed(tmp_path, {"a": 1}, '{ a: "${ upper($request.body.a) }" }')
     assert len(told) == 1
-    assert told[0].startswith("body.a: this expectation failed: ")
+    assert told[0].startswith("body.a: cannot evaluate this expectation: ")
     assert "shop.test.yaml:6:" in told[0]
     assert "upper() takes" in told[0]
 
@@ -594,19 +594,19 @@ def test_a_suite_is_found_wrong_before_it_runs(tmp_path: Path) -> None:
         "shop.test.yaml:11:14 unknown-matcher: unknown matcher '$anyy'; a literal key is written '$$anyy'"
         " (did you mean '$any'?)",
         f"shop.test.yaml:12:20 bad-value: '$any' takes one of: {types} (did you mean 'string'?)",
-        "shop.test.yaml:13:24 bad-regex: not a regular expression of RE2: missing ): (",
-        "shop.test.yaml:14:24 bad-value: '$matches' takes a pattern",
-        "shop.test.yaml:15:23 bad-value: '$length' takes a whole number, or one ${ … }",
+        "shop.test.yaml:13:24 bad-regex: invalid RE2 regular expression: missing ): (",
+        "shop.test.yaml:14:24 bad-value: '$matches' takes a regular expression",
+        "shop.test.yaml:15:23 bad-value: '$length' takes a non-negative integer or an expression ${ … }",
         "shop.test.yaml:16:26 bad-value: '$unordered' takes a list",
-        "shop.test.yaml:17:15 misused-matcher: '$optional' is the value of a key that may be absent",
-        "shop.test.yaml:18:14 misused-matcher: '$any' stands alone in its mapping",
-        "shop.test.yaml:19:21 bad-value: '$open' is true, or left out",
+        "shop.test.yaml:17:15 misused-matcher: '$optional' is only allowed as the value of a key",
+        "shop.test.yaml:18:14 misused-matcher: '$any' must be the only key of its object",
+        "shop.test.yaml:19:21 bad-value: '$open' must be true or absent",
         "shop.test.yaml:20:20 bad-expression: the expression ends too early",
         "shop.test.yaml:21:16 unknown-variable: unknown variable '$requst' (did you mean '$request'?)",
         "shop.test.yaml:22:16 unknown-variable: unknown variable '$env.HSOT' (did you mean 'HOST'?)",
         "shop.test.yaml:23:16 unknown-function: unknown function 'uper' (did you mean 'upper'?)",
-        "shop.test.yaml:24:11 duplicate-case: another case has this name, at line 5",
-        "shop.test.yaml:25:36 bad-value: there is a query in the path already",
+        "shop.test.yaml:24:11 duplicate-case: duplicate case name, first used at line 5",
+        "shop.test.yaml:25:36 bad-value: the path already contains a query",
     ]
 
 
@@ -673,10 +673,10 @@ def test_a_missing_mapping_is_found(tmp_path: Path) -> None:
     file.write_text("{ dragoman: 1, cases: [{ name: a, request: GET / }] }")
     (finding,) = run_suites([file]).suites[0].findings
     assert (finding.code, finding.span.line) == ("file-unreadable", 1)
-    assert finding.message == "there is no mapping 'alone.yaml' beside this file"
+    assert finding.message == "there is no mapping 'alone.yaml' next to this file"
     file.write_text("{ dragoman: 1, mapping: gone.yaml, cases: [{ name: a, request: GET / }] }")
     (finding,) = run_suites([file]).suites[0].findings
-    assert finding.message == f"'{tmp_path}/gone.yaml' is no file"
+    assert finding.message == f"'{tmp_path}/gone.yaml' is not a file"
     assert finding.span.column == 25
 
 
@@ -769,12 +769,12 @@ def test_what_no_case_has_reached_is_told(tmp_path: Path) -> None:
         "shared.yaml:4:13 the branch where this $if is false",
         "shop.yaml:7:13 the branch where this $if is true",
         "shop.yaml:7:13 the branch where this $if is false",
-        "shop.yaml:12:9 answer 1 of GET /one",
+        "shop.yaml:12:9 response 1 of GET /one",
         "shop.yaml:18:29 the case b of this $switch",
         "shop.yaml:19:13 the default of this $switch",
         "shop.yaml:23:3 the route GET /three",
-        "shop.yaml:27:5 the answer of POST /four",
-        "shop.yaml:31:57 this rule of a stream",
+        "shop.yaml:27:5 the response of POST /four",
+        "shop.yaml:31:57 this stream rule",
     ]
 
 

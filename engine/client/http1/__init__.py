@@ -1,21 +1,21 @@
-"""Upstreams over HTTP/1.1, by a client of our own.
+"""Upstreams over HTTP/1.1, with a client of our own.
 
-Contract: no redirects, no cookies, no proxies; the request target goes out as it was built. A pool belongs to
-one upstream, so that a slow one cannot starve the others.
+Contract: no redirects, no cookies, no proxies; the request target is sent unchanged. Each upstream has its
+own pool, so that a slow upstream cannot starve the others.
 
-    errors          how a call over a connection fails
+    errors          failures of a call over a connection
     deadline        a deadline that moves
-    response_head   the head of a response as nearly all are, read at once
+    response_head   fast parser for common response heads
     response        bytes → one response; the only importer of httptools
     request_head    a request → the bytes of its head
     content_coding  gzip and deflate
     connection      one connection
-    connecting      how it comes up; names and addresses are in `resolver` and `happy_eyeballs`
-    pool            a bounded number of them
-    request_body    bodies of requests
-    response_body   bodies of responses
+    connecting      new connections; `resolver` and `happy_eyeballs` have names and addresses
+    pool            a bounded connection pool
+    request_body    request bodies
+    response_body   response bodies
 
-Each imports only from those above it.
+Each module imports only from those above it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import asyncio
 
 from engine.client.http1.connecting import Connector
 from engine.client.http1.connection import Connection
-from engine.client.http1.content_coding import BadCoding, decoded_headers, inflater
+from engine.client.http1.content_coding import InvalidCoding, decoded_headers, inflater
 from engine.client.http1.errors import CallFailed
 from engine.client.http1.pool import Pool
 from engine.client.http1.request_body import PIECE, Pieces, send_while_waiting
-from engine.client.http1.request_head import BadRequest, RequestHead
+from engine.client.http1.request_head import InvalidRequest, RequestHead
 from engine.client.http1.response import ResponseReader
 from engine.client.http1.response_body import Http1Source
 from engine.client.limits import IDLE_SECONDS
@@ -53,35 +53,35 @@ class Http1Upstream:
         self._pool = Pool(connect, plan.connections, plan.timeouts.connect, IDLE_SECONDS)
 
     async def send(self, request: OutgoingRequest, streams: bool = False) -> UpstreamResponse:
-        """Send one request and read its answer, within the timeouts of the plan."""
+        """Send one request and read its response, within the timeouts of the plan."""
         if self._loop is None:
-            # Asking for it costs a system call each time.
+            # Cached, because getting it takes a system call.
             self._loop = asyncio.get_running_loop()
         total = None if request.timeout is None else self._loop.time() + request.timeout
         try:
-            connection = await self._answered(request, self._heads.write(request), total)
+            connection = await self._send_request(request, self._heads.write(request), total)
         except CallFailed as failure:
             raise self._failure(failure) from None
-        except BadRequest as error:
+        except InvalidRequest as error:
             raise self._failure(CallFailed("broken", str(error))) from None
         response = connection.response
         assert response is not None
         media_type = first_value(response.headers, "content-type") or ""
-        is_wanted_whole = not streams or media_type.startswith(JSON)
-        is_here = response.is_plain and response.is_complete and response.size <= request.max_bytes
-        if not (is_wanted_whole and is_here):
-            return await self._reply(connection, response, request, total, streams)
+        is_buffered = not streams or media_type.startswith(JSON)
+        has_all = response.is_plain and response.is_complete and response.size <= request.max_bytes
+        if not (is_buffered and has_all):
+            return await self._read_response(connection, response, request, total, streams)
         content = Content(response.take(response.size), media_type)
         self._pool.release(connection)
         return UpstreamResponse(response.status, response.headers, content)
 
-    async def _answered(self, request: UpstreamRequest, head: bytes, total: float | None) -> Connection:
-        """A connection on which the head of the answer has come.
+    async def _send_request(self, request: UpstreamRequest, head: bytes, total: float | None) -> Connection:
+        """Send a request; returns its connection once the head of the response has been received.
 
-        A connection that is used again may have been closed by the upstream at that moment. Where nothing has
-        come on it, a request that may be repeated is sent once more, on a new one.
+        The upstream may close a reused connection at the same moment. If no byte of a response was received
+        on it, an idempotent request is sent once more, on a new connection.
         """
-        connection = self._pool.take() or await self._pool.acquire(total)
+        connection = self._pool.take_idle() or await self._pool.acquire(total)
         while True:
             connection.begin(request.method, total)
             body = request.body or request.content.data
@@ -94,13 +94,13 @@ class Http1Upstream:
                     await send_while_waiting(connection, Pieces(body) if isinstance(body, bytes) else body)
                 return connection
             except BaseException as error:
-                if not _may_be_repeated(request, connection, error):
+                if not _is_repeatable(request, connection, error):
                     connection.abort()
                     self._pool.release(connection)
                     raise
-            connection = await self._pool.renew(connection, total)
+            connection = await self._pool.replace(connection, total)
 
-    async def _reply(
+    async def _read_response(
         self,
         connection: Connection,
         response: ResponseReader,
@@ -108,12 +108,12 @@ class Http1Upstream:
         total: float | None,
         streams: bool,
     ) -> UpstreamResponse:
-        """An answer that is read as it comes, or whose body has not come to its end."""
+        """Read a response that is streamed, or whose body is incomplete, coded or too large."""
         status, headers, decoder = response.status, response.headers, None
         if not request.raw:
             try:
                 decoder = inflater(headers)
-            except BadCoding as error:
+            except InvalidCoding as error:
                 connection.abort()
                 self._pool.release(connection)
                 raise self._failure(CallFailed("broken", str(error), what=error.what)) from None
@@ -126,7 +126,7 @@ class Http1Upstream:
         return UpstreamResponse(status, headers, EMPTY, source)
 
     def _failure(self, failure: CallFailed) -> ExchangeError:
-        # Its connection keeps it.
+        # The connection holds the exception.
         release_frames(failure)
         return call_failed(self._name, failure.how, failure.cause, failure.what)
 
@@ -135,7 +135,7 @@ class Http1Upstream:
         self._pool.close()
 
 
-def _may_be_repeated(request: UpstreamRequest, connection: Connection, error: BaseException) -> bool:
+def _is_repeatable(request: UpstreamRequest, connection: Connection, error: BaseException) -> bool:
     return (
         isinstance(error, CallFailed)
         and error.is_silent

@@ -1,4 +1,4 @@
-"""New connections: names resolved, TCP, TLS."""
+"""New connections: name resolution, TCP and TLS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from engine.client.happy_eyeballs import first_connected
+from engine.client.happy_eyeballs import connect_first
 from engine.client.http1.connection import Connection
 from engine.client.http1.errors import CallFailed, connecting_failed
 from engine.client.http1.request_head import PORTS
@@ -16,12 +16,12 @@ from engine.client.tls import context_of
 from engine.plan import UpstreamPlan
 from engine.process.file_descriptors import DESCRIPTORS, EXHAUSTED
 
-#: How long a transport takes to close after it was aborted.
+#: Seconds that a transport takes to close after `abort`.
 _CLOSING_SECONDS: Final = 0.01
 
 
 class Connector:
-    """Makes connections to one upstream. Its TLS context is made here, once: that takes some 30 ms."""
+    """Opens connections to one upstream. The TLS context is created once, as that takes about 30 ms."""
 
     def __init__(self, plan: UpstreamPlan) -> None:
         parts = urlsplit(plan.origin or "")
@@ -32,10 +32,10 @@ class Connector:
         self._read_seconds = plan.timeouts.read
 
     async def connect(self, deadline: float | None, on_idle_lost: Callable[[Connection], None]) -> Connection:
-        """A connection that is up, TLS included.
+        """Open a connection, including the TLS handshake.
 
         Raises:
-            CallFailed: there is none in time, or none at all.
+            CallFailed: connecting failed or timed out.
         """
         ends, cause = asyncio.get_running_loop().time() + self._seconds, "connect"
         if deadline is not None and deadline < ends:
@@ -44,7 +44,7 @@ class Connector:
         try:
             async with asyncio.timeout_at(ends):
                 addresses = await resolver().addresses(self._host)
-                return await first_connected(
+                return await connect_first(
                     addresses, lambda address: self._dial(address, on_idle_lost), Connection.abort
                 )
         except OSError as error:
@@ -54,7 +54,7 @@ class Connector:
             raise connecting_failed(error) from None
 
     async def _dial(self, address: str, on_idle_lost: Callable[[Connection], None]) -> Connection:
-        """A connection to an address; where no descriptor is left, once another one has been closed."""
+        """Connect to an address. If there is no free file descriptor, close an idle one and retry."""
         try:
             return await self._dial_once(address, on_idle_lost)
         except OSError as error:
@@ -75,8 +75,8 @@ class Connector:
                 server_hostname=self._host if self._tls else None,
             )
         except BaseException:
-            # Cancelled after it came up, it is not told that it is closed.
+            # If it was cancelled after connecting, the transport does not report the close.
             connection.abort()
             raise
-        DESCRIPTORS.opened(transport.get_extra_info("socket").fileno())
+        DESCRIPTORS.note_opened(transport.get_extra_info("socket").fileno())
         return connection

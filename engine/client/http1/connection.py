@@ -1,8 +1,8 @@
-"""One connection to an upstream: one request at a time goes out, and its response comes in.
+"""One connection to an upstream, with one request and response at a time.
 
-Contract: at most `room` bytes and one read more wait to be taken; then reading pauses. Whatever
-cannot be followed by a sound response ends the connection: a failure, a response that was left, bytes out of
-turn. Knows the event loop's transports, not who waits for connections.
+Contract: buffers at most `max_buffered` bytes and one more read; then reading pauses. The connection is
+closed if it cannot carry another response safely: after a failure, an abandoned response or unexpected bytes.
+Knows the event loop's transports, not the pool.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from engine.client.http1.deadline import Alarm
 from engine.client.http1.errors import CallFailed
 from engine.client.http1.response import InvalidResponse, ResponseReader
 
-#: For who takes a response as it comes: what pieces are turned into is many times larger than they are.
+#: For a streaming response. Small, because translated pieces are many times larger.
 MAX_BUFFERED: Final = 64 * 1024
-#: For who takes it as a whole.
-_WHOLE_BUFFERED: Final = 1024 * 1024
-#: For how long, and over how many bytes, the end of a response is waited for that nobody wants any more.
+#: For a complete response.
+_COMPLETE_MAX_BUFFERED: Final = 1024 * 1024
+#: How long, and for how many bytes, to wait for the end of an abandoned response.
 _LINGER_SECONDS: Final = 0.05
 _LINGER_BYTES: Final = 64 * 1024
 
@@ -31,12 +31,12 @@ class Connection(asyncio.Protocol):
     """A connection.
 
     Attributes:
-        is_open: it is not closed, as far as is known.
+        is_open: the connection is not known to be closed.
         is_used: it has carried a response.
-        is_sending: the body of a request is still on its way; its response may come later than usual.
-        room: how many bytes are kept before reading pauses, and given at a time.
-        total: when the whole response must have come, as a time of the event loop, or None.
-        response: the one that is being received, or None between two.
+        is_sending: a request body is being sent, so the read timeout does not apply.
+        max_buffered: how many bytes are buffered before reading pauses, and returned at a time.
+        total: the deadline of the complete response, as a time of the event loop, or None.
+        response: the response being received, or None if the connection is idle.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         self.is_used = False
         self.is_sending = False
-        self.room = MAX_BUFFERED
+        self.max_buffered = MAX_BUFFERED
         self.total: float | None = None
         self.response: ResponseReader | None = None
         self._loop = loop
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._error: CallFailed | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._feed: Callable[[bytes], bool] | None = None
-        self._fault: Exception | None = None
+        self._feed_error: Exception | None = None
         self._drained: asyncio.Future[None] | None = None
         self._transport: Any = None
         self._poll: Any = None
@@ -67,17 +67,17 @@ class Connection(asyncio.Protocol):
     # --- What the transport calls --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is up."""
+        """The connection is established."""
         self._transport = transport
-        # Not before: a connection that does not come up would never close its alarm, which holds it.
-        self._alarm = Alarm(self._loop, self._due)
+        # Not earlier: a connection that fails would never close its alarm, which holds a reference to it.
+        self._alarm = Alarm(self._loop, self._deadline_passed)
         self.is_open = True
         if _CAN_POLL:
             self._poll = select.poll()
             self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the response; between two, they are nobody's."""
+        """Bytes of the response; if there is none, they are unexpected."""
         response = self.response
         if response is None:
             self.abort()
@@ -88,9 +88,9 @@ class Connection(asyncio.Protocol):
             self.fail(CallFailed("broken", str(error)))
             return
         if self._feed is not None:
-            self._pour(response)
-        if response.size >= self.room and not response.is_complete and self.is_open:
-            # Here and not later: an event loop may go on reading until it is told not to.
+            self._push(response)
+        if response.size >= self.max_buffered and not response.is_complete and self.is_open:
+            # Immediately, because the event loop may continue to read otherwise.
             self._is_paused = True
             self._transport.pause_reading()
         if self._on_ended is not None:
@@ -99,20 +99,20 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> bool | None:
-        """The upstream closed its side; with that ours is closed too."""
+        """The upstream closed its side; close ours as well."""
         self._closed("closed")
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, whoever ended it."""
-        self._closed(type(exc).__name__ if exc else "closed", was_cut=True)
+        """The connection was closed, by either side."""
+        self._closed(type(exc).__name__ if exc else "closed", was_lost=True)
 
     def pause_writing(self) -> None:
-        """The upstream does not keep up with what is sent."""
+        """The upstream reads too slowly."""
         self._drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The upstream has caught up."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
@@ -120,20 +120,20 @@ class Connection(asyncio.Protocol):
     # --- A request and its response ------------------------------------------------------------------
 
     def is_sound(self) -> bool:
-        """Whether it is open, and nothing has come while it was idle that the event loop has not seen yet."""
+        """Whether the connection is open, without unread bytes or an EOF that the event loop has not seen."""
         return self.is_open and not (self._poll is not None and self._poll.poll(0))
 
     def begin(self, method: str, total: float | None) -> None:
-        """Expect the response of a request that is now written."""
+        """Expect the response of the request that is written next."""
         self.response = ResponseReader(method)
         self.total = total
-        self.room = MAX_BUFFERED
+        self.max_buffered = MAX_BUFFERED
         self._alarm.deadline = None
         if not self.is_open:
-            self._error = CallFailed("connect", "closed at once")
+            self._error = CallFailed("connect", "closed immediately")
 
     def write(self, data: bytes | memoryview) -> None:
-        """Send bytes, or keep them until they can be sent."""
+        """Send bytes, or buffer them until they can be sent."""
         if self.is_open:
             self._transport.write(data)
 
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
         """Wait until more can be written.
 
         Raises:
-            CallFailed: the call has failed, or the upstream has taken nothing for too long.
+            CallFailed: the call has failed, or the upstream has read nothing for too long.
         """
         if self._drained is not None and self.is_open:
             timeout = CallFailed("timeout", "write")
@@ -153,37 +153,37 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
 
-    def expect_whole(self, total: float | None) -> None:
-        """The response is taken as a whole, by a time of the event loop."""
+    def expect_complete(self, total: float | None) -> None:
+        """Expect a complete response by `total`, a time of the event loop."""
         self.total = total
-        self.room = _WHOLE_BUFFERED
+        self.max_buffered = _COMPLETE_MAX_BUFFERED
 
     def sent(self) -> None:
-        """All of the request has been written."""
+        """The complete request has been written."""
         self.is_sending = False
         if self._waiter is not None:
             self._alarm.set(self._deadline())
 
     async def head(self) -> ResponseReader:
-        """The response, once its head has come.
+        """Wait for the head of the response.
 
         Raises:
-            CallFailed: there is none.
+            CallFailed: there is no valid response.
         """
         response = self.response
         assert response is not None
         while not response.status:
             await self._wait()
         if self._error is not None and not response.chunks:
-            # What follows the head is wrong, and nothing of the body has been given on.
+            # The body is invalid, and none of it was returned.
             raise self._error
         return response
 
     async def next(self) -> bytes | None:
-        """What of the body has come and was not taken, up to `room` bytes; None at its end.
+        """The next bytes of the body, at most `max_buffered`; None at its end.
 
         Raises:
-            CallFailed: it breaks off.
+            CallFailed: the body was truncated.
         """
         response = self.response
         assert response is not None
@@ -191,49 +191,48 @@ class Connection(asyncio.Protocol):
             if response.is_complete:
                 return None
             await self._wait()
-        data = response.take(self.room)
+        data = response.take(self.max_buffered)
         if not response.chunks:
             self._resume()
         return data
 
     async def pump(self, feed: Callable[[bytes], bool]) -> bool:
-        """Give `feed` the body, in the moment in which it comes, until it wants no more for now; whether that
-        was all.
+        """Pass the body to `feed` as it arrives, until that returns False; returns whether it has ended.
 
         Raises:
-            CallFailed: the body breaks off.
-            Exception: what `feed` raised.
+            CallFailed: the body was truncated.
+            Exception: the exception of `feed`.
         """
         response = self.response
         assert response is not None
         self._feed = feed
         try:
-            self._pour(response)
+            self._push(response)
             while self._feed is not None and not response.is_complete:
                 self._resume()
                 await self._wait()
         finally:
             self._feed = None
-        fault, self._fault = self._fault, None
-        if fault is not None:
-            raise fault
+        error, self._feed_error = self._feed_error, None
+        if error is not None:
+            raise error
         return response.is_complete and not response.chunks
 
-    def _pour(self, response: ResponseReader) -> None:
-        """Give what has come to who takes it at once."""
+    def _push(self, response: ResponseReader) -> None:
+        """Pass buffered bytes to the feed."""
         try:
             while response.chunks and self._feed is not None:
-                if not self._feed(response.take(self.room)):
+                if not self._feed(response.take(self.max_buffered)):
                     self._feed = None
         except Exception as error:
-            self._feed, self._fault = None, error
+            self._feed, self._feed_error = None, error
         if self._feed is not None and self._waiter is not None:
             self._alarm.set(self._deadline())
 
-    # --- Its end -------------------------------------------------------------------------------------
+    # --- The end -------------------------------------------------------------------------------------
 
     def end(self) -> bool:
-        """Let go of the response; whether the connection can be used for another one."""
+        """Detach the response; returns whether the connection is reusable."""
         response, self.response = self.response, None
         if response is None:
             return self.is_open
@@ -249,8 +248,10 @@ class Connection(asyncio.Protocol):
         return self.is_sending or (self.is_open and self._transport.get_write_buffer_size() > 0)
 
     def linger(self, on_ended: Callable[[Connection], None]) -> None:
-        """What still comes of the response is not wanted. Its end is waited for a little, as it often follows
-        the closing word of a stream at once; then, or when it does not come, `on_ended` is called."""
+        """Discard the rest of the response, and call `on_ended` when it has ended or after a short wait.
+
+        The end often follows the end marker of a stream immediately, and the connection is reusable then.
+        """
         response = self.response
         if response is None or response.is_complete or not self.is_open:
             on_ended(self)
@@ -271,24 +272,24 @@ class Connection(asyncio.Protocol):
         if on_ended is not None:
             on_ended(self)
 
-    def keep_for(self, seconds: float) -> None:
-        """Close it then, if it is still idle."""
+    def close_after(self, seconds: float) -> None:
+        """Close the connection after `seconds`, if it is still idle."""
         self._alarm.set(self._loop.time() + seconds)
 
     def fail(self, error: CallFailed) -> None:
-        """End the call: who waits for its response is told."""
+        """Fail the call: its waiter receives the error."""
         if self._error is None:
             self._error = error
         self.abort()
         self._wake()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close the connection immediately."""
         if not self.is_open:
             return
         self.is_open = False
         self._transport.abort()
-        # One whose connecting was cancelled keeps its protocol.
+        # A transport whose connecting was cancelled holds its protocol.
         self._transport = None
         self._alarm.close()
         self.resume_writing()
@@ -297,11 +298,11 @@ class Connection(asyncio.Protocol):
         elif self.response is None:
             self._on_idle_lost(self)
 
-    def _closed(self, cause: str, was_cut: bool = False) -> None:
+    def _closed(self, cause: str, was_lost: bool = False) -> None:
         response = self.response
         if response is not None and not response.is_complete and self._error is None:
             try:
-                if not was_cut:
+                if not was_lost:
                     response.eof()
             except InvalidResponse as error:
                 cause = str(error)
@@ -313,10 +314,10 @@ class Connection(asyncio.Protocol):
     # --- Waiting -------------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        """Until something has happened.
+        """Wait for an event of the connection.
 
         Raises:
-            CallFailed: that was a failure.
+            CallFailed: the call has failed.
         """
         if self._error is not None:
             raise self._error
@@ -337,7 +338,7 @@ class Connection(asyncio.Protocol):
         read = self._loop.time() + self._read_seconds
         return read if self.total is None else min(read, self.total)
 
-    def _due(self) -> None:
+    def _deadline_passed(self) -> None:
         if self._waiter is None:
             self.abort()
             return

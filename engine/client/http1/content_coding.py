@@ -1,7 +1,7 @@
 """Content codings of responses (RFC 9110, 8.4): bytes in, steps of decoded bytes out.
 
-Contract: pure, and never more than `STEP` bytes at a time, however much a few bytes stand for. We ask for
-none of these codings; this is for upstreams that use one all the same.
+Contract: pure; returns at most `STEP` bytes at a time, whatever the compression ratio. We never request a
+content coding; this is for upstreams that use one nevertheless.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ STEP: Final = 64 * 1024
 
 _GZIP: Final = ("gzip", "x-gzip")
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
-#: What tells of the bytes as they came, and does not hold of the decoded ones.
-_OF_CODED: Final = frozenset(("content-encoding", "content-length"))
+#: Header fields that describe the coded bytes.
+_CODED_FIELDS: Final = frozenset(("content-encoding", "content-length"))
 
 
-#: How much of a coding's name a log shows.
+#: The maximum length of a coding's name in logs.
 _MAX_NAME: Final = 40
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.,-]")
 
 
-class BadCoding(Exception):
-    """The body is not in the coding of its header, or that coding is not supported.
+class InvalidCoding(Exception):
+    """The body does not match its content coding, or the coding is not supported.
 
     Attributes:
-        what: what the upstream did, for its client; the text of the exception is for the log.
+        what: what the upstream did, for the client; the text of the exception is for the log.
     """
 
-    def __init__(self, cause: str, what: str = "sent a body that is not in its content coding") -> None:
+    def __init__(self, cause: str, what: str = "sent a body that does not match its content coding") -> None:
         super().__init__(cause)
         self.what = what
 
 
 def inflater(headers: Headers) -> Inflater | None:
-    """What decodes a body with these headers; None where it has no coding.
+    """The decoder of a body with these headers, or None if it has no content coding.
 
     Raises:
-        BadCoding: it has another coding than gzip or deflate, or several.
+        InvalidCoding: there are several codings, or one other than gzip and deflate.
     """
     coding = coding_of(headers)
     return None if coding is None else Inflater(coding in _GZIP)
 
 
 def coding_of(headers: Headers) -> str | None:
-    """The content coding of a body with these headers.
+    """The content coding of a body with these headers, or None.
 
     Raises:
-        BadCoding: as `inflater`.
+        InvalidCoding: as `inflater`.
     """
     values = [value for name, value in headers if name == "content-encoding"]
     if not values:
@@ -62,25 +62,25 @@ def coding_of(headers: Headers) -> str | None:
         return None
     if len(codings) > 1 or codings[0] not in (*_GZIP, "deflate"):
         named = _NOT_TOKEN.sub("?", ",".join(codings)[:_MAX_NAME])
-        raise BadCoding(f"content-encoding: {named}", "sent a body in a content coding that is not supported")
+        raise InvalidCoding(f"content-encoding: {named}", "sent a body with an unsupported content coding")
     return codings[0]
 
 
 def decoded_headers(headers: Headers) -> Headers:
-    """The headers of a body that has been decoded."""
-    return tuple(pair for pair in headers if pair[0] not in _OF_CODED)
+    """The headers of the decoded body."""
+    return tuple(pair for pair in headers if pair[0] not in _CODED_FIELDS)
 
 
 class Inflater:
     """Decodes one body.
 
     Attributes:
-        taken, given: how many bytes came in and went out so far.
+        bytes_in, bytes_out: the number of coded bytes received and of decoded bytes returned so far.
     """
 
     def __init__(self, is_gzip: bool) -> None:
-        self.taken = 0
-        self.given = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
         self._is_gzip = is_gzip
         self._inflate = zlib.decompressobj(_GZIP_WINDOW) if is_gzip else None
         self._pending = b""
@@ -88,19 +88,19 @@ class Inflater:
 
     @property
     def ratio(self) -> float:
-        """How many bytes one coded byte has stood for so far."""
-        return self.given / max(1, self.taken - len(self._pending))
+        """Decoded bytes per coded byte so far."""
+        return self.bytes_out / max(1, self.bytes_in - len(self._pending))
 
     def feed(self, data: bytes) -> None:
-        """Take coded bytes; to be called once `step` gives no more."""
-        self.taken += len(data)
+        """Add coded bytes; call it once `step` returns no more."""
+        self.bytes_in += len(data)
         self._pending += data
 
     def step(self) -> bytes:
-        """The next decoded bytes; none where more coded ones are needed.
+        """The next decoded bytes; empty if more coded bytes are needed.
 
         Raises:
-            BadCoding: this is not in the coding.
+            InvalidCoding: the data does not match the coding.
         """
         inflate = self._inflate or self._begin()
         while inflate is not None and (self._pending or self._has_more):
@@ -109,25 +109,25 @@ class Inflater:
             try:
                 data = inflate.decompress(self._pending, STEP)
             except zlib.error:
-                raise BadCoding("the body is not in its content coding") from None
+                raise InvalidCoding("the body does not match its content coding") from None
             self._pending = inflate.unconsumed_tail or inflate.unused_data
             self._has_more = len(data) == STEP and not inflate.eof
             if data:
-                self.given += len(data)
+                self.bytes_out += len(data)
                 return data
         return b""
 
     def close(self) -> None:
-        """No coded bytes come any more.
+        """End the coded data.
 
         Raises:
-            BadCoding: some are missing.
+            InvalidCoding: the data is truncated.
         """
-        if self.taken and (self._inflate is None or not self._inflate.eof):
-            raise BadCoding("the body ends within its content coding")
+        if self.bytes_in and (self._inflate is None or not self._inflate.eof):
+            raise InvalidCoding("the coded body is truncated")
 
     def _begin(self) -> zlib._Decompress | None:
-        """`deflate` is meant to have a header (RFC 1950), which some leave out."""
+        """`deflate` requires a zlib header (RFC 1950), but some servers omit it."""
         if len(self._pending) < 2:
             return None
         first, second = self._pending[:2]
@@ -138,6 +138,6 @@ class Inflater:
     def _begin_member(self) -> zlib._Decompress:
         """A gzip body may have several members (RFC 1952, 2.2)."""
         if not self._is_gzip:
-            raise BadCoding("more of a body than its content coding has")
+            raise InvalidCoding("data after the end of the coded body")
         self._inflate = zlib.decompressobj(_GZIP_WINDOW)
         return self._inflate

@@ -1,18 +1,18 @@
-"""A deadline that moves at no cost: the timer below it is left alone, and looks again when it is due."""
+"""A deadline that is cheap to move: the timer is not rescheduled, but checks the deadline when it fires."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-#: Event loops count in milliseconds: so much too early is in time.
+#: Seconds that a timer may fire early, because event loops have a resolution of milliseconds.
 _EARLY = 0.002
 
 
 class Alarm:
-    """Calls `on_due` once the time of its deadline has come. Times are those of the event loop.
+    """Calls `on_due` when the deadline passes. Times are those of the event loop.
 
-    `deadline` may be taken away by who has it: there is none then.
+    The owner may set `deadline` to None, which disables it.
     """
 
     __slots__ = ("_due", "_loop", "_on_due", "_timer", "deadline")
@@ -25,7 +25,7 @@ class Alarm:
         self._due = 0.0
 
     def set(self, deadline: float | None) -> None:
-        """Put the deadline there, wherever it was; None for none."""
+        """Set the deadline; None for no deadline."""
         self.deadline = deadline
         if deadline is None or (self._timer is not None and self._due <= deadline):
             return
@@ -35,7 +35,7 @@ class Alarm:
         self._timer = self._loop.call_at(deadline, self._look)
 
     def close(self) -> None:
-        """Call nothing any more, and hold nothing."""
+        """Cancel the timer, and drop all references."""
         self.deadline = None
         self._on_due = _nothing
         if self._timer is not None:

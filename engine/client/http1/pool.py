@@ -1,8 +1,8 @@
-"""The connections to one upstream: a bounded number of them, and a queue of who waits for one.
+"""The connection pool of one upstream: a bounded number of connections, and a queue of waiters.
 
-Contract: a connection holds a place from before it is made until it is gone, and a place that becomes free
-goes to who has waited longest. Whoever is cancelled, at whichever point, leaves no place behind. Taking and
-giving back cost the same however many connections there are; nothing looks through them all.
+Contract: a connection holds a slot from before it is opened until it is closed. A free slot is assigned to
+the longest waiter. Cancellation never leaks a slot. `acquire` and `release` take constant time, whatever the
+number of connections.
 """
 
 from __future__ import annotations
@@ -15,58 +15,58 @@ from engine.client.http1.connection import Connection
 from engine.client.http1.errors import CallFailed
 from engine.process.file_descriptors import DESCRIPTORS
 
-#: Makes a connection; it is given the deadline, and what to call when the connection is lost while idle.
+#: Opens a connection. Takes a deadline, and a function to call when the connection is lost while idle.
 Connect = Callable[[float | None, Callable[[Connection], None]], Awaitable[Connection]]
 
 
 class Pool:
-    """Connections.
+    """A connection pool.
 
     Args:
-        connect: makes one.
-        places: how many there may be.
-        patience: for how many seconds to wait for a place.
-        idle_seconds: how long a connection that is not used is kept.
+        connect: opens a connection.
+        size: the maximum number of connections.
+        acquire_seconds: how many seconds to wait for a free connection.
+        idle_seconds: how many seconds an idle connection remains open.
     """
 
-    def __init__(self, connect: Connect, places: int, patience: float, idle_seconds: float) -> None:
+    def __init__(self, connect: Connect, size: int, acquire_seconds: float, idle_seconds: float) -> None:
         self._connect = connect
-        self._free = places
-        self._patience = patience
+        self._free_slots = size
+        self._acquire_seconds = acquire_seconds
         self._idle_seconds = idle_seconds
-        #: The one that was used last is used first, so that those that are not needed expire.
+        #: The most recently used connection is reused first, so that surplus connections expire.
         self._idle: dict[Connection, None] = {}
         self._busy: set[Connection] = set()
-        #: Each is given a connection, or None for a place.
+        #: Each waiter receives a connection, or None for a free slot.
         self._waiting: OrderedDict[asyncio.Future[Connection | None], None] = OrderedDict()
         self._is_closed = False
         DESCRIPTORS.register(self.close_idle)
 
-    def take(self) -> Connection | None:
-        """A connection that is there, at once."""
+    def take_idle(self) -> Connection | None:
+        """An idle connection, or None."""
         while self._idle:
             connection, _ = self._idle.popitem()
             if connection.is_sound():
                 self._busy.add(connection)
                 return connection
-            self._free += 1
+            self._free_slots += 1
             connection.abort()
         return None
 
     async def acquire(self, deadline: float | None) -> Connection:
-        """A connection, which is to be given back by `release`.
+        """Acquire a connection; the caller must call `release`.
 
         Args:
-            deadline: a time of the event loop, beside the times for waiting and connecting.
+            deadline: a time of the event loop, in addition to the timeouts for waiting and connecting.
 
         Raises:
-            CallFailed: none was free in time, or none came up.
+            CallFailed: no connection was free in time, or connecting failed.
         """
-        connection = self.take()
+        connection = self.take_idle()
         if connection is not None:
             return connection
-        if self._free:
-            self._free -= 1
+        if self._free_slots:
+            self._free_slots -= 1
         else:
             connection = await self._wait(deadline)
             if connection is not None and connection.is_sound():
@@ -76,11 +76,11 @@ class Pool:
                 connection.abort()
         return await self._open(deadline)
 
-    async def renew(self, connection: Connection, deadline: float | None) -> Connection:
-        """A new connection in the place of one that is gone.
+    async def replace(self, connection: Connection, deadline: float | None) -> Connection:
+        """Replace a closed connection by a new one.
 
         Raises:
-            CallFailed: none came up; the place is free then.
+            CallFailed: connecting failed; the slot is free then.
         """
         self._busy.discard(connection)
         connection.end()
@@ -88,11 +88,11 @@ class Pool:
         return await self._open(deadline)
 
     async def _open(self, deadline: float | None) -> Connection:
-        """Fill a place that is ours."""
+        """Open a connection in a slot that the caller holds."""
         try:
             connection = await self._connect(deadline, self._idle_lost)
         except BaseException:
-            self._leave_place()
+            self._release_slot()
             raise
         self._busy.add(connection)
         if self._is_closed:
@@ -101,61 +101,61 @@ class Pool:
 
     async def _wait(self, deadline: float | None) -> Connection | None:
         loop = asyncio.get_running_loop()
-        patience_ends = loop.time() + self._patience
-        is_total = deadline is not None and deadline < patience_ends
+        acquire_ends = loop.time() + self._acquire_seconds
+        is_total = deadline is not None and deadline < acquire_ends
         waiter: asyncio.Future[Connection | None] = loop.create_future()
         self._waiting[waiter] = None
         failure = CallFailed("timeout", "total") if is_total else CallFailed("busy", "no free connection")
-        timer = loop.call_at(min(patience_ends, deadline or patience_ends), self._give_up, waiter, failure)
+        timer = loop.call_at(min(acquire_ends, deadline or acquire_ends), self._time_out, waiter, failure)
         try:
             return await waiter
         except asyncio.CancelledError:
-            self._return_gift(waiter)
+            self._return_assigned(waiter)
             raise
         finally:
             timer.cancel()
 
-    def _give_up(self, waiter: asyncio.Future[Connection | None], failure: CallFailed) -> None:
+    def _time_out(self, waiter: asyncio.Future[Connection | None], failure: CallFailed) -> None:
         if self._waiting.pop(waiter, waiter) is None and not waiter.done():
             waiter.set_exception(failure)
 
-    def _return_gift(self, waiter: asyncio.Future[Connection | None]) -> None:
-        """Who waited was cancelled, and may have been given something at the same time."""
+    def _return_assigned(self, waiter: asyncio.Future[Connection | None]) -> None:
+        """Return what a cancelled waiter may have received at the same time."""
         self._waiting.pop(waiter, None)
         if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
             return
         connection = waiter.result()
         if connection is None:
-            self._leave_place()
+            self._release_slot()
         else:
             self.release(connection)
 
     def release(self, connection: Connection) -> None:
-        """Take a connection back, its response read or not."""
+        """Take back a connection, whether its response was read or not."""
         is_reusable = connection.end()
-        may_keep = bool(self._waiting) or not DESCRIPTORS.are_few
-        if is_reusable and may_keep and not self._is_closed:
-            self._give_back(connection)
+        is_wanted = bool(self._waiting) or not DESCRIPTORS.are_scarce
+        if is_reusable and is_wanted and not self._is_closed:
+            self._reuse(connection)
             return
         self._busy.discard(connection)
         connection.abort()
-        self._leave_place()
+        self._release_slot()
 
-    def _give_back(self, connection: Connection) -> None:
+    def _reuse(self, connection: Connection) -> None:
         waiter = self._next_waiting()
         if waiter is not None:
             waiter.set_result(connection)
             return
         self._busy.discard(connection)
         self._idle[connection] = None
-        connection.keep_for(self._idle_seconds)
+        connection.close_after(self._idle_seconds)
 
-    def _leave_place(self) -> None:
+    def _release_slot(self) -> None:
         waiter = self._next_waiting()
         if waiter is not None:
             waiter.set_result(None)
         else:
-            self._free += 1
+            self._free_slots += 1
 
     def _next_waiting(self) -> asyncio.Future[Connection | None] | None:
         while self._waiting:
@@ -166,20 +166,20 @@ class Pool:
 
     def _idle_lost(self, connection: Connection) -> None:
         if self._idle.pop(connection, connection) is None:
-            self._free += 1
+            self._free_slots += 1
 
     def close_idle(self) -> bool:
-        """Close the connection that has not been used for the longest; whether there was one."""
+        """Close the least recently used idle connection; returns whether there was one."""
         connection = next(iter(self._idle), None)
         if connection is not None:
             connection.abort()
         return connection is not None
 
     def close(self) -> None:
-        """Close all connections; who uses one, or waits, is told."""
+        """Close all connections; their users and all waiters receive an error."""
         self._is_closed = True
         DESCRIPTORS.unregister(self.close_idle)
         while self._waiting:
-            self._give_up(next(iter(self._waiting)), CallFailed("broken", "closing"))
+            self._time_out(next(iter(self._waiting)), CallFailed("broken", "closing"))
         for connection in (*self._idle, *self._busy):
             connection.fail(CallFailed("broken", "closing"))

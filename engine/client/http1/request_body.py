@@ -1,7 +1,7 @@
-"""The body of a request on its way out, at the pace of the upstream.
+"""Sending of request bodies, with backpressure from the upstream.
 
-Contract: what goes out is exactly as long as was announced, and ends as announced only if its source came to
-an end. The source's own failures are passed on.
+Contract: a body has exactly its announced length, and is terminated only if its source has ended. Errors of
+the source propagate.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from engine.client.http1.connection import Connection
 from engine.client.http1.errors import CallFailed
 from engine.http.messages import BodySource
 
-#: A body that is there as a whole is sent at once up to this size, and in pieces of it above.
+#: A complete body up to this size is sent at once; a larger one is sent in pieces of this size.
 PIECE: Final = 256 * 1024
 
 
 class Pieces:
-    """A body that is there, as one that comes piece by piece."""
+    """A complete body as a source of pieces."""
 
     def __init__(self, data: bytes) -> None:
         self.length: int | None = len(data)
@@ -32,16 +32,18 @@ class Pieces:
 
 
 async def send_while_waiting(connection: Connection, body: BodySource | Pieces) -> None:
-    """Send a body until the head of the response has come: an upstream that answers before it has read all
-    of a request does not want the rest.
+    """Send a body, and wait for the head of the response.
+
+    Sending stops once the head was received: an upstream that responds early does not need the rest of the
+    request.
 
     Raises:
-        CallFailed: there is no answer.
-        Exception: the body's source failed.
+        CallFailed: there is no valid response.
+        Exception: the source of the body failed.
     """
     connection.is_sending = True
     upload = asyncio.ensure_future(_send(connection, body))
-    upload.add_done_callback(lambda done: _tell(connection, done))
+    upload.add_done_callback(lambda done: _fail_response(connection, done))
     try:
         await connection.head()
     except CallFailed:
@@ -65,7 +67,7 @@ async def _send(connection: Connection, body: BodySource | Pieces) -> None:
 
 async def _send_chunks(connection: Connection, body: BodySource | Pieces) -> None:
     while (data := await body.next()) is not None:
-        if data:  # an empty chunk would be the last one
+        if data:  # an empty chunk would end the body
             connection.write(b"".join((b"%x\r\n" % len(data), data, b"\r\n")))
             await connection.drain()
     connection.write(b"0\r\n\r\n")
@@ -75,16 +77,16 @@ async def _send_counted(connection: Connection, body: BodySource | Pieces, missi
     while missing:
         data = await body.next()
         if data is None:
-            raise CallFailed("broken", "less of a body than was announced")
+            raise CallFailed("broken", "the request body is shorter than announced")
         missing -= len(data)
         if missing < 0:
-            raise CallFailed("broken", "more of a body than was announced")
+            raise CallFailed("broken", "the request body is longer than announced")
         connection.write(data)
         if missing:
             await connection.drain()
 
 
-def _tell(connection: Connection, upload: asyncio.Future[None]) -> None:
-    """Who waits for the answer of a request that will not be complete is told."""
+def _fail_response(connection: Connection, upload: asyncio.Future[None]) -> None:
+    """Fail the response if the request cannot be completed."""
     if not upload.cancelled() and upload.exception() is not None:
-        connection.fail(CallFailed("broken", "the body broke off"))
+        connection.fail(CallFailed("broken", "the request body was truncated"))

@@ -1,7 +1,7 @@
 """Requests → the bytes of their heads (RFC 9112, 3 and 5).
 
-Contract: nothing leaves that could be read as more than the one request: what cannot stand in a head is
-refused, and the fields of framing and routing are written here alone.
+Contract: prevents request smuggling. Rejects characters that are not allowed in a head; only this module
+writes the fields for framing and routing.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _START = re.compile(r"[A-Z]+ [\x21-\x7e]+\Z")
 _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*\Z")
 
 
-class BadRequest(Exception):
-    """What cannot stand in a request's head."""
+class InvalidRequest(Exception):
+    """A request with characters that are not allowed in a head."""
 
 
 def authority(origin: str) -> str:
-    """The Host field of `scheme://host:port`: without the port where it is the scheme's own."""
+    """The Host field for `scheme://host:port`, without the default port of the scheme."""
     parts = urlsplit(origin)
     default = f":{PORTS[parts.scheme]}"
     return parts.netloc.removesuffix(default) if parts.port is not None else parts.netloc
@@ -40,22 +40,22 @@ class RequestHead:
         self._rest = f" HTTP/1.1\r\nhost: {authority(origin)}\r\n"
 
     def write(self, request: UpstreamRequest) -> bytes:
-        """The head, up to and with its empty line.
+        """The head, including its final empty line.
 
         Raises:
-            BadRequest: a part of it cannot stand in a head.
+            InvalidRequest: the method, target or a field contains characters that are not allowed.
         """
         start = f"{request.method} {request.target}"
         lines = [f"{name}: {value}\r\n" for name, value in request.headers if name not in FRAMING_FIELDS]
         fields = "".join(lines)
         if not _START.match(start) or not _FIELDS.match(fields) or fields.count("\r\n") != len(lines):
-            raise BadRequest("the request's head")
+            raise InvalidRequest("invalid request head")
         framing = _framing(request)
         return f"{start}{self._rest}{fields}{framing}\r\n".encode("latin-1")
 
 
 def _framing(request: UpstreamRequest) -> str:
-    """How the body is delimited: by its length where that is known."""
+    """The field that delimits the body: Content-Length if its length is known."""
     if request.body is None:
         length: int | None = len(request.content.data)
     else:

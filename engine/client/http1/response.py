@@ -1,8 +1,8 @@
-"""One response of HTTP/1.1 (RFC 9112): bytes in, its head and pieces of its body out.
+"""Reader of one HTTP/1.1 response (RFC 9112): bytes → its head and pieces of its body.
 
-Contract: pure; no asyncio, no sockets. Only unusual heads and chunked bodies go through the parser; other
-bodies are counted, so that where a response ends is known to the byte, and what follows it is never parsed.
-Whatever is ambiguous is refused. The only importer of httptools.
+Contract: pure; no asyncio, no sockets. Only unusual heads and chunked bodies use the parser of httptools.
+Other bodies are counted, so the end of the response is exact, and bytes after it are never parsed. Ambiguous
+responses are rejected. The only importer of httptools.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.http.messages import Headers
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_FIELDS: Final = 100
 MAX_INTERIM: Final = 10
-#: How much of a chunked body may come without content: extensions of chunks, and trailers.
+#: The maximum of consecutive bytes of a chunked body without content: chunk extensions and trailers.
 MAX_OVERHEAD: Final = 64 * 1024
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -26,7 +26,7 @@ _BODILESS: Final = (204, 304)
 
 
 class InvalidResponse(Exception):
-    """What came is no response, or could be taken for more than one."""
+    """The data is not a valid response, or is ambiguous."""
 
 
 class ResponseReader:
@@ -36,13 +36,13 @@ class ResponseReader:
         status: of the final response; 0 until its head is complete.
         headers: its header fields, names in lower case.
         chunks: pieces of the body that were not taken yet.
-        size: how many bytes those are.
-        has_begun: a byte has come.
-        is_complete: nothing belongs to it any more.
-        has_surplus: something came after its end.
-        is_last: the connection carries no other response after it.
-        is_plain: its body is what its bytes are, of a length that its head tells.
-        length: of the body as it is sent, where its head tells it, else 0.
+        size: the number of bytes in `chunks`.
+        has_begun: a byte was received.
+        is_complete: the response has ended.
+        has_surplus: bytes were received after its end.
+        is_last: the connection carries no further response.
+        is_plain: the body has a Content-Length and no content coding.
+        length: the Content-Length, or 0 if there is none.
     """
 
     __slots__ = (
@@ -79,7 +79,7 @@ class ResponseReader:
         self.is_last = False
         self.is_plain = False
         self.length = 0
-        # Functions and no methods: an object that holds its own method is never freed by counting.
+        # Functions, not bound methods: an object that holds its own bound method is a reference cycle.
         self._framing: Callable[[ResponseReader, bytes], None] = ResponseReader._feed_head
         self._parser: httptools.HttpResponseParser | None = None
         self._is_bodiless = method == "HEAD"
@@ -92,34 +92,34 @@ class ResponseReader:
         self._overhead = 0
 
     def feed(self, data: bytes) -> None:
-        """Take what was read, which is not empty.
+        """Add received bytes, at least one.
 
         Raises:
-            BadResponse: this is no response.
+            InvalidResponse: the data is not a valid response.
         """
         self._framing(self, data)
         self.has_begun = True
 
     def eof(self) -> None:
-        """Nothing comes any more.
+        """The connection was closed.
 
         Raises:
-            BadResponse: the response is not complete.
+            InvalidResponse: the response is incomplete.
         """
         if self._framing is ResponseReader._feed_until_close:
             self._end()
         elif not self.is_complete:
-            raise InvalidResponse("closed before its end" if self.has_begun else "closed")
+            raise InvalidResponse("closed before the end of the response" if self.has_begun else "closed")
 
     def take(self, limit: int) -> bytes:
-        """The pieces that have come, joined; at most `limit` bytes of them."""
+        """Take the buffered pieces, joined; at most `limit` bytes."""
         data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         rest = data[limit:]
         self.chunks, self.size = [rest] if rest else [], len(rest)
         return data[:limit]
 
     def close(self) -> None:
-        """Nothing is parsed any more. Breaks the circle of the parser and what it calls."""
+        """Stop parsing. Breaks the reference cycle of the parser and its callbacks."""
         self._parser = None
         self._framing = ResponseReader._feed_surplus
 
@@ -132,7 +132,7 @@ class ResponseReader:
                 self._take_plain(plain, data)
                 return
             if data[:1] != b"H":
-                raise InvalidResponse("no HTTP")
+                raise InvalidResponse("not HTTP")
             self._parser = httptools.HttpResponseParser(self)
         window = self._tail + data
         at = window.find(_END_OF_HEAD)
@@ -170,7 +170,8 @@ class ResponseReader:
             raise InvalidResponse(str(error)) from None
 
     def _head_ended(self, rest: bytes) -> None:
-        """Of an interim response, which is skipped (RFC 9110, 15.2), or of the final one."""
+        """Process the end of a head: of the final response, or of an interim one, which is skipped (RFC 9110,
+        15.2)."""
         assert self._parser is not None
         status, version = self._parser.get_status_code(), self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
@@ -181,7 +182,7 @@ class ResponseReader:
             fields = self._fields
             self.headers = tuple((n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in fields)
             self._choose_framing(status, version == "1.1")
-            # Last, so that a head without a sound framing is none.
+            # Last, so that a head with invalid framing does not count as received.
             self.status = status
         else:
             raise InvalidResponse(f"status {status}")
@@ -198,8 +199,8 @@ class ResponseReader:
         self._parser = None
 
     def _choose_framing(self, status: int, may_be_chunked: bool) -> None:
-        """How the body is delimited (RFC 9112, 6.3). The parser has refused two lengths, and a length beside
-        a transfer coding."""
+        """Choose how the body is delimited (RFC 9112, 6.3). The parser has rejected repeated lengths, and a
+        length together with a transfer coding."""
         length, coding = None, None
         for name, value in self._fields:
             key = name.lower()
@@ -264,7 +265,7 @@ class ResponseReader:
     # --- What the parser calls -----------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A response, or what follows the one that is complete."""
+        """The start of a response, or of surplus data after a complete one."""
         self.has_surplus = self.is_complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -273,7 +274,7 @@ class ResponseReader:
             self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head has ended, unless it is that of what follows."""
+        """The end of the head, unless it belongs to surplus data."""
         if not self.status:
             assert self._parser is not None
             self._is_parsed = True
@@ -282,11 +283,11 @@ class ResponseReader:
     def on_body(self, data: bytes) -> None:
         """A piece of a chunked body."""
         if not self.is_complete:
-            # `_add`, without its call: a stream has as many pieces as events.
+            # `_add`, inlined: a stream has as many pieces as events.
             self.chunks.append(data)
             self.size += len(data)
 
     def on_message_complete(self) -> None:
-        """The last chunk has come; heads alone are parsed of other responses."""
+        """The end of a chunked body; for other responses, the parser receives only the head."""
         if self._framing is ResponseReader._feed_chunks:
             self._end()

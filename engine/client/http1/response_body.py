@@ -1,6 +1,6 @@
-"""The body of one response, read as it comes; its connection goes back once it has ended.
+"""The body of one response, read from a connection, which is released when the body ends.
 
-Contract: a body that breaks off is never taken for one that has ended, however often it is asked for.
+Contract: a truncated body never counts as complete, no matter how often it is read.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Coroutine
 from typing import Any, Final, NoReturn
 
 from engine.client.http1.connection import Connection
-from engine.client.http1.content_coding import BadCoding, Inflater
-from engine.client.http1.errors import CallFailed, Tell, too_large
+from engine.client.http1.content_coding import Inflater, InvalidCoding
+from engine.client.http1.errors import CallFailed, ToExchangeError, too_large
 from engine.client.http1.pool import Pool
 from engine.errors import ExchangeError
 from engine.exchange.response_source import PumpByNext
@@ -19,47 +19,47 @@ from engine.http.fields import first_value
 from engine.http.messages import Content, Feed, Headers
 from engine.process.garbage_collection import note_body
 
-#: A whole body that is more than so large, and so many times larger than what was sent for it, is a bomb.
+#: A complete body larger than this, with a higher compression ratio than this, is a decompression bomb.
 _BOMB_BYTES: Final = 4 * 1024 * 1024
 _BOMB_RATIO: Final = 100
-#: Other tasks get their turn after so many decoded bytes.
-_TURN_BYTES: Final = 1024 * 1024
+#: The number of decoded bytes after which to yield to other tasks.
+_YIELD_BYTES: Final = 1024 * 1024
 
 
 class Http1Source(PumpByNext):
     """The body of one response.
 
     Args:
-        tell: what makes a failure of this upstream.
-        total: when a whole body must have come, as a time of the event loop.
-        inflater: what decodes it, if anything.
+        to_exchange_error: converts a failure to an error of this upstream.
+        total: the deadline of a complete body, as a time of the event loop.
+        inflater: the decoder of the body, or None.
     """
 
     def __init__(
         self,
         connection: Connection,
         pool: Pool,
-        tell: Tell,
+        to_exchange_error: ToExchangeError,
         total: float | None,
         headers: Headers,
         inflater: Inflater | None,
     ) -> None:
         self._connection: Connection | None = connection
         self._pool = pool
-        self._tell = tell
+        self._to_exchange_error = to_exchange_error
         self._total = total
         self._headers = headers
         self._inflater = inflater
         self._failure: CallFailed | None = None
-        self._since_turn = 0
+        self._since_yield = 0
 
     def next(self) -> Coroutine[Any, Any, bytes | None]:
-        """What has come since the last time, decoded, as one piece; None at the end."""
+        """The bytes received since the last call, decoded; None at the end."""
         return self._read() if self._inflater is None else self._next_decoded(self._inflater)
 
     async def pump(self, feed: Feed) -> bool:
-        """Give `feed` what comes in the moment in which it comes, until it wants no more for now; whether
-        that was all. Raises as `next`."""
+        """Pass bytes to `feed` as they arrive, until that returns False; returns whether the body has ended.
+        Raises as `next`."""
         connection = self._connection
         if connection is None or self._inflater is not None:
             return await super().pump(feed)
@@ -68,7 +68,7 @@ class Http1Source(PumpByNext):
         except CallFailed as failure:
             self._fail(failure)
         except BaseException:
-            self._fail_silently(CallFailed("broken", "left"))
+            self._fail_silently(CallFailed("broken", "abandoned"))
             raise
         if is_all:
             self._connection = None
@@ -78,13 +78,13 @@ class Http1Source(PumpByNext):
     async def _next_decoded(self, inflater: Inflater) -> bytes | None:
         try:
             return await self._decoded(inflater)
-        except BadCoding as error:
+        except InvalidCoding as error:
             self._fail(CallFailed("broken", str(error), what=error.what))
 
     async def content(self, limit: int) -> Content:
-        """The whole body, at most `limit` bytes."""
+        """The complete body, at most `limit` bytes."""
         if self._connection is not None:
-            self._connection.expect_whole(self._total)
+            self._connection.expect_complete(self._total)
             response = self._connection.response
             if response is not None and response.length > limit:
                 self._fail(too_large(limit))
@@ -102,7 +102,7 @@ class Http1Source(PumpByNext):
         return Content(b"".join(chunks), first_value(self._headers, "content-type") or "")
 
     async def aclose(self) -> None:
-        """Give the connection back; what still comes on it is cut off, unless that is its end."""
+        """Release the connection; it is closed unless the end of the body follows immediately."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.linger(self._pool.release)
@@ -111,14 +111,14 @@ class Http1Source(PumpByNext):
         connection = self._connection
         if connection is None:
             if self._failure is not None:
-                raise self._tell(self._failure)
+                raise self._to_exchange_error(self._failure)
             return None
         try:
             data = await connection.next()
         except CallFailed as failure:
             self._fail(failure)
         except BaseException:
-            self._fail_silently(CallFailed("broken", "left"))
+            self._fail_silently(CallFailed("broken", "abandoned"))
             raise
         response = connection.response
         if response is not None and response.is_complete and not response.chunks:
@@ -130,7 +130,7 @@ class Http1Source(PumpByNext):
         while True:
             data = inflater.step()
             if data:
-                await self._take_turns(len(data))
+                await self._yield_to_others(len(data))
                 return data
             coded = await self._read()
             if coded is None:
@@ -138,10 +138,10 @@ class Http1Source(PumpByNext):
                 return None
             inflater.feed(coded)
 
-    async def _take_turns(self, size: int) -> None:
-        self._since_turn += size
-        if self._since_turn > _TURN_BYTES:
-            self._since_turn = 0
+    async def _yield_to_others(self, size: int) -> None:
+        self._since_yield += size
+        if self._since_yield > _YIELD_BYTES:
+            self._since_yield = 0
             await asyncio.sleep(0)
 
     def _is_bomb(self, size: int) -> bool:
@@ -157,4 +157,4 @@ class Http1Source(PumpByNext):
             connection.abort()
             self._pool.release(connection)
         self._failure = failure
-        return self._tell(failure)
+        return self._to_exchange_error(failure)

@@ -1,7 +1,7 @@
-"""The head of a response as nearly all are, read at once.
+"""Fast parser for common response heads.
 
-Contract: pure. What is taken here would be taken just so by the parser, which takes several times as long;
-all that is unusual, let alone wrong, is left to that one.
+Contract: pure. Accepts only heads that the full parser reads in the same way, which takes several times as
+long. Unusual and invalid heads are left to the full parser.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Final, NamedTuple
 
 from engine.http.messages import Headers
 
-#: A status of a final answer, and no line that is folded, bare of a name, or ended otherwise than by CRLF.
+#: A final status, and lines that end with CRLF and have a name; no folded lines.
 _HEAD: Final = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n){1,100})\r\n"
 )
 _MAX_DIGITS: Final = 15
-#: Fields that say how the body is framed, other than by its length.
+#: Fields that affect framing, other than Content-Length.
 _UNUSUAL: Final = frozenset(("transfer-encoding", "trailer", "upgrade"))
 
 
 class PlainHead(NamedTuple):
-    """Status, header fields with names in lower case, the body's length, whether it has no content coding,
-    and how many bytes the head has."""
+    """A response head. Header names are in lower case, `length` is the Content-Length, `is_identity` is true
+    without a content coding, and `size` is the number of bytes of the head."""
 
     status: int
     headers: Headers
@@ -33,7 +33,7 @@ class PlainHead(NamedTuple):
 
 
 def plain_head(data: bytes) -> PlainHead | None:
-    """The head that stands at the beginning of `data`; None where another one is there, or a part of one."""
+    """The head at the beginning of `data`; None if it is incomplete, unusual or invalid."""
     found = _HEAD.match(data)
     if found is None:
         return None
