@@ -259,7 +259,7 @@ def test_a_scheme_that_raises_at_load_is_a_finding_without_the_text(
     monkeypatch.setattr(FailingAuth, method, refuse)
     _, findings = compiled({"bearer": "${ $env.KEY }"}, {"KEY": "a-secret-key"}, tmp_path)
     (finding,) = findings
-    assert finding.message == "the credentials cannot be made: ZeroDivisionError"
+    assert finding.message == "the credentials cannot be created: ZeroDivisionError"
 
 
 # --- That no part of a scheme is forgotten ---------------------------------------------------------------
