@@ -95,7 +95,7 @@ def test_one_trial_at_a_time(server: Server, upstream: Upstream) -> None:
     with ThreadPoolExecutor(8) as pool, late:
         responses = [pool.submit(server.get, "/flaky") for _ in range(8)]
         assert eventually(lambda: sum(response.done() for response in responses) == 7)
-        late.let()
+        late.release()
         statuses = sorted(response.result().status for response in responses)
     assert statuses == [200] + [503] * 7
     assert late.most == 1

@@ -17,7 +17,17 @@ from engine.errors import ExchangeError
 from engine.http.messages import MAX_BODY_BYTES, UpstreamResponse
 from tests.support.calls import both_loops, call, opened, run
 from tests.support.times import A_SECOND, PATIENCE, SOON
-from tests.support.upstream import Channel, Seen, Upstream, answer, drip, eventually, head, json_response, raw
+from tests.support.upstream import (
+    Channel,
+    Seen,
+    Upstream,
+    complete_response,
+    drip,
+    eventually,
+    head,
+    json_response,
+    raw,
+)
 
 CHUNKED = head(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")])
 TEXT = random.Random(2).randbytes(5000).hex().encode()
@@ -64,7 +74,7 @@ CODED = {
 @pytest.mark.parametrize("name", CODED)
 def test_one_coding_is_decoded(upstream: Upstream, name: str) -> None:
     coding, data = CODED[name]
-    upstream.on("/whole", answer(200, data, headers=[("content-encoding", coding)]))
+    upstream.on("/whole", complete_response(200, data, headers=[("content-encoding", coding)]))
     pieces = b"".join(chunk(data[i : i + 7]) for i in range(0, len(data), 7))
     fields = [("content-encoding", coding), ("transfer-encoding", "chunked"), ("x-other", "1")]
     upstream.on("/pieces", raw(head(200, fields) + pieces + b"0\r\n\r\n"))
@@ -106,7 +116,7 @@ def test_one_coding_is_decoded(upstream: Upstream, name: str) -> None:
     ],
 )
 def test_what_cannot_be_decoded_is_a_failure(upstream: Upstream, coding: str, data: bytes) -> None:
-    upstream.on("/it", answer(200, data, headers=[("content-encoding", coding)]))
+    upstream.on("/it", complete_response(200, data, headers=[("content-encoding", coding)]))
 
     async def work() -> None:
         async with opened(upstream.url) as up:
@@ -158,8 +168,8 @@ def test_a_step_is_bounded_however_much_a_byte_stands_for() -> None:
 def test_a_large_answer_whole_and_as_it_comes(upstream: Upstream, loop: str) -> None:
     size = MAX_BODY_BYTES - 1000
     body = b"x" * size
-    upstream.on("/large", answer(200, body))
-    upstream.on("/larger", answer(200, body + b"x" * 2000))
+    upstream.on("/large", complete_response(200, body))
+    upstream.on("/larger", complete_response(200, body + b"x" * 2000))
     upstream.on("/unannounced", drip(CHUNKED, chunk(b"x" * 65_536), 0))
 
     async def work() -> None:

@@ -13,7 +13,7 @@ import pytest
 from engine.exchange.upstream_error_text import MAX_TEXT, error_text, log_text
 from tests.support.server import Response, Server, dragoman_server
 from tests.support.times import SOON
-from tests.support.upstream import Behaviour, Upstream, answer, json_response
+from tests.support.upstream import Behaviour, Upstream, complete_response, json_response
 
 KEY = "key-canary-4711"
 MAPPING = """
@@ -85,15 +85,18 @@ def test_the_message_goes_to_the_client_and_the_log(
     ("behaviour", "cause"),
     [
         (json_response({"error": {"message": TRACE}}, 500), TRACE.replace("\n  ", " ").replace("\n", " ")),
-        (answer(502, b"<html>\r\n<h1>502 Bad Gateway</h1>", "text/html"), "<html> <h1>502 Bad Gateway</h1>"),
-        (answer(500, TRACE.encode(), "text/plain"), TRACE.replace("\n  ", " ").replace("\n", " ")),
+        (
+            complete_response(502, b"<html>\r\n<h1>502 Bad Gateway</h1>", "text/html"),
+            "<html> <h1>502 Bad Gateway</h1>",
+        ),
+        (complete_response(500, TRACE.encode(), "text/plain"), TRACE.replace("\n  ", " ").replace("\n", " ")),
         (json_response({"error": {"message": "<!DOCTYPE html><p>"}}, 500), "<!DOCTYPE html><p>"),
         (json_response({"detail": "Internal Server Error"}, 500), "Internal Server Error"),
         (json_response({"code": 7, "trace": ["a"]}, 500), '{"code":7,"trace":["a"]}'),
         (json_response([1], 500), "[1]"),
         (json_response({"error": {"message": 5}}, 500), '{"error":{"message":5}}'),
-        (answer(500, b"\xff\x00\x1b[31m", "text/plain"), "\ufffd [31m"),
-        (answer(500, b""), None),
+        (complete_response(500, b"\xff\x00\x1b[31m", "text/plain"), "\ufffd [31m"),
+        (complete_response(500, b""), None),
         (json_response(None, 500), None),
     ],
     ids=range(11),
@@ -113,7 +116,7 @@ def test_both_are_bounded(server: Server, upstream: Upstream) -> None:
     for text in (response.json["message"], cause):
         assert len(text.encode()) <= MAX_TEXT
         assert text == "ü" * ((MAX_TEXT - 3) // 2) + "…"
-    _, cause = asked(server, upstream, answer(500, b"x" * 5_000_000, "text/plain"))
+    _, cause = asked(server, upstream, complete_response(500, b"x" * 5_000_000, "text/plain"))
     assert cause == "x" * (MAX_TEXT - 3) + "…"
 
 
@@ -123,7 +126,7 @@ def test_secrets_that_an_upstream_repeats_are_masked(
     server: Server, upstream: Upstream, way: str, secret: str
 ) -> None:
     for body in (json.dumps({"error": f"bad key {secret}!", "k": [secret]}), f"<p>{secret}"):
-        response, cause = asked(server, upstream, answer(500, body.encode(), "text/html"), way)
+        response, cause = asked(server, upstream, complete_response(500, body.encode(), "text/html"), way)
         assert secret not in response.text
         assert "***" in response.text
         assert cause is None if way == "case" else "***" in cause
@@ -181,7 +184,7 @@ def test_shipped_mappings(shipped: Server, upstream: Upstream, path: str, at: st
     assert (response.status, message(response.json)) == (502, SAID)
     upstream.on(at, json_response({"error": SAID}, 503))
     assert message(shipped.get(path).json) == SAID
-    upstream.on(at, answer(500, b"<h1>Oops</h1>", "text/html"))
+    upstream.on(at, complete_response(500, b"<h1>Oops</h1>", "text/html"))
     assert message(shipped.get(path).json) == "the upstream returned status 500"
 
 

@@ -190,8 +190,8 @@ def test_what_speaks_of_our_credentials_is_hidden(server: Server, name: str) -> 
     ("name", "status", "body"),
     [
         ("json", 200, {"fine": True}),
-        ("status/404", 410, {"gone": "upstream says 404"}),
-        ("status/500", 503, {"shown": {"error": {"message": "upstream says 500"}}}),
+        ("status/404", 410, {"gone": "upstream error 404"}),
+        ("status/500", 503, {"shown": {"error": {"message": "upstream error 500"}}}),
         ("server-error", 503, {"shown": "<h1>Traceback: internal.example</h1>"}),
         ("unauthorized", 418, {"shown": None}),
         ("status/429", 429, None),
@@ -244,7 +244,7 @@ def test_many_slow_calls_do_not_stop_others(server: Server, upstream: Upstream) 
         assert eventually(lambda: gated.here == 20)
         assert server.get("/ordinary").status == 200
         assert not any(each.done() for each in waiting)
-        gated.let()
+        gated.release()
         assert {each.result().status for each in waiting} == {200}
 
 

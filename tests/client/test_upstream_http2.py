@@ -26,7 +26,7 @@ from tests.client.test_upstream_tls import server_context
 from tests.support.calls import call, plan, run
 from tests.support.server import dragoman_server
 from tests.support.serving import serving
-from tests.support.upstream import Upstream, answer, raw
+from tests.support.upstream import Upstream, complete_response, raw
 
 
 async def speak_h2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -224,7 +224,7 @@ def test_a_body_that_cannot_be_decoded(coding: str, what: str, streams: bool) ->
             assert (await up.send(call("/coded", raw=True))).content.data == b"plain"
 
     with Upstream() as upstream, serving(proxy.serve) as port:
-        upstream.on("/coded", answer(200, b"plain", headers=[("content-encoding", coding)]))
+        upstream.on("/coded", complete_response(200, b"plain", headers=[("content-encoding", coding)]))
         run(lambda: work(upstream, port))
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.memory import MIB, linux_only, memory
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Upstream, answer, drip, eventually, head, json_response, raw
+from tests.support.upstream import Upstream, complete_response, drip, eventually, head, json_response, raw
 
 pytestmark = linux_only
 
@@ -73,8 +73,11 @@ BOMB = gzip.compress(b" " * MIB, 9) * 256
 
 #: What comes → by how much memory may grow, beside what is read of it as a whole.
 LARGE = {
-    "bomb": (answer(200, BOMB, headers=[_GZIP]), 20),
-    "bomb in a bomb": (answer(200, gzip.compress(BOMB), headers=[("content-encoding", "gzip, gzip")]), 16),
+    "bomb": (complete_response(200, BOMB, headers=[_GZIP]), 20),
+    "bomb in a bomb": (
+        complete_response(200, gzip.compress(BOMB), headers=[("content-encoding", "gzip, gzip")]),
+        16,
+    ),
     "announced": (raw(head(200, [_JSON, ("content-length", str(100 * MIB))]) + b" " * MIB, "hang"), 16),
     "head": (drip(b"HTTP/1.1 200 OK\r\nx: ", b"y" * 65_536, 0), 8),
     "interim": (drip(b"", b"HTTP/1.1 100 X\r\n\r\n" * 3000, 0), 8),

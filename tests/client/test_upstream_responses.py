@@ -22,7 +22,7 @@ from engine.client.http1.response import (
 )
 from engine.errors import ExchangeError
 from tests.support.calls import both_loops, call, opened, run
-from tests.support.properties import tried
+from tests.support.properties import property_settings
 from tests.support.times import PATIENCE
 from tests.support.upstream import Behaviour, Channel, Seen, Upstream, head, json_response, raw
 
@@ -166,7 +166,7 @@ def test_the_answer_to_head_has_no_body() -> None:
     assert received(data + b"abc", method="HEAD") == (200, b"", True, False)
 
 
-@tried()
+@property_settings()
 @given(
     st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5), st.sampled_from([b"", OK, CHUNKED])
 )

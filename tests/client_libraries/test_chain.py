@@ -14,7 +14,7 @@ import ollama
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Channel, Seen, Upstream, answer, head
+from tests.support.upstream import Channel, Seen, Upstream, complete_response, head
 
 TIME = "2026-01-02T03:04:05Z"
 LINES: list[dict[str, Any]] = [
@@ -59,7 +59,7 @@ async def chat(channel: Channel, seen: Seen) -> None:
             "tool_calls": messages[3]["tool_calls"],
         },
     }
-    await answer(200, json.dumps(whole).encode())(channel, seen)
+    await complete_response(200, json.dumps(whole).encode())(channel, seen)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from openai.types.chat import ChatCompletionToolParam
 
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Upstream, answer, head, json_response, raw
+from tests.support.upstream import Behaviour, Upstream, complete_response, head, json_response, raw
 
 CHAT = "/v1/chat/completions"
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
@@ -65,13 +65,15 @@ def oai(server: Server) -> Iterator[openai.OpenAI]:
 def sse(events: Iterable[Any], done: bool = True) -> Behaviour:
     """Events as an OpenAI server sends them; without the closing word the stream ends all the same."""
     lines = [f"data: {json.dumps(event)}\n\n" for event in events]
-    return answer(200, "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode(), "text/event-stream")
+    return complete_response(
+        200, "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode(), "text/event-stream"
+    )
 
 
 def ndjson(events: Iterable[Any]) -> Behaviour:
     """Events as Ollama sends them."""
     text = "".join(f"{json.dumps(event)}\n" for event in events)
-    return answer(200, text.encode(), "application/x-ndjson")
+    return complete_response(200, text.encode(), "application/x-ndjson")
 
 
 def cut_off(media_type: str, text: str) -> Behaviour:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Upstream, answer, json_response
+from tests.support.upstream import Behaviour, Upstream, complete_response, json_response
 
 CHAT = "/v1/chat/completions"
 ALLOWED = "access-control-allow-origin"
@@ -41,7 +41,9 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
 
 def sse(events: Iterable[Any], done: bool = True) -> Behaviour:
     lines = [f"data: {json.dumps(event)}\n\n" for event in events]
-    return answer(200, "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode(), "text/event-stream")
+    return complete_response(
+        200, "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode(), "text/event-stream"
+    )
 
 
 def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:

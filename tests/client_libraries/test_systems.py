@@ -15,7 +15,7 @@ import ollama
 import openai
 import pytest
 
-from tests.support.server import Server, dragoman_server, failed_start, read_all, unhurried
+from tests.support.server import Server, dragoman_server, failed_start, read_all, with_long_deadlines
 from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import (
     BEHAVIOURS,
@@ -23,8 +23,8 @@ from tests.support.upstream import (
     Channel,
     Seen,
     Upstream,
-    answer,
     black_hole,
+    complete_response,
     head,
     json_response,
     refusing,
@@ -41,7 +41,9 @@ def upstream() -> Iterator[Upstream]:
 
 
 def lines(*values: Any) -> Behaviour:
-    return answer(200, "".join(f"{json.dumps(v)}\n" for v in values).encode(), "application/x-ndjson")
+    return complete_response(
+        200, "".join(f"{json.dumps(v)}\n" for v in values).encode(), "application/x-ndjson"
+    )
 
 
 # --- llm-providers ---------------------------------------------------------------------------------------
@@ -75,7 +77,7 @@ class Meeting:
 def test_all_providers_are_asked_at_the_same_time(upstream: Upstream, path: str) -> None:
     meeting = Meeting(3)
     upstream.otherwise(meeting)
-    with dragoman_server(unhurried("llm-providers"), providers(upstream)) as server:
+    with dragoman_server(with_long_deadlines("llm-providers"), providers(upstream)) as server:
         response = server.get(path)
     assert response.status == 200
     assert meeting.here == 3, "none was answered before all had come"
@@ -104,7 +106,7 @@ def test_a_provider_that_hangs_takes_no_other_with_it(upstream: Upstream) -> Non
     with (
         refusing() as url,
         dragoman_server(
-            unhurried("llm-providers", keep=["timeout"]), providers(upstream, LLAMACPP_BASE_URL=url)
+            with_long_deadlines("llm-providers", keep=["timeout"]), providers(upstream, LLAMACPP_BASE_URL=url)
         ) as server,
     ):
         response = server.get("/api/llm-status")
@@ -124,7 +126,9 @@ def test_a_provider_that_hangs_takes_no_other_with_it(upstream: Upstream) -> Non
 )
 def test_a_model_is_pulled_whatever_its_name(upstream: Upstream, written: str, name: str) -> None:
     upstream.on("/ollama/api/pull", lines({"status": "pulling manifest"}, {"status": "success"}))
-    with dragoman_server(unhurried("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")) as server:
+    with dragoman_server(
+        with_long_deadlines("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")
+    ) as server:
         response = server.post(f"/api/models/pull/{written}")
     assert response.json == {
         "status": "success",
@@ -147,7 +151,10 @@ def test_progress_comes_as_it_is_made(upstream: Upstream) -> None:
     upstream.on("/ollama/api/pull", progress)
     request = b"POST /api/models/pull/m?stream=true HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     environ = providers(upstream, LLM_PROVIDER="ollama")
-    with dragoman_server(unhurried("llm-providers"), environ) as server, server.connect() as connection:
+    with (
+        dragoman_server(with_long_deadlines("llm-providers"), environ) as server,
+        server.connect() as connection,
+    ):
         connection.sendall(request)
         data = b""
         while b"pulling manifest" not in data:
@@ -163,7 +170,9 @@ def test_progress_comes_as_it_is_made(upstream: Upstream) -> None:
 @pytest.mark.parametrize("name", ["close-in-head", "reset", "server-error", "html", "close"])
 def test_a_pull_that_fails_is_a_500_with_its_reason(upstream: Upstream, name: str) -> None:
     upstream.on("/ollama/api/pull", BEHAVIOURS[name])
-    with dragoman_server(unhurried("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")) as server:
+    with dragoman_server(
+        with_long_deadlines("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")
+    ) as server:
         response = server.post("/api/models/pull/m")
     assert response.status == 500
     assert response.json["detail"].startswith("Failed to pull model: ")
@@ -191,7 +200,7 @@ def local(upstream: Upstream, tmp_path: Path) -> Iterator[Server]:
         "DRAGOMAN_API_KEYS": "client-key",
         "LOCAL_MODELS_KEY": "server-key",
     }
-    with dragoman_server(unhurried("local-models"), environ) as server:
+    with dragoman_server(with_long_deadlines("local-models"), environ) as server:
         yield server
 
 
@@ -221,7 +230,7 @@ def test_openai_chats_with_a_local_model(local: Server, upstream: Upstream, mode
 def test_openai_streams_from_a_local_model(local: Server, upstream: Upstream) -> None:
     chunks = [{"id": "c", "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("Hel", "lo")]
     text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
-    upstream.on("/g/v1/chat/completions", answer(200, text.encode(), "text/event-stream"))
+    upstream.on("/g/v1/chat/completions", complete_response(200, text.encode(), "text/event-stream"))
     with client(local) as oai:
         messages: Any = [{"role": "user", "content": "x"}]
         stream = oai.chat.completions.create(model="50% off", messages=messages, stream=True)
@@ -281,8 +290,10 @@ def test_ollama_uses_openrouters_models_by_short_names(upstream: Upstream) -> No
         'data: {"choices":[{"delta":{"content":"lo"},"finish_reason":"stop"}]}\n\n',
         "data: [DONE]\n\n",
     ]
-    upstream.on("/api/v1/chat/completions", answer(200, "".join(parts).encode(), "text/event-stream"))
-    with dragoman_server(unhurried("ollama-over-openrouter"), router(upstream)) as server:
+    upstream.on(
+        "/api/v1/chat/completions", complete_response(200, "".join(parts).encode(), "text/event-stream")
+    )
+    with dragoman_server(with_long_deadlines("ollama-over-openrouter"), router(upstream)) as server:
         assert names(server) == ["gpt-4o:latest", "llama-3.1-8b:free", "one/same", "two/same"]
         with ollama.Client(host=server.url, timeout=PATIENCE) as olla:
             for name in ("gpt-4o", "gpt-4o:latest", "openai/gpt-4o", "openai/gpt-4o:latest"):
@@ -309,9 +320,9 @@ def test_ollama_is_told_of_openrouters_errors_in_band(upstream: Upstream) -> Non
         "choices": [{"delta": {}, "finish_reason": "error"}],
     }
     first = 'data: {"choices":[{"delta":{"content":"Hel"}}]}\n\n'
-    broken = answer(200, (first + f"data: {json.dumps(event)}\n\n").encode(), "text/event-stream")
+    broken = complete_response(200, (first + f"data: {json.dumps(event)}\n\n").encode(), "text/event-stream")
     with (
-        dragoman_server(unhurried("ollama-over-openrouter"), router(upstream)) as server,
+        dragoman_server(with_long_deadlines("ollama-over-openrouter"), router(upstream)) as server,
         ollama.Client(host=server.url, timeout=PATIENCE) as olla,
     ):
         upstream.on("/api/v1/chat/completions", broken)
@@ -333,7 +344,7 @@ def test_a_filter_hides_and_refuses(upstream: Upstream, tmp_path: Path, end: str
     filter_file.write_bytes(end.join(["# offered", "", "llama-*", "two/same", ""]).encode())
     upstream.on("/api/v1/models", json_response(ROUTER))
     environ = router(upstream, MODELS_FILTER=str(filter_file))
-    with dragoman_server(unhurried("ollama-over-openrouter"), environ) as server:
+    with dragoman_server(with_long_deadlines("ollama-over-openrouter"), environ) as server:
         assert names(server) == ["llama-3.1-8b:free", "two/same"]
         with ollama.Client(host=server.url, timeout=PATIENCE) as olla:
             for call in (olla.show, partial(olla.embed, input="x"), partial(olla.generate, prompt="x")):
@@ -359,7 +370,7 @@ def test_a_missing_key_is_named() -> None:
 def test_openrouters_health_and_metrics(upstream: Upstream) -> None:
     upstream.on("/api/v1/models", json_response(ROUTER))
     with dragoman_server(
-        unhurried("ollama-over-openrouter"), router(upstream, DRAGOMAN_API_KEYS="k")
+        with_long_deadlines("ollama-over-openrouter"), router(upstream, DRAGOMAN_API_KEYS="k")
     ) as server:
         health = server.get("/health")
         assert (health.status, health.json["status"]) == (200, "ok")

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.server import Server, dragoman_server, reset
-from tests.support.upstream import Upstream, answer, eventually, json_response
+from tests.support.upstream import Upstream, complete_response, eventually, json_response
 
 MAPPING = """
 dragoman: 1
@@ -42,7 +42,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
     upstream.on("/m/whole", json_response({"usage": {"in": 3, "out": 4}}))
     upstream.on("/m/odd", json_response({"usage": {"in": "many", "out": -1}}))
     upstream.on("/m/none", json_response({}))
-    upstream.on("/m/sse", answer(200, EVENTS, "text/event-stream"))
+    upstream.on("/m/sse", complete_response(200, EVENTS, "text/event-stream"))
     with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
         yield running
 

@@ -125,7 +125,7 @@ def test_the_call_of_a_stream_ends_with_the_stream(
     traced: Server, receiver: Receiver, upstream: Upstream, way: str, behave: Behaviour
 ) -> None:
     upstream.on("/traced", behave)
-    traced.get(f"/{way}/traced", is_cut=behave is _cut and way == "forward")
+    traced.get(f"/{way}/traced", expect_truncated=behave is _cut and way == "forward")
     name = "GET /translated/traced" if way == "translated" else "GET /forward/{name:path}"
     assert _stream_is_there(receiver, name)
     server, client = receiver.of(name), receiver.of("GET")

@@ -89,7 +89,7 @@ def test_a_server_that_ends_lives_but_is_not_ready(server: Server, upstream: Ups
         server.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: ask(server, "/readyz").status == 503)
         assert ask(server, "/livez").status == 200
-        gated.let()
+        gated.release()
         assert slow.result().json == {"ok": True}
     assert server.process.wait(SOON) == 0
 
@@ -117,7 +117,7 @@ def test_it_is_not_ready_from_the_signal_to_the_end(upstream: Upstream, workers:
         assert eventually(lambda: is_refused(server)), "it takes no new clients"
         told = [ask(server, "/readyz") for _ in range(10)]
         assert {(response.status, response.text) for response in told} == {(503, '{"status":"not ready"}')}
-        gated.let()
+        gated.release()
         assert slow.result().json == {"ok": True}
         assert server.process.wait(SOON) == 0
 

@@ -16,7 +16,7 @@ from tests.support.upstream import (
     Channel,
     Seen,
     Upstream,
-    answer,
+    complete_response,
     eventually,
     json_response,
     refusing,
@@ -132,7 +132,7 @@ def test_what_fails_before_the_first_byte_leads_on(server: Server, upstream: Ups
 
 @pytest.mark.parametrize("status", [500, 503, 404, 400, 302])
 def test_a_forward_leads_on_by_a_status(server: Server, upstream: Upstream, status: int) -> None:
-    upstream.on("/first-try", answer(status, b"theirs", "text/plain"))
+    upstream.on("/first-try", complete_response(status, b"theirs", "text/plain"))
     response = server.get("/passed/first-try")
     assert (response.status, response.json) == (200, {"up": {"fine": True}})
     assert response.header("x-dragoman-upstream") == f"slow;status={status}, up;status=200"
@@ -140,14 +140,14 @@ def test_a_forward_leads_on_by_a_status(server: Server, upstream: Upstream, stat
 
 @pytest.mark.parametrize("status", [200, 206, 304])
 def test_a_forward_that_is_answered_ends_the_route(server: Server, upstream: Upstream, status: int) -> None:
-    upstream.on("/first-try", answer(status, b"" if status == 304 else b"theirs", "text/plain"))
+    upstream.on("/first-try", complete_response(status, b"" if status == 304 else b"theirs", "text/plain"))
     response = server.get("/passed/first-try")
     assert (response.status, response.text) == (status, "" if status == 304 else "theirs")
     assert response.header("x-dragoman-upstream") == f"slow;status={status}"
 
 
 def test_the_last_forward_is_given_back_as_it_is(server: Server, upstream: Upstream) -> None:
-    upstream.on("/last", answer(500, b"<h1>theirs</h1>", "text/html", [("x-own", "1")]))
+    upstream.on("/last", complete_response(500, b"<h1>theirs</h1>", "text/html", [("x-own", "1")]))
     response = server.get("/passed-last/last")
     assert (response.status, response.text, response.header("x-own")) == (500, "<h1>theirs</h1>", "1")
     assert response.header("x-dragoman-upstream") == "dead;failed=upstream_error, up;status=500"
@@ -161,9 +161,9 @@ def test_the_last_forward_is_given_back_as_it_is(server: Server, upstream: Upstr
 def test_a_body_is_sent_again_by_the_next_forward(server: Server, upstream: Upstream) -> None:
     """As it came, be it no JSON; what a failing upstream has taken of it is not lost."""
     body = bytes(range(256)) * 4096
-    upstream.on("/takes", answer(503, b"busy", "text/plain"))
+    upstream.on("/takes", complete_response(503, b"busy", "text/plain"))
     upstream.on("/resets", reset)
-    upstream.on("/second", answer(200, b"taken", "text/plain"))
+    upstream.on("/second", complete_response(200, b"taken", "text/plain"))
     for number, name in enumerate(("takes", "resets")):
         fields = {"content-type": "application/octet-stream", "x-request-id": f"again-{number}"}
         assert server.post(f"/passed/{name}", body, headers=fields).text == "taken"
@@ -174,7 +174,7 @@ def test_a_body_is_sent_again_by_the_next_forward(server: Server, upstream: Upst
 
 
 def test_a_call_is_made_again_where_its_upstream_says_so(server: Server, upstream: Upstream) -> None:
-    busy = answer(503, b"{}")
+    busy = complete_response(503, b"{}")
     upstream.on("/busy", in_turn(busy, busy, json_response(3)))
     response = server.get("/again/busy")
     assert response.json == 3
@@ -194,12 +194,12 @@ def test_a_post_that_broke_off_is_not_made_again(server: Server, upstream: Upstr
 
 
 def test_retry_after_is_waited_for_or_told(server: Server, upstream: Upstream) -> None:
-    soon = answer(503, b"{}", headers=[("retry-after", "1")])
+    soon = complete_response(503, b"{}", headers=[("retry-after", "1")])
     upstream.on("/soon", in_turn(soon, json_response(1)))
     response = server.get("/again/soon")
     assert response.json == 1
     assert response.seconds >= 1
-    upstream.on("/late", answer(503, b"{}", headers=[("retry-after", "60")]))
+    upstream.on("/late", complete_response(503, b"{}", headers=[("retry-after", "60")]))
     response = server.get("/again/late", headers={"x-request-id": "late"})
     assert (response.status, response.header("retry-after")) == (503, "60")
     assert len(upstream.seen("late")) == 1

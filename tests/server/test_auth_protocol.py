@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server
 from tests.support.signing import COMMAND, is_signed
-from tests.support.upstream import Upstream, answer, in_turn, json_response
+from tests.support.upstream import Upstream, complete_response, in_turn, json_response
 
 KEY, SIGNER = "canary-of-the-signer", "we"
 FAILING = "canary-of-the-failure"
@@ -119,7 +119,7 @@ def test_each_of_several_calls_is_signed(server: Server, upstream: Upstream) -> 
 
 
 def test_each_retry_is_signed_again(server: Server, upstream: Upstream) -> None:
-    upstream.on("/base/plain", in_turn(answer(503), answer(503), json_response({})))
+    upstream.on("/base/plain", in_turn(complete_response(503), complete_response(503), json_response({})))
     assert server.get("/plain").status == 200
     assert len({seen.header("x-signature") for seen in upstream.requests}) == 3
 
@@ -140,7 +140,7 @@ def test_a_call_of_another_mapping_is_signed(server: Server) -> None:
 def test_a_forwarded_request_is_signed_with_its_body(
     server: Server, upstream: Upstream, path: str, is_chunked: bool
 ) -> None:
-    upstream.on("/base/down", answer(500))
+    upstream.on("/base/down", complete_response(500))
     data = os.urandom(300_000)
     fields = {"content-type": "audio/wav"}
     body = data

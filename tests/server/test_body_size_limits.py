@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Behaviour, Upstream, answer, drip, head, json_response, raw
+from tests.support.upstream import Behaviour, Upstream, complete_response, drip, head, json_response, raw
 
 MIB = 1024 * 1024
 DEFAULT = 16 * MIB
@@ -99,23 +99,23 @@ _CHUNKED = ("transfer-encoding", "chunked")
 _EVENT = b'data: {"n":1,"text":"' + b"x" * 75 + b'"}\n\n'
 
 BEHAVIOURS: dict[str, Behaviour] = {
-    "exact": answer(200, _text(1000)),
-    "more": answer(200, _text(1001)),
+    "exact": complete_response(200, _text(1000)),
+    "more": complete_response(200, _text(1001)),
     "unannounced": raw(
         head(200, [_JSON, _CHUNKED]) + chunk(_text(500)[:-1]) + chunk(b" " * 501) + chunk(b"}")
     ),
     "to-the-end": raw(head(200, [_JSON]) + _text(1001), "close"),
     "announced": raw(head(200, [_JSON, ("content-length", "1001")]) + b" ", "hang"),
     "endless": drip(head(200, [_JSON, _CHUNKED]), chunk(b" " * 100), 0),
-    "gzip": answer(200, gzip.compress(_text(1001)), headers=[("content-encoding", "gzip")]),
-    "gzip-exact": answer(200, gzip.compress(_text(1000)), headers=[("content-encoding", "gzip")]),
-    "not-found": answer(404, _text(1001)),
-    "busy": answer(503, _text(1001)),
-    "events": answer(200, _EVENT * 11, "text/event-stream"),
-    "ten-events": answer(200, _EVENT * 10, "text/event-stream"),
-    "default": answer(200, _text(DEFAULT)),
-    "default-more": answer(200, _text(DEFAULT + 1)),
-    "large": answer(200, _text(20 * MIB)),
+    "gzip": complete_response(200, gzip.compress(_text(1001)), headers=[("content-encoding", "gzip")]),
+    "gzip-exact": complete_response(200, gzip.compress(_text(1000)), headers=[("content-encoding", "gzip")]),
+    "not-found": complete_response(404, _text(1001)),
+    "busy": complete_response(503, _text(1001)),
+    "events": complete_response(200, _EVENT * 11, "text/event-stream"),
+    "ten-events": complete_response(200, _EVENT * 10, "text/event-stream"),
+    "default": complete_response(200, _text(DEFAULT)),
+    "default-more": complete_response(200, _text(DEFAULT + 1)),
+    "large": complete_response(200, _text(20 * MIB)),
 }
 
 

@@ -57,7 +57,7 @@ def test_no_more_at_a_time(server: Server, upstream: Upstream) -> None:
         with ThreadPoolExecutor(6) as pool, gated:
             calls = [pool.submit(server.get, "/slow") for _ in range(6)]
             assert eventually(lambda: sum(call.done() for call in calls) == 4), "none waits"  # noqa: B023
-            gated.let()
+            gated.release()
             responses = [call.result() for call in calls]
         refused = [response for response in responses if response.status == 503]
         assert sorted(response.status for response in responses) == [200] * 2 + [503] * 4

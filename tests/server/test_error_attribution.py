@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.server import Response, Server, dragoman_server
-from tests.support.upstream import Upstream, answer, json_response
+from tests.support.upstream import Upstream, complete_response, json_response
 
 MAPPING = """\
 dragoman: 1
@@ -311,7 +311,7 @@ def test_a_text_body_of_a_call(texts: Server, media_type: str | None, body: Any,
 def test_text_of_a_success_can_be_read(
     texts: Server, upstream: Upstream, media_type: str, body: bytes, got: Any
 ) -> None:
-    upstream.on("/read", answer(200, body, media_type))
+    upstream.on("/read", complete_response(200, body, media_type))
     response = texts.get("/read")
     assert (response.status, response.json["got"]) == (200, got)
     assert texts.get("/calls").json == {"got": got}
@@ -328,7 +328,7 @@ def test_text_of_a_success_can_be_read(
 def test_what_is_not_declared_as_text_must_be_json(
     texts: Server, upstream: Upstream, media_type: str
 ) -> None:
-    upstream.on("/read", answer(200, b"oops", media_type))
+    upstream.on("/read", complete_response(200, b"oops", media_type))
     for path in ("/read", "/object", "/calls"):
         response = texts.get(path)
         assert (response.status, response.json["kind"]) == (502, "upstream_error")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Upstream, answer
+from tests.support.upstream import Upstream, complete_response
 
 MAPPING = """\
 dragoman: 1
@@ -88,7 +88,7 @@ def test_a_client_is_told_and_the_log_has_the_line(
 
 
 def test_an_upstreams_data_is_its_fault(server: Server, upstream: Upstream) -> None:
-    upstream.on("/many", answer(200, json.dumps({"a": [1] * 2000}).encode()))
+    upstream.on("/many", complete_response(200, json.dumps({"a": [1] * 2000}).encode()))
     response = server.post("/response", {}, headers={"x-request-id": "limits-response"})
     assert response.status == 502
     assert response.json["error"]["type"] == "upstream_error"
@@ -99,7 +99,7 @@ def test_an_upstreams_data_is_its_fault(server: Server, upstream: Upstream) -> N
 
 def test_in_a_stream_it_is_told_in_band(server: Server, upstream: Upstream) -> None:
     event = b'data: {"v":"' + b"a" * 10_000 + b'"}\n\n'
-    upstream.on("/events", answer(200, event * 300, "text/event-stream"))
+    upstream.on("/events", complete_response(200, event * 300, "text/event-stream"))
     try:
         body = server.post("/stream", {}, headers={"x-request-id": "limits-stream"}).body
     except http.client.IncompleteRead as cut:
@@ -113,5 +113,5 @@ def test_in_a_stream_it_is_told_in_band(server: Server, upstream: Upstream) -> N
 
 
 def test_fifty_thousand_tiny_events_can_be_collected(server: Server, upstream: Upstream) -> None:
-    upstream.on("/tiny", answer(200, b'data: {"v":1}\n\n' * 50_000, "text/event-stream"))
+    upstream.on("/tiny", complete_response(200, b'data: {"v":1}\n\n' * 50_000, "text/event-stream"))
     assert server.post("/collect", {}).json == {"count": 50_000}

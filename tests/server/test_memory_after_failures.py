@@ -19,7 +19,7 @@ from tests.support.upstream import (
     Channel,
     Seen,
     Upstream,
-    answer,
+    complete_response,
     drip,
     eventually,
     head,
@@ -129,12 +129,12 @@ _EVENT = b'data: {"n":1}\n\n'
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "json": json_response({"ok": True}),
-    "not-json": answer(200, _TEXT),
-    "text": answer(200, b'{"text":"' + _TEXT + b'"}'),
-    "error": answer(500, b'{"text":"' + _TEXT + b'"}'),
-    "not-found": answer(404, b'{"text":"' + _TEXT + b'"}'),
-    "busy": answer(503, b'{"text":"' + _TEXT + b'"}'),
-    "page": answer(500, b"<h1>" + _TEXT, "text/html"),
+    "not-json": complete_response(200, _TEXT),
+    "text": complete_response(200, b'{"text":"' + _TEXT + b'"}'),
+    "error": complete_response(500, b'{"text":"' + _TEXT + b'"}'),
+    "not-found": complete_response(404, b'{"text":"' + _TEXT + b'"}'),
+    "busy": complete_response(503, b'{"text":"' + _TEXT + b'"}'),
+    "page": complete_response(500, b"<h1>" + _TEXT, "text/html"),
     "truncated": raw(head(200, [_JSON, _length(2 * len(_TEXT))]) + _TEXT, "close"),
     "truncated-chunks": raw(head(200, [_JSON, _CHUNKED]) + chunk(_TEXT), "close"),
     "reset": raw(head(200, [_JSON, _length(2 * len(_TEXT))]) + _TEXT, "reset"),
@@ -142,19 +142,19 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "closed": raw(b"", "close"),
     "garbage": raw(b"no HTTP\r\n\r\n", "close"),
     "head": raw(head(200, [_JSON, ("x", "y" * 70_000), _length(2)]) + b"{}"),
-    "coding": answer(200, _TEXT, headers=[("content-encoding", "br")]),
-    "bad-gzip": answer(200, _TEXT, headers=[("content-encoding", "gzip")]),
+    "coding": complete_response(200, _TEXT, headers=[("content-encoding", "br")]),
+    "bad-gzip": complete_response(200, _TEXT, headers=[("content-encoding", "gzip")]),
     "silent": raw(head(200, [_JSON, _length(2 * len(_TEXT))]) + _TEXT, "hang"),
     "hang": raw(b"", "hang"),
-    "events": answer(200, _EVENT, "text/event-stream"),
-    "bad-event": answer(200, _EVENT + b"data: {" + _TEXT + b"\n\n", "text/event-stream"),
-    "bad-first-event": answer(200, b"data: {" + _TEXT + b"\n\n", "text/event-stream"),
-    "bad-value": answer(200, _EVENT + b'data: {"n":"' + _TEXT + b'"}\n\n', "text/event-stream"),
-    "bad-first-value": answer(200, b'data: {"n":"' + _TEXT + b'"}\n\n', "text/event-stream"),
+    "events": complete_response(200, _EVENT, "text/event-stream"),
+    "bad-event": complete_response(200, _EVENT + b"data: {" + _TEXT + b"\n\n", "text/event-stream"),
+    "bad-first-event": complete_response(200, b"data: {" + _TEXT + b"\n\n", "text/event-stream"),
+    "bad-value": complete_response(200, _EVENT + b'data: {"n":"' + _TEXT + b'"}\n\n', "text/event-stream"),
+    "bad-first-value": complete_response(200, b'data: {"n":"' + _TEXT + b'"}\n\n', "text/event-stream"),
     "cut-events": raw(head(200, [_EVENTS, _CHUNKED]) + chunk(_EVENT) + chunk(b"data: " + _TEXT), "close"),
-    "no-event": answer(200, b"", "text/event-stream"),
+    "no-event": complete_response(200, b"", "text/event-stream"),
     "endless": drip(head(200, [_EVENTS, _CHUNKED]) + chunk(_EVENT), chunk(_EVENT), 0.01),
-    "refuses": answer(413, b"{}"),
+    "refuses": complete_response(413, b"{}"),
 }
 
 #: What is requested → the status.
@@ -239,7 +239,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
             assert running.get("/json/json").status == 200
             # What libraries leave behind when they are first used is none of an exchange's.
             for target in REQUESTS:
-                running.request("GET", target, is_cut=_is_cut(target))
+                running.request("GET", target, expect_truncated=_is_cut(target))
             garbage(running)
             yield running
 
@@ -252,7 +252,7 @@ def _is_cut(target: str) -> bool:
 @pytest.mark.parametrize("target", REQUESTS)
 def test_a_failure_leaves_no_reference_cycle(server: Server, target: str) -> None:
     for _ in range(3):
-        response = server.get(target, is_cut=_is_cut(target))
+        response = server.get(target, expect_truncated=_is_cut(target))
         assert response.status == REQUESTS[target], response.text
     _assert_no_garbage(server)
 
@@ -408,8 +408,8 @@ def _then_close(behaviour: Behaviour, then: bytes, is_cut: bool) -> Behaviour:
 FAILING: dict[str, Behaviour] = {
     "too large": drip(head(200, [_JSON, _CHUNKED]), chunk(b" " * MIB), 0, 66),
     "no JSON": _sent(b"x"),
-    "500": answer(500, b'{"error":"' + b"x" * _SIZE + b'"}'),
-    "500 that is no JSON": answer(500, b"<h1>" + b"x" * _SIZE, "text/html"),
+    "500": complete_response(500, b'{"error":"' + b"x" * _SIZE + b'"}'),
+    "500 that is no JSON": complete_response(500, b"<h1>" + b"x" * _SIZE, "text/html"),
     "truncated": _sent(b'{"text":"', less=MIB),
     "another shape": _sent(b'["', then=b'"]'),
     "untranslatable": _sent(b'{"message":{"tool_calls":5},"choices":[{"message":5}],"text":"', then=b'"}'),

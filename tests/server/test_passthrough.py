@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server, reset
 from tests.support.times import A_SECOND, PATIENCE, SOON
-from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head, raw
+from tests.support.upstream import Channel, Seen, Upstream, complete_response, eventually, head, raw
 
 MAPPINGS = {
     "through.yaml": """
@@ -124,7 +124,7 @@ def test_what_concerns_one_connection_stays_on_it(server: Server, upstream: Upst
         "x-request-id": "hop",
     }
     fields = [("connection", "x-secret"), ("x-secret", "1"), ("x-kept", "2"), ("set-cookie", "s=1")]
-    upstream.on("/base/hop", answer(207, b"ok", "text/odd", [*fields, ("set-cookie", "t=2")]))
+    upstream.on("/base/hop", complete_response(207, b"ok", "text/odd", [*fields, ("set-cookie", "t=2")]))
     response = server.get("/t/hop", headers=own)
     seen = seen_by(upstream, "hop")
     for name in ("x-hop", "keep-alive", "te", "proxy-authorization"):
@@ -170,7 +170,7 @@ def test_what_an_upstream_says_of_our_key_is_not_shown(
     fields = [("www-authenticate", 'Bearer realm="our-account"'), ("x-account", "our-account")]
     upstream.on(
         f"/base/refused/{status}",
-        answer(status, b"upstream-key of our-account is wrong", "text/plain", fields),
+        complete_response(status, b"upstream-key of our-account is wrong", "text/plain", fields),
     )
     request_id = f"refused-{by}-{status}"
     response = server.get(f"/{by}/refused/{status}", headers={"x-request-id": request_id})
@@ -186,7 +186,7 @@ def test_what_an_upstream_without_a_key_of_ours_says_is_the_clients(
     server: Server, upstream: Upstream
 ) -> None:
     fields = [("www-authenticate", "Basic realm=client")]
-    upstream.on("/base/own", answer(401, b"who are you", "text/plain", fields))
+    upstream.on("/base/own", complete_response(401, b"who are you", "text/plain", fields))
     for path in ("/open/own", "/around/own"):
         response = server.get(path)
         assert (response.status, response.text) == (401, "who are you")
@@ -199,7 +199,7 @@ def test_a_challenge_is_never_about_our_key(server: Server, upstream: Upstream) 
         ("authentication-info", "our-account"),
         ("x-kept", "1"),
     ]
-    upstream.on("/base/challenge", answer(200, b"ok", "text/plain", fields))
+    upstream.on("/base/challenge", complete_response(200, b"ok", "text/plain", fields))
     response = server.get("/t/challenge")
     assert (response.status, response.text, response.header("x-kept")) == (200, "ok", "1")
     assert "our-account" not in str(response.headers)
@@ -248,13 +248,13 @@ def test_a_body_that_is_wrong_from_its_first_byte_is_a_failure(server: Server, u
 def test_a_response_has_one_date(server: Server, upstream: Upstream) -> None:
     date = "Mon, 01 Jan 2024 00:00:00 GMT"
     for number in (1, 2):
-        upstream.on("/base/dated", answer(200, b"ok", "text/plain", [("date", date)] * number))
+        upstream.on("/base/dated", complete_response(200, b"ok", "text/plain", [("date", date)] * number))
         assert server.get("/t/dated").all("date") == [date], (
             "the upstream's, as of a gateway (RFC 9110, 6.6.1)"
         )
         assert server.get("/around/dated").all("date") == [date]
     assert server.get("/dated").all("date") == [date]
-    upstream.on("/base/undated", answer(200, b"ok"))
+    upstream.on("/base/undated", complete_response(200, b"ok"))
     assert len(server.get("/t/undated").all("date")) == 1
 
 
@@ -337,7 +337,10 @@ def test_a_trusted_proxy_can(upstream: Upstream) -> None:
 
 def test_bytes_are_not_touched(server: Server, upstream: Upstream) -> None:
     packed = gzip.compress(b"x" * 10_000)
-    upstream.on("/base/gzipped", answer(200, packed, headers=[("content-encoding", "gzip"), ("etag", '"v"')]))
+    upstream.on(
+        "/base/gzipped",
+        complete_response(200, packed, headers=[("content-encoding", "gzip"), ("etag", '"v"')]),
+    )
     response = server.get("/t/gzipped", headers={"accept-encoding": "gzip", "x-request-id": "coded"})
     assert response.body == packed
     assert response.header("content-encoding") == "gzip"
@@ -347,7 +350,7 @@ def test_bytes_are_not_touched(server: Server, upstream: Upstream) -> None:
 
 
 def test_head_has_the_length_and_no_body(server: Server, upstream: Upstream) -> None:
-    upstream.on("/base/long", answer(200, b"x" * 1000, "text/plain"))
+    upstream.on("/base/long", complete_response(200, b"x" * 1000, "text/plain"))
     response = server.request("HEAD", "/t/long")
     assert (response.body, response.header("content-length")) == (b"", "1000")
 
@@ -355,7 +358,7 @@ def test_head_has_the_length_and_no_body(server: Server, upstream: Upstream) -> 
 def test_a_large_upload_is_not_held_in_memory(server: Server, upstream: Upstream) -> None:
     size, digest = 24 * 1024 * 1024, hashlib.sha256()
     piece = bytes(range(256)) * 256
-    upstream.on("/base/upload", answer(200, b"{}"))
+    upstream.on("/base/upload", complete_response(200, b"{}"))
     before = _memory(server)
     connection = server.connect()
     connection.sendall(
@@ -534,5 +537,5 @@ def test_another_mapping_is_reached_with_bytes_too(server: Server, upstream: Ups
     assert stream.header("content-type") == "text/event-stream"
     assert stream.text == 'data: {"n":1}\n\ndata: {"n":2}\n\ndata: [DONE]\n\n'
     packed = gzip.compress(json.dumps({"n": 1}).encode())
-    upstream.on("/gzipped", answer(200, packed, headers=[("content-encoding", "gzip")]))
+    upstream.on("/gzipped", complete_response(200, packed, headers=[("content-encoding", "gzip")]))
     assert server.get("/inside/raw").body == packed

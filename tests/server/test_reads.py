@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Upstream, answer
+from tests.support.upstream import Upstream, complete_response
 
 MAPPING = """
 dragoman: 1
@@ -34,9 +34,9 @@ routes:
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Server]:
-    upstream.on("/reads-text", answer(200, b"no JSON", "text/plain"))
+    upstream.on("/reads-text", complete_response(200, b"no JSON", "text/plain"))
     for name in ("stable", "canary"):
-        upstream.on(f"/{name}/reads-choice", answer(200, f'{{"name": "{name}"}}'.encode()))
+        upstream.on(f"/{name}/reads-choice", complete_response(200, f'{{"name": "{name}"}}'.encode()))
     with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
         yield running
 

@@ -186,7 +186,7 @@ def test_a_slow_reader_gets_all_of_it(server: Server, upstream: Upstream) -> Non
 
 def test_bytes_that_go_through_break_off_as_their_upstream_does(server: Server, upstream: Upstream) -> None:
     upstream.on("/slow/broken", raw(head(200, [("transfer-encoding", "chunked")]) + b"3\r\nabc\r\n", "close"))
-    response = server.get("/through", headers={"x-request-id": "through-1"}, is_cut=True)
+    response = server.get("/through", headers={"x-request-id": "through-1"}, expect_truncated=True)
     assert (response.status, response.body) == (200, b"abc")
     assert server.logged("through-1")["error_kind"] == "upstream_error"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Server, dragoman_server, reset
-from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head, json_response
+from tests.support.upstream import Channel, Seen, Upstream, complete_response, eventually, head, json_response
 
 MAPPING = """
 dragoman: 1
@@ -63,7 +63,7 @@ def upstream() -> Iterator[Upstream]:
         running.on("/fine", json_response({"n": 1}))
         running.on("/events", _events)
         running.on("/endless-events", _endless)
-        running.on("/half", answer(200, b"{"))
+        running.on("/half", complete_response(200, b"{"))
         yield running
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Behaviour, Upstream, answer, head, raw
+from tests.support.upstream import Behaviour, Upstream, complete_response, head, raw
 
 SSE = "text/event-stream"
 STARTED = head(200, [("content-type", SSE), ("transfer-encoding", "chunked")])
@@ -114,9 +114,11 @@ def server() -> Iterator[Server]:
     with Upstream() as upstream, dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
         for name, behaviour in FAILURES.items():
             upstream.on(f"/{name}", behaviour)
-        upstream.on("/thirteen", answer(200, b'data: {"n":1}\n\ndata: {"n":13}\n\ndata: {"n":2}\n\n', SSE))
-        upstream.on("/whole", answer(200, b'data: {"n":1}\n\ndata: [DONE]\n\n', SSE))
-        upstream.on("/plain", answer(200, b'data: {"n":1}\n\n', SSE))
+        upstream.on(
+            "/thirteen", complete_response(200, b'data: {"n":1}\n\ndata: {"n":13}\n\ndata: {"n":2}\n\n', SSE)
+        )
+        upstream.on("/whole", complete_response(200, b'data: {"n":1}\n\ndata: [DONE]\n\n', SSE))
+        upstream.on("/plain", complete_response(200, b'data: {"n":1}\n\n', SSE))
         yield running
 
 

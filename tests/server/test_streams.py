@@ -23,7 +23,7 @@ from tests.support.upstream import (
     Channel,
     Seen,
     Upstream,
-    answer,
+    complete_response,
     drip,
     eventually,
     head,
@@ -189,7 +189,9 @@ def event(value: Any) -> bytes:
 
 
 def events(*values: Any, closing: bytes = b"") -> Behaviour:
-    return answer(200, b"".join(b"data: %s\n\n" % json.dumps(v).encode() for v in values) + closing, SSE)
+    return complete_response(
+        200, b"".join(b"data: %s\n\n" % json.dumps(v).encode() for v in values) + closing, SSE
+    )
 
 
 class Gated:
@@ -200,7 +202,7 @@ class Gated:
         self._gate = threading.Semaphore(0)
         self.sent = 0
 
-    def let(self) -> None:
+    def release(self) -> None:
         self._gate.release()
 
     async def __call__(self, channel: Channel, seen: Seen) -> None:
@@ -249,11 +251,11 @@ FIRST: dict[str, tuple[Behaviour, int]] = {
     "half-an-event": (raw(STARTED + chunk(b'data: {"n"'), "close"), 502),
     "no-json": (raw(STARTED + chunk(b"data: <html>\n\n"), "hang"), 502),
     "error": (events({"error": "out of memory"}), 502),
-    "html": (answer(200, b"<html>internal.example</html>", "text/html"), 502),
-    "empty-json": (answer(200, b""), 502),
+    "html": (complete_response(200, b"<html>internal.example</html>", "text/html"), 502),
+    "empty-json": (complete_response(200, b""), 502),
     "silent": (raw(STARTED, "hang"), 504),
     "no-head": (raw(b"", "hang"), 504),
-    "server-error": (answer(500, b"x", "text/html"), 502),
+    "server-error": (complete_response(500, b"x", "text/html"), 502),
     "refused": (json_response({"error": "wrong"}, 400), 400),
 }
 
@@ -277,7 +279,7 @@ def test_collect_fails_with_a_status(server: Server, upstream: Upstream) -> None
         events({"n": 1}, {"error": "out of memory"}),
         raw(STARTED + event({"n": 1}), "close"),
         raw(STARTED + END),
-        answer(200, b"<html>", "text/html"),
+        complete_response(200, b"<html>", "text/html"),
     ):
         upstream.on("/up/it", behaviour)
         assert server.get("/collected/it").status == 502
@@ -300,13 +302,13 @@ def test_collect(server: Server, upstream: Upstream) -> None:
 def test_events_arrive_while_the_upstream_still_sends(server: Server, upstream: Upstream, path: str) -> None:
     gated = Gated(event({"n": 1}), event({"n": 2}), event({"n": 3}), END)
     upstream.on("/up/it", gated)
-    gated.let()
+    gated.release()
     with opened(server, path) as response:
         assert response.status == 200
         for number in (1, 2, 3):
             assert f": {number}" in str(read_event(response))
             assert gated.sent == number
-            gated.let()
+            gated.release()
         rest = response.read()
     assert gated.sent == 4
     assert rest.endswith(b"data: [DONE]\n\n") is (path == "/sse/it")
@@ -341,12 +343,12 @@ def test_json_where_a_stream_was_expected(server: Server, upstream: Upstream, pa
 def test_comments_keep_a_silent_stream_alive(server: Server, upstream: Upstream) -> None:
     gated = Gated(event({"n": 1}), event({"n": 2}), END)
     upstream.on("/up/it", gated)
-    gated.let()
+    gated.release()
     with opened(server, "/beating/it") as response:
         assert read_event(response) == {"n": 1}
         assert [response.readline() for _ in range(5)] == [b"\n", b":\n", b"\n", b":\n", b"\n"]
-        gated.let()
-        gated.let()
+        gated.release()
+        gated.release()
         assert read_event(response) == {"n": 2}
         assert response.read().strip(b":\n") == b'data: {"count":2}'
 
@@ -359,8 +361,8 @@ def test_comments_begin_before_the_first_event(server: Server, upstream: Upstrea
         assert gated.sent == 0
         assert response.getheader("content-type") == SSE
         assert [response.readline() for _ in range(4)] == [b":\n", b"\n", b":\n", b"\n"]
-        gated.let()
-        gated.let()
+        gated.release()
+        gated.release()
         assert read_event(response) == {"n": 1}
         assert response.read().replace(b":\n\n", b"") == b'\ndata: {"count":1}\n\n'
 

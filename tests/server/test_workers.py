@@ -151,7 +151,7 @@ def test_what_runs_is_answered_at_the_end(server: Server, upstream: Upstream, to
         else:
             server.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: ask(server, "/readyz").status == 503)
-        gated.let()
+        gated.release()
         assert [call.result().status for call in late] == [200] * 10
         assert [call.result().text.count("data: {") for call in streams] == [EVENTS] * 10
     assert server.process.wait(SOON) == 0

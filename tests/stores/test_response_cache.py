@@ -12,7 +12,15 @@ from tests.support.memory import MIB, linux_only, memory
 from tests.support.server import Response as ClientResponse
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Channel, Seen, Upstream, answer, eventually, json_response
+from tests.support.upstream import (
+    Behaviour,
+    Channel,
+    Seen,
+    Upstream,
+    complete_response,
+    eventually,
+    json_response,
+)
 
 MAPPING = """
 dragoman: 1
@@ -249,7 +257,7 @@ def test_64_cached_responses_take_little_more_than_their_bytes(kind: str) -> Non
     items = 966 * 1024 // 3
     body = b"[1," + b"{}," * (items - 1) + b"{}]"
     with Upstream() as upstream:
-        upstream.otherwise(answer(200, body))
+        upstream.otherwise(complete_response(200, body))
         with dragoman_server(LARGE, {"UP": upstream.url}) as server:
             assert server.get(f"/{kind}/warm").status == 200
             before = memory(server)
