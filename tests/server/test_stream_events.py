@@ -46,8 +46,8 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def asked(server: Server, upstream: Upstream, path: str, behaviour: Behaviour) -> tuple[Response, str | None]:
-    """The response, and the cause in the log."""
+def send(server: Server, upstream: Upstream, path: str, behaviour: Behaviour) -> tuple[Response, str | None]:
+    """Returns the response and the cause in the log."""
     name = uuid.uuid4().hex
     upstream.on(f"/{name}", behaviour)
     response = server.get(f"/{path}/{name}", headers={"x-request-id": name})
@@ -69,9 +69,9 @@ def test_empty_data_is_skipped(server: Server, upstream: Upstream, media_type: s
     for pieces in ([body], [bytes([byte]) for byte in body]):
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
         started = head(200, [("content-type", media_type), ("transfer-encoding", "chunked")])
-        response, cause = asked(server, upstream, "stream", raw(started + chunks))
+        response, cause = send(server, upstream, "stream", raw(started + chunks))
         assert (response.status, response.text, cause) == (200, '{"n":1}\n{"n":2}\n', None)
-        assert asked(server, upstream, "collected", raw(started + chunks))[0].json == [{"n": 1}, {"n": 2}]
+        assert send(server, upstream, "collected", raw(started + chunks))[0].json == [{"n": 1}, {"n": 2}]
 
 
 FAILURES: dict[str, tuple[Behaviour, str, str]] = {
@@ -140,11 +140,11 @@ FAILURES: dict[str, tuple[Behaviour, str, str]] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_each_failure_has_its_message_and_cause(server: Server, upstream: Upstream, name: str) -> None:
+def test_each_error_has_its_message_and_cause(server: Server, upstream: Upstream, name: str) -> None:
     behaviour, what, cause = FAILURES[name]
     expected = {"kind": "upstream_error", "message": f"the upstream 'up' {what}"}
     for path in ("stream", "collected"):
-        response, found = asked(server, upstream, path, behaviour)
+        response, found = send(server, upstream, path, behaviour)
         assert found == cause
         if response.status == 200:
             assert path == "stream"

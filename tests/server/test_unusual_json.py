@@ -70,7 +70,7 @@ def test_an_upstreams_body_is_passed_on(server: Server, upstream: Upstream, sent
         ("/whole", b'\xef\xbb\xbf\xef\xbb\xbf{"n": 1}', "the upstream's response is invalid JSON"),
     ],
 )
-def test_an_upstreams_body_that_is_out_of_bounds(
+def test_an_upstreams_body_beyond_a_limit(
     server: Server, upstream: Upstream, path: str, sent: bytes, message: str
 ) -> None:
     upstream.on("/rare/one", complete_response(200, sent))
@@ -85,7 +85,7 @@ def test_text_is_valid_utf_8(server: Server, upstream: Upstream) -> None:
 
 @pytest.mark.parametrize(("to", "before", "after"), [("sse", b"data: ", b"\n\n"), ("ndjson", b"", b"\n")])
 def test_events(server: Server, upstream: Upstream, to: str, before: bytes, after: bytes) -> None:
-    """An emoji whose halves come in two events is two halves; each is JSON."""
+    """An emoji whose surrogates are in two events stays two surrogates; each is JSON."""
     events = b'data: "\\ud83d"\n\ndata: "\\ude00"\n\ndata: 1e400\n\n'
     upstream.on("/rare/one", complete_response(200, events, "text/event-stream"))
     response = server.get(f"/stream/{to}/one")
