@@ -1,4 +1,4 @@
-"""Metrics of serving: what is recorded, by which names, and that no label is a value of a request."""
+"""Metrics of the server: values and names, and that no label is a value of a request."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 
 def samples(text: str) -> Samples:
-    """The samples of an exposition by name, as Prometheus's own parser reads it."""
+    """Returns the samples of an exposition by name, read by Prometheus's own parser."""
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -64,7 +64,7 @@ def metrics(server: Server) -> Samples:
 
 
 def value(server: Server, name: str, **labels: Any) -> float:
-    """The sum of the samples with these labels."""
+    """Returns the sum of the samples with these labels."""
     return sum(number for have, number in metrics(server).get(name, ()) if labels.items() <= have.items())
 
 
