@@ -1,6 +1,6 @@
-"""The benchmark of the request path runs, finds figures, and tells what is wrong.
+"""The benchmark of the request path runs, measures everything and reports failures.
 
-No figure is judged here: what is fast is asked of the benchmark itself.
+No test judges a measurement: only the benchmark itself does.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ MEASURED = (
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it needs Linux")
 
 
-def test_a_quick_run_finds_figures(tmp_path: Path) -> None:
+def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
     pytest.importorskip("httpx")
-    file = tmp_path / "figures.json"
+    file = tmp_path / "results.json"
     chosen = [word for name in MEASURED for word in ("--measure", name)]
     arguments = ["--quick", "--rounds", "1", "--seconds", "0.1", "--only", "dragoman", "--only", "starlette"]
     done = python("benchmarks", *arguments, *chosen, "--json", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
-    figures = Figures(**json.loads(file.read_text()))
-    assert figures.contenders == ["dragoman", "starlette"]
-    assert set(figures.values) == set(MEASURED)
-    for measure, by_contender in figures.values.items():
+    results = Figures(**json.loads(file.read_text()))
+    assert results.contenders == ["dragoman", "starlette"]
+    assert set(results.values) == set(MEASURED)
+    for measure, by_contender in results.values.items():
         assert all(value > 0 for rounds in by_contender.values() for value in rounds), measure
     assert "list of 10 models" in done.stdout
 
 
 def sample() -> Figures:
-    figures = Figures(about={"extent": {"rounds": 2, "seconds": 1.0}, "versions": {"python": "3.11"}})
+    results = Figures(about={"extent": {"rounds": 2, "seconds": 1.0}, "versions": {"python": "3.11"}})
     for measure, contender, rounds in (
         ("models", "dragoman", (900.0, 800.0)),
         ("models", "nginx", (1000.0, 1600.0)),
         ("idle", "dragoman", (70.0,)),
     ):
         for value in rounds:
-            figures.add(measure, contender, value)
-    return figures
+            results.add(measure, contender, value)
+    return results
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,7 +78,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_another_checkout_is_compared_by_its_cpu_time(tmp_path: Path) -> None:
+def test_another_checkout_is_compared_by_cpu_time(tmp_path: Path) -> None:
     other = tmp_path / "other"
     for folder in ("engine", "cli", "mappings", "schema"):
         shutil.copytree(ROOT / folder, other / folder)
@@ -95,13 +95,13 @@ def test_another_checkout_is_compared_by_its_cpu_time(tmp_path: Path) -> None:
     assert "nginx" not in done.stdout
 
 
-def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkout_is_refused(tmp_path: Path) -> None:
     done = python("benchmarks", "--against", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith(f"{tmp_path} is no checkout of this project")
 
 
-def test_the_longest_callback_is_found() -> None:
+def test_the_longest_callback_is_measured() -> None:
     done = python("benchmarks.callbacks", "--workload", "a usual chat")
     assert done.returncode == 0, done.stdout + done.stderr
     row = done.stdout.splitlines()[-1].split("|")
@@ -117,21 +117,21 @@ def test_twice_the_input_is_measured() -> None:
     assert [int(row[2]) > 0 and float(row[3]) > 0 for row in rows] == [True]
 
 
-def test_ratios_are_those_of_each_round() -> None:
+def test_ratios_are_averaged_over_rounds() -> None:
     assert sample().ratio("models", "dragoman", "nginx") == pytest.approx((0.9 + 0.5) / 2)
     assert sample().ratio("models", "dragoman", "litellm") is None
 
 
-def test_goals_are_told_as_met_or_not() -> None:
+def test_goals_are_reported_as_met_or_not() -> None:
     lines = report.text(sample()).splitlines()
-    told = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if "at " in line}
-    assert told["models: times nginx with njs"] == "no"
-    assert told["memory when idle, MB"] == "no"
-    assert told["chat: times LiteLLM"] == "not measured"
-    assert len(told) == len(GOALS)
+    goals = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if "at " in line}
+    assert goals["models: times nginx with njs"] == "no"
+    assert goals["memory when idle, MB"] == "no"
+    assert goals["chat: times LiteLLM"] == "not measured"
+    assert len(goals) == len(GOALS)
 
 
-def test_a_wrong_answer_is_seen() -> None:
+def test_an_unexpected_response_is_detected() -> None:
     expected = Expected(1000, 3)
     assert expected.holds(200, 1050, 3)
     assert not expected.holds(502, 1000, 3)
@@ -141,7 +141,7 @@ def test_a_wrong_answer_is_seen() -> None:
         models_listed(b'{"object": "list", "data": []}')
 
 
-def test_a_slice_lasts_until_a_chunk_has_come() -> None:
+def test_a_slice_lasts_until_a_chunk_arrives() -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -153,13 +153,13 @@ def test_a_slice_lasts_until_a_chunk_has_come() -> None:
         assert paced(port, Ask("GET", "/"), seconds=0.01) > 0
 
 
-def test_what_breaks_is_told() -> None:
-    figures = sample()
-    figures.broken.append("nginx: status 502")
-    assert "- broken: nginx: status 502" in report.text(figures)
+def test_failures_are_reported() -> None:
+    results = sample()
+    results.broken.append("nginx: status 502")
+    assert "- broken: nginx: status 502" in report.text(results)
 
 
-def test_the_page_takes_the_figures_of_a_later_run() -> None:
+def test_the_page_is_updated_with_later_results() -> None:
     page = document.PAGE.read_text()
     once = document.renewed(page, sample())
     assert "900" not in page.partition(document.BEGIN)[0]
@@ -169,7 +169,7 @@ def test_the_page_takes_the_figures_of_a_later_run() -> None:
     assert once.endswith(page.partition(document.END)[2])
 
 
-def test_the_page_and_its_picture_are_of_the_figures_beside_them() -> None:
-    figures = Figures(**json.loads(document.PAGE.with_suffix(".json").read_text()))
-    assert document.renewed(document.PAGE.read_text(), figures) == document.PAGE.read_text()
-    assert plot.svg(figures) == document.PAGE.with_suffix(".svg").read_text()
+def test_the_page_and_its_chart_match_the_stored_results() -> None:
+    results = Figures(**json.loads(document.PAGE.with_suffix(".json").read_text()))
+    assert document.renewed(document.PAGE.read_text(), results) == document.PAGE.read_text()
+    assert plot.svg(results) == document.PAGE.with_suffix(".svg").read_text()
