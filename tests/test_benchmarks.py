@@ -40,7 +40,7 @@ MEASURED = (
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it needs Linux")
 
 
-def test_a_quick_run_finds_figures(tmp_path: Path) -> None:
+def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
     pytest.importorskip("httpx")
     file = tmp_path / "results.json"
     chosen = [word for name in MEASURED for word in ("--measure", name)]
@@ -78,7 +78,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_another_checkout_is_compared_by_its_cpu_time(tmp_path: Path) -> None:
+def test_another_checkout_is_compared_by_cpu_time(tmp_path: Path) -> None:
     other = tmp_path / "other"
     for folder in ("engine", "cli", "mappings", "schema"):
         shutil.copytree(ROOT / folder, other / folder)
@@ -95,7 +95,7 @@ def test_another_checkout_is_compared_by_its_cpu_time(tmp_path: Path) -> None:
     assert "nginx" not in done.stdout
 
 
-def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkout_is_refused(tmp_path: Path) -> None:
     done = python("benchmarks", "--against", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith(f"{tmp_path} is not a checkout of this project")
@@ -117,12 +117,12 @@ def test_twice_the_input_is_measured() -> None:
     assert [int(row[2]) > 0 and float(row[3]) > 0 for row in rows] == [True]
 
 
-def test_ratios_are_those_of_each_round() -> None:
+def test_ratios_are_averaged_over_rounds() -> None:
     assert sample().ratio("models", "dragoman", "nginx") == pytest.approx((0.9 + 0.5) / 2)
     assert sample().ratio("models", "dragoman", "litellm") is None
 
 
-def test_goals_are_told_as_met_or_not() -> None:
+def test_goals_are_reported_as_met_or_not() -> None:
     lines = report.text(sample()).splitlines()
     told = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if "at " in line}
     assert told["models: requests/s relative to nginx with njs"] == "no"
@@ -131,7 +131,7 @@ def test_goals_are_told_as_met_or_not() -> None:
     assert len(told) == len(GOALS)
 
 
-def test_a_wrong_answer_is_seen() -> None:
+def test_an_unexpected_response_is_detected() -> None:
     expected = Expected(1000, 3)
     assert expected.matches(200, 1050, 3)
     assert not expected.matches(502, 1000, 3)
@@ -141,7 +141,7 @@ def test_a_wrong_answer_is_seen() -> None:
         check_models(b'{"object": "list", "data": []}')
 
 
-def test_a_slice_lasts_until_a_chunk_has_come() -> None:
+def test_a_slice_lasts_until_a_chunk_arrives() -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -159,7 +159,7 @@ def test_what_breaks_is_told() -> None:
     assert "- failed: nginx: status 502" in report.text(results)
 
 
-def test_the_page_takes_the_figures_of_a_later_run() -> None:
+def test_the_page_is_updated_with_later_results() -> None:
     page = document.PAGE.read_text()
     once = document.updated_page(page, sample())
     assert "900" not in page.partition(document.BEGIN)[0]

@@ -1,4 +1,4 @@
-"""The image: the steps of its Dockerfile are done in a plain tree, and what they give runs as a container."""
+"""The image: the steps of its Dockerfile run in a plain tree, and the result runs as a container."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    """The image, built; in a folder that its user can reach."""
+    """The built image, in a folder that its user can access."""
     tree = Path(tempfile.mkdtemp(prefix="dragoman-image-"))
     tree.chmod(0o755)
     try:
@@ -63,16 +63,16 @@ def get(port: int, target: str, headers: Mapping[str, str] | None = None) -> tup
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", target, headers=dict(headers or {}))
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        response = connection.getresponse()
+        return response.status, response.read()
     finally:
         connection.close()
 
 
-# What stands in the files
+# The contents of the files
 
 
-def test_the_image_is_described_for_whoever_runs_it() -> None:
+def test_the_image_has_its_metadata() -> None:
     image = described()
     assert image.user == "65532:65532"
     assert image.volumes == ["/mappings"] == [image.env["DRAGOMAN_MAPPINGS"]] == [image.folder]
@@ -85,16 +85,16 @@ def test_the_image_is_described_for_whoever_runs_it() -> None:
     assert image.labels["org.opencontainers.image.description"] == PROJECT["project"]["description"]
 
 
-def test_the_last_stage_only_takes_what_another_has_made() -> None:
+def test_the_last_stage_only_copies_from_the_build_stage() -> None:
     steps = instructions()
     last = max(number for number, (name, _) in enumerate(steps) if name == "FROM")
-    assert "RUN" not in [name for name, _ in steps[last:]], "it needs no tool to be made"
+    assert "RUN" not in [name for name, _ in steps[last:]], "it needs no build tool"
     bases = [value for name, value in steps if name == "FROM"]
     assert len(bases) == 2
     assert all(re.match(r"python:\$\{PYTHON\}-slim\b", base) for base in bases)
 
 
-def test_the_build_is_given_sources_alone() -> None:
+def test_the_build_context_contains_only_sources() -> None:
     tops = {name.partition("/")[0] for name in context()}
     assert tops == {"pyproject.toml", "README.md", "engine", "cli", "schema", "mappings", "deploy"}
     assert [name for name in context() if name.startswith("deploy")] == sorted(
@@ -108,7 +108,7 @@ def normalized(name: str) -> str:
 
 
 def locked(name: str) -> dict[str, set[str]]:
-    """The versions that a lock pins, by the packages' names; there may be one for each of several Pythons."""
+    """Returns the versions that a lock pins, by package; there may be one for each Python version."""
     pinned: dict[str, set[str]] = {}
     for package, version in _PINNED.findall((ROOT / name).read_text()):
         pinned.setdefault(normalized(package), set()).add(version)
@@ -116,15 +116,15 @@ def locked(name: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_what_is_installed_is_pinned_with_hashes(name: str) -> None:
+def test_locked_packages_are_pinned_with_hashes(name: str) -> None:
     text = (ROOT / name).read_text()
     entries = re.split(r"\n(?=[^\s#])", text)[1:]
     packages = {normalized(entry.partition("==")[0]) for entry in entries}
-    assert packages == set(locked(name)), "one package may stand here for each of several Pythons"
+    assert packages == set(locked(name)), "a package may have a version for each Python version"
     assert len(packages) > 3
     for entry in entries:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
-    assert "://" not in text, "where packages come from is a matter of whoever builds"
+    assert "://" not in text, "the package index is chosen at build time"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_what_is_installed_is_pinned_with_hashes(name: str) -> None:
         ("tests/requirements.lock", PROJECT["build-system"]["requires"]),
     ],
 )
-def test_the_locks_have_all_that_the_project_names(name: str, wanted: list[str]) -> None:
-    """A dependency that was added, or asked for in a later version, wants `make lock`."""
+def test_the_locks_contain_all_dependencies_of_the_project(name: str, wanted: list[str]) -> None:
+    """After a dependency is added or its minimum version raised, run `make lock`."""
     pinned = locked(name)
     for requirement in map(Requirement, wanted):
         versions = pinned.get(normalized(requirement.name), {"none"})
@@ -147,8 +147,8 @@ def test_the_locks_have_all_that_the_project_names(name: str, wanted: list[str])
         assert fitting, f"{requirement} is {versions} in {name}: make lock"
 
 
-def test_development_has_the_versions_of_the_image() -> None:
-    """What the tests ran with is what the image installs."""
+def test_development_uses_the_versions_of_the_image() -> None:
+    """The tests run with the versions that the image installs."""
     development = locked("tests/requirements.lock")
     for name in ("deploy/requirements.lock", "deploy/requirements-build.lock"):
         for package, versions in locked(name).items():
@@ -160,7 +160,7 @@ def test_every_variable_of_the_image_is_an_option() -> None:
     assert named <= variables("serve")
 
 
-# What runs
+# The running container
 
 
 def test_it_holds_the_locked_packages_and_no_tools(image: Image) -> None:
@@ -172,11 +172,11 @@ def test_it_holds_the_locked_packages_and_no_tools(image: Image) -> None:
     assert installed.pop("dragoman") == PROJECT["project"]["version"]
     assert not {"pip", "hatchling"} & {normalized(name) for name in installed}
     for name, version in installed.items():
-        if normalized(name) != "setuptools":  # comes with virtual environments before Python 3.12
+        if normalized(name) != "setuptools":  # part of virtual environments before Python 3.12
             assert version in pinned[normalized(name)]
 
 
-def test_it_serves_its_volume_and_ends_at_its_signal(image: Image, volume: Path) -> None:
+def test_it_serves_its_volume_and_ends_on_its_stop_signal(image: Image, volume: Path) -> None:
     (volume / "hello.yaml").write_text(
         "dragoman: 1\nauth: none\nroutes: { GET /hello: { respond: { body: hello } } }\n"
     )
@@ -199,7 +199,7 @@ def assert_cannot_write(image: Image, options: dict[str, Any]) -> None:
         assert done.returncode != 0, f"{folder} can be written to"
 
 
-def test_it_is_not_served_to_others_without_keys(image: Image, volume: Path) -> None:
+def test_it_is_not_exposed_without_keys(image: Image, volume: Path) -> None:
     (volume / "open.yaml").write_text("dragoman: 1\nroutes: { GET /hello: { respond: { body: hello } } }\n")
     with running(image, volume, ports()) as container:
         assert container.process.wait(START) == 1
@@ -207,14 +207,14 @@ def test_it_is_not_served_to_others_without_keys(image: Image, volume: Path) -> 
     assert "no key is set for 'open'" in container.text()
 
 
-def test_an_empty_volume_is_told(image: Image, volume: Path) -> None:
+def test_an_empty_volume_is_reported(image: Image, volume: Path) -> None:
     with running(image, volume, ports()) as container:
         assert container.process.wait(START) == 1
         eventually(lambda: bool(container.lines))
     assert str(volume) in container.text() or "no route to serve" in container.text()
 
 
-def test_its_health_check_tells_how_it_is(image: Image, volume: Path) -> None:
+def test_its_health_check_reports_its_state(image: Image, volume: Path) -> None:
     assert "DRAGOMAN_ADMIN" in variables("serve")
     (volume / "hello.yaml").write_text(
         "dragoman: 1\nauth: none\nroutes: { GET /hello: { respond: { body: hello } } }\n"
@@ -234,7 +234,7 @@ def ports() -> dict[str, str]:
 def started(
     image: Image, volume: Path, env: Mapping[str, str], command: Sequence[str] | None = None
 ) -> Iterator[tuple[Container, int]]:
-    """A container that is ready, with its port."""
+    """Yields a ready container and its port."""
     chosen = ports() | dict(env)
     with running(image, volume, chosen, command) as container:
         assert container.is_ready(), container.text()
@@ -248,7 +248,7 @@ def composition() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["dragoman"])
 
 
-def test_the_composition_gives_a_container_no_more_than_it_needs() -> None:
+def test_the_composition_grants_only_required_privileges() -> None:
     service, image = composition(), described()
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -278,7 +278,7 @@ def test_the_composition_is_a_demo_without_an_account(image: Image, volume: Path
 
 
 def mount(volume: Path, name: str, files: Mapping[str, str]) -> None:
-    """Put a ConfigMap's files there as a kubelet does: links into a folder, by a link that is moved."""
+    """Writes a ConfigMap's files as a kubelet does: links into a folder, through a link that is swapped."""
     (volume / f"..{name}").mkdir()
     for file, text in files.items():
         (volume / f"..{name}" / file).write_text(text)
@@ -304,10 +304,10 @@ HELLO = 'dragoman: 1\nauth: none\nroutes: {{ GET /hello: {{ respond: {{ body: "{
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_changed_configmap_is_taken_up_and_a_broken_one_is_not(
+def test_a_changed_configmap_is_reloaded_and_an_invalid_one_is_not(
     image: Image, volume: Path, workers: str
 ) -> None:
-    """As in the manifests: watched, in a tree that cannot be written to, with the probes' paths."""
+    """As in the manifests: watched, in a read-only tree, with the paths of the probes."""
     mount(volume, "first", {"hello.yaml": HELLO.format("one")})
     env = {"DRAGOMAN_WATCH": "true", "DRAGOMAN_WORKERS": workers, "DRAGOMAN_GRACE": "5"}
     with started(image, volume, env) as (container, port):

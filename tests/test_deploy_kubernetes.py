@@ -1,6 +1,6 @@
-"""The manifests and the chart: they fit Kubernetes' own schemas, the image, the command line and each other.
+"""The manifests and the chart match Kubernetes' own schemas, the image, the command line and each other.
 
-`kubectl` and `helm` are used where they are; what they would render is checked by its fixed parts elsewhere.
+`kubectl` and `helm` are used if they are installed; else the tests check the fixed parts of the templates.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MANIFESTS = ROOT / "deploy/kubernetes"
 CHART = ROOT / "deploy/helm/dragoman"
 TEMPLATES = sorted(CHART.glob("templates/*.yaml"))
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-#: The oldest Kubernetes that the documents name; the newest is what the schemas' package has.
+#: The oldest supported Kubernetes version in the documents; the newest is that of the schemas' package.
 OLDEST = "1.30"
 
 needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
@@ -40,7 +40,7 @@ def documents(text: str) -> list[dict[str, Any]]:
 
 
 def manifests() -> list[dict[str, Any]]:
-    """All documents beside kustomization.yaml."""
+    """Returns all documents except kustomization.yaml."""
     files = sorted(MANIFESTS.glob("*.yaml"))
     texts = [file.read_text() for file in files if file.name != "kustomization.yaml"]
     return [document for text in texts for document in documents(text)]
@@ -56,7 +56,7 @@ def container(deployment: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_schemas(found: list[dict[str, Any]]) -> None:
-    """Each document fits the schema of its kind, in the oldest and newest Kubernetes; no unknown field."""
+    """Validates each document strictly by the schema of its kind, in the oldest and newest Kubernetes."""
     schemas = pytest.importorskip("kubernetes_validate")
     for document in found:
         if document["kind"] != "ServiceMonitor":  # of the Prometheus Operator, not of Kubernetes
@@ -67,11 +67,11 @@ def check_schemas(found: list[dict[str, Any]]) -> None:
 # Schemas
 
 
-def test_the_manifests_fit_the_schemas_of_kubernetes() -> None:
+def test_the_manifests_match_the_schemas_of_kubernetes() -> None:
     check_schemas(manifests())
 
 
-def test_a_manifest_that_does_not_fit_is_found() -> None:
+def test_an_invalid_manifest_is_found() -> None:
     schemas = pytest.importorskip("kubernetes_validate")
     service = of_kind("Service")
     service["spec"]["port"] = 80
@@ -165,18 +165,18 @@ def test_the_pods_are_confined() -> None:
 
 
 def check_time_to_end(deployment: dict[str, Any]) -> None:
-    """All that the end may take, and some seconds to spare."""
+    """The longest shutdown, and some seconds to spare."""
     found = container(deployment)
     pause = found["lifecycle"]["preStop"]["sleep"]["seconds"]
     grace = int(set_in(found)["DRAGOMAN_GRACE"])
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= pause + grace + 5
 
 
-def test_there_is_time_to_end() -> None:
+def test_the_grace_period_is_long_enough() -> None:
     check_time_to_end(of_kind("Deployment"))
 
 
-def test_the_manifests_speak_of_the_same_pods() -> None:
+def test_the_manifests_select_the_same_pods() -> None:
     deployment = of_kind("Deployment")
     labels = deployment["spec"]["selector"]["matchLabels"]
     assert labels.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
@@ -197,7 +197,7 @@ def test_the_manifests_speak_of_the_same_pods() -> None:
     assert volume["configMap"]["name"] == of_kind("ConfigMap")["metadata"]["name"]
 
 
-def test_metrics_are_fetched_by_the_service_that_has_them() -> None:
+def test_metrics_are_scraped_from_the_service_that_has_them() -> None:
     monitor = of_kind("ServiceMonitor")
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     chosen = [d for d in manifests() if d["kind"] == "Service" and wanted <= d["metadata"]["labels"].items()]
@@ -216,7 +216,7 @@ def test_the_mappings_variables_are_set() -> None:
 # The chart
 
 
-def test_the_charts_values_fit_their_schema() -> None:
+def test_the_charts_values_match_their_schema() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     jsonschema.Draft7Validator.check_schema(schema)
@@ -235,7 +235,7 @@ def test_the_charts_values_fit_their_schema() -> None:
     ],
     ids=str,
 )
-def test_values_that_are_wrong_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_values_are_refused(wrong: dict[str, Any]) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert not jsonschema.Draft7Validator(schema).is_valid(wrong)
 
@@ -246,7 +246,7 @@ def used_values() -> Iterator[tuple[str, list[str]]]:
             yield file.name, path.rstrip(".").split(".")
 
 
-def test_templates_use_values_that_there_are_and_all_of_them() -> None:
+def test_templates_use_exactly_the_defined_values() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     for file, path in used_values():
         value = values
@@ -257,10 +257,10 @@ def test_templates_use_values_that_there_are_and_all_of_them() -> None:
 
 
 def fixed(template: Path) -> list[dict[str, Any]]:
-    """The documents of a template, as far as they are fixed: actions give 0, or nothing."""
+    """Returns the fixed parts of a template's documents: actions are replaced by 0, or removed."""
     lines = template.read_text().splitlines()
-    kept = [line for line in lines if not re.fullmatch(r"\s*\{\{.*\}\}", line)]
-    return documents(re.sub(r"\{\{.*?\}\}", "0", "\n".join(kept)))
+    fixed_lines = [line for line in lines if not re.fullmatch(r"\s*\{\{.*\}\}", line)]
+    return documents(re.sub(r"\{\{.*?\}\}", "0", "\n".join(fixed_lines)))
 
 
 def test_the_charts_pods_are_those_of_the_manifests() -> None:
@@ -303,7 +303,7 @@ def check_mappings(folder: Path) -> None:
 
 
 CHOICES: dict[str, dict[str, Any]] = {
-    "as it comes": {},
+    "defaults": {},
     "everything on": {
         "ingress": {"enabled": True, "tlsSecret": "cert"},
         "serviceMonitor": {"enabled": True},
@@ -344,7 +344,7 @@ def rendered(values: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 @needs_helm
 @pytest.mark.parametrize("choice", CHOICES)
-def test_helm_renders_what_fits_the_schemas(choice: str, tmp_path: Path) -> None:
+def test_helm_renders_valid_documents(choice: str, tmp_path: Path) -> None:
     found = rendered(CHOICES[choice], tmp_path)
     check_schemas(found)
     deployment = of_kind("Deployment", found)
@@ -353,7 +353,7 @@ def test_helm_renders_what_fits_the_schemas(choice: str, tmp_path: Path) -> None
 
 
 @needs_helm
-def test_helm_takes_what_it_is_told(tmp_path: Path) -> None:
+def test_helm_uses_the_given_values(tmp_path: Path) -> None:
     found = rendered(CHOICES["everything on"], tmp_path)
     pods = container(of_kind("Deployment", found))
     assert pods["args"] == ["serve", "openai-over-ollama"]
@@ -369,7 +369,7 @@ def test_helm_takes_what_it_is_told(tmp_path: Path) -> None:
 
 
 @needs_helm
-def test_pods_are_made_anew_for_a_changed_mapping_that_they_do_not_watch(tmp_path: Path) -> None:
+def test_pods_restart_for_a_changed_mapping_that_they_do_not_watch(tmp_path: Path) -> None:
     def annotations(**values: Any) -> dict[str, str]:
         deployment = of_kind("Deployment", rendered(values, tmp_path))
         return dict(deployment["spec"]["template"]["metadata"].get("annotations") or {})
@@ -382,7 +382,7 @@ def test_pods_are_made_anew_for_a_changed_mapping_that_they_do_not_watch(tmp_pat
 
 
 @needs_helm
-def test_helm_finds_nothing_to_say_against_the_chart() -> None:
+def test_helm_lint_has_no_findings() -> None:
     done = subprocess.run(
         ["helm", "lint", "--strict", str(CHART)], capture_output=True, text=True, check=False, timeout=START
     )

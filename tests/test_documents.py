@@ -1,11 +1,10 @@
-"""The documents hold: every mapping in them is valid, every command in them prints what they say.
+"""The documents are correct: every mapping in them is valid, every command prints the output shown.
 
-A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, the lines below
-one are its output, to the letter; a command with no line below it may print what it likes. `make serve`
-and `dragoman serve` are started and kept running until the next one at their port or the document's end,
-at a free port for each in the text. A block of `sh` is for what cannot be run here (containers, clusters):
-its syntax, its files, and the options of `dragoman` in it are checked. A block of `yaml` is a mapping, a
-suite, or values of the chart, by its name.
+A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, followed by their
+exact output; a command without output in the block may print anything. `make serve` and `dragoman serve` run
+until the next one on their port or the end of the document, each port in the text replaced by a free one. A
+block of `sh` cannot be run here (containers, clusters): the tests check its syntax, its files and the options
+of `dragoman`. A block of `yaml` is a mapping, a suite or values of the chart, depending on its name.
 """
 
 from __future__ import annotations
@@ -64,19 +63,19 @@ def identify(document: Path) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
-def test_blocks_are_of_a_kind_that_is_tested(document: Path) -> None:
+def test_blocks_are_of_a_tested_kind(document: Path) -> None:
     assert {block.kind for block in blocks(document)} <= {"console", "sh", "yaml", "text"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_existing_targets(document: Path) -> None:
     for target in LINK.findall(document.read_text("utf-8")):
         assert (document.parent / target).exists(), f"{identify(document)} links to {target}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
-def test_a_document_does_what_it_says(document: Path, tmp_path: Path) -> None:
-    """YAML blocks become files, named by their first line; consoles run beside them."""
+def test_a_document_is_correct(document: Path, tmp_path: Path) -> None:
+    """YAML blocks become files, named by their first line; commands run in the same folder."""
     in_example = document.is_relative_to(ROOT / "examples")
     with ExitStack() as running:
         shell = Shell(document.parent if in_example else tmp_path, running)
@@ -91,7 +90,7 @@ def test_a_document_does_what_it_says(document: Path, tmp_path: Path) -> None:
 
 
 def write_yaml(block: Block, number: int, folder: Path) -> None:
-    """A file of a document; a mapping must be valid, unless its name says that it is mistaken."""
+    """Writes a file of a document; a mapping must be valid, unless its name contains "mistaken"."""
     named = re.match(r"# ([\w.-]+\.yaml)\n", block.text)
     file = folder / (named.group(1) if named else f"block{number}.yaml")
     file.write_text(block.text, "utf-8")
@@ -102,14 +101,14 @@ def write_yaml(block: Block, number: int, folder: Path) -> None:
     assert "dragoman: 1" in block.text, "a YAML block is a whole mapping or suite"
     if "mistaken" not in file.name and not file.name.endswith(".test.yaml"):
         called = [f"{name}.yaml" for name in CALLED.findall(block.text)]
-        beside = [name for name in called if (folder / name).exists()]
+        called_files = [name for name in called if (folder / name).exists()]
         secrets = dict.fromkeys(SECRETS.findall(block.text), "set")
-        done = dragoman("validate", "--strict", file.name, *beside, folder=folder, env=secrets)
+        done = dragoman("validate", "--strict", file.name, *called_files, folder=folder, env=secrets)
         assert done.returncode == 0, done.stdout
 
 
 def check_shell(text: str) -> None:
-    """Commands that are not run: the shell can read them, their files exist, `dragoman` has their options."""
+    """Checks commands that are not run: valid syntax, existing files, known options of `dragoman`."""
     assert subprocess.run(["sh", "-nc", text], check=False, timeout=START).returncode == 0, text
     lines = text.replace("\\\n", " ").splitlines()
     for line in lines:
@@ -168,11 +167,11 @@ class Shell:
                 assert output.rstrip("\n") == expected.rstrip("\n"), command
 
     def port(self, in_text: str) -> str:
-        """The free port that stands for one of the text."""
+        """Returns the free port that replaces one of the text."""
         return self.ports.setdefault(in_text, str(free_port()))
 
     def usual_port(self) -> str:
-        """The port of an example whose settings name one."""
+        """Returns the port in the settings of an example."""
         settings = self.folder / "example.env"
         named = PORTS_IN_TEXT.search(settings.read_text()) if settings.exists() else None
         return named.group() if named else "8080"
@@ -185,7 +184,7 @@ class Shell:
 
 
 def curl(words: list[str]) -> str:
-    """curl itself where there is one; else the same request."""
+    """Runs curl if it is installed, else sends the same request."""
     assert words[1] == "-s"
     if shutil.which("curl"):
         return subprocess.run(words, capture_output=True, text=True, timeout=START, check=True).stdout
@@ -195,15 +194,15 @@ def curl(words: list[str]) -> str:
     try:
         with urllib.request.urlopen(
             urllib.request.Request(url, data, dict(headers)), timeout=PATIENCE
-        ) as answer:
-            return str(answer.read().decode())
+        ) as response:
+            return str(response.read().decode())
     except urllib.error.HTTPError as error:
         return error.read().decode()
 
 
 @contextmanager
 def serving(words: list[str], folder: Path, port: int, env: dict[str, str]) -> Iterator[None]:
-    """A server of a document, until the document ends. `make serve` runs the recipe of the Makefile."""
+    """Starts a server of a document until the document ends. `make serve` runs the recipe of the Makefile."""
     if words[0] == "make":
         command, folder = ["make", "-s", "serve", f"PORT={port}", *prepared_environment()], ROOT
     else:
@@ -219,7 +218,7 @@ def serving(words: list[str], folder: Path, port: int, env: dict[str, str]) -> I
 
 
 def prepared_environment() -> list[str]:
-    """Arguments that make `make` use the environment the tests run in, where that has the command."""
+    """Returns arguments that make `make` use the tests' environment, if that has the command."""
     if Path(sys.prefix, "bin", "dragoman").exists():
         return [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.serve"]
     return []

@@ -1,4 +1,4 @@
-"""docs/operations.md and docs/security.md say what is: fields of the log, metrics, limits, options."""
+"""docs/operations.md and docs/security.md are complete: fields of the log, metrics, limits, options."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _OWN_METRICS = ("http_", "dragoman_", "gen_ai_")
 
 
 def rows(text: str, first: str) -> list[list[str]]:
-    """The rows of the table whose first heading is `first`."""
+    """Returns the rows of the table whose first heading is `first`."""
     table = text[text.index(f"\n| {first} |") :].split("\n\n")[0].strip().splitlines()[2:]
     return [[cell.strip() for cell in re.split(r"(?<!\\\\)\|", line)[1:-1]] for line in table]
 
 
-def test_every_field_of_a_line_is_told() -> None:
-    told = {name for row in rows(OPERATIONS, "field") for name in _NAME.findall(row[0])}
+def test_every_log_field_is_documented() -> None:
+    documented = {name for row in rows(OPERATIONS, "field") for name in _NAME.findall(row[0])}
     mapping = """
 dragoman: 1
 upstreams: { none: { url: "http://127.0.0.1:1" } }
@@ -56,12 +56,12 @@ routes:
         lines.append(server.logged("three"))
     seen = {name for line in lines for name in line}
     assert {"error_kind", "cause", "dropped_fields"} < seen
-    assert seen - told == {"message"}, "the text of a warning"
-    assert told - seen == {"attempt_outcomes"}, "of several calls"
+    assert seen - documented == {"message"}, "the text of a warning"
+    assert documented - seen == {"attempt_outcomes"}, "of several calls"
 
 
 def logged_events() -> Iterator[str]:
-    """The names of events in the calls of loggers."""
+    """Yields the event names in the calls of loggers."""
     for file in (*ROOT.glob("engine/**/*.py"), *ROOT.glob("cli/**/*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in _LOGGERS:
@@ -90,35 +90,35 @@ def test_every_metric_is_documented_with_its_labels() -> None:
         assert labels <= documented[name]
 
 
-def test_limits_are_those_of_the_code() -> None:
+def test_documented_limits_match_the_code() -> None:
     limits = Limits()
-    told = {row[0]: row[1] for row in rows(OPERATIONS, "limit")}
-    assert told["request target"] == f"{limits.target_bytes // 1024} KiB"
-    assert told["requests that are answered at a time"].startswith(f"{limits.in_flight:,},")
-    assert told["a request's head, from its first byte"].startswith(f"{limits.head:.0f} s")
-    assert told["a connection without a request"].startswith(f"{limits.keep_alive:.0f} s")
-    assert told["a client that takes nothing of its answer"].startswith(f"{limits.send:.0f} s")
-    assert told["one event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"
+    documented = {row[0]: row[1] for row in rows(OPERATIONS, "limit")}
+    assert documented["request target"] == f"{limits.target_bytes // 1024} KiB"
+    assert documented["requests that are answered at a time"].startswith(f"{limits.in_flight:,},")
+    assert documented["a request's head, from its first byte"].startswith(f"{limits.head:.0f} s")
+    assert documented["a connection without a request"].startswith(f"{limits.keep_alive:.0f} s")
+    assert documented["a client that takes nothing of its answer"].startswith(f"{limits.send:.0f} s")
+    assert documented["one event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"
     assert (
-        told["cached responses (`cache`)"] == f"{response_cache._MAX_ENTRIES:,}, "
+        documented["cached responses (`cache`)"] == f"{response_cache._MAX_ENTRIES:,}, "
         f"and {response_cache._MAX_BYTES >> 20} MiB together, keys and header fields included"
     )
     for body in (
         "a request's body, where it is read as a whole",
         "an upstream's response, where it is read as a whole or collected",
     ):
-        assert told[body].startswith(f"{MAX_BODY_BYTES >> 20} MiB,")
+        assert documented[body].startswith(f"{MAX_BODY_BYTES >> 20} MiB,")
     assert f"`--grace` ({limits.grace:.0f} s)" in OPERATIONS
 
 
-def test_fields_that_are_not_sent_on_are_all_named() -> None:
+def test_every_dropped_header_field_is_documented() -> None:
     named = {name.lower() for name in _NAME.findall(SECURITY)}
     assert named >= passthrough._HOP_BY_HOP
     assert passthrough._NOT_SENT - {"x-request-id"} <= named
 
 
 @pytest.mark.parametrize("text", [OPERATIONS, SECURITY], ids=["operations", "security"])
-def test_options_and_variables_are_those_of_serve(text: str) -> None:
+def test_documented_options_and_variables_exist(text: str) -> None:
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     options = {option for parameter in command("serve").params for option in parameter.opts}
     assert set(re.findall(r"`(--[a-z-]+)", prose)) <= options

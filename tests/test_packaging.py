@@ -1,4 +1,4 @@
-"""The wheel: it holds all that a checkout has at run time, and runs where nothing of the checkout is."""
+"""The wheel contains all files that are needed at run time, and works without a checkout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel's content."""
+    """The unpacked content of the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
@@ -35,7 +35,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def dragoman(unpacked: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command of the wheel, in a folder where no checkout is."""
+    """Runs the command of the wheel in a folder without a checkout."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "cli", *arguments],
         cwd=unpacked,
@@ -47,7 +47,7 @@ def dragoman(unpacked: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_it_carries_the_engines_data_and_nothing_else(unpacked: Path) -> None:
+def test_it_contains_the_packages_and_their_data_only(unpacked: Path) -> None:
     tops = {path.name for path in unpacked.iterdir()}
     assert {name for name in tops if not name.endswith(".dist-info")} == {"cli", "engine"}
     for folder in ("schema", "mappings"):
@@ -60,7 +60,7 @@ def test_it_carries_the_engines_data_and_nothing_else(unpacked: Path) -> None:
         assert packed == shipped
 
 
-def test_its_schema_is_the_checkouts(unpacked: Path) -> None:
+def test_its_schema_is_that_of_the_checkout(unpacked: Path) -> None:
     done = dragoman(unpacked, "schema")
     assert json.loads(done.stdout) == json.loads((ROOT / "schema/mapping.schema.json").read_text())
 
@@ -73,6 +73,6 @@ def test_its_mappings_are_found_by_name(unpacked: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_version_is_that_of_the_project() -> None:
+def test_its_version_is_that_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert distribution_version() == project["version"]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from engine import json_fallback
 from engine.json_fallback import MAX_EXPANDED_DIGITS
 from engine.values import MAX_DEPTH, MAX_DIGITS, JsonError, dumps, dumps_ascii, loads
-from tests.support.properties import tried
-from tests.support.times import ending
+from tests.support.properties import property_settings
+from tests.support.times import time_limit
 
 #: Strings with lone surrogates; a pair of them, escaped, is one character.
 STRINGS = st.text(st.one_of(st.characters(), st.characters(categories=["Cs"])), max_size=8).map(
@@ -37,7 +37,7 @@ def nested(levels: int, opening: str = "[", closing: str = "]", inner: str = "")
     return (opening * levels + inner + closing * levels).encode()
 
 
-@tried(300, heavy=5000)
+@property_settings(300, heavy=5000)
 @given(VALUES)
 def test_what_is_written_is_json_of_the_same_value(value: Any) -> None:
     written = dumps(value)
@@ -46,7 +46,7 @@ def test_what_is_written_is_json_of_the_same_value(value: Any) -> None:
     assert dumps_ascii(value).isascii()
 
 
-@tried(300, heavy=5000)
+@property_settings(300, heavy=5000)
 @given(VALUES)
 def test_what_is_read_can_be_written_and_is_the_same(value: Any) -> None:
     """Integers beyond 64 bits are floats as the usual parser has them."""
@@ -56,7 +56,7 @@ def test_what_is_read_can_be_written_and_is_the_same(value: Any) -> None:
     assert dumps(read).decode().encode() == dumps(read)
 
 
-@tried(300, heavy=5000)
+@property_settings(300, heavy=5000)
 @given(VALUES)
 def test_the_fallback_reads_what_python_reads(value: Any) -> None:
     text = json.dumps([value, "\ud800"])
@@ -179,7 +179,7 @@ def test_a_value_that_has_no_json_is_not_written() -> None:
 def test_what_only_the_fallback_knows_takes_linear_time() -> None:
     """Each of these would take minutes where it was quadratic, or gigabytes where numbers could grow."""
     size = 400_000
-    with ending():
+    with time_limit():
         for text in (
             b'["\\ud800",' + b"[]," * size + b"1]",
             b'["\\ud800",' + b"1.5," * size + b"1]",

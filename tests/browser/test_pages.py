@@ -1,6 +1,6 @@
-"""What web pages in a real browser can do with a server on a loopback address that needs no key.
+"""Access of web pages in a real browser to a server on a loopback address that needs no key.
 
-Each page makes its requests by `fetch` and writes the outcomes into itself; Chromium prints the page then.
+Each page sends its requests by `fetch` and writes the outcomes into itself; Chromium then prints the page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support.times import START
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 _OUTCOMES = re.compile(r'<pre id="outcomes">(.*?)</pre>', re.DOTALL)
 
-#: Names of a site of somebody else, and of one that the mapping allows; both are this machine.
+#: Host names of a foreign site and of one that the mapping allows; both resolve to this machine.
 EVIL, CHAT = "evil.example", "chat.example"
 
 pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="no Chromium is installed")
@@ -34,12 +34,12 @@ dragoman: 1
 cors: { origins: ["http://chat.example:*"] }
 routes:
   GET /models: { respond: { body: { models: [secret-model] } } }
-  POST /chat: { respond: { body: { said: "${ text }" } } }
+  POST /chat: { respond: { body: { echo: "${ text }" } } }
 """
 
 PAGE = """<!doctype html><pre id="outcomes"></pre><script>
-const asked = %s;
-Promise.all(asked.map(async ([url, options]) => {
+const requests = %s;
+Promise.all(requests.map(async ([url, options]) => {
   try {
     const response = await fetch(url, options);
     return [response.status, await response.text()];
@@ -95,7 +95,7 @@ def site() -> Iterator[Site]:
 
 
 def shown(url: str, profile: Path) -> str:
-    """The document that Chromium has of a page, once its requests are done."""
+    """Returns the document of a page in Chromium after its requests."""
     assert _CHROMIUM is not None
     options = (
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -110,7 +110,7 @@ def shown(url: str, profile: Path) -> str:
 
 
 def outcomes(site: Site, host: str, requests: list[Any], profile: Path) -> list[list[Any]]:
-    """What each request of a page at `host` came to: status and text, or null and the error's name."""
+    """Returns the outcomes of the requests of a page at `host`: status and text, or null and the error."""
     site.page = PAGE % json.dumps(requests)
     found = _OUTCOMES.search(shown(f"http://{host}:{site.port}/", profile))
     assert found is not None
@@ -128,12 +128,12 @@ def requests_of(server: Server) -> list[Any]:
 
 
 def kinds(server: Server, since: int) -> list[tuple[str, str | None]]:
-    """Method and error of each request that was logged."""
+    """Returns method and error of each logged request."""
     lines = [line for line in server.log()[since:] if line["event"] == "request"]
     return [(line["method"], line.get("error_kind")) for line in lines]
 
 
-def test_a_page_of_another_site_reads_and_does_nothing(server: Server, site: Site, tmp_path: Path) -> None:
+def test_a_page_of_another_site_can_read_and_do_nothing(server: Server, site: Site, tmp_path: Path) -> None:
     since = len(server.log())
     found = outcomes(site, EVIL, requests_of(server), tmp_path)
     # A no-cors request gives the page an opaque response, whatever its status.
@@ -144,18 +144,18 @@ def test_a_page_of_another_site_reads_and_does_nothing(server: Server, site: Sit
 
 
 def test_a_name_that_resolves_to_this_machine_is_refused(server: Server, tmp_path: Path) -> None:
-    """After DNS rebinding the browser takes the server for one of the page's own site."""
+    """After DNS rebinding the browser treats the server as part of the page's own site."""
     page = shown(f"http://{EVIL}:{server.address[1]}/models", tmp_path)
     assert "secret-model" not in page
     assert '"type":"forbidden"' in page
 
 
-def test_a_page_that_cors_allows_reads_responses(server: Server, site: Site, tmp_path: Path) -> None:
+def test_a_page_allowed_by_cors_can_read_responses(server: Server, site: Site, tmp_path: Path) -> None:
     found = outcomes(site, CHAT, requests_of(server), tmp_path)
-    said = '{"said":"hello"}'
-    assert found == [[200, '{"models":["secret-model"]}'], [200, said], [0, ""], [200, said]]
+    echo = '{"echo":"hello"}'
+    assert found == [[200, '{"models":["secret-model"]}'], [200, echo], [0, ""], [200, echo]]
 
 
-def test_a_page_of_this_machine_reads_responses(server: Server, tmp_path: Path) -> None:
+def test_a_page_of_this_machine_can_read_responses(server: Server, tmp_path: Path) -> None:
     page = shown(f"{server.url}/models", tmp_path)
     assert "secret-model" in page

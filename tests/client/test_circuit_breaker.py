@@ -1,4 +1,4 @@
-"""Breakers: an upstream that fails is no longer asked, tried once in a while, and taken back."""
+"""Circuit breakers: a failing upstream is no longer called, tried at intervals, and used again on success."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def test_a_dead_upstream_is_not_asked(server: Server, upstream: Upstream) -> None:
+def test_a_dead_upstream_is_not_called(server: Server, upstream: Upstream) -> None:
     upstream.on("/dead", json_response({}, 500))
     assert [server.get("/dead").status for _ in range(20)] == [502] * 20
     responses = [server.get("/dead") for _ in range(50)]
@@ -65,11 +65,11 @@ def test_a_dead_upstream_is_not_asked(server: Server, upstream: Upstream) -> Non
     assert sum(seen.path == "/dead" for seen in upstream.requests) == 20
 
 
-def test_an_upstream_that_cannot_be_reached(server: Server) -> None:
+def test_an_unreachable_upstream_opens_the_breaker(server: Server) -> None:
     assert [server.get("/gone").status for _ in range(4)] == [502, 502, 502, 503]
 
 
-def test_it_is_open_for_its_time(server: Server, upstream: Upstream) -> None:
+def test_it_stays_open_for_the_configured_time(server: Server, upstream: Upstream) -> None:
     upstream.on("/stern", in_turn(*[raw(b"", "close")] * 3, json_response({"ok": True})))
     assert [server.get("/stern").status for _ in range(5)] == [502] * 3 + [503] * 2
 
@@ -80,10 +80,10 @@ def test_it_closes_on_the_first_success(server: Server, upstream: Upstream) -> N
     upstream.on("/flaky", json_response({"ok": True}))
     assert eventually(lambda: server.get("/flaky").status == 200)
     assert [server.get("/flaky").status for _ in range(5)] == [200] * 5
-    told = [
+    states = [
         line["open"] for line in server.log() if line["event"] == "breaker" and line["upstream"] == "flaky"
     ]
-    assert told == [True, False]
+    assert states == [True, False]
 
 
 def test_one_trial_at_a_time(server: Server, upstream: Upstream) -> None:
@@ -95,17 +95,17 @@ def test_one_trial_at_a_time(server: Server, upstream: Upstream) -> None:
     with ThreadPoolExecutor(8) as pool, late:
         responses = [pool.submit(server.get, "/flaky") for _ in range(8)]
         assert eventually(lambda: sum(response.done() for response in responses) == 7)
-        late.let()
+        late.release()
         statuses = sorted(response.result().status for response in responses)
     assert statuses == [200] + [503] * 7
     assert late.most == 1
 
 
-def test_time_that_runs_out_counts(server: Server) -> None:
+def test_timeouts_count_as_failures(server: Server) -> None:
     assert [server.get("/slow").status for _ in range(3)] == [504, 504, 503]
 
 
-def test_what_an_upstream_says_of_a_request_is_no_failure(server: Server) -> None:
+def test_client_error_statuses_are_not_failures(server: Server) -> None:
     assert [server.get(f"/picky/{status}").status for status in (404, 429, 401, 404)] == [404, 429, 401, 404]
     assert [server.get("/picky/500").status, server.get("/picky").status] == [502, 200]
     assert [server.get("/picky/500").status, server.get("/picky").status] == [502, 200], (
@@ -113,7 +113,7 @@ def test_what_an_upstream_says_of_a_request_is_no_failure(server: Server) -> Non
     )
 
 
-def test_a_trial_that_fails_keeps_it_open() -> None:
+def test_a_failed_trial_leaves_it_open() -> None:
     now = [0.0]
     breaker = CircuitBreaker("m", "u", BreakerPlan(2, 5.0), lambda: now[0])
     let_through, waits = 0, set()

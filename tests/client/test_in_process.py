@@ -1,4 +1,4 @@
-"""Another mapping as an upstream: all of it holds as over HTTP, and no connection is made."""
+"""Another mapping as an upstream: everything works as over HTTP, without a connection."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MAPPINGS = {
             - { call: GET middle /nowhere, respond: { body: first } }
             - { call: GET middle /text, respond: { body: "${ @ }" } }
         GET /headers:
-          call: { upstream: middle, path: /answer-headers }
+          call: { upstream: middle, path: /response-headers }
           respond: { body: "${ $upstream.headers }" }
         GET /shown:
           call: GET middle /teapot
@@ -72,7 +72,7 @@ MAPPINGS = {
         GET /request:
           respond:
             body: { id: "${ $request.id }", headers: "${ $request.headers }", path: "${ $request.path }" }
-        GET /answer-headers: { respond: { headers: { x-own: "1" }, body: {} } }
+        GET /response-headers: { respond: { headers: { x-own: "1" }, body: {} } }
         GET /teapot: { respond: { status: 418, headers: { x-tea: green }, body: { short: stout } } }
         GET /third/{p}: { call: "GET inner /${ $request.params.p }", respond: { body: { middle: "${ @ }" } } }
         GET /warn: { respond: { body: { x: "${ warn('x', 'a warning of the middle') }" } } }
@@ -133,7 +133,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         ("/call/none", 200, None),
     ],
 )
-def test_an_answer_of_another_mapping(server: Server, target: str, status: int, body: object) -> None:
+def test_a_response_of_another_mapping(server: Server, target: str, status: int, body: object) -> None:
     response = server.get(target)
     assert response.status == status
     assert body is None or (response.text if isinstance(body, str) else response.json) == body
@@ -152,7 +152,7 @@ def test_an_answer_of_another_mapping(server: Server, target: str, status: int, 
         ("/call/busy", 429, "rate_limited", {"middle": "rate_limited"}),
     ],
 )
-def test_a_failure_of_another_mapping_is_an_upstreams(
+def test_an_error_of_another_mapping_is_an_upstream_error(
     server: Server, target: str, status: int, kind: str, inner: dict[str, str] | None
 ) -> None:
     response = server.get(target)
@@ -174,10 +174,10 @@ def test_a_failure_of_another_mapping_is_an_upstreams(
         ("/call/" + "x" * 300, 404, "GET /" + "x" * 255),
     ],
 )
-def test_a_path_that_another_mapping_does_not_serve(
+def test_a_path_that_the_other_mapping_does_not_serve(
     server: Server, target: str, status: int, what: str
 ) -> None:
-    """A mistake of the calling mapping, unless its client has chosen the path."""
+    """An error of the calling mapping, unless its client has chosen the path."""
     response = server.get(target)
     assert response.status == status
     assert response.json["outer"] == ("not_found" if status == 404 else "upstream_error")
@@ -187,7 +187,7 @@ def test_a_path_that_another_mapping_does_not_serve(
     assert line["cause"] == "no matching route in the mapping 'middle'"
 
 
-def test_bodies_go_in_and_come_out(server: Server) -> None:
+def test_bodies_are_sent_and_returned(server: Server) -> None:
     response = server.post("/call/double", {"n": 21, "é": ["🦙", None]})
     assert response.json == {"n": 42, "all": {"n": 21, "é": ["🦙", None]}}
     refused = server.post("/call/checked", {"n": 1})
@@ -202,14 +202,14 @@ def test_a_head_call(server: Server) -> None:
     assert server.request("HEAD", "/call/request").status == 200
 
 
-def test_what_the_inner_mapping_sees(server: Server) -> None:
+def test_variables_of_the_inner_mapping(server: Server) -> None:
     response = server.get("/call/request", headers={"x-request-id": "outer-1", "cookie": "a=1", "x-own": "1"})
     seen = response.json
     assert (seen["id"], seen["path"]) == ("outer-1", "/request")
     assert set(seen["headers"]) == {"user-agent", "accept", "accept-encoding", "x-request-id"}
 
 
-def test_what_the_outer_mapping_sees(server: Server) -> None:
+def test_variables_of_the_outer_mapping(server: Server) -> None:
     seen = server.get("/headers", headers={"x-request-id": "outer-2"}).json
     assert seen == {"x-own": "1", "x-request-id": "outer-2", "content-type": "application/json"}
 
@@ -223,14 +223,14 @@ def test_one_id_and_one_connection_through_three_mappings(server: Server, upstre
     assert len([line for line in server.log() if line.get("request_id") == "three-deep"]) == 1
 
 
-def test_no_call_goes_out_where_none_has_to(server: Server, upstream: Upstream) -> None:
+def test_no_unnecessary_call_is_made(server: Server, upstream: Upstream) -> None:
     before = len(upstream.connections), len(upstream.requests)
     for _ in range(5):
         assert server.get("/call/third/y").status == 200
     assert (len(upstream.connections), len(upstream.requests)) == before
 
 
-def test_the_outer_time_limit_holds(server: Server) -> None:
+def test_the_outer_timeout_applies(server: Server) -> None:
     response = server.get("/brief")
     assert (response.status, response.json["outer"]) == (504, "upstream_timeout")
     assert response.seconds < SOON
@@ -245,6 +245,6 @@ def test_logs_of_the_inner_mapping(server: Server) -> None:
 
 
 def _causes(server: Server, request_id: str) -> dict[str, dict[str, str]]:
-    """The lines that tell a cause, by their mapping."""
+    """Returns the causes in the log, by mapping."""
     lines = [line for line in server.log() if line.get("request_id") == request_id and "cause" in line]
     return {line["mapping"]: line for line in lines}

@@ -1,4 +1,4 @@
-"""Calls between mappings in the process: the client is let in once, by the mapping that it calls."""
+"""In-process calls between mappings: the client is authorized once, by the mapping that it calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAPPINGS = {
           - { name: small, key: sk-small, rate_limit: 3/1h }
           - { name: shared, key: sk-shared }
       upstreams: { inner: { url: "mapping:inner" }, refusing: { url: "mapping:refusing" } }
-      errors: { body: { outer: "${ kind }", message: "${ message }", said: "${ upstream.body }" } }
+      errors: { body: { outer: "${ kind }", message: "${ message }", upstream: "${ upstream.body }" } }
       routes:
         GET /key: { call: GET inner /key, respond: { body: "${ @ }" } }
         GET /through: { forward: inner /key }
@@ -64,7 +64,7 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def ask(server: Server, target: str, key: str | None = "sk-web") -> Response:
+def get(server: Server, target: str, key: str | None = "sk-web") -> Response:
     return server.get(target, headers={} if key is None else {"authorization": f"Bearer {key}"})
 
 
@@ -78,44 +78,44 @@ def ask(server: Server, target: str, key: str | None = "sk-web") -> Response:
         ("/open", {"key": None}),
     ],
 )
-def test_a_call_inside_needs_no_key_and_sees_that_of_the_client(
+def test_an_in_process_call_needs_no_key_and_sees_the_clients(
     server: Server, target: str, body: object
 ) -> None:
-    response = ask(server, target)
+    response = get(server, target)
     assert (response.status, response.json) == (200, body)
 
 
 @pytest.mark.parametrize("target", ["/key", "/through", "/two"])
 @pytest.mark.parametrize("key", [None, "sk-own", "sk-inner-web", "sk-wrong"])
-def test_the_client_is_asked_for_the_key_of_the_mapping_that_it_calls(
+def test_the_client_needs_a_key_of_the_mapping_that_it_calls(
     server: Server, target: str, key: str | None
 ) -> None:
-    assert ask(server, target, key).status == 401
+    assert get(server, target, key).status == 401
 
 
 @pytest.mark.parametrize("key", [None, "sk-web", "sk-wrong"])
-def test_from_outside_the_inner_mapping_is_guarded(server: Server, key: str | None) -> None:
-    assert ask(server, "/inner/key", key).status == 401
-    assert ask(server, "/inner/key", "sk-own").json == {"key": "own"}
-    assert ask(server, "/inner/key", "sk-inner-web").status == 403
+def test_the_inner_mapping_is_guarded_from_outside(server: Server, key: str | None) -> None:
+    assert get(server, "/inner/key", key).status == 401
+    assert get(server, "/inner/key", "sk-own").json == {"key": "own"}
+    assert get(server, "/inner/key", "sk-inner-web").status == 403
 
 
 def test_the_rate_of_a_key_counts_once(server: Server) -> None:
-    """A route with two calls takes one request of its client's three."""
-    assert [ask(server, "/two", "sk-small").status for _ in range(4)] == [200, 200, 200, 429]
+    """A route with two calls uses one of its client's three requests."""
+    assert [get(server, "/two", "sk-small").status for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_the_rate_of_an_inner_key_of_the_same_name_does_not_count(server: Server) -> None:
-    assert [ask(server, "/shared", "sk-shared").status for _ in range(4)] == [200] * 4
-    assert [ask(server, "/inner/key", "sk-shared").status for _ in range(3)] == [200, 200, 429]
+def test_the_rate_of_an_inner_key_of_the_same_name_does_not_apply(server: Server) -> None:
+    assert [get(server, "/shared", "sk-shared").status for _ in range(4)] == [200] * 4
+    assert [get(server, "/inner/key", "sk-shared").status for _ in range(3)] == [200, 200, 429]
 
 
-def test_the_rate_of_an_inner_route_counts_by_the_key_of_the_client(server: Server) -> None:
-    assert [ask(server, "/limited", "sk-web").status for _ in range(3)] == [200, 200, 429]
-    assert ask(server, "/limited", "sk-shared").status == 200
+def test_the_rate_of_an_inner_route_counts_by_client_key(server: Server) -> None:
+    assert [get(server, "/limited", "sk-web").status for _ in range(3)] == [200, 200, 429]
+    assert get(server, "/limited", "sk-shared").status == 200
 
 
 def test_a_refusal_of_the_inner_mapping_itself_is_passed_on(server: Server) -> None:
-    response = ask(server, "/refused")
+    response = get(server, "/refused")
     assert (response.status, response.json["outer"]) == (401, "unauthorized")
-    assert response.json["said"] == {"inner": "unauthorized"}
+    assert response.json["upstream"] == {"inner": "unauthorized"}

@@ -1,4 +1,4 @@
-"""Several servers of one upstream: who gets the next call, who is left out, and how it comes back."""
+"""Several servers of one upstream: which one receives the next call, is skipped, and is used again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ upstreams:
   all: { url: "${ $env.URLS }" }
   half: { url: "${ $env.HALF }", retry: { on: [connect], wait: 1ms } }
   bare: { url: "${ $env.HALF }" }
-  asked:
+  checked:
     url: "${ $env.HALF }"
     health: { path: /health, keep: 200ms, timeout: 30s }
     retry: { on: [connect], wait: 1ms }
@@ -32,10 +32,10 @@ routes:
   GET /half: { call: GET half /json, respond: { body: "${ @ }" } }
   POST /half: { call: { upstream: half, path: /echo, body: "${ @ }" }, respond: { body: "${ body }" } }
   GET /bare: { call: GET bare /json, respond: { body: "${ @ }" } }
-  GET /asked: { call: GET asked /json, respond: { body: "${ @ }" } }
+  GET /checked: { call: GET checked /json, respond: { body: "${ @ }" } }
   GET /try:
     try:
-      - { call: GET asked /json, respond: { body: "${ @ }" } }
+      - { call: GET checked /json, respond: { body: "${ @ }" } }
       - { respond: { body: { none: true } } }
   GET /health: { builtin: health }
 """
@@ -63,12 +63,12 @@ def counts(servers: list[Upstream]) -> list[int]:
     return [len(upstream.requests) for upstream in servers]
 
 
-def test_servers_with_as_much_to_do_take_turns(server: Server, servers: list[Upstream]) -> None:
+def test_equally_busy_servers_take_turns(server: Server, servers: list[Upstream]) -> None:
     assert [server.get("/all").status for _ in range(9)] == [200] * 9
     assert counts(servers) == [3, 3, 3]
 
 
-def test_the_next_call_goes_to_the_one_with_the_fewest(server: Server, servers: list[Upstream]) -> None:
+def test_the_least_busy_server_receives_the_next_call(server: Server, servers: list[Upstream]) -> None:
     all_here = Gated(json_response({}), wanted=9)
     for upstream in servers:
         upstream.on("/slow", all_here)
@@ -88,31 +88,31 @@ def test_a_stream_counts_until_its_end(server: Server, servers: list[Upstream]) 
             assert server.get("/all").status == 200
         assert counts(servers) == [1, 4, 4]
 
-    def is_asked_again() -> bool:
+    def is_called_again() -> bool:
         return server.get("/all").status == 200 and counts(servers)[0] > 1
 
-    assert eventually(is_asked_again), "the client has left, and its place is free"
+    assert eventually(is_called_again), "the client has disconnected, and its slot is free"
 
 
-def test_one_that_cannot_be_reached_is_left_out(server: Server, servers: list[Upstream]) -> None:
+def test_an_unreachable_server_is_skipped(server: Server, servers: list[Upstream]) -> None:
     assert [server.get("/half").status for _ in range(10)] == [200] * 10, "the retry takes another one"
     assert server.post("/half", {"x": 1}).status == 200
     statuses = [server.get("/bare").status for _ in range(10)]
     assert statuses == [502] + [200] * 9, "without a retry the first call fails, and no other"
-    told = [
+    changes = [
         line for line in server.log() if line["event"] == "upstream_server" and line["upstream"] == "bare"
     ]
-    assert [(line["server"], line["reachable"]) for line in told] == [(1, False)]
+    assert [(line["server"], line["reachable"]) for line in changes] == [(1, False)]
 
 
-def test_an_upstream_is_well_while_one_server_is(server: Server) -> None:
+def test_an_upstream_is_healthy_while_one_server_is(server: Server) -> None:
     reports = {report["name"]: report for report in server.get("/health").json["upstreams"]}
-    assert (reports["asked"]["healthy"], reports["dead"]["healthy"]) == (True, False)
-    assert [server.get("/asked").status for _ in range(4)] == [200] * 4
+    assert (reports["checked"]["healthy"], reports["dead"]["healthy"]) == (True, False)
+    assert [server.get("/checked").status for _ in range(4)] == [200] * 4
     assert [server.get("/try").json for _ in range(4)] == [{"ok": True}] * 4
 
 
-def test_one_that_is_well_again_is_taken_back() -> None:
+def test_a_recovered_server_is_used_again() -> None:
     let = threading.Event()
     with Upstream() as one, Upstream() as two:
 
@@ -123,12 +123,12 @@ def test_one_that_is_well_again_is_taken_back() -> None:
         env = {"URLS": one.url, "HALF": f"{one.url},{two.url}", "DEAD": one.url}
         with dragoman_server(MAPPING, env) as server:
             assert server.get("/health").json["status"] == "degraded"
-            assert [server.get("/asked").status for _ in range(4)] == [200] * 4
+            assert [server.get("/checked").status for _ in range(4)] == [200] * 4
             assert [seen.path for seen in one.requests if seen.path == "/json"] == []
             let.set()
 
-            def is_back() -> bool:
-                server.get("/asked")
+            def is_used_again() -> bool:
+                server.get("/checked")
                 return any(seen.path == "/json" for seen in one.requests)
 
-            assert eventually(is_back)
+            assert eventually(is_used_again)

@@ -1,6 +1,6 @@
-"""Names that are slow to resolve: only their own callers wait, for their own time.
+"""Names that are slow to resolve delay only their own callers, up to their own timeouts.
 
-Only the lookup is replaced, by one that waits for an event; all else is real.
+Only the lookup is replaced, by one that waits for an event; everything else is real.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ def entry(address: str, family: int = socket.AF_INET) -> Any:
 
 
 class Names:
-    """Names, and what the system says of them: addresses, an exception, or nothing before `answer`."""
+    """The system's results for names: addresses, an exception, or nothing until `resolve`."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.queries: list[str] = []
         self.threads: set[threading.Thread] = set()
         self.found: dict[str, list[Any] | Exception] = {}
-        self._answered = threading.Event()
+        self._resolved = threading.Event()
         self._begun = threading.Semaphore(0)
 
     def __call__(self, host: str) -> list[Any]:
-        self.asked.append(host)
+        self.queries.append(host)
         self.threads.add(threading.current_thread())
         self._begun.release()
         if host not in self.found:
-            assert self._answered.wait(PATIENCE)
+            assert self._resolved.wait(PATIENCE)
         found = self.found[host]
         if isinstance(found, Exception):
             raise found
         return found
 
     async def begun(self, times: int = 1) -> None:
-        """Wait until so many more lookups have begun."""
+        """Waits until this many more lookups have begun."""
         for _ in range(times):
             assert await asyncio.to_thread(self._begun.acquire, timeout=PATIENCE)
 
-    def answer(self) -> None:
-        """Let the lookups that wait go on; what they find is set before."""
-        self._answered.set()
+    def resolve(self) -> None:
+        """Continues waiting lookups; set their results in `found` first."""
+        self._resolved.set()
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     monkeypatch.setattr(resolving, "system_lookup", found)
     yield found
     found.found.setdefault("slow.test", [])
-    found.answer()
+    found.resolve()
     for thread in found.threads:
         thread.join(PATIENCE)
 
@@ -87,7 +87,7 @@ async def _fails(adapter: Adapter) -> ExchangeError:
     return caught.value
 
 
-# --- Lookups ----------------------------------------------------------------------------------------------
+# --- Lookups ---------------------------------------------------------------------------------------------
 
 
 @both_loops
@@ -100,29 +100,29 @@ def test_callers_share_one_lookup_and_its_result(names: Names, loop: str) -> Non
         left.cancel()
         await asyncio.gather(left, return_exceptions=True)
         names.found["slow.test"] = [entry("127.0.0.1"), entry("127.0.0.2")]
-        names.answer()
+        names.resolve()
         assert await asyncio.gather(*callers) == [["127.0.0.1", "127.0.0.2"]] * 50
         assert await resolver.addresses("slow.test") == ["127.0.0.1", "127.0.0.2"]
-        assert names.asked == ["slow.test"]
+        assert names.queries == ["slow.test"]
         resolver.forget("slow.test")
         assert await resolver.addresses("slow.test") == ["127.0.0.1", "127.0.0.2"]
-        assert names.asked == ["slow.test"] * 2
+        assert names.queries == ["slow.test"] * 2
 
     run(work, loop)
 
 
-def test_a_result_is_kept_for_a_while(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_cached_for_a_while(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         resolver = Resolver()
         names.found["a.test"] = [entry("127.0.0.1")]
         await resolver.addresses("a.test")
         monkeypatch.setattr(resolving, "_CACHE_SECONDS", 0.0)
         await resolver.addresses("a.test")
-        assert names.asked == ["a.test"], "what is known holds for the time that it was given"
+        assert names.queries == ["a.test"], "a result is valid for the configured time"
         resolver.forget("a.test")
         await resolver.addresses("a.test")
         await resolver.addresses("a.test")
-        assert names.asked == ["a.test"] * 3
+        assert names.queries == ["a.test"] * 3
 
     run(work)
 
@@ -135,15 +135,13 @@ def test_a_result_is_kept_for_a_while(names: Names, monkeypatch: pytest.MonkeyPa
         ([], "no address"),
     ],
 )
-def test_a_failure_is_everybodys_and_is_not_kept(
-    names: Names, found: list[Any] | Exception, message: str
-) -> None:
+def test_a_failure_is_shared_and_not_cached(names: Names, found: list[Any] | Exception, message: str) -> None:
     async def work() -> None:
         resolver = Resolver()
         callers = [asyncio.ensure_future(resolver.addresses("slow.test")) for _ in range(3)]
         await names.begun()
         names.found["slow.test"] = found
-        names.answer()
+        names.resolve()
         errors = await asyncio.gather(*callers, return_exceptions=True)
         for error in errors:
             assert isinstance(error, socket.gaierror)
@@ -151,7 +149,7 @@ def test_a_failure_is_everybodys_and_is_not_kept(
         assert len({id(error) for error in errors}) == 3, "each caller has its own"
         with pytest.raises(socket.gaierror):
             await resolver.addresses("slow.test")
-        assert names.asked == ["slow.test"] * 2
+        assert names.queries == ["slow.test"] * 2
 
     run(work)
 
@@ -162,10 +160,10 @@ def test_addresses_are_not_looked_up(names: Names) -> None:
         assert await Resolver().addresses("::1") == ["::1"]
 
     run(work)
-    assert names.asked == []
+    assert names.queries == []
 
 
-def test_families_take_turns(names: Names) -> None:
+def test_address_families_alternate(names: Names) -> None:
     six = socket.AF_INET6
     names.found["a.test"] = [entry("::1", six), entry("::2", six), entry("127.0.0.1"), entry("::1", six)]
 
@@ -175,7 +173,7 @@ def test_families_take_turns(names: Names) -> None:
     run(work)
 
 
-def test_a_lookup_that_does_not_end_is_begun_again_a_few_times(
+def test_an_endless_lookup_is_started_again_a_few_times(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolving, "_STUCK_SECONDS", 0.0)
@@ -185,16 +183,16 @@ def test_a_lookup_that_does_not_end_is_begun_again_a_few_times(
         callers = [asyncio.ensure_future(resolver.addresses("slow.test")) for _ in range(20)]
         await names.begun(resolving._MAX_LOOKUPS)
         names.found["slow.test"] = [entry("127.0.0.1")]
-        names.answer()
+        names.resolve()
         assert await asyncio.gather(*callers) == [["127.0.0.1"]] * 20
 
     run(work)
-    assert len(names.asked) == resolving._MAX_LOOKUPS
+    assert len(names.queries) == resolving._MAX_LOOKUPS
 
 
-# --- Upstreams --------------------------------------------------------------------------------------------
+# --- Upstreams -------------------------------------------------------------------------------------------
 
-#: How an upstream with a slow name is reached.
+#: Ways to reach an upstream with a slow name.
 WAYS: dict[str, dict[str, Any]] = {
     "http1": {},
     "http2": {"http2": True},
@@ -204,7 +202,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @both_loops
 @pytest.mark.parametrize("way", WAYS)
-def test_a_slow_name_fails_in_its_own_time_and_delays_no_other(
+def test_a_slow_name_times_out_and_delays_no_other(
     names: Names, upstream: Upstream, way: str, loop: str
 ) -> None:
     names.found["fine.test"] = [entry("127.0.0.1")]
@@ -222,7 +220,7 @@ def test_a_slow_name_fails_in_its_own_time_and_delays_no_other(
         for error in await asyncio.gather(*failing):
             assert (error.kind, error.how) == ("upstream_timeout", "timeout")
             assert error.cause == ("name lookup" if way == "http1" else "ConnectTimeout")
-        assert names.asked.count("slow.test") == 1
+        assert names.queries.count("slow.test") == 1
         for adapter in (slow, fine, behind):
             await adapter.aclose()
 
@@ -230,7 +228,7 @@ def test_a_slow_name_fails_in_its_own_time_and_delays_no_other(
 
 
 @pytest.mark.parametrize("way", ["http1", "proxy"])
-def test_another_address_is_taken_where_one_is_dead(names: Names, upstream: Upstream, way: str) -> None:
+def test_another_address_is_used_if_one_is_dead(names: Names, upstream: Upstream, way: str) -> None:
     names.found["fine.test"] = [entry("::1", socket.AF_INET6), entry("127.0.0.1")]
     url = f"http://fine.test:{upstream.port}"
     described = plan(url) if way == "http1" else plan("http://a.test", proxy=url)
@@ -244,7 +242,7 @@ def test_another_address_is_taken_where_one_is_dead(names: Names, upstream: Upst
     run(work)
 
 
-def test_a_name_is_looked_up_again_where_its_address_does_not_work(names: Names, upstream: Upstream) -> None:
+def test_a_name_is_looked_up_again_if_its_address_fails(names: Names, upstream: Upstream) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.2", 0))
         port = nobody.getsockname()[1]
@@ -257,11 +255,11 @@ def test_a_name_is_looked_up_again_where_its_address_does_not_work(names: Names,
             await adapter.aclose()
 
         run(work)
-    assert names.asked == ["moved.test"] * 2
+    assert names.queries == ["moved.test"] * 2
 
 
 @pytest.mark.parametrize("way", ["http1", "proxy"])
-def test_a_name_that_is_none(names: Names, way: str) -> None:
+def test_an_unknown_name(names: Names, way: str) -> None:
     names.found["slow.test"] = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     async def work() -> None:
@@ -274,7 +272,7 @@ def test_a_name_that_is_none(names: Names, way: str) -> None:
     run(work)
 
 
-# --- A process --------------------------------------------------------------------------------------------
+# --- A process -------------------------------------------------------------------------------------------
 
 _CODE = """
 import threading

@@ -1,4 +1,4 @@
-"""Credentials for upstreams: sent as the scheme has it, and never seen anywhere else."""
+"""Credentials for upstreams: sent as the scheme specifies, and never shown anywhere else."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_header_carries_the_key(server: Server, scheme: str, name: str, value:
 
 
 @pytest.mark.parametrize("query", ["", "?a=1", "?key=evil", "?key=evil&key=worse&a=1"])
-def test_a_query_carries_the_key_and_the_clients_own_does_not_replace_it(
+def test_a_query_carries_the_key_which_the_client_cannot_replace(
     server: Server, upstream: Upstream, query: str
 ) -> None:
     server.get(f"/query/echo{query}", headers={**KEY, "x-request-id": f"query-{len(query)}"})
@@ -106,9 +106,7 @@ def test_a_query_carries_the_key_and_the_clients_own_does_not_replace_it(
 
 
 @pytest.mark.parametrize("path", ["call", "forward", "health"])
-def test_a_query_carries_the_key_where_there_is_no_other_parameter(
-    server: Server, upstream: Upstream, path: str
-) -> None:
+def test_a_query_carries_the_key_as_the_only_parameter(server: Server, upstream: Upstream, path: str) -> None:
     before = len(upstream.requests)
     assert server.get(f"/bare/{path}", headers=KEY).status == 200
     (seen,) = upstream.requests[before:]
@@ -130,7 +128,7 @@ def test_without_a_key_nothing_is_sent(keyless: Server, scheme: str) -> None:
     assert not {"authorization", "x-api-key"} & set(seen["headers"])
 
 
-def test_the_clients_own_headers_are_not_sent_on(server: Server) -> None:
+def test_the_clients_own_headers_are_not_forwarded(server: Server) -> None:
     sent = {
         **KEY,
         "cookie": "session=1",
@@ -144,13 +142,13 @@ def test_the_clients_own_headers_are_not_sent_on(server: Server) -> None:
     assert seen["authorization"] != KEY["authorization"]
 
 
-def test_cookies_of_upstreams_are_neither_kept_nor_given_on(server: Server) -> None:
+def test_cookies_of_upstreams_are_neither_stored_nor_returned(server: Server) -> None:
     response = server.get("/bearer/cookie", headers=KEY)
     assert (response.status, response.header("set-cookie")) == (200, None)
     assert "cookie" not in server.get("/bearer/echo", headers=KEY).json["headers"]
 
 
-#: Behaviours that are quick to fail; the others are asked for by way of the impatient upstream.
+#: Behaviours that fail quickly; all others are called through the upstream with short timeouts.
 QUICK = [
     name
     for name in BEHAVIOURS
@@ -158,8 +156,8 @@ QUICK = [
 ]
 
 
-def test_no_secret_is_ever_told(server: Server) -> None:
-    """Successes and failures of every kind at debug level: canaries are in no line and in no answer."""
+def test_no_secret_is_ever_shown(server: Server) -> None:
+    """Successes and failures of every kind at debug level: no log line and no response contains a canary."""
     responses = [
         server.get(f"/{scheme}/{name}?key=x", headers=KEY) for scheme in SCHEMES for name in QUICK[::4]
     ]
@@ -178,8 +176,8 @@ def test_no_secret_is_ever_told(server: Server) -> None:
     assert not [response for response in responses if response.status == 500]
     request_id = server.get("/bearer/json?canary=1", headers=KEY).header("x-request-id")
     assert server.logged(request_id or "")["status_code"] == 200
-    for told in [server.text(), *(f"{response.headers}{response.body!r}" for response in responses)]:
-        assert "canary" not in told.replace("sk-upstream-canary", "").lower() or "canary-body" in told
+    for text in [server.text(), *(f"{response.headers}{response.body!r}" for response in responses)]:
+        assert "canary" not in text.replace("sk-upstream-canary", "").lower() or "canary-body" in text
         for secret in (*CANARIES.values(), "s%40crt", "s@crt", "YW5uLWNhb", "Ym9iOnNA", "sk-upstream-canary"):
-            assert secret not in told, told
+            assert secret not in text, text
     assert server.text().count("canary") == 0

@@ -1,4 +1,4 @@
-"""Bodies both ways: coded and plain, whole and as they come, in time and not."""
+"""Bodies in both directions: coded and plain, buffered and streaming, in time and late."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ from engine.errors import ExchangeError
 from engine.http.messages import MAX_BODY_BYTES, UpstreamResponse
 from tests.support.calls import both_loops, call, opened, run
 from tests.support.times import A_SECOND, PATIENCE, SOON
-from tests.support.upstream import Channel, Seen, Upstream, answer, drip, eventually, head, json_response, raw
+from tests.support.upstream import (
+    Channel,
+    Seen,
+    Upstream,
+    complete_response,
+    drip,
+    eventually,
+    head,
+    json_response,
+    raw,
+)
 
 CHUNKED = head(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")])
 TEXT = random.Random(2).randbytes(5000).hex().encode()
@@ -34,14 +44,14 @@ def chunk(data: bytes) -> bytes:
 
 
 async def rest(response: UpstreamResponse, pieces: list[bytes] | None = None) -> list[bytes]:
-    """The pieces of a stream up to its end, or its failure."""
+    """Returns the pieces of a stream up to its end or its error."""
     pieces = [] if pieces is None else pieces
     while (piece := await response.source.next()) is not None:
         pieces.append(piece)
     return pieces
 
 
-# --- Content codings --------------------------------------------------------------------------------------
+# --- Content codings -------------------------------------------------------------------------------------
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -64,7 +74,7 @@ CODED = {
 @pytest.mark.parametrize("name", CODED)
 def test_one_coding_is_decoded(upstream: Upstream, name: str) -> None:
     coding, data = CODED[name]
-    upstream.on("/whole", answer(200, data, headers=[("content-encoding", coding)]))
+    upstream.on("/whole", complete_response(200, data, headers=[("content-encoding", coding)]))
     pieces = b"".join(chunk(data[i : i + 7]) for i in range(0, len(data), 7))
     fields = [("content-encoding", coding), ("transfer-encoding", "chunked"), ("x-other", "1")]
     upstream.on("/pieces", raw(head(200, fields) + pieces + b"0\r\n\r\n"))
@@ -105,8 +115,8 @@ def test_one_coding_is_decoded(upstream: Upstream, name: str) -> None:
         ("deflate", zlib.compress(TEXT) + b"more"),
     ],
 )
-def test_what_cannot_be_decoded_is_a_failure(upstream: Upstream, coding: str, data: bytes) -> None:
-    upstream.on("/it", answer(200, data, headers=[("content-encoding", coding)]))
+def test_an_undecodable_body_is_an_error(upstream: Upstream, coding: str, data: bytes) -> None:
+    upstream.on("/it", complete_response(200, data, headers=[("content-encoding", coding)]))
 
     async def work() -> None:
         async with opened(upstream.url) as up:
@@ -126,7 +136,7 @@ def test_what_cannot_be_decoded_is_a_failure(upstream: Upstream, coding: str, da
 
 
 @pytest.mark.parametrize("status", [200, 204, 304])
-def test_no_body_needs_no_decoding(upstream: Upstream, status: int) -> None:
+def test_an_empty_body_needs_no_decoding(upstream: Upstream, status: int) -> None:
     fields = [("content-encoding", "gzip")] + ([("content-length", "0")] if status == 200 else [])
     upstream.on("/it", raw(head(status, fields)))
 
@@ -137,7 +147,7 @@ def test_no_body_needs_no_decoding(upstream: Upstream, status: int) -> None:
     run(work)
 
 
-def test_a_step_is_bounded_however_much_a_byte_stands_for() -> None:
+def test_each_decoding_step_is_bounded() -> None:
     inflater = Inflater(is_gzip=True)
     inflater.feed(gzip.compress(b"\0" * 50_000_000))
     size = 0
@@ -151,15 +161,15 @@ def test_a_step_is_bounded_however_much_a_byte_stands_for() -> None:
         inflater.step()
 
 
-# --- Sizes and times --------------------------------------------------------------------------------------
+# --- Sizes and times -------------------------------------------------------------------------------------
 
 
 @both_loops
-def test_a_large_answer_whole_and_as_it_comes(upstream: Upstream, loop: str) -> None:
+def test_a_large_response_buffered_and_streaming(upstream: Upstream, loop: str) -> None:
     size = MAX_BODY_BYTES - 1000
     body = b"x" * size
-    upstream.on("/large", answer(200, body))
-    upstream.on("/larger", answer(200, body + b"x" * 2000))
+    upstream.on("/large", complete_response(200, body))
+    upstream.on("/larger", complete_response(200, body + b"x" * 2000))
     upstream.on("/unannounced", drip(CHUNKED, chunk(b"x" * 65_536), 0))
 
     async def work() -> None:
@@ -202,7 +212,7 @@ def test_deadlines(upstream: Upstream, loop: str, path: str, cause: str) -> None
 
 
 @both_loops
-def test_a_stream_lasts_as_long_as_it_is_not_silent(upstream: Upstream, loop: str) -> None:
+def test_a_stream_may_last_while_it_is_not_silent(upstream: Upstream, loop: str) -> None:
     async def ended(channel: Channel, seen: Seen) -> None:
         await drip(CHUNKED, chunk(b"x"), 0.1, 30)(channel, seen)
         await channel.send(b"0\r\n\r\n")
@@ -212,23 +222,23 @@ def test_a_stream_lasts_as_long_as_it_is_not_silent(upstream: Upstream, loop: st
     async def work() -> None:
         async with opened(upstream.url, read=2.5) as up:
 
-            async def as_it_comes() -> None:
+            async def read_pieces() -> None:
                 response = await up.send(call("/up", timeout=2.5), streams=True)
                 assert b"".join(await rest(response)) == b"x" * 30
 
-            async def whole() -> None:
+            async def read_content() -> None:
                 response = await up.send(call("/up", timeout=2.5), streams=True)
                 with pytest.raises(ExchangeError) as caught:
                     await response.source.content(MAX_BODY_BYTES)
                 assert caught.value.cause == "total", "what is read as a whole has a time for the whole"
 
-            await asyncio.gather(as_it_comes(), whole())
+            await asyncio.gather(read_pieces(), read_content())
 
     run(work, loop)
 
 
 @both_loops
-def test_a_stream_that_breaks_off_gives_what_came_and_then_fails(upstream: Upstream, loop: str) -> None:
+def test_a_truncated_stream_returns_its_data_and_then_fails(upstream: Upstream, loop: str) -> None:
     upstream.on("/up", raw(CHUNKED + chunk(b"abc"), "close"))
     upstream.on("/reset", raw(head(200, [("content-length", "10")]) + b"abc", "reset"))
     upstream.on("/bad", raw(CHUNKED + chunk(b"abc") + b"zz\r\n"))
@@ -249,7 +259,7 @@ def test_a_stream_that_breaks_off_gives_what_came_and_then_fails(upstream: Upstr
 
 
 @both_loops
-def test_a_stream_that_is_left_after_its_closing_word(upstream: Upstream, loop: str) -> None:
+def test_a_stream_that_is_closed_after_its_end_marker(upstream: Upstream, loop: str) -> None:
     async def ended(channel: Channel, seen: Seen) -> None:
         await channel.send(CHUNKED + chunk(b"data: [DONE]\n\n"))
         await channel.pause(0.005)
@@ -266,7 +276,7 @@ def test_a_stream_that_is_left_after_its_closing_word(upstream: Upstream, loop: 
                 await response.source.aclose()
                 await response.source.aclose()
                 await asyncio.sleep(0.02)
-            assert len(upstream.connections) < 10, "where its end comes soon, the connection is kept"
+            assert len(upstream.connections) < 10, "if the end follows soon, the connection is reused"
             response = await up.send(call("/endless"), streams=True)
             await response.source.next()
             await response.source.aclose()
@@ -277,11 +287,11 @@ def test_a_stream_that_is_left_after_its_closing_word(upstream: Upstream, loop: 
     run(work, loop)
 
 
-# --- Bodies that are sent ---------------------------------------------------------------------------------
+# --- Bodies that are sent --------------------------------------------------------------------------------
 
 
 class Sent:
-    """A body that comes piece by piece."""
+    """A body that is available piece by piece."""
 
     def __init__(self, *pieces: bytes, length: int | None = None, every: float = 0) -> None:
         self.length = length
@@ -298,7 +308,7 @@ class Sent:
 
 
 @both_loops
-def test_a_body_as_it_comes(upstream: Upstream, loop: str) -> None:
+def test_a_streaming_body(upstream: Upstream, loop: str) -> None:
     async def work() -> None:
         async with opened(upstream.url) as up:
             for length in (6, None):
@@ -324,12 +334,12 @@ class Failing(Sent):
     async def next(self) -> bytes | None:
         piece = await super().next()
         if piece is None:
-            raise LookupError("the client left")
+            raise LookupError("the client disconnected")
         return piece
 
 
 @both_loops
-def test_a_body_that_breaks_off_is_never_taken_for_a_whole_one(upstream: Upstream, loop: str) -> None:
+def test_a_truncated_body_is_never_accepted_as_complete(upstream: Upstream, loop: str) -> None:
     async def work() -> None:
         async with opened(upstream.url) as up:
             for length in (6, None):
@@ -352,7 +362,7 @@ def test_a_body_that_breaks_off_is_never_taken_for_a_whole_one(upstream: Upstrea
 
 
 @both_loops
-def test_an_upstream_that_answers_early_is_sent_no_more(loop: str) -> None:
+def test_sending_stops_if_the_upstream_responds_early(loop: str) -> None:
     """It has read the head and refuses the body."""
     body = Sent(*[b"x" * 1000] * 1000, every=0.005)
 
@@ -375,18 +385,18 @@ def test_an_upstream_that_answers_early_is_sent_no_more(loop: str) -> None:
 
 
 @both_loops
-def test_an_upload_goes_at_the_pace_of_the_upstream(loop: str) -> None:
+def test_an_upload_is_as_fast_as_its_upstream(loop: str) -> None:
     body = Sent(*[b"x" * 65_536] * 2000)
 
     async def work() -> None:
         done = asyncio.Event()
 
-        async def stand(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             await done.wait()
             writer.transport.abort()
 
-        server = await asyncio.start_server(stand, "127.0.0.1", 0)
+        server = await asyncio.start_server(stall, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with server, opened(f"http://127.0.0.1:{port}", read=0.5) as up:
             with pytest.raises(ExchangeError) as caught:
@@ -400,7 +410,7 @@ def test_an_upload_goes_at_the_pace_of_the_upstream(loop: str) -> None:
 
 
 @both_loops
-def test_a_slow_upload_is_no_slow_upstream(upstream: Upstream, loop: str) -> None:
+def test_a_slow_upload_is_not_an_upstream_timeout(upstream: Upstream, loop: str) -> None:
     async def result() -> None:
         async with opened(upstream.url, read=2.5) as up:
             body = Sent(*[b"x"] * 5, every=0.6)

@@ -1,4 +1,4 @@
-"""What an upstream says of its own failure: to the client in its error format, to the log as the cause."""
+"""An upstream's own error text: returned to the client in its error format, logged as the cause."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from engine.exchange.upstream_error_text import MAX_TEXT, error_text, log_text
 from tests.support.server import Response, Server, dragoman_server
 from tests.support.times import SOON
-from tests.support.upstream import Behaviour, Upstream, answer, json_response
+from tests.support.upstream import Behaviour, Upstream, complete_response, json_response
 
 KEY = "key-canary-4711"
 MAPPING = """
@@ -35,7 +35,7 @@ routes:
       - { body: "${ @ }" }
 """
 TRACE = 'Traceback (most recent call last):\n  File "/srv/app.py", line 3, in f\nKeyError: 1'
-SAID = "model requires more system memory (5.5 GiB) than is available (3.2 GiB)"
+UPSTREAM_ERROR = "model requires more system memory (5.5 GiB) than is available (3.2 GiB)"
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def shipped(upstream: Upstream) -> Iterator[Server]:
         assert "canary" not in running.text()
 
 
-def asked(server: Server, upstream: Upstream, behaviour: Behaviour, way: str = "it") -> tuple[Response, Any]:
-    """The response, and the cause in the log."""
+def send(server: Server, upstream: Upstream, behaviour: Behaviour, way: str = "it") -> tuple[Response, Any]:
+    """Returns the response and the cause in the log."""
     name = uuid.uuid4().hex
     upstream.on(f"/{name}", behaviour)
     response = server.get(f"/{way}/{name}", headers={"x-request-id": name})
@@ -70,38 +70,47 @@ def asked(server: Server, upstream: Upstream, behaviour: Behaviour, way: str = "
 
 @pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 599])
 @pytest.mark.parametrize(
-    "body", [{"error": {"message": SAID}}, {"error": SAID}, {"message": SAID}, {"detail": f" {SAID}\n"}]
+    "body",
+    [
+        {"error": {"message": UPSTREAM_ERROR}},
+        {"error": UPSTREAM_ERROR},
+        {"message": UPSTREAM_ERROR},
+        {"detail": f" {UPSTREAM_ERROR}\n"},
+    ],
 )
-def test_the_message_goes_to_the_client_and_the_log(
+def test_the_client_and_the_log_receive_the_message(
     server: Server, upstream: Upstream, status: int, body: Any
 ) -> None:
-    response, cause = asked(server, upstream, json_response(body, status))
+    response, cause = send(server, upstream, json_response(body, status))
     assert response.status == (503 if status == 503 else 502)
-    assert response.json["message"] == SAID
-    assert cause == SAID
+    assert response.json["message"] == UPSTREAM_ERROR
+    assert cause == UPSTREAM_ERROR
 
 
 @pytest.mark.parametrize(
     ("behaviour", "cause"),
     [
         (json_response({"error": {"message": TRACE}}, 500), TRACE.replace("\n  ", " ").replace("\n", " ")),
-        (answer(502, b"<html>\r\n<h1>502 Bad Gateway</h1>", "text/html"), "<html> <h1>502 Bad Gateway</h1>"),
-        (answer(500, TRACE.encode(), "text/plain"), TRACE.replace("\n  ", " ").replace("\n", " ")),
+        (
+            complete_response(502, b"<html>\r\n<h1>502 Bad Gateway</h1>", "text/html"),
+            "<html> <h1>502 Bad Gateway</h1>",
+        ),
+        (complete_response(500, TRACE.encode(), "text/plain"), TRACE.replace("\n  ", " ").replace("\n", " ")),
         (json_response({"error": {"message": "<!DOCTYPE html><p>"}}, 500), "<!DOCTYPE html><p>"),
         (json_response({"detail": "Internal Server Error"}, 500), "Internal Server Error"),
         (json_response({"code": 7, "trace": ["a"]}, 500), '{"code":7,"trace":["a"]}'),
         (json_response([1], 500), "[1]"),
         (json_response({"error": {"message": 5}}, 500), '{"error":{"message":5}}'),
-        (answer(500, b"\xff\x00\x1b[31m", "text/plain"), "\ufffd [31m"),
-        (answer(500, b""), None),
+        (complete_response(500, b"\xff\x00\x1b[31m", "text/plain"), "\ufffd [31m"),
+        (complete_response(500, b""), None),
         (json_response(None, 500), None),
     ],
     ids=range(11),
 )
-def test_what_is_in_no_error_field_stays_in_the_log(
+def test_text_outside_an_error_field_is_only_logged(
     server: Server, upstream: Upstream, behaviour: Behaviour, cause: str | None
 ) -> None:
-    response, found = asked(server, upstream, behaviour)
+    response, found = send(server, upstream, behaviour)
     assert response.status == 502
     status = response.json["upstream"]["status"]
     assert response.json["message"] == f"the upstream returned status {status}"
@@ -109,11 +118,11 @@ def test_what_is_in_no_error_field_stays_in_the_log(
 
 
 def test_both_are_bounded(server: Server, upstream: Upstream) -> None:
-    response, cause = asked(server, upstream, json_response({"error": "ü" * 5000}, 500))
+    response, cause = send(server, upstream, json_response({"error": "ü" * 5000}, 500))
     for text in (response.json["message"], cause):
         assert len(text.encode()) <= MAX_TEXT
         assert text == "ü" * ((MAX_TEXT - 3) // 2) + "…"
-    _, cause = asked(server, upstream, answer(500, b"x" * 5_000_000, "text/plain"))
+    _, cause = send(server, upstream, complete_response(500, b"x" * 5_000_000, "text/plain"))
     assert cause == "x" * (MAX_TEXT - 3) + "…"
 
 
@@ -123,7 +132,7 @@ def test_secrets_that_an_upstream_repeats_are_masked(
     server: Server, upstream: Upstream, way: str, secret: str
 ) -> None:
     for body in (json.dumps({"error": f"bad key {secret}!", "k": [secret]}), f"<p>{secret}"):
-        response, cause = asked(server, upstream, answer(500, body.encode(), "text/html"), way)
+        response, cause = send(server, upstream, complete_response(500, body.encode(), "text/html"), way)
         assert secret not in response.text
         assert "***" in response.text
         assert cause is None if way == "case" else "***" in cause
@@ -147,7 +156,7 @@ def test_secrets_that_an_upstream_repeats_are_masked(
         (500, {"error": "app.rb:3:in `f'"}, None),
         (500, {"error": ""}, None),
         (500, {"error": {"message": ""}, "message": "later"}, "later"),
-        (500, {"error": True, "detail": "said"}, "said"),
+        (500, {"error": True, "detail": "text"}, "text"),
         (999, {"error": "odd"}, "odd"),
         (500, None, None),
     ],
@@ -157,7 +166,7 @@ def test_the_text_of_an_error_field(status: int, body: Any, text: str | None) ->
 
 
 @pytest.mark.parametrize("unit", [" at a(", 'File "', "<h", " at a(:1", ".go:1 ", "x" * 50 + "\n"])
-def test_hostile_texts_take_no_time(unit: str) -> None:
+def test_hostile_texts_are_processed_quickly(unit: str) -> None:
     started = time.process_time()
     text = unit * (2_000_000 // len(unit))
     for body in ({"error": text}, text):
@@ -176,12 +185,12 @@ def test_hostile_texts_take_no_time(unit: str) -> None:
     ],
 )
 def test_shipped_mappings(shipped: Server, upstream: Upstream, path: str, at: str, message: Any) -> None:
-    upstream.on(at, json_response({"error": {"message": SAID}}, 500))
-    response = shipped.get(path, headers={"x-request-id": "said"})
-    assert (response.status, message(response.json)) == (502, SAID)
-    upstream.on(at, json_response({"error": SAID}, 503))
-    assert message(shipped.get(path).json) == SAID
-    upstream.on(at, answer(500, b"<h1>Oops</h1>", "text/html"))
+    upstream.on(at, json_response({"error": {"message": UPSTREAM_ERROR}}, 500))
+    response = shipped.get(path, headers={"x-request-id": "shipped-1"})
+    assert (response.status, message(response.json)) == (502, UPSTREAM_ERROR)
+    upstream.on(at, json_response({"error": UPSTREAM_ERROR}, 503))
+    assert message(shipped.get(path).json) == UPSTREAM_ERROR
+    upstream.on(at, complete_response(500, b"<h1>Oops</h1>", "text/html"))
     assert message(shipped.get(path).json) == "the upstream returned status 500"
 
 

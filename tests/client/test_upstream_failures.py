@@ -1,4 +1,4 @@
-"""Whatever an upstream does, its client gets the right status and body, soon, and nothing internal."""
+"""For every behaviour of an upstream the client soon receives the right status and body, and no internals."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ CROWD = 20
 
 OK, BROKEN, LATE = (200, None), (502, "upstream_error"), (504, "upstream_timeout")
 
-#: Behaviour → status and kind. Every one of `BEHAVIOURS` stands here.
+#: Behaviour → status and kind, for every one of `BEHAVIOURS`.
 OUTCOMES: dict[str, tuple[int, str | None]] = {
     **dict.fromkeys(
         ["echo", "json", "until-close", "chunked", "gzip", "slow-head", "slow-body", "informed"], OK
@@ -128,8 +128,8 @@ def test_every_behaviour_has_an_outcome() -> None:
     assert set(BEHAVIOURS) <= set(OUTCOMES)
 
 
-def test_every_behaviour_is_told_rightly_and_soon(server: Server) -> None:
-    def ask(name: str) -> tuple[str, int, str | None, bool]:
+def test_every_behaviour_has_the_right_response_soon(server: Server) -> None:
+    def call(name: str) -> tuple[str, int, str | None, bool]:
         response = server.get(f"/{'late' if OUTCOMES[name] == LATE else 'call'}/{name}")
         kind = response.json["kind"] if response.status != 200 and response.status != 201 else None
         soon = response.seconds < SOON
@@ -141,7 +141,7 @@ def test_every_behaviour_is_told_rightly_and_soon(server: Server) -> None:
         return name, response.status, kind, soon
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(ask, OUTCOMES))
+        found = list(pool.map(call, OUTCOMES))
     assert found == [(name, *outcome, True) for name, outcome in OUTCOMES.items()]
     assert server.get("/ordinary").json == {"ok": True}
 
@@ -157,7 +157,7 @@ def test_every_behaviour_is_told_rightly_and_soon(server: Server) -> None:
         ("/call-timeout", 504, "upstream_timeout"),
     ],
 )
-def test_no_answer_at_all(server: Server, path: str, status: int, kind: str) -> None:
+def test_no_response_at_all(server: Server, path: str, status: int, kind: str) -> None:
     response = server.get(path)
     assert (response.status, response.json["kind"]) == (status, kind)
     assert response.seconds < SOON
@@ -172,13 +172,13 @@ def test_retry_after_is_passed_on(server: Server, name: str, value: str | None) 
 
 
 @pytest.mark.parametrize("value", ["Wed, 21 Oct 2026 07:28:00 GMT", "120"])
-def test_retry_after_of_either_form(server: Server, upstream: Upstream, value: str) -> None:
+def test_retry_after_of_each_form(server: Server, upstream: Upstream, value: str) -> None:
     upstream.on("/retry", json_response({}, 429, [("retry-after", value)]))
     assert server.get("/call/retry").header("retry-after") == value
 
 
 @pytest.mark.parametrize("name", ["unauthorized", "forbidden"])
-def test_what_speaks_of_our_credentials_is_hidden(server: Server, name: str) -> None:
+def test_texts_about_our_credentials_are_hidden(server: Server, name: str) -> None:
     for path in ("keyed", "cases"):
         response = server.get(f"/{path}/{name}")
         assert "canary" not in f"{response.headers}{response.text}"
@@ -190,15 +190,15 @@ def test_what_speaks_of_our_credentials_is_hidden(server: Server, name: str) -> 
     ("name", "status", "body"),
     [
         ("json", 200, {"fine": True}),
-        ("status/404", 410, {"gone": "upstream says 404"}),
-        ("status/500", 503, {"shown": {"error": {"message": "upstream says 500"}}}),
+        ("status/404", 410, {"gone": "upstream error 404"}),
+        ("status/500", 503, {"shown": {"error": {"message": "upstream error 500"}}}),
         ("server-error", 503, {"shown": "<h1>Traceback: internal.example</h1>"}),
         ("unauthorized", 418, {"shown": None}),
         ("status/429", 429, None),
         ("html", 502, None),
     ],
 )
-def test_cases_for_failures(server: Server, name: str, status: int, body: object) -> None:
+def test_cases_for_errors(server: Server, name: str, status: int, body: object) -> None:
     response = server.get(f"/cases/{name}")
     assert response.status == status
     assert body is None or response.json == body
@@ -210,7 +210,7 @@ def test_cases_for_failures(server: Server, name: str, status: int, body: object
      ("/shaped/echo", 502), ("/typed/json", 502), ("/typed/echo", 200), ("/blind/html", 200),
      ("/blind/empty", 200), ("/head/json", 200), ("/head/empty", 200)],
 )  # fmt: skip
-def test_answers_of_an_unexpected_shape(server: Server, path: str, status: int) -> None:
+def test_responses_of_an_unexpected_shape(server: Server, path: str, status: int) -> None:
     assert server.get(path).status == status
 
 
@@ -220,7 +220,7 @@ def test_an_upstream_that_recovers(server: Server, upstream: Upstream) -> None:
         in_turn(raw(b"", "reset"), json_response({"a": 1}, 500), raw(b"", "close"), json_response({"ok": 1})),
     )
     assert server.get("/ordinary").status == 200, "there is a connection to be used again"
-    # One that closes without an answer is replaced, and a call that may be repeated is sent once more.
+    # A connection that closes without a response is replaced, and a repeatable call is sent once more.
     assert [server.get("/call/moody").status for _ in range(3)] == [502, 200, 200]
     assert len([seen for seen in upstream.requests if seen.path == "/moody"]) == 5
 
@@ -236,7 +236,7 @@ def test_a_connection_closed_while_idle_is_not_used_again(server: Server, upstre
         time.sleep(0.002)
 
 
-def test_many_slow_calls_do_not_stop_others(server: Server, upstream: Upstream) -> None:
+def test_many_slow_calls_do_not_block_others(server: Server, upstream: Upstream) -> None:
     gated = Gated(json_response({"ok": True}))
     upstream.on("/slow", gated)
     with ThreadPoolExecutor(24) as pool, gated:
@@ -244,11 +244,11 @@ def test_many_slow_calls_do_not_stop_others(server: Server, upstream: Upstream) 
         assert eventually(lambda: gated.here == 20)
         assert server.get("/ordinary").status == 200
         assert not any(each.done() for each in waiting)
-        gated.let()
+        gated.release()
         assert {each.result().status for each in waiting} == {200}
 
 
-def test_more_calls_than_connections_are_told_to_come_back(server: Server, upstream: Upstream) -> None:
+def test_more_calls_than_connections_receive_retry_after(server: Server, upstream: Upstream) -> None:
     upstream.on("/hang/crowd", raw(b"", "hang"))
     with contextlib.ExitStack() as stack:
         for number in range(CROWD):

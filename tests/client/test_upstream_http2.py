@@ -1,4 +1,4 @@
-"""HTTP/2, and proxies: upstreams that a mapping asks to be called so."""
+"""HTTP/2 and proxies: upstreams for which a mapping configures them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tests.client.test_upstream_tls import server_context
 from tests.support.calls import call, plan, run
 from tests.support.server import dragoman_server
 from tests.support.serving import serving
-from tests.support.upstream import Upstream, answer, raw
+from tests.support.upstream import Upstream, complete_response, raw
 
 
 async def speak_h2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Tell each request back in two pieces."""
+    """Returns each request in two pieces."""
     connection = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
     connection.initiate_connection()
-    told: dict[int, str] = {}
+    received: dict[int, str] = {}
     with contextlib.suppress(OSError):
         while True:
             writer.write(connection.data_to_send())
@@ -43,21 +43,23 @@ async def speak_h2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
             for event in connection.receive_data(data):
                 if isinstance(event, RequestReceived):
                     fields = dict(event.headers or ())
-                    told[event.stream_id] = f"{fields[':method']} {fields[':path']} {fields[':authority']} "
+                    received[event.stream_id] = (
+                        f"{fields[':method']} {fields[':path']} {fields[':authority']} "
+                    )
                 elif isinstance(event, DataReceived):
-                    told[event.stream_id] += (event.data or b"").decode()
+                    received[event.stream_id] += (event.data or b"").decode()
                     connection.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
                 elif isinstance(event, StreamEnded):
                     connection.send_headers(
                         event.stream_id, [(":status", "200"), ("content-type", "text/plain")]
                     )
-                    connection.send_data(event.stream_id, told[event.stream_id].encode())
+                    connection.send_data(event.stream_id, received[event.stream_id].encode())
                     connection.send_data(event.stream_id, b"!", end_stream=True)
         writer.close()
 
 
 class Pieces:
-    """A body that comes piece by piece."""
+    """A body that is available piece by piece."""
 
     def __init__(self, length: int | None) -> None:
         self.length = length
@@ -102,7 +104,7 @@ def test_http2(secured: bool) -> None:
 
 @contextlib.asynccontextmanager
 async def closing(described: UpstreamPlan) -> AsyncIterator[Any]:
-    """The adapter of an upstream, closed at the end."""
+    """Yields the adapter of an upstream and closes it at the end."""
     upstream = open_upstream(described)
     try:
         yield upstream
@@ -131,12 +133,12 @@ def test_an_upstream_that_does_not_speak_http2() -> None:
         run(lambda: work(port))
 
 
-# --- Proxies ----------------------------------------------------------------------------------------------
+# --- Proxies ---------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Proxy:
-    """A forwarding proxy; `seen` are the first lines and credentials that came."""
+    """A forwarding proxy; `seen` has the received request lines and credentials."""
 
     password: str | None = None
     seen: list[tuple[str, str]] = field(default_factory=list)
@@ -160,8 +162,8 @@ class Proxy:
             address, _, path = rest.partition("/")
             host, _, port = address.rpartition(":")
             there, back = await asyncio.open_connection(host, int(port))
-            kept = [line for line in lines[1:] if not line.lower().startswith("proxy-")]
-            back.write("\r\n".join([f"{method} /{path} HTTP/1.1", *kept]).encode("latin-1"))
+            forwarded = [line for line in lines[1:] if not line.lower().startswith("proxy-")]
+            back.write("\r\n".join([f"{method} /{path} HTTP/1.1", *forwarded]).encode("latin-1"))
         try:
             await asyncio.gather(_pump(reader, back), _pump(there, writer))
         finally:
@@ -175,7 +177,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def test_calls_through_a_proxy_plain_and_secured() -> None:
+def test_calls_through_a_proxy_with_and_without_tls() -> None:
     authority = trustme.CA()
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
@@ -210,7 +212,7 @@ def test_calls_through_a_proxy_plain_and_secured() -> None:
     ],
 )
 @pytest.mark.parametrize("streams", [False, True])
-def test_a_body_that_cannot_be_decoded(coding: str, what: str, streams: bool) -> None:
+def test_an_undecodable_body(coding: str, what: str, streams: bool) -> None:
     proxy = Proxy()
 
     async def read(up: Any) -> None:
@@ -224,7 +226,7 @@ def test_a_body_that_cannot_be_decoded(coding: str, what: str, streams: bool) ->
             assert (await up.send(call("/coded", raw=True))).content.data == b"plain"
 
     with Upstream() as upstream, serving(proxy.serve) as port:
-        upstream.on("/coded", answer(200, b"plain", headers=[("content-encoding", coding)]))
+        upstream.on("/coded", complete_response(200, b"plain", headers=[("content-encoding", coding)]))
         run(lambda: work(upstream, port))
 
 
@@ -243,7 +245,7 @@ def test_no_bytes_of_another_call_through_a_proxy() -> None:
         run(lambda: work(upstream, port))
 
 
-def test_a_proxy_that_refuses_tells_no_secret() -> None:
+def test_a_refusal_by_a_proxy_shows_no_secret() -> None:
     mapping = """
 dragoman: 1
 env: { UP: {}, PROXY: { secret: true } }
@@ -264,7 +266,7 @@ routes:
     assert proxy.seen[0][1]
 
 
-def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(upstream: Upstream) -> None:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""What upstreams send without end, or far too much of, does not fill the memory of the process."""
+"""Endless and far too large upstream responses do not fill the memory of the process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.support.memory import MIB, linux_only, memory
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Upstream, answer, drip, eventually, head, json_response, raw
+from tests.support.upstream import Upstream, complete_response, drip, eventually, head, json_response, raw
 
 pytestmark = linux_only
 
@@ -50,9 +50,7 @@ def chunk(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [100, 32 * 1024])
-def test_fifty_clients_that_stop_reading_an_endless_stream(
-    server: Server, upstream: Upstream, size: int
-) -> None:
+def test_fifty_clients_stop_reading_an_endless_stream(server: Server, upstream: Upstream, size: int) -> None:
     event = chunk(b'data: {"text":"' + b"x" * size + b'"}\n\n')
     upstream.on("/up/endless", drip(STARTED, event * (1 + 65_536 // size), 0))
     assert server.get("/json/fine").status == 200
@@ -62,7 +60,7 @@ def test_fifty_clients_that_stop_reading_an_endless_stream(
             client = stack.enter_context(server.connect())
             client.sendall(b"GET /sse/endless HTTP/1.1\r\nhost: x\r\n\r\n")
         assert upstream.eventually(lambda up: len(up.open) >= 50)
-        assert eventually(lambda: _rests(server) and _rests(server), 2 * PATIENCE), "it goes on reading"
+        assert eventually(lambda: _rests(server) and _rests(server), 2 * PATIENCE), "it continues to read"
         assert server.get("/json/fine").status == 200
         grown = memory(server, peak=True) - before
     assert grown < 64 * MIB, f"{grown / MIB:.0f} MiB"
@@ -71,10 +69,13 @@ def test_fifty_clients_that_stop_reading_an_endless_stream(
 
 BOMB = gzip.compress(b" " * MIB, 9) * 256
 
-#: What comes → by how much memory may grow, beside what is read of it as a whole.
+#: Response → how much memory may grow, in MiB, in addition to the buffered body.
 LARGE = {
-    "bomb": (answer(200, BOMB, headers=[_GZIP]), 20),
-    "bomb in a bomb": (answer(200, gzip.compress(BOMB), headers=[("content-encoding", "gzip, gzip")]), 16),
+    "bomb": (complete_response(200, BOMB, headers=[_GZIP]), 20),
+    "bomb in a bomb": (
+        complete_response(200, gzip.compress(BOMB), headers=[("content-encoding", "gzip, gzip")]),
+        16,
+    ),
     "announced": (raw(head(200, [_JSON, ("content-length", str(100 * MIB))]) + b" " * MIB, "hang"), 16),
     "head": (drip(b"HTTP/1.1 200 OK\r\nx: ", b"y" * 65_536, 0), 8),
     "interim": (drip(b"", b"HTTP/1.1 100 X\r\n\r\n" * 3000, 0), 8),
@@ -90,8 +91,8 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_what_is_far_too_much(server: Server, upstream: Upstream, name: str) -> None:
-    behaviour, room = LARGE[name]
+def test_far_too_large_responses(server: Server, upstream: Upstream, name: str) -> None:
+    behaviour, limit = LARGE[name]
     upstream.on("/up/large", behaviour)
     assert server.get("/json/fine").status == 200
     before = memory(server)
@@ -99,11 +100,11 @@ def test_what_is_far_too_much(server: Server, upstream: Upstream, name: str) -> 
         response = server.get("/json/large")
         assert response.status == 502, response.text
     grown = memory(server, peak=True) - before
-    assert grown < room * MIB, f"{grown / MIB:.0f} MiB"
+    assert grown < limit * MIB, f"{grown / MIB:.0f} MiB"
     assert server.get("/json/fine").status == 200
 
 
-def test_a_line_without_end(server: Server, upstream: Upstream) -> None:
+def test_an_endless_line(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/line", drip(STARTED + chunk(b'data: {"a":1}\n\ndata: '), chunk(b"x" * 65_536), 0))
     assert server.get("/json/fine").status == 200
     before = memory(server)
@@ -116,7 +117,7 @@ def test_a_line_without_end(server: Server, upstream: Upstream) -> None:
 
 
 def _rests(server: Server) -> bool:
-    """Whether the process does next to nothing."""
+    """Whether the process is almost idle."""
 
     def used() -> int:
         fields = Path(f"/proc/{server.process.pid}/stat").read_text("ascii").rpartition(") ")[2].split()

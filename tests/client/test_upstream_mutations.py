@@ -1,6 +1,6 @@
-"""Answers of upstreams with bytes changed, lost, doubled, moved: one coherent answer to the client, or a cut.
+"""Mutated upstream responses (changed, lost, doubled, moved bytes): one coherent response, or a disconnect.
 
-The mutations are seeded, so that one that is found can be had again. `DRAGOMAN_TORTURE` runs all of them.
+The mutations are seeded, so that each can be reproduced. `DRAGOMAN_TORTURE` runs all of them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _chunked(pieces: list[bytes]) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
-#: Sound answers, by the route that asks for them.
+#: Valid responses, by the route that requests them.
 SOUND = {
     "whole": (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-A: b\r\n"
@@ -92,7 +92,7 @@ def _flip(r: random.Random, data: bytes) -> bytes:
     return data[:at] + bytes([data[at] ^ (1 << r.randrange(8))]) + data[at + 1 :]
 
 
-def _cut(r: random.Random, data: bytes) -> bytes:
+def _truncate(r: random.Random, data: bytes) -> bytes:
     return data[: r.randrange(len(data))]
 
 
@@ -130,12 +130,12 @@ def _twice(r: random.Random, data: bytes) -> bytes:
 
 
 _MUTATIONS: tuple[Callable[[random.Random, bytes], bytes], ...] = (
-    *(_flip, _cut, _lose, _double, _insert, _field, _status, _twice),
+    *(_flip, _truncate, _lose, _double, _insert, _field, _status, _twice),
 )
 
 
 def mutated(seed: int) -> tuple[str, bytes]:
-    """The route and the bytes of a seed."""
+    """Returns the route and the bytes of a seed."""
     r = random.Random(seed)
     route = ROUTES[seed % len(ROUTES)]
     data = SOUND[route]
@@ -145,12 +145,12 @@ def mutated(seed: int) -> tuple[str, bytes]:
 
 
 async def _behave(channel: Channel, seen: Seen) -> None:
-    """Send the bytes of the seed that is named in the path, in one piece or several, and close."""
+    """Sends the bytes of the seed in the path, in one piece or two, and closes."""
     seed = int(seen.path.rpartition("/")[2])
     data, r = mutated(seed)[1], random.Random(-seed - 1)
     channel.keep_alive = r.random() < 0.3
-    cut = r.randrange(len(data) + 1)
-    for piece in (data[:cut], data[cut:]):
+    split = r.randrange(len(data) + 1)
+    for piece in (data[:split], data[split:]):
         await channel.send(piece)
         if r.random() < 0.5:
             await channel.pause(0.001)
@@ -170,8 +170,8 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def _answer(server: Server, route: str, seed: int) -> bytes:
-    """All that the client reads."""
+def _response(server: Server, route: str, seed: int) -> bytes:
+    """Returns all that the client reads."""
     data = b""
     with server.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, struct.pack("i", 1))
@@ -185,7 +185,7 @@ def _answer(server: Server, route: str, seed: int) -> bytes:
 
 
 def _problem(route: str, data: bytes) -> str | None:
-    """Why bytes are no coherent answer; None where they are one, whole or cut."""
+    """Returns why bytes are not a coherent response; None if they are one, complete or truncated."""
     head, _, body = data.partition(b"\r\n\r\n")
     found = re.match(rb"HTTP/1\.1 (\d{3}) [^\r\n]*(?:\r\n[!#$%&'*+.^_`|~0-9a-z-]+: [^\r\n]*)*\Z", head)
     if found is None:
@@ -201,21 +201,21 @@ def _problem(route: str, data: bytes) -> str | None:
     if status not in (200, 400, 404, 502, 504):
         return f"status {status}"
     if b"HTTP/1.1" in body:
-        return "a second answer"
+        return "a second response"
     return None
 
 
-def test_each_mutation_gives_one_coherent_answer(server: Server, upstream: Upstream) -> None:
-    def ask(seed: int) -> tuple[int, str] | None:
+def test_each_mutation_gives_one_coherent_response(server: Server, upstream: Upstream) -> None:
+    def find_problem(seed: int) -> tuple[int, str] | None:
         route = ROUTES[seed % len(ROUTES)]
         try:
-            problem = _problem(route, _answer(server, route, seed))
+            problem = _problem(route, _response(server, route, seed))
         except TimeoutError:
-            problem = "no answer"
+            problem = "no response"
         return None if problem is None else (seed, f"{route}: {problem}: {mutated(seed)[1][:300]!r}")
 
     with ThreadPoolExecutor(16) as pool:
-        problems = [found for found in pool.map(ask, range(COUNT)) if found]
+        problems = [found for found in pool.map(find_problem, range(COUNT)) if found]
     assert problems == []
     upstream.on("/ordinary", _ordinary)
     response = server.get("/ordinary")
@@ -229,8 +229,8 @@ async def _ordinary(channel: Channel, seen: Seen) -> None:
     )
 
 
-def test_sound_answers_are_told(server: Server, upstream: Upstream) -> None:
-    """The answers that are mutated are sound themselves."""
+def test_valid_responses_are_returned(server: Server, upstream: Upstream) -> None:
+    """The unmutated responses are valid."""
 
     def sound(route: str) -> Callable[[Channel, Seen], object]:
         async def behave(channel: Channel, seen: Seen) -> None:

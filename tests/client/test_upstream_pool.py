@@ -1,4 +1,4 @@
-"""Connections are used again, bounded, queued for, and never lost, whoever is cancelled, whatever closes."""
+"""Connections are reused, limited, queued for and never lost, whatever is cancelled and closed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def upstream() -> Iterator[Upstream]:
 
 
 @both_loops
-def test_a_connection_is_used_again(upstream: Upstream, loop: str) -> None:
+def test_a_connection_is_reused(upstream: Upstream, loop: str) -> None:
     async def work() -> None:
         async with opened(upstream.url) as up:
             for _ in range(50):
@@ -50,9 +50,7 @@ def test_a_connection_is_used_again(upstream: Upstream, loop: str) -> None:
 
 
 @both_loops
-def test_there_are_no_more_than_the_bound_and_who_waits_is_served_in_turn(
-    upstream: Upstream, loop: str
-) -> None:
+def test_the_limit_holds_and_waiting_calls_are_served_in_order(upstream: Upstream, loop: str) -> None:
     upstream.on("/slow", after(0.02, json_response({"ok": True})))
     order: list[int] = []
 
@@ -67,11 +65,11 @@ def test_there_are_no_more_than_the_bound_and_who_waits_is_served_in_turn(
 
     run(work, loop)
     assert len(upstream.connections) == 3
-    assert all(abs(number - place) < 3 for place, number in enumerate(order)), order
+    assert all(abs(number - index) < 3 for index, number in enumerate(order)), order
 
 
 @both_loops
-def test_who_waits_too_long_is_told_to_come_back(upstream: Upstream, loop: str) -> None:
+def test_a_call_that_waits_too_long_receives_retry_after(upstream: Upstream, loop: str) -> None:
     async def work() -> None:
         async with opened(upstream.url, connections=1, connect=0.2) as up:
             await connected(up)
@@ -94,14 +92,14 @@ def test_who_waits_too_long_is_told_to_come_back(upstream: Upstream, loop: str) 
 
 
 async def connected(up: Http1Upstream) -> None:
-    """Have a connection, however long the machine takes for it."""
+    """Opens a connection, however long a slow machine takes."""
     while not up._pool._idle:
         with contextlib.suppress(ExchangeError):
             assert (await up.send(call("/json"))).status == 200
 
 
 @both_loops
-def test_ten_thousand_cancelled_calls_leave_no_place_behind(upstream: Upstream, loop: str) -> None:
+def test_ten_thousand_cancelled_calls_release_their_slots(upstream: Upstream, loop: str) -> None:
     upstream.on("/slow", after(0.001, json_response({"ok": True})))
     chance = random.Random(5)
 
@@ -133,7 +131,7 @@ def test_ten_thousand_cancelled_calls_leave_no_place_behind(upstream: Upstream, 
 
 
 @both_loops
-def test_a_cancelled_call_is_cut_off_at_once(upstream: Upstream, loop: str) -> None:
+def test_a_cancelled_call_disconnects_at_once(upstream: Upstream, loop: str) -> None:
     async def work() -> None:
         async with opened(upstream.url) as up:
             for count, path in enumerate(("/hang", "/hang-in-head", "/hang-in-body", "/drip")):
@@ -166,7 +164,7 @@ def test_idle_connections_expire(upstream: Upstream, loop: str, monkeypatch: pyt
 
 
 @both_loops
-def test_closing_ends_calls_that_run_and_that_wait(upstream: Upstream, loop: str) -> None:
+def test_closing_ends_running_and_waiting_calls(upstream: Upstream, loop: str) -> None:
     async def work() -> None:
         async with opened(upstream.url, connections=1) as up:
             tasks = [asyncio.ensure_future(up.send(call("/hang"))) for _ in range(3)]
@@ -183,7 +181,7 @@ def test_closing_ends_calls_that_run_and_that_wait(upstream: Upstream, loop: str
 
 
 def closing_soon(chance: random.Random) -> object:
-    """Answers, and closes up to 5 ms later."""
+    """Responds, and closes up to 5 ms later."""
 
     async def behave(channel: Channel, seen: Seen) -> None:
         await json_response({"ok": True})(channel, seen)
@@ -198,37 +196,37 @@ def closing_soon(chance: random.Random) -> object:
 def test_two_thousand_calls_while_connections_are_closed_at_random(upstream: Upstream, loop: str) -> None:
     chance = random.Random(1)
     upstream.on("/soon", closing_soon(chance))  # type: ignore[arg-type]
-    told: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
 
     async def work() -> None:
         async with opened(upstream.url, connections=20) as up:
 
             async def some(number: int) -> None:
-                for place in range(100):
+                for index in range(100):
                     await asyncio.sleep(chance.random() * 0.005)
                     assert (await up.send(call("/soon"))).status == 200
-                    name = f"/soon/{number}-{place}"
+                    name = f"/soon/{number}-{index}"
                     try:
                         await up.send(call(name, "POST", b"{}"))
-                        told["answered"] += 1
+                        outcomes["succeeded"] += 1
                     except ExchangeError as error:
-                        told[error.kind] += 1
+                        outcomes[error.kind] += 1
 
             await asyncio.gather(*map(some, range(20)))
 
     run(work, loop)
     posted = Counter(seen.target for seen in upstream.requests if seen.method == "POST")
     assert set(posted.values()) == {1}, "nothing is posted twice"
-    assert sum(told.values()) == 2000
-    assert set(told) <= {"answered", "upstream_error"}
-    assert len(posted) >= told["answered"] > 500, told
+    assert sum(outcomes.values()) == 2000
+    assert set(outcomes) <= {"succeeded", "upstream_error"}
+    assert len(posted) >= outcomes["succeeded"] > 500, outcomes
 
 
 @pytest.mark.parametrize(
     ("method", "requests"), [("GET", 2), ("PUT", 2), ("DELETE", 2), ("POST", 1), ("PATCH", 1)]
 )
 @pytest.mark.parametrize("then", ["close", "reset"])
-def test_what_may_be_sent_again_is_sent_once_more(
+def test_a_repeatable_request_is_sent_once_more(
     upstream: Upstream, method: str, requests: int, then: str
 ) -> None:
     upstream.on("/gone", raw(b"", then))
@@ -247,7 +245,7 @@ def test_what_may_be_sent_again_is_sent_once_more(
     assert len([seen for seen in upstream.requests if seen.path == "/gone"]) == requests + 1
 
 
-def test_what_was_half_answered_is_not_sent_again(upstream: Upstream) -> None:
+def test_a_request_with_a_partial_response_is_not_sent_again(upstream: Upstream) -> None:
     upstream.on("/half", raw(b"HTTP/1.1 200 O", "close"))
 
     async def work() -> None:
@@ -264,7 +262,7 @@ def test_what_was_half_answered_is_not_sent_again(upstream: Upstream) -> None:
 
 
 @both_loops
-def test_connections_that_do_not_come_up(loop: str) -> None:
+def test_connections_that_are_never_established(loop: str) -> None:
     async def work(url: str, kind: str, cause: str, connect: float = PATIENCE) -> None:
         async with opened(url, connect=connect) as up:
             started = time.monotonic()
@@ -283,10 +281,10 @@ def test_connections_that_do_not_come_up(loop: str) -> None:
 
 
 @both_loops
-def test_a_name_of_two_addresses_of_which_one_is_silent(
+def test_a_name_with_two_addresses_of_which_one_is_silent(
     upstream: Upstream, loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One listens and answers; packets to the other are dropped."""
+    """One listens and responds; packets to the other are dropped."""
     addresses = [("192.0.2.1", 0), ("127.0.0.1", 0)]
     monkeypatch.setattr(resolver, "system_lookup", lambda host: [(2, 1, 6, "", each) for each in addresses])
 

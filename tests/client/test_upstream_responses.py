@@ -1,4 +1,4 @@
-"""Responses of HTTP/1.1: what is one, what is refused, and that nothing of one is taken for another."""
+"""HTTP/1.1 responses: which are valid, which are refused, and that none contains bytes of another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engine.client.http1.response import (
 )
 from engine.errors import ExchangeError
 from tests.support.calls import both_loops, call, opened, run
-from tests.support.properties import tried
+from tests.support.properties import property_settings
 from tests.support.times import PATIENCE
 from tests.support.upstream import Behaviour, Channel, Seen, Upstream, head, json_response, raw
 
@@ -33,7 +33,7 @@ EVERYTHING = 1 << 30
 
 
 def received(*pieces: bytes, method: str = "GET", eof: bool = True) -> tuple[int, bytes, bool, bool]:
-    """Status and body, whether there is surplus, whether it is the last on its connection."""
+    """Returns status, body, whether there is surplus, and whether it is the last on its connection."""
     response = ResponseReader(method)
     for piece in pieces:
         response.feed(piece)
@@ -42,7 +42,7 @@ def received(*pieces: bytes, method: str = "GET", eof: bool = True) -> tuple[int
     return response.status, response.take(EVERYTHING), response.has_surplus, response.is_last
 
 
-#: What comes → status, body, surplus, last.
+#: Received bytes → status, body, surplus, last.
 SOUND: dict[str, tuple[bytes, tuple[int, bytes, bool, bool]]] = {
     "counted": (OK + b"Content-Length: 3\r\n\r\nabc", (200, b"abc", False, False)),
     "nothing": (OK + b"content-length: 0\r\n\r\n", (200, b"", False, False)),
@@ -59,7 +59,7 @@ SOUND: dict[str, tuple[bytes, tuple[int, bytes, bool, bool]]] = {
         (200, b"a", False, True),
     ),
     "1.0": (b"HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\na", (200, b"a", False, True)),
-    "1.0 kept": (
+    "1.0 keep-alive": (
         b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\na",
         (200, b"a", False, False),
     ),
@@ -140,42 +140,42 @@ REFUSED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_a_sound_response_however_it_is_cut(name: str) -> None:
+def test_a_valid_response_split_at_any_byte(name: str) -> None:
     data, expected = SOUND[name]
     assert received(data) == expected
     assert received(*(data[i : i + 1] for i in range(len(data)))) == expected
-    for place in range(1, len(data)):
-        assert received(data[:place], data[place:]) == expected, place
+    for index in range(1, len(data)):
+        assert received(data[:index], data[index:]) == expected, index
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_response_is_refused_however_it_is_cut(name: str) -> None:
+def test_an_invalid_response_is_refused_however_it_is_split(name: str) -> None:
     data = REFUSED[name]
     pieces = [data[i : i + 1000] for i in range(0, len(data), 1000)]
-    for cut in ([data] if data else [], pieces, [data[:40], data[40:]] if len(data) > 40 else []):
+    for split in ([data] if data else [], pieces, [data[:40], data[40:]] if len(data) > 40 else []):
         with pytest.raises(InvalidResponse):
-            received(*cut)
+            received(*split)
     if len(data) < 2000:
         with pytest.raises(InvalidResponse):
             received(*(data[i : i + 1] for i in range(len(data))))
 
 
-def test_the_answer_to_head_has_no_body() -> None:
+def test_the_response_to_head_has_no_body() -> None:
     data = OK + b"content-length: 3\r\n\r\n"
     assert received(data, method="HEAD") == (200, b"", False, False)
     assert received(data + b"abc", method="HEAD") == (200, b"", True, False)
 
 
-@tried()
+@property_settings()
 @given(
     st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5), st.sampled_from([b"", OK, CHUNKED])
 )
-def test_nothing_but_a_bad_response_is_raised(data: bytes, cuts: set[int], start: bytes) -> None:
+def test_only_invalid_response_is_raised(data: bytes, splits: set[int], start: bytes) -> None:
     data = start + data
-    places = sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})
+    bounds = sorted({0, *(index for index in splits if index < len(data)), len(data)})
     response = ResponseReader("GET")
     try:
-        for begin, end in itertools.pairwise(places):
+        for begin, end in itertools.pairwise(bounds):
             response.feed(data[begin:end])
         response.eof()
     except InvalidResponse:
@@ -183,7 +183,7 @@ def test_nothing_but_a_bad_response_is_raised(data: bytes, cuts: set[int], start
     assert response.is_complete
 
 
-def test_what_is_taken_in_parts_is_the_whole() -> None:
+def test_the_parts_of_a_body_are_the_complete_body() -> None:
     response = ResponseReader("GET")
     body = random.Random(3).randbytes(10_000)
     response.feed(OK + b"content-length: 10000\r\n\r\n" + body[:7000])
@@ -195,7 +195,7 @@ def test_what_is_taken_in_parts_is_the_whole() -> None:
     assert b"".join(parts) == body
 
 
-# --- Nothing of one response is taken for another ---------------------------------------------------------
+# --- No response contains bytes of another ---------------------------------------------------------------
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def upstream() -> Iterator[Upstream]:
 
 
 def poison(data: bytes) -> Behaviour:
-    """These bytes, and a forged response behind them."""
+    """Returns these bytes followed by a forged response."""
     return raw(data + FORGED)
 
 
@@ -221,7 +221,7 @@ POISONED: dict[str, tuple[str, bytes]] = {
 
 @both_loops
 @pytest.mark.parametrize("name", POISONED)
-def test_no_call_sees_bytes_of_another(upstream: Upstream, loop: str, name: str) -> None:
+def test_no_call_receives_bytes_of_another(upstream: Upstream, loop: str, name: str) -> None:
     method, data = POISONED[name]
     upstream.on("/bad", poison(data))
 
@@ -242,7 +242,7 @@ def test_no_call_sees_bytes_of_another(upstream: Upstream, loop: str, name: str)
 
 
 @both_loops
-def test_bytes_that_come_while_a_connection_is_idle_end_it(upstream: Upstream, loop: str) -> None:
+def test_bytes_on_an_idle_connection_close_it(upstream: Upstream, loop: str) -> None:
     sent = threading.Semaphore(0)
 
     async def late(channel: Channel, seen: Seen) -> None:
@@ -258,7 +258,7 @@ def test_bytes_that_come_while_a_connection_is_idle_end_it(upstream: Upstream, l
         async with opened(upstream.url) as up:
             for _ in range(50):
                 await up.send(call("/bad"))
-                # The event loop is kept from seeing the bytes; they are there all the same.
+                # The event loop cannot see the bytes, but they have arrived.
                 assert sent.acquire(timeout=PATIENCE)
                 assert (await up.send(call("/good"))).content.value == {"good": True}
 
@@ -266,7 +266,7 @@ def test_bytes_that_come_while_a_connection_is_idle_end_it(upstream: Upstream, l
     assert len(upstream.connections) > 50
 
 
-# --- What is sent -----------------------------------------------------------------------------------------
+# --- What is sent ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_bytes_that_come_while_a_connection_is_idle_end_it(upstream: Upstream, l
         ("/", (("", "a"),)),
     ],
 )
-def test_what_cannot_stand_in_a_request_never_leaves(
+def test_an_invalid_request_is_never_sent(
     upstream: Upstream, target: str, headers: tuple[tuple[str, str], ...]
 ) -> None:
     async def work() -> None:
@@ -298,7 +298,7 @@ def test_what_cannot_stand_in_a_request_never_leaves(
     assert upstream.connections == []
 
 
-def test_a_request_as_it_is_sent(upstream: Upstream) -> None:
+def test_the_bytes_of_a_request(upstream: Upstream) -> None:
     own = (("x-a", "b"), ("host", "other"), ("content-length", "99"), ("transfer-encoding", "chunked"))
 
     async def work() -> None:

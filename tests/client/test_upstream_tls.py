@@ -1,4 +1,4 @@
-"""TLS towards upstreams: whom is believed, what is presented, what is told of it."""
+"""TLS to upstreams: which certificates are trusted and presented, and what is reported."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.support.serving import serving
 from tests.support.times import PATIENCE
 from tests.support.upstream import head
 
-ANSWER = head(200, [("content-type", "application/json"), ("content-length", "2")]) + b"{}"
+RESPONSE = head(200, [("content-type", "application/json"), ("content-length", "2")]) + b"{}"
 
 
 class TlsServer:
-    """A server that answers every request alike, or with a body until it closes.
+    """A server that returns the same response to every request, or a body until it closes.
 
     Attributes:
-        names: what SNI asked for.
+        names: the names that SNI requested.
         clients: the certificate that each connection presented, or None.
     """
 
@@ -52,7 +52,7 @@ class TlsServer:
                     writer.write(head(200) + b"x" * 500_002)
                     await writer.drain()
                     break
-                writer.write(ANSWER)
+                writer.write(RESPONSE)
         writer.close()
 
 
@@ -77,7 +77,7 @@ def server_context(*certificates: trustme.LeafCert) -> ssl.SSLContext:
 
 
 def compiled(directory: Path, url: str, tls: str = "{}") -> tuple[UpstreamPlan, list[str]]:
-    """The plan of an upstream, and the codes of what was found."""
+    """Returns the plan of an upstream and the codes of its findings."""
     file = directory / "mapping.yaml"
     file.write_text(
         f"dragoman: 1\nupstreams:\n  up: {{ url: '{url}', timeout: {{ connect: 5s }}, tls: {tls} }}\n"
@@ -91,7 +91,7 @@ def compiled(directory: Path, url: str, tls: str = "{}") -> tuple[UpstreamPlan, 
 
 
 def outcome(plan: UpstreamPlan, loop: str = "uvloop", times: int = 1) -> str:
-    """ "fine", or the kind and cause of the failure."""
+    """Returns "fine", or the kind and cause of the error."""
 
     async def work() -> str:
         upstream = Http1Upstream(plan)
@@ -115,7 +115,7 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
 
 
 @both_loops
-def test_the_authority_that_a_mapping_names_is_believed(
+def test_the_configured_authority_is_trusted(
     authority: trustme.CA, ca_file: str, tmp_path: Path, loop: str
 ) -> None:
     with tls_server(server_context(authority.issue_cert("localhost"))) as server:
@@ -127,7 +127,7 @@ def test_the_authority_that_a_mapping_names_is_believed(
         assert "certificate: unable to get local issuer certificate" in outcome(without, loop)
 
 
-#: Who answers → what the log says. A server that gives up may tell why in TLS, or just close.
+#: Server → cause in the log. A server that rejects a handshake may send a TLS alert, or just close.
 WHY = {
     "other name": ["Hostname mismatch"],
     "other authority": ["certificate: self-signed certificate", "certificate: unable to get"],
@@ -139,9 +139,7 @@ WHY = {
 
 @both_loops
 @pytest.mark.parametrize("kind", WHY)
-def test_who_is_not_believed(
-    authority: trustme.CA, ca_file: str, tmp_path: Path, loop: str, kind: str
-) -> None:
+def test_untrusted_servers(authority: trustme.CA, ca_file: str, tmp_path: Path, loop: str, kind: str) -> None:
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     context = {
         "other name": lambda: server_context(authority.issue_cert("other.example")),
@@ -189,7 +187,7 @@ def test_a_certificate_is_presented(authority: trustme.CA, ca_file: str, tmp_pat
 
 
 @both_loops
-def test_what_is_not_verified_is_warned_of(tmp_path: Path, loop: str) -> None:
+def test_disabled_verification_is_a_warning(tmp_path: Path, loop: str) -> None:
     with tls_server(server_context(trustme.CA().issue_cert("other.example"))) as server:
         plan, found = compiled(tmp_path, server.url, "{ verify: false }")
         assert [line.partition(" ")[2] for line in found] == ["warning tls-unverified"]
@@ -242,7 +240,7 @@ def test_a_handshake_that_never_ends(tmp_path: Path, loop: str) -> None:
     run(work, loop)
 
 
-def test_files_that_cannot_be_used_are_found(authority: trustme.CA, tmp_path: Path) -> None:
+def test_unusable_files_are_findings(authority: trustme.CA, tmp_path: Path) -> None:
     leaf, other = authority.issue_cert("a.example"), authority.issue_cert("b.example")
     leaf.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     other.private_key_pem.write_to_path(str(tmp_path / "other.pem"))

@@ -1,7 +1,7 @@
-"""One mapping over another: an Ollama client → Ollama over OpenAI → OpenAI over Ollama → an Ollama server.
+"""Chained mappings: an Ollama client → Ollama over OpenAI → OpenAI over Ollama → an Ollama server.
 
-What comes out at the far end equals what the server said, but for what OpenAI's API cannot tell: durations
-are measured anew, and fields without a place there are gone.
+The client receives what the server returned, except for fields that OpenAI's API does not have: durations
+are measured again, all others are lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ollama
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Channel, Seen, Upstream, answer, head
+from tests.support.upstream import Channel, Seen, Upstream, complete_response, head
 
 TIME = "2026-01-02T03:04:05Z"
 LINES: list[dict[str, Any]] = [
@@ -37,12 +37,12 @@ LINES: list[dict[str, Any]] = [
         "eval_count": 9,
     },
 ]
-#: What only this server knows, and OpenAI's API has no place for.
+#: Fields of this server that OpenAI's API does not have.
 LOST = {"created_at", "total_duration", "load_duration", "prompt_eval_duration", "eval_duration"}
 
 
 async def chat(channel: Channel, seen: Seen) -> None:
-    """The lines as a stream, or as one answer."""
+    """Returns the lines as a stream or as a complete response."""
     lines = [{"model": "llama3", "created_at": TIME, **line} for line in LINES]
     if seen.json["stream"]:
         body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
@@ -59,7 +59,7 @@ async def chat(channel: Channel, seen: Seen) -> None:
             "tool_calls": messages[3]["tool_calls"],
         },
     }
-    await answer(200, json.dumps(whole).encode())(channel, seen)
+    await complete_response(200, json.dumps(whole).encode())(channel, seen)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def chained(upstream: Upstream) -> Iterator[Server]:
         yield server
 
 
-def said(parts: list[Any]) -> dict[str, Any]:
-    """What a chat said, whole: of a stream's parts or of one answer."""
+def content_of(parts: list[Any]) -> dict[str, Any]:
+    """Returns the complete content of a chat, from the parts of a stream or from one response."""
     messages = [part["message"] for part in parts]
     last = {name: value for name, value in dict(parts[-1]).items() if value is not None}
     calls = [call for message in messages for call in message.get("tool_calls") or []]
@@ -90,15 +90,17 @@ def said(parts: list[Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "plain"])
-def test_what_the_server_says_arrives(upstream: Upstream, chained: Server, stream: bool) -> None:
+def test_the_client_receives_what_the_server_returned(
+    upstream: Upstream, chained: Server, stream: bool
+) -> None:
     messages = [{"role": "user", "content": "hi"}]
     with ollama.Client(host=upstream.url) as direct, ollama.Client(host=chained.url) as through:
         expected = direct.chat("llama3", messages, stream=stream)
         got = through.chat("llama3", messages, stream=stream)
-        far = said(list(got) if stream else [got])
-        near = said(list(expected) if stream else [expected])
+        far = content_of(list(got) if stream else [got])
+        near = content_of(list(expected) if stream else [expected])
     assert far == near
     assert far["content"] == "Grüße \u2028👋"
-    asked = [seen.json for seen in upstream.requests[-2:]]
-    assert asked[0]["messages"] == asked[1]["messages"]
-    assert asked[0]["model"] == asked[1]["model"] == "llama3"
+    requests = [seen.json for seen in upstream.requests[-2:]]
+    assert requests[0]["messages"] == requests[1]["messages"]
+    assert requests[0]["model"] == requests[1]["model"] == "llama3"

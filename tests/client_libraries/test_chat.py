@@ -1,6 +1,6 @@
 """Chat, completion and embedding by the official clients, over real sockets and through the shipped mappings.
 
-Both sides are held: what the client was given, and what the upstream was sent.
+The tests check both sides: what the client receives and what the upstream receives.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from openai.types.chat import ChatCompletionToolParam
 
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Upstream, answer, head, json_response, raw
+from tests.support.upstream import Behaviour, Upstream, complete_response, head, json_response, raw
 
 CHAT = "/v1/chat/completions"
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-ASKED: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
+MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
 USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
@@ -63,19 +63,21 @@ def oai(server: Server) -> Iterator[openai.OpenAI]:
 
 
 def sse(events: Iterable[Any], done: bool = True) -> Behaviour:
-    """Events as an OpenAI server sends them; without the closing word the stream ends all the same."""
+    """Returns events of an OpenAI server; the stream ends regularly even without the end marker."""
     lines = [f"data: {json.dumps(event)}\n\n" for event in events]
-    return answer(200, "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode(), "text/event-stream")
+    return complete_response(
+        200, "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode(), "text/event-stream"
+    )
 
 
 def ndjson(events: Iterable[Any]) -> Behaviour:
-    """Events as Ollama sends them."""
+    """Returns events as Ollama sends them."""
     text = "".join(f"{json.dumps(event)}\n" for event in events)
-    return answer(200, text.encode(), "application/x-ndjson")
+    return complete_response(200, text.encode(), "application/x-ndjson")
 
 
-def cut_off(media_type: str, text: str) -> Behaviour:
-    """A chunked answer that breaks off after these bytes."""
+def truncated(media_type: str, text: str) -> Behaviour:
+    """Returns a chunked response that is truncated after these bytes."""
     start = head(200, [("content-type", media_type), ("transfer-encoding", "chunked")])
     return raw(start + f"{len(text):x}\r\n{text}\r\n".encode(), "close")
 
@@ -106,7 +108,7 @@ STREAM = [
 
 
 def sent(upstream: Upstream, path: str) -> Any:
-    """The body of the last request."""
+    """Returns the body of the last request."""
     assert upstream.requests[-1].path == path
     return upstream.requests[-1].json
 
@@ -117,14 +119,14 @@ def sent(upstream: Upstream, path: str) -> Any:
 def test_ollama_chats(olla: ollama.Client, upstream: Upstream) -> None:
     upstream.on(CHAT, json_response(completion(content="Hi.")))
     options = {"temperature": 0.5, "num_predict": 9, "top_k": 3, "seed": 1, "stop": ["x"]}
-    got = olla.chat("qwen3:latest", ASKED, options=options)
+    got = olla.chat("qwen3:latest", MESSAGES, options=options)
     assert (got.message.role, got.message.content, got.model) == ("assistant", "Hi.", "qwen3:latest")
     assert (got.done, got.done_reason, got.prompt_eval_count, got.eval_count) == (True, "stop", 5, 7)
     assert got.created_at == "2024-01-02T10:20:30Z"
     assert got.total_duration
     assert sent(upstream, CHAT) == {
         "model": "qwen3",
-        "messages": ASKED,
+        "messages": MESSAGES,
         "stream": False,
         "temperature": 0.5,
         "max_tokens": 9,
@@ -136,14 +138,14 @@ def test_ollama_chats(olla: ollama.Client, upstream: Upstream) -> None:
 
 def test_ollama_streams(olla: ollama.Client, upstream: Upstream) -> None:
     upstream.on(CHAT, sse(STREAM))
-    got = list(olla.chat("qwen3", ASKED, stream=True))
+    got = list(olla.chat("qwen3", MESSAGES, stream=True))
     assert [part.message.content for part in got] == ["Hel", "lo", ""]
     assert [part.done for part in got] == [False, False, True]
     assert (got[-1].done_reason, got[-1].prompt_eval_count, got[-1].eval_count) == ("stop", 5, 7)
     assert got[-1].total_duration
     assert sent(upstream, CHAT) == {
         "model": "qwen3",
-        "messages": ASKED,
+        "messages": MESSAGES,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -153,9 +155,9 @@ def test_ollama_chats_asynchronously(server: Server, upstream: Upstream) -> None
     async def chat() -> tuple[str | None, list[str | None]]:
         async with ollama.AsyncClient(host=server.url) as client:
             upstream.on(CHAT, json_response(completion(content="Hi.")))
-            whole = await client.chat("qwen3", ASKED)
+            whole = await client.chat("qwen3", MESSAGES)
             upstream.on(CHAT, sse(STREAM))
-            parts = [part.message.content async for part in await client.chat("qwen3", ASKED, stream=True)]
+            parts = [part.message.content async for part in await client.chat("qwen3", MESSAGES, stream=True)]
         return whole.message.content, parts
 
     assert asyncio.run(chat()) == ("Hi.", ["Hel", "lo", ""])
@@ -186,8 +188,8 @@ def test_ollama_sends_a_history_with_tools(olla: ollama.Client, upstream: Upstre
     ]
     body = sent(upstream, CHAT)
     assert body["tools"] == [WEATHER]
-    asked, called, first, second = body["messages"]
-    assert asked == {"role": "user", "content": "Weather?"}
+    response_format, called, first, second = body["messages"]
+    assert response_format == {"role": "user", "content": "Weather?"}
     calls = called["tool_calls"]
     assert [json.loads(c["function"]["arguments"]) for c in calls] == [{"city": "Rome"}, {"city": "Oslo"}]
     assert {c["type"] for c in calls} == {"function"}
@@ -214,7 +216,7 @@ def test_ollama_gets_parallel_tool_calls_from_deltas(olla: ollama.Client, upstre
             ]
         ),
     )
-    got = list(olla.chat("qwen3", ASKED, tools=[WEATHER], stream=True))
+    got = list(olla.chat("qwen3", MESSAGES, tools=[WEATHER], stream=True))
     calls = [call.function for part in got for call in part.message.tool_calls or []]
     assert [(call.name, call.arguments) for call in calls] == [
         ("weather", {"city": "Rome"}),
@@ -241,22 +243,22 @@ def test_ollama_sends_an_image(olla: ollama.Client, upstream: Upstream) -> None:
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 def test_ollama_thinks(olla: ollama.Client, upstream: Upstream, field: str) -> None:
     upstream.on(CHAT, json_response(completion(content="4", **{field: "2+2"})))
-    got = olla.chat("qwen3", ASKED, think=True)
+    got = olla.chat("qwen3", MESSAGES, think=True)
     assert (got.message.thinking, got.message.content) == ("2+2", "4")
     assert sent(upstream, CHAT)["chat_template_kwargs"] == {"enable_thinking": True}
     upstream.on(CHAT, sse([chunk(**{field: "2+2"}), chunk(content="4"), chunk("stop")]))
-    parts = [part.message for part in olla.chat("qwen3", ASKED, think=True, stream=True)]
+    parts = [part.message for part in olla.chat("qwen3", MESSAGES, think=True, stream=True)]
     assert [(part.thinking, part.content) for part in parts] == [("2+2", ""), (None, "4"), (None, "")]
 
 
-def test_ollama_asks_for_json(olla: ollama.Client, upstream: Upstream) -> None:
+def test_ollama_requests_json(olla: ollama.Client, upstream: Upstream) -> None:
     upstream.on(CHAT, json_response(completion(content='{"city": "Rome"}')))
-    olla.chat("qwen3", ASKED, format="json")
+    olla.chat("qwen3", MESSAGES, format="json")
     assert sent(upstream, CHAT)["response_format"] == {"type": "json_object"}
-    olla.chat("qwen3", ASKED, format=SCHEMA)
-    asked = sent(upstream, CHAT)["response_format"]
-    assert asked["type"] == "json_schema"
-    assert asked["json_schema"]["schema"] == SCHEMA
+    olla.chat("qwen3", MESSAGES, format=SCHEMA)
+    response_format = sent(upstream, CHAT)["response_format"]
+    assert response_format["type"] == "json_schema"
+    assert response_format["json_schema"]["schema"] == SCHEMA
 
 
 @pytest.mark.parametrize(("keep_alive", "reason"), [(None, "load"), (0, "unload")])
@@ -279,7 +281,7 @@ def test_ollama_generates(olla: ollama.Client, upstream: Upstream) -> None:
     assert (got.response, got.done, got.done_reason, got.eval_count) == ("Hi.", True, "length", 7)
     assert sent(upstream, CHAT) == {
         "model": "qwen3",
-        "messages": [{"role": "system", "content": "Be short."}, *ASKED],
+        "messages": [{"role": "system", "content": "Be short."}, *MESSAGES],
         "stream": False,
     }
     upstream.on(CHAT, sse(STREAM))
@@ -324,47 +326,47 @@ def test_ollama_embeds(olla: ollama.Client, upstream: Upstream) -> None:
     assert sent(upstream, "/v1/embeddings")["input"] == ["one", "two"]
 
 
-# --- ollama → OpenAI's API: failures ---------------------------------------------------------------------
+# --- ollama → OpenAI's API: errors -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_ollama_is_told_why_a_request_was_wrong(
+def test_ollama_receives_the_reason_of_an_invalid_request(
     olla: ollama.Client, upstream: Upstream, stream: bool
 ) -> None:
     upstream.on(CHAT, json_response({"error": {"message": "context is too long", "code": 400}}, 400))
     with pytest.raises(ollama.ResponseError, match="context is too long") as caught:
-        list(olla.chat("qwen3", ASKED, stream=stream))  # type: ignore[call-overload]
+        list(olla.chat("qwen3", MESSAGES, stream=stream))  # type: ignore[call-overload]
     assert caught.value.status_code == 400
 
 
-def test_ollama_is_told_of_an_error_in_the_middle(olla: ollama.Client, upstream: Upstream) -> None:
+def test_ollama_receives_an_error_in_mid_stream(olla: ollama.Client, upstream: Upstream) -> None:
     upstream.on(CHAT, sse([chunk(content="Hel"), {"error": {"message": "out of memory"}}]))
     got: list[ollama.ChatResponse] = []
     with pytest.raises(ollama.ResponseError, match="out of memory"):
-        got.extend(olla.chat("qwen3", ASKED, stream=True))
+        got.extend(olla.chat("qwen3", MESSAGES, stream=True))
     assert not any(part.done for part in got)
 
 
-CUT = f"data: {json.dumps(chunk(content='Hel'))}\n\n"
+FIRST_EVENT = f"data: {json.dumps(chunk(content='Hel'))}\n\n"
 
 
 @pytest.mark.parametrize(
     "broken",
     [
         sse([chunk(content="Hel")], done=False),
-        cut_off("text/event-stream", CUT),
-        cut_off("text/event-stream", CUT + 'data: {"choices": [{"de'),
+        truncated("text/event-stream", FIRST_EVENT),
+        truncated("text/event-stream", FIRST_EVENT + 'data: {"choices": [{"de'),
     ],
-    ids=["ends", "breaks", "breaks-in-event"],
+    ids=["ends", "truncated", "truncated-in-event"],
 )
 @pytest.mark.parametrize("what", ["chat", "generate"])
-def test_ollama_never_sees_half_an_answer_finished(
+def test_a_truncated_response_never_seems_complete_to_ollama(
     olla: ollama.Client, upstream: Upstream, broken: Behaviour, what: str
 ) -> None:
     upstream.on(CHAT, broken)
     got: list[Any] = []
     parts = (
-        olla.chat("qwen3", ASKED, stream=True)
+        olla.chat("qwen3", MESSAGES, stream=True)
         if what == "chat"
         else olla.generate("qwen3", "Hello", stream=True)
     )
@@ -375,12 +377,12 @@ def test_ollama_never_sees_half_an_answer_finished(
 
 
 @pytest.mark.parametrize("what", ["chat", "generate"])
-def test_ollama_sees_the_end_that_the_closing_word_tells(
+def test_the_end_marker_completes_a_stream_for_ollama(
     olla: ollama.Client, upstream: Upstream, what: str
 ) -> None:
     upstream.on(CHAT, sse([chunk(content="Hello")]))
     parts: list[Any] = list(
-        olla.chat("qwen3", ASKED, stream=True)
+        olla.chat("qwen3", MESSAGES, stream=True)
         if what == "chat"
         else olla.generate("qwen3", "Hello", stream=True)
     )
@@ -390,18 +392,18 @@ def test_ollama_sees_the_end_that_the_closing_word_tells(
 # --- openai → Ollama's API: chat -------------------------------------------------------------------------
 
 
-def told(done: bool = False, **more: Any) -> dict[str, Any]:
-    """What Ollama sends, its last event with counts."""
+def ollama_event(done: bool = False, **more: Any) -> dict[str, Any]:
+    """Returns an event as Ollama sends it; the last one has counts."""
     counts = {"done_reason": "stop", "prompt_eval_count": 5, "eval_count": 7} if done else {}
     return {"model": "m", "created_at": "2024-01-02T10:20:30Z", **more, "done": done, **counts}
 
 
-def said(content: str = "", done: bool = False, **message: Any) -> dict[str, Any]:
-    return told(done, message={"role": "assistant", "content": content, **message})
+def message_event(content: str = "", done: bool = False, **message: Any) -> dict[str, Any]:
+    return ollama_event(done, message={"role": "assistant", "content": content, **message})
 
 
 def test_openai_chats(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/chat", json_response(said("Hi.", done=True)))
+    upstream.on("/api/chat", json_response(message_event("Hi.", done=True)))
     got = oai.chat.completions.create(
         model="llama3",
         messages=[{"role": "user", "content": "Hello"}],
@@ -416,14 +418,14 @@ def test_openai_chats(oai: openai.OpenAI, upstream: Upstream) -> None:
     assert (got.usage.prompt_tokens, got.usage.completion_tokens, got.usage.total_tokens) == (5, 7, 12)
     assert sent(upstream, "/api/chat") == {
         "model": "llama3",
-        "messages": ASKED,
+        "messages": MESSAGES,
         "stream": False,
         "options": {"temperature": 0.5, "num_predict": 9, "stop": ["x"], "seed": 1},
     }
 
 
 def test_openai_streams(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/chat", ndjson([said("Hel"), said("lo"), said(done=True)]))
+    upstream.on("/api/chat", ndjson([message_event("Hel"), message_event("lo"), message_event(done=True)]))
     got = list(
         oai.chat.completions.create(
             model="llama3",
@@ -447,11 +449,13 @@ def test_openai_chats_asynchronously(server: Server, upstream: Upstream) -> None
     async def chat() -> tuple[str | None, list[str | None]]:
         url = f"{server.url}/ollama/v1"
         async with openai.AsyncOpenAI(base_url=url, api_key="x", max_retries=0) as client:
-            upstream.on("/api/chat", json_response(said("Hi.", done=True)))
+            upstream.on("/api/chat", json_response(message_event("Hi.", done=True)))
             whole = await client.chat.completions.create(
                 model="m", messages=[{"role": "user", "content": "Hello"}]
             )
-            upstream.on("/api/chat", ndjson([said("Hel"), said("lo"), said(done=True)]))
+            upstream.on(
+                "/api/chat", ndjson([message_event("Hel"), message_event("lo"), message_event(done=True)])
+            )
             stream = await client.chat.completions.create(
                 model="m", messages=[{"role": "user", "content": "Hello"}], stream=True
             )
@@ -463,7 +467,7 @@ def test_openai_chats_asynchronously(server: Server, upstream: Upstream) -> None
 
 def test_openai_calls_tools(oai: openai.OpenAI, upstream: Upstream) -> None:
     calls = [{"function": {"name": "weather", "arguments": {"city": city}}} for city in ("Rome", "Oslo")]
-    upstream.on("/api/chat", json_response(said(done=True, tool_calls=calls)))
+    upstream.on("/api/chat", json_response(message_event(done=True, tool_calls=calls)))
     got = oai.chat.completions.create(
         model="llama3",
         messages=[
@@ -489,14 +493,19 @@ def test_openai_calls_tools(oai: openai.OpenAI, upstream: Upstream) -> None:
     assert found[0].id != found[1].id
     body = sent(upstream, "/api/chat")
     assert body["tools"] == [WEATHER]
-    _, called, replied = body["messages"]
+    _, called, result = body["messages"]
     assert called["tool_calls"][0]["function"]["arguments"] == {"city": "Bern"}
-    assert (replied["role"], replied["content"], replied["tool_name"]) == ("tool", "sun", "weather")
+    assert (result["role"], result["content"], result["tool_name"]) == ("tool", "sun", "weather")
 
 
 def test_openai_streams_tool_calls(oai: openai.OpenAI, upstream: Upstream) -> None:
     rome, oslo = ({"function": {"name": "weather", "arguments": {"city": city}}} for city in ("Rome", "Oslo"))
-    upstream.on("/api/chat", ndjson([said(tool_calls=[rome]), said(tool_calls=[oslo]), said(done=True)]))
+    upstream.on(
+        "/api/chat",
+        ndjson(
+            [message_event(tool_calls=[rome]), message_event(tool_calls=[oslo]), message_event(done=True)]
+        ),
+    )
     with oai.chat.completions.stream(
         model="llama3", messages=[{"role": "user", "content": "Weather?"}], tools=[WEATHER]
     ) as stream:
@@ -507,12 +516,12 @@ def test_openai_streams_tool_calls(oai: openai.OpenAI, upstream: Upstream) -> No
     assert found[0].id != found[1].id
 
 
-def test_openai_asks_for_structured_output(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/chat", json_response(said('{"city": "Rome"}', done=True)))
+def test_openai_requests_structured_output(oai: openai.OpenAI, upstream: Upstream) -> None:
+    upstream.on("/api/chat", json_response(message_event('{"city": "Rome"}', done=True)))
     oai.chat.completions.create(
         model="llama3",
         messages=[{"role": "user", "content": "Where?"}],
-        response_format={"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}},
+        response_format={"type": "json_schema", "json_schema": {"name": "location", "schema": SCHEMA}},
     )
     assert sent(upstream, "/api/chat")["format"] == SCHEMA
     oai.chat.completions.create(
@@ -524,7 +533,7 @@ def test_openai_asks_for_structured_output(oai: openai.OpenAI, upstream: Upstrea
 
 
 def test_openai_sends_an_image(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/chat", json_response(said("A cat.", done=True)))
+    upstream.on("/api/chat", json_response(message_event("A cat.", done=True)))
     oai.chat.completions.create(
         model="llama3",
         messages=[
@@ -546,7 +555,7 @@ def test_openai_sends_an_image(oai: openai.OpenAI, upstream: Upstream) -> None:
 
 
 def test_openai_completes(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/generate", json_response(told(True, response=" there")))
+    upstream.on("/api/generate", json_response(ollama_event(True, response=" there")))
     got = oai.completions.create(model="llama3", prompt="Hello", max_tokens=4)
     assert (got.choices[0].text, got.choices[0].finish_reason) == (" there", "stop")
     assert got.usage is not None
@@ -554,7 +563,8 @@ def test_openai_completes(oai: openai.OpenAI, upstream: Upstream) -> None:
     body = sent(upstream, "/api/generate")
     assert (body["prompt"], body["stream"], body["options"]) == ("Hello", False, {"num_predict": 4})
     upstream.on(
-        "/api/generate", ndjson([told(response=" the"), told(response="re"), told(True, response="")])
+        "/api/generate",
+        ndjson([ollama_event(response=" the"), ollama_event(response="re"), ollama_event(True, response="")]),
     )
     parts = list(oai.completions.create(model="llama3", prompt="Hello", stream=True))
     assert [part.choices[0].text for part in parts] == [" the", "re", ""]
@@ -574,11 +584,13 @@ def test_openai_embeds(oai: openai.OpenAI, upstream: Upstream) -> None:
     assert plain.data[0].embedding == [0.5, -1.0]
 
 
-# --- openai → Ollama's API: failures ---------------------------------------------------------------------
+# --- openai → Ollama's API: errors -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_openai_is_told_why_a_request_was_wrong(oai: openai.OpenAI, upstream: Upstream, stream: bool) -> None:
+def test_openai_receives_the_reason_of_an_invalid_request(
+    oai: openai.OpenAI, upstream: Upstream, stream: bool
+) -> None:
     upstream.on("/api/chat", json_response({"error": "llama3 does not support tools"}, 400))
     with pytest.raises(openai.APIStatusError, match="does not support tools"):
         oai.chat.completions.create(
@@ -586,8 +598,8 @@ def test_openai_is_told_why_a_request_was_wrong(oai: openai.OpenAI, upstream: Up
         )
 
 
-def test_openai_is_told_of_an_error_in_the_middle(oai: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.on("/api/chat", ndjson([said("Hel"), {"error": "out of memory"}]))
+def test_openai_receives_an_error_in_mid_stream(oai: openai.OpenAI, upstream: Upstream) -> None:
+    upstream.on("/api/chat", ndjson([message_event("Hel"), {"error": "out of memory"}]))
     stream = oai.chat.completions.create(
         model="llama3", messages=[{"role": "user", "content": "Hello"}], stream=True
     )
@@ -597,19 +609,19 @@ def test_openai_is_told_of_an_error_in_the_middle(oai: openai.OpenAI, upstream: 
     assert not any(part.choices[0].finish_reason for part in got)
 
 
-LINE = f"{json.dumps(said('Hel'))}\n"
+LINE = f"{json.dumps(message_event('Hel'))}\n"
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        ndjson([said("Hel")]),
-        cut_off("application/x-ndjson", LINE),
-        cut_off("application/x-ndjson", LINE + '{"mess'),
+        ndjson([message_event("Hel")]),
+        truncated("application/x-ndjson", LINE),
+        truncated("application/x-ndjson", LINE + '{"mess'),
     ],
     ids=["ends", "breaks", "breaks-in-event"],
 )
-def test_openai_never_sees_half_an_answer_finished(
+def test_a_truncated_response_never_seems_complete_to_openai(
     oai: openai.OpenAI, upstream: Upstream, broken: Behaviour
 ) -> None:
     upstream.on("/api/chat", broken)

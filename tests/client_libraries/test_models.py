@@ -1,7 +1,7 @@
 """Models listed by the official clients, over real sockets.
 
-`ollama` goes through ollama-over-openai and `openai` through openai-over-ollama, each before a loopback
-upstream that answers well, badly, late or not at all.
+`ollama` uses ollama-over-openai and `openai` uses openai-over-ollama, each in front of a loopback upstream
+whose responses are valid, invalid, late or absent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OPENAI_MODELS = {
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    """An upstream that speaks as an Ollama and as an OpenAI server."""
+    """An upstream that is both an Ollama and an OpenAI server."""
     with Upstream() as running:
         running.on("/api/tags", json_response(OLLAMA_MODELS))
         running.on("/api/show", json_response({"modified_at": "2024-01-02T10:20:30Z", "details": {}}))
@@ -123,7 +123,7 @@ def test_ollama_sees_what_is_loaded(front: Server) -> None:
     assert found[0].expires_at.year == 9999
 
 
-def test_ollama_is_told_of_an_unknown_model(front: Server) -> None:
+def test_ollama_receives_an_unknown_model_error(front: Server) -> None:
     with (
         ollama_client(front) as client,
         pytest.raises(ollama.ResponseError, match="'nope' not found") as caught,
@@ -133,7 +133,7 @@ def test_ollama_is_told_of_an_unknown_model(front: Server) -> None:
 
 
 @pytest.mark.parametrize("act", ["pull", "push", "delete"])
-def test_ollama_is_told_what_is_not_supported(front: Server, act: str) -> None:
+def test_ollama_receives_an_error_for_unsupported_operations(front: Server, act: str) -> None:
     message = "not supported by the VLLM backend"
     with ollama_client(front) as client, pytest.raises(ollama.ResponseError, match=message) as caught:
         getattr(client, act)("qwen3")
@@ -195,9 +195,9 @@ def test_openai_with_a_wrong_key(guarded: Server) -> None:
     assert caught.value.response.headers["www-authenticate"] == "Bearer"
 
 
-# --- Upstreams that fail ---------------------------------------------------------------------------------
+# --- Failing upstreams -----------------------------------------------------------------------------------
 
-#: A behaviour of the upstream, the status that Ollama's clients are told, and a part of the message.
+#: A behaviour of the upstream → the status for Ollama's clients and a part of the message.
 FAILURES: dict[str, tuple[int, str]] = {
     "server-error": (502, "returned status 500"),
     "html": (502, "invalid JSON"),
@@ -210,7 +210,7 @@ FAILURES: dict[str, tuple[int, str]] = {
 
 @pytest.fixture(scope="module")
 def failing() -> Iterator[tuple[Upstream, dict[bool, Server]]]:
-    """Both mappings before an upstream whose every answer fails; where that is silent, for a second."""
+    """Both mappings in front of a failing upstream; with a timeout of one second for the silent one."""
     with Upstream() as upstream, contextlib.ExitStack() as stack:
         texts = {is_silent: texts_for(is_silent) for is_silent in (False, True)}
         yield (
@@ -223,7 +223,7 @@ def failing() -> Iterator[tuple[Upstream, dict[bool, Server]]]:
 
 
 def mapping_files() -> dict[str, Path]:
-    """The two mappings and what they include, by names that lie in one folder."""
+    """Returns the two mappings and their includes, with names for a single folder."""
     folder = Path(shipped_mappings()["demo"]).parent
     files = [
         folder / "openai-over-ollama.yaml",
@@ -234,7 +234,7 @@ def mapping_files() -> dict[str, Path]:
 
 
 def texts_for(is_silent: bool) -> dict[str, str]:
-    """The mappings as they are, or those that wait for a second alone."""
+    """Returns the mappings unchanged, or with a timeout of one second."""
     texts = {name: path.read_text().replace("[shared/", "[") for name, path in mapping_files().items()}
     return {
         name: text.replace("read: 60s", "read: 1s") if is_silent else text for name, text in texts.items()
@@ -242,7 +242,7 @@ def texts_for(is_silent: bool) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_ollama_is_told_of_a_failing_upstream(
+def test_ollama_receives_the_error_of_a_failing_upstream(
     failing: tuple[Upstream, dict[bool, Server]], name: str
 ) -> None:
     upstream, servers = failing
@@ -255,7 +255,7 @@ def test_ollama_is_told_of_a_failing_upstream(
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_openai_is_told_of_a_failing_upstream(
+def test_openai_receives_the_error_of_a_failing_upstream(
     failing: tuple[Upstream, dict[bool, Server]], name: str
 ) -> None:
     upstream, servers = failing
@@ -268,13 +268,13 @@ def test_openai_is_told_of_a_failing_upstream(
     assert caught.value.type == "api_error"
 
 
-def test_both_are_told_of_an_upstream_that_is_down() -> None:
+def test_both_receive_an_error_if_the_upstream_is_down() -> None:
     with refusing() as url:
         environ = {"OLLAMA_HOST": url, "OPENAI_BASE_URL": f"{url}/v1"}
         with dragoman_server(("ollama-over-openai", "openai-over-ollama", "demo"), environ) as server:
-            with ollama_client(server) as client, pytest.raises(ollama.ResponseError) as told:
+            with ollama_client(server) as client, pytest.raises(ollama.ResponseError) as caught:
                 client.list()
-            assert (told.value.status_code, told.value.error) == (
+            assert (caught.value.status_code, caught.value.error) == (
                 502,
                 "the upstream 'openai' cannot be reached",
             )

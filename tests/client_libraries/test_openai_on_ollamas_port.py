@@ -1,4 +1,4 @@
-"""OpenAI's client, and web pages, on the port of an Ollama front: a real Ollama serves both APIs there."""
+"""OpenAI's client and web pages on the port of an Ollama mapping: a real Ollama serves both APIs there."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Upstream, answer, json_response
+from tests.support.upstream import Behaviour, Upstream, complete_response, json_response
 
 CHAT = "/v1/chat/completions"
 ALLOWED = "access-control-allow-origin"
 MODELS = {"object": "list", "data": [{"id": "qwen3", "object": "model", "created": 5, "owned_by": "vllm"}]}
-ASKED: list[Any] = [{"role": "user", "content": "hi"}]
+MESSAGES: list[Any] = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
 
 def sse(events: Iterable[Any], done: bool = True) -> Behaviour:
     lines = [f"data: {json.dumps(event)}\n\n" for event in events]
-    return answer(200, "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode(), "text/event-stream")
+    return complete_response(
+        200, "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode(), "text/event-stream"
+    )
 
 
 def chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
@@ -56,7 +58,9 @@ def test_models(client: openai.OpenAI) -> None:
         client.models.retrieve("nope")
 
 
-def test_a_chat_keeps_all_of_its_request_and_response(client: openai.OpenAI, upstream: Upstream) -> None:
+def test_a_chat_passes_on_its_complete_request_and_response(
+    client: openai.OpenAI, upstream: Upstream
+) -> None:
     message = {"role": "assistant", "content": "Yes", "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     body = {
@@ -69,33 +73,33 @@ def test_a_chat_keeps_all_of_its_request_and_response(client: openai.OpenAI, ups
     }
     upstream.on(CHAT, json_response(body))
     got = client.chat.completions.create(
-        model="qwen3:latest", messages=ASKED, logit_bias={"5": 1}, extra_body={"guided": {"a": None}}
+        model="qwen3:latest", messages=MESSAGES, logit_bias={"5": 1}, extra_body={"guided": {"a": None}}
     )
     assert got.model_dump(exclude_unset=True) == body
     sent = upstream.requests[-1].json
-    assert sent == {"model": "qwen3", "messages": ASKED, "logit_bias": {"5": 1}, "guided": {"a": None}}
+    assert sent == {"model": "qwen3", "messages": MESSAGES, "logit_bias": {"5": 1}, "guided": {"a": None}}
 
 
 def test_a_streamed_chat(client: openai.OpenAI, upstream: Upstream) -> None:
     events = [chunk(role="assistant", content=""), chunk(content="Hel"), chunk(content="lo"), chunk("stop")]
     upstream.on(CHAT, sse(events))
-    got = list(client.chat.completions.create(model="qwen3", messages=ASKED, stream=True))
+    got = list(client.chat.completions.create(model="qwen3", messages=MESSAGES, stream=True))
     assert [part.model_dump(exclude_unset=True) for part in got] == events
 
 
-def test_a_stream_that_ends_too_early_is_an_error(client: openai.OpenAI, upstream: Upstream) -> None:
+def test_a_truncated_stream_is_an_error(client: openai.OpenAI, upstream: Upstream) -> None:
     upstream.on(CHAT, sse([chunk(content="Hel")], done=False))
-    stream = client.chat.completions.create(model="qwen3", messages=ASKED, stream=True)
+    stream = client.chat.completions.create(model="qwen3", messages=MESSAGES, stream=True)
     assert next(iter(stream)).choices[0].delta.content == "Hel"
     with pytest.raises(openai.APIError, match="broke off"):
         list(stream)
 
 
-def test_an_error_keeps_its_code(client: openai.OpenAI, upstream: Upstream) -> None:
+def test_the_code_of_an_error_is_passed_on(client: openai.OpenAI, upstream: Upstream) -> None:
     error = {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "too_long"}
     upstream.on(CHAT, json_response({"error": error}, 400))
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="qwen3", messages=ASKED)
+        client.chat.completions.create(model="qwen3", messages=MESSAGES)
     assert (caught.value.code, caught.value.param) == ("too_long", "messages")
 
 
@@ -130,6 +134,6 @@ def test_origins_that_ollama_allows(server: Server, origin: str, path: str) -> N
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null"])
-def test_others_are_not_allowed(server: Server, origin: str) -> None:
+def test_other_origins_are_not_allowed(server: Server, origin: str) -> None:
     headers = {"origin": origin, "access-control-request-method": "POST"}
     assert server.request("OPTIONS", "/api/chat", headers=headers).header(ALLOWED) is None

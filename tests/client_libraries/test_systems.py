@@ -1,5 +1,5 @@
-"""The other shipped mappings with real clients, before loopback upstreams: several providers seen as one,
-models of a deployment of one's own, and Ollama's tools on OpenRouter's models.
+"""The other shipped mappings with real clients, in front of loopback upstreams: several providers as one API,
+self-hosted models, and Ollama's tools with OpenRouter's models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import ollama
 import openai
 import pytest
 
-from tests.support.server import Server, dragoman_server, failed_start, read_all, unhurried
+from tests.support.server import Server, dragoman_server, failed_start, read_all, with_long_deadlines
 from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import (
     BEHAVIOURS,
@@ -23,8 +23,8 @@ from tests.support.upstream import (
     Channel,
     Seen,
     Upstream,
-    answer,
     black_hole,
+    complete_response,
     head,
     json_response,
     refusing,
@@ -41,7 +41,9 @@ def upstream() -> Iterator[Upstream]:
 
 
 def lines(*values: Any) -> Behaviour:
-    return answer(200, "".join(f"{json.dumps(v)}\n" for v in values).encode(), "application/x-ndjson")
+    return complete_response(
+        200, "".join(f"{json.dumps(v)}\n" for v in values).encode(), "application/x-ndjson"
+    )
 
 
 # --- llm-providers ---------------------------------------------------------------------------------------
@@ -56,8 +58,8 @@ def providers(upstream: Upstream, **more: str) -> dict[str, str]:
     }
 
 
-class Meeting:
-    """Answers each request once all of them are there."""
+class Barrier:
+    """Responds to all requests once the wanted number has arrived."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted, self.here = wanted, 0
@@ -72,19 +74,19 @@ class Meeting:
 
 
 @pytest.mark.parametrize("path", ["/api/models/providers", "/api/llm-status", "/api/models/"])
-def test_all_providers_are_asked_at_the_same_time(upstream: Upstream, path: str) -> None:
-    meeting = Meeting(3)
+def test_all_providers_are_called_in_parallel(upstream: Upstream, path: str) -> None:
+    meeting = Barrier(3)
     upstream.otherwise(meeting)
-    with dragoman_server(unhurried("llm-providers"), providers(upstream)) as server:
+    with dragoman_server(with_long_deadlines("llm-providers"), providers(upstream)) as server:
         response = server.get(path)
     assert response.status == 200
-    assert meeting.here == 3, "none was answered before all had come"
+    assert meeting.here == 3, "no response before all requests had arrived"
     if path.endswith("providers"):
-        told = {each["name"]: each["connected"] for each in response.json["providers"]}
-        assert told == {"lmstudio": True, "ollama": True, "llamacpp": True, "openai": False}
+        connected = {each["name"]: each["connected"] for each in response.json["providers"]}
+        assert connected == {"lmstudio": True, "ollama": True, "llamacpp": True, "openai": False}
 
 
-def test_every_provider_dead_is_told() -> None:
+def test_the_failure_of_every_provider_is_reported() -> None:
     with black_hole() as one, black_hole() as two, black_hole() as three:
         environ = {"LMSTUDIO_BASE_URL": one, "OLLAMA_BASE_URL": two, "LLAMACPP_BASE_URL": three}
         with dragoman_server(("llm-providers",), environ) as server:
@@ -98,13 +100,13 @@ def test_every_provider_dead_is_told() -> None:
             assert server.get("/api/models/health").json["healthy"] is False
 
 
-def test_a_provider_that_hangs_takes_no_other_with_it(upstream: Upstream) -> None:
+def test_a_provider_that_hangs_does_not_affect_others(upstream: Upstream) -> None:
     upstream.on("/lmstudio", BEHAVIOURS["hang"])
     upstream.on("/ollama/api/tags", json_response(TAGS))
     with (
         refusing() as url,
         dragoman_server(
-            unhurried("llm-providers", keep=["timeout"]), providers(upstream, LLAMACPP_BASE_URL=url)
+            with_long_deadlines("llm-providers", keep=["timeout"]), providers(upstream, LLAMACPP_BASE_URL=url)
         ) as server,
     ):
         response = server.get("/api/llm-status")
@@ -122,9 +124,11 @@ def test_a_provider_that_hangs_takes_no_other_with_it(upstream: Upstream) -> Non
         ("gr%C3%BC%C3%9Fe", "grüße"),
     ],
 )
-def test_a_model_is_pulled_whatever_its_name(upstream: Upstream, written: str, name: str) -> None:
+def test_a_model_of_any_name_is_pulled(upstream: Upstream, written: str, name: str) -> None:
     upstream.on("/ollama/api/pull", lines({"status": "pulling manifest"}, {"status": "success"}))
-    with dragoman_server(unhurried("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")) as server:
+    with dragoman_server(
+        with_long_deadlines("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")
+    ) as server:
         response = server.post(f"/api/models/pull/{written}")
     assert response.json == {
         "status": "success",
@@ -134,7 +138,7 @@ def test_a_model_is_pulled_whatever_its_name(upstream: Upstream, written: str, n
     assert upstream.requests[-1].json == {"model": name, "stream": True}
 
 
-def test_progress_comes_as_it_is_made(upstream: Upstream) -> None:
+def test_progress_is_streamed(upstream: Upstream) -> None:
     go_on = asyncio.Event()
 
     async def progress(channel: Channel, seen: Seen) -> None:
@@ -147,7 +151,10 @@ def test_progress_comes_as_it_is_made(upstream: Upstream) -> None:
     upstream.on("/ollama/api/pull", progress)
     request = b"POST /api/models/pull/m?stream=true HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     environ = providers(upstream, LLM_PROVIDER="ollama")
-    with dragoman_server(unhurried("llm-providers"), environ) as server, server.connect() as connection:
+    with (
+        dragoman_server(with_long_deadlines("llm-providers"), environ) as server,
+        server.connect() as connection,
+    ):
         connection.sendall(request)
         data = b""
         while b"pulling manifest" not in data:
@@ -163,7 +170,9 @@ def test_progress_comes_as_it_is_made(upstream: Upstream) -> None:
 @pytest.mark.parametrize("name", ["close-in-head", "reset", "server-error", "html", "close"])
 def test_a_pull_that_fails_is_a_500_with_its_reason(upstream: Upstream, name: str) -> None:
     upstream.on("/ollama/api/pull", BEHAVIOURS[name])
-    with dragoman_server(unhurried("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")) as server:
+    with dragoman_server(
+        with_long_deadlines("llm-providers"), providers(upstream, LLM_PROVIDER="ollama")
+    ) as server:
         response = server.post("/api/models/pull/m")
     assert response.status == 500
     assert response.json["detail"].startswith("Failed to pull model: ")
@@ -191,7 +200,7 @@ def local(upstream: Upstream, tmp_path: Path) -> Iterator[Server]:
         "DRAGOMAN_API_KEYS": "client-key",
         "LOCAL_MODELS_KEY": "server-key",
     }
-    with dragoman_server(unhurried("local-models"), environ) as server:
+    with dragoman_server(with_long_deadlines("local-models"), environ) as server:
         yield server
 
 
@@ -221,14 +230,14 @@ def test_openai_chats_with_a_local_model(local: Server, upstream: Upstream, mode
 def test_openai_streams_from_a_local_model(local: Server, upstream: Upstream) -> None:
     chunks = [{"id": "c", "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("Hel", "lo")]
     text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
-    upstream.on("/g/v1/chat/completions", answer(200, text.encode(), "text/event-stream"))
+    upstream.on("/g/v1/chat/completions", complete_response(200, text.encode(), "text/event-stream"))
     with client(local) as oai:
         messages: Any = [{"role": "user", "content": "x"}]
         stream = oai.chat.completions.create(model="50% off", messages=messages, stream=True)
         assert [part.choices[0].delta.content for part in stream] == ["Hel", "lo"]
 
 
-def test_openai_embeds_with_a_local_model_and_with_no_other(local: Server, upstream: Upstream) -> None:
+def test_openai_embeds_with_a_local_model_only(local: Server, upstream: Upstream) -> None:
     upstream.on("/e/v1/embeddings", json_response({"data": [{"index": 0, "embedding": [0.5]}]}))
     with client(local) as oai:
         got = oai.embeddings.create(model="e", input="x", encoding_format="float")
@@ -238,10 +247,10 @@ def test_openai_embeds_with_a_local_model_and_with_no_other(local: Server, upstr
             with pytest.raises(openai.NotFoundError) as caught:
                 oai.embeddings.create(model=model, input="x")
             assert caught.value.body == {"detail": f"Model '{model}' not found"} or model in str(caught.value)
-    assert len(upstream.requests) == before, "nothing was asked"
+    assert len(upstream.requests) == before, "no request was made"
 
 
-def test_a_local_model_is_well_or_not(local: Server, upstream: Upstream) -> None:
+def test_the_health_of_a_local_model(local: Server, upstream: Upstream) -> None:
     key = {"authorization": "Bearer client-key"}
     upstream.on("/g/v1/models", json_response(LISTED))
     upstream.on("/r/v1/models", BEHAVIOURS["server-error"])
@@ -281,8 +290,10 @@ def test_ollama_uses_openrouters_models_by_short_names(upstream: Upstream) -> No
         'data: {"choices":[{"delta":{"content":"lo"},"finish_reason":"stop"}]}\n\n',
         "data: [DONE]\n\n",
     ]
-    upstream.on("/api/v1/chat/completions", answer(200, "".join(parts).encode(), "text/event-stream"))
-    with dragoman_server(unhurried("ollama-over-openrouter"), router(upstream)) as server:
+    upstream.on(
+        "/api/v1/chat/completions", complete_response(200, "".join(parts).encode(), "text/event-stream")
+    )
+    with dragoman_server(with_long_deadlines("ollama-over-openrouter"), router(upstream)) as server:
         assert names(server) == ["gpt-4o:latest", "llama-3.1-8b:free", "one/same", "two/same"]
         with ollama.Client(host=server.url, timeout=PATIENCE) as olla:
             for name in ("gpt-4o", "gpt-4o:latest", "openai/gpt-4o", "openai/gpt-4o:latest"):
@@ -302,16 +313,16 @@ def test_ollama_uses_openrouters_models_by_short_names(upstream: Upstream) -> No
         assert len(listed) == 3, "for the list, for show, and once for all chats"
 
 
-def test_ollama_is_told_of_openrouters_errors_in_band(upstream: Upstream) -> None:
+def test_ollama_receives_openrouters_errors_in_band(upstream: Upstream) -> None:
     upstream.on("/api/v1/models", json_response(ROUTER))
     event = {
         "error": {"code": 502, "message": "Provider gone"},
         "choices": [{"delta": {}, "finish_reason": "error"}],
     }
     first = 'data: {"choices":[{"delta":{"content":"Hel"}}]}\n\n'
-    broken = answer(200, (first + f"data: {json.dumps(event)}\n\n").encode(), "text/event-stream")
+    broken = complete_response(200, (first + f"data: {json.dumps(event)}\n\n").encode(), "text/event-stream")
     with (
-        dragoman_server(unhurried("ollama-over-openrouter"), router(upstream)) as server,
+        dragoman_server(with_long_deadlines("ollama-over-openrouter"), router(upstream)) as server,
         ollama.Client(host=server.url, timeout=PATIENCE) as olla,
     ):
         upstream.on("/api/v1/chat/completions", broken)
@@ -328,12 +339,12 @@ def test_ollama_is_told_of_openrouters_errors_in_band(upstream: Upstream) -> Non
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_filter_hides_and_refuses(upstream: Upstream, tmp_path: Path, end: str) -> None:
+def test_a_filter_hides_and_refuses_models(upstream: Upstream, tmp_path: Path, end: str) -> None:
     filter_file = tmp_path / "models.txt"
     filter_file.write_bytes(end.join(["# offered", "", "llama-*", "two/same", ""]).encode())
     upstream.on("/api/v1/models", json_response(ROUTER))
     environ = router(upstream, MODELS_FILTER=str(filter_file))
-    with dragoman_server(unhurried("ollama-over-openrouter"), environ) as server:
+    with dragoman_server(with_long_deadlines("ollama-over-openrouter"), environ) as server:
         assert names(server) == ["llama-3.1-8b:free", "two/same"]
         with ollama.Client(host=server.url, timeout=PATIENCE) as olla:
             for call in (olla.show, partial(olla.embed, input="x"), partial(olla.generate, prompt="x")):
@@ -342,24 +353,24 @@ def test_a_filter_hides_and_refuses(upstream: Upstream, tmp_path: Path, end: str
     assert {seen.path for seen in upstream.requests} == {"/api/v1/models"}, "nothing was sent to the model"
 
 
-def test_a_filter_that_is_missing_is_named(upstream: Upstream) -> None:
-    status, told = failed_start(
+def test_a_missing_filter_is_named(upstream: Upstream) -> None:
+    status, output = failed_start(
         ("ollama-over-openrouter",), router(upstream, MODELS_FILTER="no-such-filter.txt")
     )
     assert status == 1
-    assert "no-such-filter.txt" in told
+    assert "no-such-filter.txt" in output
 
 
 def test_a_missing_key_is_named() -> None:
-    status, told = failed_start(("ollama-over-openrouter",))
+    status, output = failed_start(("ollama-over-openrouter",))
     assert status == 1
-    assert "OPENROUTER_API_KEY is not set: the key for OpenRouter" in told
+    assert "OPENROUTER_API_KEY is not set: the key for OpenRouter" in output
 
 
 def test_openrouters_health_and_metrics(upstream: Upstream) -> None:
     upstream.on("/api/v1/models", json_response(ROUTER))
     with dragoman_server(
-        unhurried("ollama-over-openrouter"), router(upstream, DRAGOMAN_API_KEYS="k")
+        with_long_deadlines("ollama-over-openrouter"), router(upstream, DRAGOMAN_API_KEYS="k")
     ) as server:
         health = server.get("/health")
         assert (health.status, health.json["status"]) == (200, "ok")
@@ -372,8 +383,8 @@ def test_openrouters_health_and_metrics(upstream: Upstream) -> None:
 # --- openai-over-ollama's log ----------------------------------------------------------------------------
 
 
-def test_a_call_is_logged_with_its_fields_and_nothing_of_what_was_said(upstream: Upstream) -> None:
-    upstream.on("/api/chat", json_response({"message": {"content": "canary-answer"}, "done": True}))
+def test_a_call_is_logged_with_its_fields_and_without_its_content(upstream: Upstream) -> None:
+    upstream.on("/api/chat", json_response({"message": {"content": "canary-response"}, "done": True}))
     with dragoman_server(
         ("openai-over-ollama",), {"OLLAMA_HOST": upstream.url.removeprefix("http://")}
     ) as server:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.codecs import FRAMINGS, MAX_EVENT_BYTES, Event
-from tests.support.properties import tried
+from tests.support.properties import property_settings
 
 from .chunks import Outcome, cut, decoded, one_by_one
 from .reference import events_of
 
-PROPERTY = tried(150, 400, is_seeded=True)
+PROPERTY = property_settings(150, 400, is_seeded=True)
 
 LINE_ENDS = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r"]
 FIELDS = [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine import Findings, compile_set, load
-from tests.support.times import ending
+from tests.support.times import time_limit
 
 GOOD = Path(__file__).parent.parent / "suites" / "good"
 FILES = sorted(GOOD.glob("*.yaml"))
@@ -113,7 +113,7 @@ def test_a_changed_mapping_loads_or_lists_findings(round_number: int, tmp_path: 
         good = file.read_bytes()
         file.write_bytes(mutated(good, chance))
         try:
-            with ending():
+            with time_limit():
                 findings = findings_of(file)
         except Exception as error:
             raise AssertionError(f"seed {seed}, {file.name}:\n{file.read_bytes()!r}") from error

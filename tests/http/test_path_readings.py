@@ -14,7 +14,7 @@ from engine.errors import ExchangeError
 from engine.exchange.request import check_readings
 from engine.http.request_target import readings, resolved
 from engine.plan import PlanLeaf, PlanSet
-from tests.support.properties import tried
+from tests.support.properties import property_settings
 
 MAPPING = """
 dragoman: 1
@@ -92,7 +92,7 @@ def paths(draw: st.DrawFn) -> str:
 
 
 @given(path=paths())
-@tried(quick=1000, heavy=50_000)
+@property_settings(quick=1000, heavy=50_000)
 def test_a_path_is_served_as_what_it_means_or_refused(plans: PlanSet, path: str) -> None:
     leaf, meant = reached(plans, path), reached(plans, canonical(path))
     if leaf is None or meant is None or leaf.route is meant.route:
@@ -106,7 +106,7 @@ def test_a_path_is_served_as_what_it_means_or_refused(plans: PlanSet, path: str)
 
 
 @given(path=st.text("/.%25cef\\;ax \0\té．", max_size=12).map("/".__add__))
-@tried(quick=500, heavy=50_000)
+@property_settings(quick=500, heavy=50_000)
 def test_any_path_has_readings_without_an_end_to_them(plans: PlanSet, path: str) -> None:
     raw = quote(path, safe="/%\\;")
     found = list(readings(raw))

@@ -25,8 +25,8 @@ from engine.language.schema.subschemas import subschemas, without_branch_errors
 from engine.language.yaml import parse
 from engine.locations import Document
 from engine.resources import shipped_mappings
-from tests.support.properties import tried
-from tests.support.times import ending
+from tests.support.properties import property_settings
+from tests.support.times import time_limit
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMAS = {name: json.loads(schema_text(name)) for name in ("mapping", "suite")}
@@ -654,7 +654,7 @@ SOME_SCHEMAS = st.recursive(st.booleans() | keywords(st.booleans()), keywords, m
 )
 
 
-@tried(600, heavy=20_000)
+@property_settings(600, heavy=20_000)
 @given(SOME_SCHEMAS, st.lists(SOME_BODIES, min_size=1, max_size=4))
 def test_bodies_fit_as_another_validator_has_it(wanted: Any, bodies: list[Any]) -> None:
     other, checked = Draft202012Validator(wanted), BodyValidator(wanted)
@@ -666,7 +666,7 @@ def test_bodies_fit_as_another_validator_has_it(wanted: Any, bodies: list[Any]) 
             assert len(told["message"]) <= 201
 
 
-@tried(300, heavy=10_000)
+@property_settings(300, heavy=10_000)
 @given(SOME_SCHEMAS, st.lists(SOME_BODIES, min_size=1, max_size=4))
 def test_a_schema_that_is_rewritten_means_the_same(wanted: Any, bodies: list[Any]) -> None:
     rewritten = without_branch_errors(wanted)
@@ -735,7 +735,7 @@ RECURSIVE: dict[str, Any] = {
 @pytest.mark.parametrize("name", RECURSIVE)
 def test_a_schema_that_refers_to_itself_takes_linear_time(name: str) -> None:
     checked = BodyValidator({"$defs": {"n": RECURSIVE[name]}, **SELF})
-    with ending():
+    with time_limit():
         for levels in (1, 50, 1000):
             assert checked.find_error(chain(levels, {})) is None or name in ("oneOf", "not")
             told = checked.find_error(chain(levels, 5))
@@ -746,7 +746,7 @@ def test_a_schema_that_refers_to_itself_takes_linear_time(name: str) -> None:
 def test_patterns_do_not_backtrack(pattern: str) -> None:
     """Each would take hours on 100 characters, where it backtracked."""
     text = "a" * 100_000 + "!"
-    with ending():
+    with time_limit():
         for wanted, body in (
             ({"pattern": pattern}, text),
             ({"patternProperties": {pattern: False}, "maxProperties": 0}, {text: 1}),
@@ -778,7 +778,7 @@ def test_large_bodies_take_linear_time() -> None:
         ),
         ({"enum": [[number] for number in range(2000)]}, objects, False),
     ]
-    with ending():
+    with time_limit():
         for wanted, body, fits_it in cases:
             told = BodyValidator(wanted).find_error(body)
             assert (told is None) == fits_it

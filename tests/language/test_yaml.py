@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from engine.diagnostics import Findings
 from engine.language.yaml import MAX_DEPTH, parse
 from engine.locations import Document, Path
-from tests.support.properties import tried
-from tests.support.times import PATIENCE, SOON, ending
+from tests.support.properties import property_settings
+from tests.support.times import PATIENCE, SOON, time_limit
 
 
 def document(text: str | bytes) -> Document:
@@ -198,14 +198,14 @@ def test_a_duplicate_key_is_found_and_the_first_one_counts() -> None:
 def test_growth_by_aliases_is_bounded_and_soon_found() -> None:
     levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
     merges = [f"m{n}: &m{n} {{ <<: [{', '.join([f'*m{n - 1}'] * 9)}] }}" for n in range(1, 10)]
-    with ending(SOON):
+    with time_limit(SOON):
         assert [code for code, *_ in found("\n".join(["a0: &a0 [x]", *levels]))] == ["yaml-alias"]
         assert [code for code, *_ in found("\n".join(["m0: &m0 { a: 1 }", *merges]))] == ["yaml-alias"]
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{a: " * 3000, "- " * 3000 + "a"])
 def test_depth_is_bounded_and_soon_found(text: str) -> None:
-    with ending(SOON):
+    with time_limit(SOON):
         assert [code for code, *_ in found(text)] == ["yaml-depth"]
 
 
@@ -216,7 +216,7 @@ def test_the_deepest_that_is_allowed_is_read() -> None:
 
 def test_a_large_file_is_read_soon() -> None:
     text = "a:\n" + "".join(f"  key{n}: [value {n}, 'quoted {n}', {n}]\n" for n in range(15_000))
-    with ending(2 * PATIENCE):
+    with time_limit(2 * PATIENCE):
         assert len(data(text)["a"]) == 15_000
 
 
@@ -365,7 +365,7 @@ def dumped(value: Any, seed: int) -> str:
     return text
 
 
-@tried(100, 300)
+@property_settings(100, 300)
 @given(MAPPINGS, st.integers(0, 2**32))
 def test_what_is_dumped_is_read_again_with_every_place(value: dict[str, Any], seed: int) -> None:
     text = dumped(value, seed)

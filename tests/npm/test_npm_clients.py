@@ -1,7 +1,7 @@
 """The npm clients of Ollama and OpenAI show the message of an error inside a stream, in every run.
 
-They use undici, which drops the queued events of a body that is aborted: so this holds only where failed
-streams end regularly. `make test-clients` installs the clients; without them these tests are skipped.
+They use undici, which drops the queued events of an aborted body, so this holds only if failed streams end
+regularly. `make test-clients` installs the clients; without them these tests are skipped.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def streaming(media_type: str, *pieces: bytes, then: str) -> Behaviour:
     return raw(started + chunked(*pieces) + (b"0\r\n\r\n" if then == "keep" else b""), then)
 
 
-#: Client → the upstream's path, its name, its media type, and two events of it.
+#: Client → path, name and media type of the upstream, and two of its events.
 CLIENTS: dict[str, tuple[str, str, str, list[bytes]]] = {
     "ollama": (
         "/v1/chat/completions",
@@ -76,8 +76,8 @@ CLIENTS: dict[str, tuple[str, str, str, list[bytes]]] = {
         ],
     ),
 }
-SAID = "model requires more system memory"
-ERRORS = {"ollama": sse({"error": {"message": SAID}}), "openai": line({"error": SAID})}
+MESSAGE = "model requires more system memory"
+ERRORS = {"ollama": sse({"error": {"message": MESSAGE}}), "openai": line({"error": MESSAGE})}
 GARBAGE = {"ollama": b"data: <html>\n\n", "openai": b"<html>\n"}
 
 
@@ -90,7 +90,7 @@ def test_the_message_of_an_error_in_a_stream(
 ) -> None:
     path, name, media_type, events = CLIENTS[client]
     behaviour, message = {
-        "an error event": (streaming(media_type, *events, ERRORS[client], then="keep"), SAID),
+        "an error event": (streaming(media_type, *events, ERRORS[client], then="keep"), MESSAGE),
         "a closed connection": (
             streaming(media_type, *events, then="close"),
             f"the upstream '{name}' disconnected or sent an invalid HTTP response",

@@ -1,4 +1,4 @@
-"""Log lines in both formats: a line is one write, control characters are escaped, failed writes dropped."""
+"""Log lines in both formats: one write per line, escaped control characters, no error from a failed write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
 class Stream(io.StringIO):
-    """Records each write; a terminal if asked for."""
+    """Records each write; optionally reports that it is a terminal."""
 
     def __init__(self, is_terminal: bool = False) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Full(Stream):
 
 
 def line(log_format: Format, event: str = "request", /, **fields: Any) -> str:
-    """The line that is written, in one write and without its end."""
+    """Returns the written line without its end; asserts a single write."""
     stream = Stream()
     LineLogger(logging.INFO, log_format, stream).info(event, **fields)
     (text,) = stream.writes
@@ -51,7 +51,7 @@ def line(log_format: Format, event: str = "request", /, **fields: Any) -> str:
 
 
 def pairs(**fields: Any) -> str:
-    """The `key=value` pairs of a console line."""
+    """Returns the `key=value` pairs of a console line."""
     return line("console", "e", **fields).partition("] e")[2].lstrip()
 
 
@@ -75,7 +75,7 @@ def test_a_console_line_is_time_level_event_and_pairs() -> None:
         ("GET /x", '"GET /x"'),
         ("", '""'),
         ("a=b", '"a=b"'),
-        ('say "no"', r'"say \"no\""'),
+        ('quote "no"', r'"quote \"no\""'),
         ("straße", '"straße"'),
         ("a\nb", r'"a\nb"'),
         ("\x1b[31mred", r'"\u001b[31mred"'),
@@ -122,7 +122,7 @@ def test_lines_below_the_level_are_not_written(log_format: Format) -> None:
     ("is_terminal", "no_color", "is_coloured"),
     [(True, None, True), (True, "", True), (True, "1", False), (False, None, False)],
 )
-def test_colours_are_for_terminals_without_no_color(
+def test_colours_need_a_terminal_and_no_no_color(
     monkeypatch: pytest.MonkeyPatch, is_terminal: bool, no_color: str | None, is_coloured: bool
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)

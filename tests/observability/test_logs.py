@@ -1,4 +1,4 @@
-"""Log lines: one for each exchange, with its fields, and neither query nor payload in any."""
+"""Log lines: one for each exchange, with its fields, and without queries and payloads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FIELDS = {
     "timestamp",
     "mapping",
 }
-#: Of requests with a complete response.
+#: Fields of requests with a complete response.
 COMPLETED = {"attempts", "bytes_sent"}
 
 
@@ -64,7 +64,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         ("GET", "/nowhere%0A?secret-query=1", 404, None, "info", {"error_kind"}),
     ],
 )
-def test_a_line(
+def test_a_request_line(
     server: Server,
     upstream: Upstream,
     method: str,
@@ -91,13 +91,13 @@ def test_a_line(
     assert "secret" not in server.text()
 
 
-def test_a_call_that_is_made_again(server: Server) -> None:
+def test_a_retried_call(server: Server) -> None:
     assert server.get("/again", headers={"x-request-id": "again-1"}).status == 503
     line = server.logged("again-1")
     assert (line["attempts"], line["attempt_outcomes"]) == (3, ["retried: 503"] * 3)
 
 
-def test_a_stream_tells_of_its_events(server: Server) -> None:
+def test_a_stream_line_has_the_number_of_events(server: Server) -> None:
     response = server.get("/stream", headers={"x-request-id": "stream-1"})
     line = server.logged("stream-1")
     assert set(line) == FIELDS | COMPLETED | {"events", "first_event_ms"}
@@ -106,14 +106,14 @@ def test_a_stream_tells_of_its_events(server: Server) -> None:
     assert line["duration_ms"] > 150
 
 
-def test_a_warning_carries_the_id(server: Server) -> None:
+def test_a_warning_has_the_request_id(server: Server) -> None:
     response = server.get("/local", headers={"x-request-id": "careful-1"})
     assert response.status == 200
     warning = server.logged("careful-1", "mapping_warning")
     assert (warning["message"], warning["mapping"], warning["level"]) == ("careful", "shop", "warning")
 
 
-def test_a_client_that_left_has_a_line(server: Server, upstream: Upstream) -> None:
+def test_a_disconnected_client_has_a_line(server: Server, upstream: Upstream) -> None:
     connection = server.connect()
     connection.sendall(b"POST /call/hang?secret-query HTTP/1.1\r\nhost: x\r\nx-request-id: gone-1\r\n\r\n")
     assert upstream.eventually(lambda up: up.seen("gone-1"))
@@ -131,7 +131,7 @@ def test_every_line_is_json(server: Server) -> None:
     assert [line for line in server.lines if not line.startswith(("{", "Dragoman serves"))] == []
 
 
-def test_lines_below_the_level_are_left_out(upstream: Upstream) -> None:
+def test_lines_below_the_level_are_omitted(upstream: Upstream) -> None:
     with dragoman_server(MAPPING, {"UP": upstream.url}, ("--log-level", "error")) as quiet:
         quiet.get("/local")
         quiet.post("/call/reset", headers={"x-request-id": "loud-1"})

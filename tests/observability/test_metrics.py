@@ -1,4 +1,4 @@
-"""Metrics of serving: what is recorded, by which names, and that no label is a value of a request."""
+"""Metrics of the server: values and names, and that no label is a value of a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.server import Server, dragoman_server, reset
-from tests.support.upstream import Upstream, answer, eventually, json_response
+from tests.support.upstream import Upstream, complete_response, eventually, json_response
 
 MAPPING = """
 dragoman: 1
@@ -42,7 +42,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
     upstream.on("/m/whole", json_response({"usage": {"in": 3, "out": 4}}))
     upstream.on("/m/odd", json_response({"usage": {"in": "many", "out": -1}}))
     upstream.on("/m/none", json_response({}))
-    upstream.on("/m/sse", answer(200, EVENTS, "text/event-stream"))
+    upstream.on("/m/sse", complete_response(200, EVENTS, "text/event-stream"))
     with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
         yield running
 
@@ -51,7 +51,7 @@ Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 
 def samples(text: str) -> Samples:
-    """The samples of an exposition by name, as Prometheus's own parser reads it."""
+    """Returns the samples of an exposition by name, read by Prometheus's own parser."""
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -64,7 +64,7 @@ def metrics(server: Server) -> Samples:
 
 
 def value(server: Server, name: str, **labels: Any) -> float:
-    """The sum of the samples with these labels."""
+    """Returns the sum of the samples with these labels."""
     return sum(number for have, number in metrics(server).get(name, ()) if labels.items() <= have.items())
 
 

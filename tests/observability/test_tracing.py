@@ -1,4 +1,4 @@
-"""Traces: spans that hang together, sent to a receiver over OTLP; and the context that goes on without."""
+"""Traces: related spans sent to a receiver over OTLP, and context propagation without an exporter."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def traced(upstream: Upstream, receiver: Receiver) -> Iterator[Server]:
         yield running
 
 
-def test_spans_hang_together(traced: Server, receiver: Receiver, upstream: Upstream) -> None:
+def test_spans_are_related(traced: Server, receiver: Receiver, upstream: Upstream) -> None:
     headers = {"traceparent": PARENT, "tracestate": "vendor=1", "x-request-id": "trace-1"}
     response = traced.post("/call/json?secret=1", {"n": "secret"}, headers={**headers, "cookie": "secret"})
     assert response.status == 200
@@ -78,7 +78,7 @@ def test_spans_hang_together(traced: Server, receiver: Receiver, upstream: Upstr
     assert "secret" not in str(receiver.spans)
 
 
-def test_failures_and_streams(traced: Server, receiver: Receiver) -> None:
+def test_errors_and_streams(traced: Server, receiver: Receiver) -> None:
     traced.post("/call/reset", {})
     assert eventually(lambda: receiver.of("POST /call/{name}") and receiver.of("POST"))
     for name, kind in (("POST /call/{name}", "upstream_error"), ("POST", "broken")):
@@ -95,39 +95,39 @@ SSE = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
 CHUNK = b'f\r\ndata: {"n":1}\n\n\r\n'
 
 
-async def _whole(channel: Channel, seen: Seen) -> None:
+async def _complete(channel: Channel, seen: Seen) -> None:
     await drip(head(200, SSE), CHUNK, 0.1, 8)(channel, seen)
     await channel.send(b"0\r\n\r\n")
 
 
-async def _cut(channel: Channel, seen: Seen) -> None:
+async def _truncated(channel: Channel, seen: Seen) -> None:
     await drip(head(200, SSE), CHUNK, 0.1, 8)(channel, seen)
     channel.reset()
 
 
-async def _closed(channel: Channel, seen: Seen) -> None:
-    """The closing word, and then no end."""
+async def _end_marker_only(channel: Channel, seen: Seen) -> None:
+    """Sends the end marker but never ends the body."""
     await drip(head(200, SSE), CHUNK, 0.1, 8)(channel, seen)
     await channel.send(b"e\r\ndata: [DONE]\n\n\r\n")
     await channel.hang()
 
 
-def _stream_is_there(receiver: Receiver, name: str) -> bool:
+def _has_stream(receiver: Receiver, name: str) -> bool:
     return eventually(lambda: receiver.of(name) and receiver.of("GET"))
 
 
-STREAMS = [(way, behave) for way in ("translated", "forward") for behave in (_whole, _cut)]
+STREAMS = [(way, behave) for way in ("translated", "forward") for behave in (_complete, _truncated)]
 
 
-# Bytes that go through have no closing word.
-@pytest.mark.parametrize(("way", "behave"), [*STREAMS, ("translated", _closed)])
-def test_the_call_of_a_stream_ends_with_the_stream(
+# Forwarded bytes have no end marker.
+@pytest.mark.parametrize(("way", "behave"), [*STREAMS, ("translated", _end_marker_only)])
+def test_the_call_span_ends_with_the_stream(
     traced: Server, receiver: Receiver, upstream: Upstream, way: str, behave: Behaviour
 ) -> None:
     upstream.on("/traced", behave)
-    traced.get(f"/{way}/traced", is_cut=behave is _cut and way == "forward")
+    traced.get(f"/{way}/traced", expect_truncated=behave is _truncated and way == "forward")
     name = "GET /translated/traced" if way == "translated" else "GET /forward/{name:path}"
-    assert _stream_is_there(receiver, name)
+    assert _has_stream(receiver, name)
     server, client = receiver.of(name), receiver.of("GET")
     assert client.parent_span_id == server.span_id
     assert 0.6e9 < client.end_time_unix_nano - client.start_time_unix_nano < 30e9
@@ -137,14 +137,14 @@ def test_the_call_of_a_stream_ends_with_the_stream(
     assert begun.time_unix_nano - client.start_time_unix_nano < 0.5 * (
         client.end_time_unix_nano - client.start_time_unix_nano
     )
-    assert attributes(client).get("error.type") == ("broken" if behave is _cut else None)
+    assert attributes(client).get("error.type") == ("broken" if behave is _truncated else None)
     assert len([span for span in receiver.spans if span.name == "GET"]) == 1, "it ends once"
 
 
-def test_the_call_of_a_client_that_leaves_ends(
+def test_a_client_disconnect_ends_the_call_span(
     traced: Server, receiver: Receiver, upstream: Upstream
 ) -> None:
-    """Before the answer's head, and in the midst of a stream."""
+    """Before the response head, and in mid-stream."""
     upstream.on("/traced", drip(head(200, SSE), CHUNK, 0.05))
     for number, path in enumerate(("/call/hang", "/translated/traced"), 1):
         method = "POST" if path.startswith("/call") else "GET"
@@ -157,13 +157,15 @@ def test_the_call_of_a_client_that_leaves_ends(
     assert "GET" in dict(kinds)
 
 
-def test_the_context_goes_on_without_spans(upstream: Upstream) -> None:
+def test_the_context_is_propagated_without_spans(upstream: Upstream) -> None:
     with dragoman_server(MAPPING, {"UP": upstream.url}) as server:
-        for number, told in enumerate((PARENT, "00-" + "0" * 32 + f"-{SPAN}-01", "nonsense", PARENT.upper())):
-            headers = {"traceparent": told, "tracestate": "v=1", "x-request-id": f"plain-{number}"}
+        for number, parent in enumerate(
+            (PARENT, "00-" + "0" * 32 + f"-{SPAN}-01", "nonsense", PARENT.upper())
+        ):
+            headers = {"traceparent": parent, "tracestate": "v=1", "x-request-id": f"plain-{number}"}
             server.post("/call/json", {}, headers=headers)
             seen = upstream.seen(f"plain-{number}")[0]
-            is_sound = told == PARENT
+            is_sound = parent == PARENT
             assert seen.header("traceparent") == (PARENT if is_sound else None)
             assert seen.header("tracestate") == ("v=1" if is_sound else None)
         headers = {"traceparent": PARENT, "x-request-id": "trace-through"}
@@ -171,13 +173,13 @@ def test_the_context_goes_on_without_spans(upstream: Upstream) -> None:
         assert [v for n, v in upstream.seen("trace-through")[0].headers if n == "traceparent"] == [PARENT]
 
 
-def test_what_keeps_traces_away_is_told() -> None:
+def test_disabled_and_unsupported_exporters() -> None:
     assert tracing.start({}) is None
     assert tracing.start({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}) is None
     assert tracing.start({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}) is None
     assert "'otlp'" in (tracing.start({"OTEL_TRACES_EXPORTER": "zipkin"}) or "")
 
 
-def test_without_the_extra_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace.export", None)
     assert "dragoman[otel]" in (tracing.start({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}) or "")

@@ -1,4 +1,4 @@
-"""The admin listener: three paths, nothing else, apart from what is served."""
+"""The admin listener: three paths and nothing else, separate from the served mappings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def admin_of(server: Server) -> str:
     return str(next(line["url"] for line in server.log() if line["event"] == "admin_listening"))
 
 
-def ask(server: Server, path: str, method: str = "GET") -> Response:
+def send_request(server: Server, path: str, method: str = "GET") -> Response:
     parts = urlsplit(admin_of(server))
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 0, timeout=PATIENCE)
     connection.request(method, path)
@@ -48,48 +48,51 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def test_what_is_there_and_what_is_not(server: Server) -> None:
+def test_known_and_unknown_paths(server: Server) -> None:
     assert urlsplit(admin_of(server)).hostname == "127.0.0.1"
     for path in ("/livez", "/readyz", "/metrics", "/livez?x=1"):
-        assert ask(server, path).status == 200, path
-        assert ask(server, path, "HEAD").body == b""
+        assert send_request(server, path).status == 200, path
+        assert send_request(server, path, "HEAD").body == b""
     for path in ("/", "/local", "/health", "/admin", "/config", "/metrics/", "//metrics"):
-        response = ask(server, path)
+        response = send_request(server, path)
         assert (response.status, response.json["error"]["status"]) == (404, 404), path
     for method in ("POST", "PUT", "DELETE", "RELOAD"):
-        assert ask(server, "/metrics", method).status == 405
+        assert send_request(server, "/metrics", method).status == 405
     for path in ("/livez", "/readyz", "/metrics"):
         assert server.get(path).status == 404, "what is served knows nothing of it"
 
 
-def test_nonsense_and_silence_hold_nothing(server: Server) -> None:
+def test_invalid_and_silent_clients_do_not_block(server: Server) -> None:
     parts = urlsplit(admin_of(server))
     for data in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET\r\n\r\n", b"x" * 20_000, b"GET /livez HTT"):
         with socket.create_connection((str(parts.hostname), parts.port or 0), 10) as client:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
-            with client.makefile("rb") as answer:
-                assert b" 200 " not in answer.readline()
-    assert ask(server, "/livez").status == 200
+            with client.makefile("rb") as response_file:
+                assert b" 200 " not in response_file.readline()
+    assert send_request(server, "/livez").status == 200
 
 
 def test_metrics_can_be_read(server: Server) -> None:
     server.get("/local")
-    found = {family.name: family for family in text_string_to_metric_families(ask(server, "/metrics").text)}
+    found = {
+        family.name: family
+        for family in text_string_to_metric_families(send_request(server, "/metrics").text)
+    }
     assert {"http_server_request_duration_seconds", "dragoman_plan_generation"} <= found.keys()
 
 
-def test_a_server_that_ends_lives_but_is_not_ready(server: Server, upstream: Upstream) -> None:
+def test_a_server_that_shuts_down_is_alive_but_not_ready(server: Server, upstream: Upstream) -> None:
     gated = Gated(json_response({"ok": True}))
     upstream.on("/admin/slow", gated)
-    assert ask(server, "/readyz").status == 200
+    assert send_request(server, "/readyz").status == 200
     with ThreadPoolExecutor(1) as pool, gated:
         slow = pool.submit(server.get, "/slow")
         assert eventually(lambda: gated.here == 1)
         server.process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: ask(server, "/readyz").status == 503)
-        assert ask(server, "/livez").status == 200
-        gated.let()
+        assert eventually(lambda: send_request(server, "/readyz").status == 503)
+        assert send_request(server, "/livez").status == 200
+        gated.release()
         assert slow.result().json == {"ok": True}
     assert server.process.wait(SOON) == 0
 
@@ -103,32 +106,34 @@ def is_refused(server: Server) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_it_is_not_ready_from_the_signal_to_the_end(upstream: Upstream, workers: str) -> None:
-    """Not for a moment: who asks would send requests that nobody takes."""
+def test_it_is_not_ready_from_the_signal_to_the_exit(upstream: Upstream, workers: str) -> None:
+    """Never ready in between: the prober would route requests to a server that accepts none."""
     args = ("--admin", "0", "--workers", workers)
     gated = Gated(json_response({"ok": True}))
     upstream.on("/admin/slow", gated)
     with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, ThreadPoolExecutor(1) as pool, gated:
-        assert [ask(server, "/readyz").status for _ in range(10)] == [200] * 10
+        assert [send_request(server, "/readyz").status for _ in range(10)] == [200] * 10
         slow = pool.submit(server.get, "/slow")
         assert eventually(lambda: gated.here == 1)
         server.process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: ask(server, "/readyz").status == 503)
+        assert eventually(lambda: send_request(server, "/readyz").status == 503)
         assert eventually(lambda: is_refused(server)), "it takes no new clients"
-        told = [ask(server, "/readyz") for _ in range(10)]
-        assert {(response.status, response.text) for response in told} == {(503, '{"status":"not ready"}')}
-        gated.let()
+        responses = [send_request(server, "/readyz") for _ in range(10)]
+        assert {(response.status, response.text) for response in responses} == {
+            (503, '{"status":"not ready"}')
+        }
+        gated.release()
         assert slow.result().json == {"ok": True}
         assert server.process.wait(SOON) == 0
 
 
-def test_an_address_that_is_taken_is_told() -> None:
+def test_an_address_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         args = ("--admin", f"127.0.0.1:{taken.getsockname()[1]}")
-        status, told = failed_start(MAPPING, {"UP": "http://127.0.0.1:9"}, args)
+        status, output = failed_start(MAPPING, {"UP": "http://127.0.0.1:9"}, args)
     assert status == 1
-    assert "Address already in use" in told
-    assert "Traceback" not in told
+    assert "Address already in use" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(

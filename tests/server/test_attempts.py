@@ -1,4 +1,4 @@
-"""Attempts, retries, the health of upstreams and kept answers, over real sockets."""
+"""Attempts, retries, the health of upstreams and cached responses, over real sockets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.upstream import (
     Channel,
     Seen,
     Upstream,
-    answer,
+    complete_response,
     eventually,
     json_response,
     refusing,
@@ -68,20 +68,20 @@ routes:
       - { call: "GET up /fine", respond: { body: up } }
   GET /health: { builtin: health, auth: none }
   GET /metrics: { builtin: metrics, auth: none }
-  GET /kept:
+  GET /cached:
     cache: 1h
     call: GET up /count
     respond: { body: { n: "${ @ }", q: "${ $request.query.q }" } }
-  GET /kept/briefly: { cache: 100ms, call: GET up /count, respond: { body: "${ @ }" } }
-  GET /kept/by:
+  GET /cached/briefly: { cache: 100ms, call: GET up /count, respond: { body: "${ @ }" } }
+  GET /cached/by:
     cache: 1m
     call: GET up /count
     respond: { body: { n: "${ @ }", t: "${ $request.headers.\\"x-tenant\\" }" } }
-  POST /kept:
+  POST /cached:
     cache: 1m
     call: { upstream: up, path: /count, body: { a: "${ a }" } }
     respond: { body: "${ @ }" }
-  GET /kept/failing: { cache: 1m, call: "GET up /status/404", respond: { body: x } }
+  GET /cached/failing: { cache: 1m, call: "GET up /status/404", respond: { body: x } }
 """
 
 
@@ -99,7 +99,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 def in_turn(*behaviours: Behaviour) -> Behaviour:
-    """Each request gets the next behaviour, and the last one again."""
+    """Uses the next behaviour for each request and repeats the last one."""
     left = list(behaviours)
 
     async def behave(channel: Channel, seen: Seen) -> None:
@@ -115,7 +115,7 @@ async def reset(channel: Channel, seen: Seen) -> None:
 # --- Attempts and retries --------------------------------------------------------------------------------
 
 
-def test_what_fails_before_the_first_byte_leads_on(server: Server, upstream: Upstream) -> None:
+def test_a_failure_before_the_first_byte_starts_the_next_attempt(server: Server, upstream: Upstream) -> None:
     upstream.on("/well", json_response(1))
     response = server.get("/first/well")
     assert response.json == {"slow": 1}
@@ -131,23 +131,23 @@ def test_what_fails_before_the_first_byte_leads_on(server: Server, upstream: Ups
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 400, 302])
-def test_a_forward_leads_on_by_a_status(server: Server, upstream: Upstream, status: int) -> None:
-    upstream.on("/first-try", answer(status, b"theirs", "text/plain"))
+def test_a_status_starts_the_next_forward(server: Server, upstream: Upstream, status: int) -> None:
+    upstream.on("/first-try", complete_response(status, b"theirs", "text/plain"))
     response = server.get("/passed/first-try")
     assert (response.status, response.json) == (200, {"up": {"fine": True}})
     assert response.header("x-dragoman-upstream") == f"slow;status={status}, up;status=200"
 
 
 @pytest.mark.parametrize("status", [200, 206, 304])
-def test_a_forward_that_is_answered_ends_the_route(server: Server, upstream: Upstream, status: int) -> None:
-    upstream.on("/first-try", answer(status, b"" if status == 304 else b"theirs", "text/plain"))
+def test_a_successful_forward_ends_the_route(server: Server, upstream: Upstream, status: int) -> None:
+    upstream.on("/first-try", complete_response(status, b"" if status == 304 else b"theirs", "text/plain"))
     response = server.get("/passed/first-try")
     assert (response.status, response.text) == (status, "" if status == 304 else "theirs")
     assert response.header("x-dragoman-upstream") == f"slow;status={status}"
 
 
-def test_the_last_forward_is_given_back_as_it_is(server: Server, upstream: Upstream) -> None:
-    upstream.on("/last", answer(500, b"<h1>theirs</h1>", "text/html", [("x-own", "1")]))
+def test_the_last_forward_returns_its_response_unchanged(server: Server, upstream: Upstream) -> None:
+    upstream.on("/last", complete_response(500, b"<h1>theirs</h1>", "text/html", [("x-own", "1")]))
     response = server.get("/passed-last/last")
     assert (response.status, response.text, response.header("x-own")) == (500, "<h1>theirs</h1>", "1")
     assert response.header("x-dragoman-upstream") == "dead;failed=upstream_error, up;status=500"
@@ -158,12 +158,12 @@ def test_the_last_forward_is_given_back_as_it_is(server: Server, upstream: Upstr
     assert upstream.eventually(lambda up: not up.open)
 
 
-def test_a_body_is_sent_again_by_the_next_forward(server: Server, upstream: Upstream) -> None:
-    """As it came, be it no JSON; what a failing upstream has taken of it is not lost."""
+def test_the_next_forward_sends_the_body_again(server: Server, upstream: Upstream) -> None:
+    """Unchanged, even if it is not JSON; the part that a failing upstream has read is not lost."""
     body = bytes(range(256)) * 4096
-    upstream.on("/takes", answer(503, b"busy", "text/plain"))
+    upstream.on("/takes", complete_response(503, b"busy", "text/plain"))
     upstream.on("/resets", reset)
-    upstream.on("/second", answer(200, b"taken", "text/plain"))
+    upstream.on("/second", complete_response(200, b"taken", "text/plain"))
     for number, name in enumerate(("takes", "resets")):
         fields = {"content-type": "application/octet-stream", "x-request-id": f"again-{number}"}
         assert server.post(f"/passed/{name}", body, headers=fields).text == "taken"
@@ -173,8 +173,8 @@ def test_a_body_is_sent_again_by_the_next_forward(server: Server, upstream: Upst
         }
 
 
-def test_a_call_is_made_again_where_its_upstream_says_so(server: Server, upstream: Upstream) -> None:
-    busy = answer(503, b"{}")
+def test_a_call_is_retried_as_its_upstream_specifies(server: Server, upstream: Upstream) -> None:
+    busy = complete_response(503, b"{}")
     upstream.on("/busy", in_turn(busy, busy, json_response(3)))
     response = server.get("/again/busy")
     assert response.json == 3
@@ -185,7 +185,7 @@ def test_a_call_is_made_again_where_its_upstream_says_so(server: Server, upstrea
     assert len(upstream.seen("always")) == 3
 
 
-def test_a_post_that_broke_off_is_not_made_again(server: Server, upstream: Upstream) -> None:
+def test_a_post_that_fails_midway_is_not_retried(server: Server, upstream: Upstream) -> None:
     upstream.on("/breaks", in_turn(reset, reset, json_response(1)))
     assert server.post("/again/breaks", {}, headers={"x-request-id": "post"}).status == 502
     assert len(upstream.seen("post")) == 1
@@ -193,13 +193,13 @@ def test_a_post_that_broke_off_is_not_made_again(server: Server, upstream: Upstr
     assert server.get("/again/breaks", headers={"x-request-id": "get"}).json == 1
 
 
-def test_retry_after_is_waited_for_or_told(server: Server, upstream: Upstream) -> None:
-    soon = answer(503, b"{}", headers=[("retry-after", "1")])
+def test_retry_after_is_waited_for_or_returned(server: Server, upstream: Upstream) -> None:
+    soon = complete_response(503, b"{}", headers=[("retry-after", "1")])
     upstream.on("/soon", in_turn(soon, json_response(1)))
     response = server.get("/again/soon")
     assert response.json == 1
     assert response.seconds >= 1
-    upstream.on("/late", answer(503, b"{}", headers=[("retry-after", "60")]))
+    upstream.on("/late", complete_response(503, b"{}", headers=[("retry-after", "60")]))
     response = server.get("/again/late", headers={"x-request-id": "late"})
     assert (response.status, response.header("retry-after")) == (503, "60")
     assert len(upstream.seen("late")) == 1
@@ -209,11 +209,11 @@ def test_retry_after_is_waited_for_or_told(server: Server, upstream: Upstream) -
 # --- Health ----------------------------------------------------------------------------------------------
 
 
-def test_an_upstream_that_is_down_is_put_aside_until_it_is_well(server: Server, upstream: Upstream) -> None:
+def test_an_unhealthy_upstream_is_skipped_until_it_recovers(server: Server, upstream: Upstream) -> None:
     state = {"well": False}
 
     async def work(channel: Channel, seen: Seen) -> None:
-        await (json_response(1)(channel, seen) if state["well"] else channel.hang())
+        await (json_response(1)(channel, seen) if state["healthy"] else channel.hang())
 
     upstream.on("/work", work)
     upstream.on("/up", work)
@@ -222,23 +222,23 @@ def test_an_upstream_that_is_down_is_put_aside_until_it_is_well(server: Server, 
     assert first.header("x-dragoman-upstream") == "watched;failed=upstream_timeout, up;status=200"
     second = server.get("/watched")
     assert second.header("x-dragoman-upstream") == "up;status=200", "it is known to be down"
-    state["well"] = True
+    state["healthy"] = True
     assert eventually(lambda: server.get("/watched").text == "watched")
 
-    def told() -> list[bool]:
+    def health_states() -> list[bool]:
         return [line["healthy"] for line in server.log() if line["event"] == "upstream_health"]
 
-    assert eventually(lambda: told()[-1]), "that it is well is told as well"
-    assert told()[0] is False
+    assert eventually(lambda: health_states()[-1]), "the recovery is logged too"
+    assert health_states()[0] is False
 
 
-def test_health_asks_all_at_the_same_time_and_once(server: Server, upstream: Upstream) -> None:
+def test_health_checks_run_in_parallel_and_once(server: Server, upstream: Upstream) -> None:
     both = asyncio.Event()
-    asked: list[str] = []
+    checked: list[str] = []
 
     async def together(channel: Channel, seen: Seen) -> None:
-        asked.append(seen.target)
-        if len(asked) == 2:
+        checked.append(seen.target)
+        if len(checked) == 2:
             both.set()
         await asyncio.wait_for(both.wait(), PATIENCE)
         await json_response({})(channel, seen)
@@ -252,7 +252,7 @@ def test_health_asks_all_at_the_same_time_and_once(server: Server, upstream: Ups
     assert found["other"]["healthy"] is found["plain"]["healthy"] is True
     assert found["gone"]["healthy"] is False
     assert "127.0.0.1" not in responses[0].text
-    assert asked.count("/plain-up") == 1, "ten asked while it was being found out, and it was asked once"
+    assert checked.count("/plain-up") == 1, "ten requests during the check share one check"
     assert {response.status for response in responses} == {200}
 
 
@@ -280,7 +280,7 @@ def test_metrics_can_be_parsed(server: Server, upstream: Upstream) -> None:
     assert "/first/well" not in server.get("/metrics").text
 
 
-# --- Answers that are kept -------------------------------------------------------------------------------
+# --- Cached responses ------------------------------------------------------------------------------------
 
 
 def counted() -> Behaviour:
@@ -292,23 +292,23 @@ def counted() -> Behaviour:
     return behave
 
 
-def test_an_answer_is_given_again_for_its_time(server: Server, upstream: Upstream) -> None:
+def test_a_cached_response_is_used_until_it_expires(server: Server, upstream: Upstream) -> None:
     upstream.on("/count", counted())
-    first = server.get("/kept", headers={"x-request-id": "one"})
-    again = server.get("/kept", headers={"x-request-id": "two"})
+    first = server.get("/cached", headers={"x-request-id": "one"})
+    again = server.get("/cached", headers={"x-request-id": "two"})
     assert (first.json, again.json) == ({"n": 1}, {"n": 1})
     assert first.header("x-dragoman-cache") is None
     assert again.header("x-dragoman-cache") == "hit"
     assert 0 <= int(again.header("age") or -1) < PATIENCE
     assert again.all("x-request-id") == ["two"]
-    assert server.get("/kept?q=x").json == {"n": 2, "q": "x"}, "another query is another request"
-    assert server.get("/kept/briefly").json == 3
-    assert eventually(lambda: server.get("/kept/briefly").json == 4), "its time is over"
+    assert server.get("/cached?q=x").json == {"n": 2, "q": "x"}, "another query is another request"
+    assert server.get("/cached/briefly").json == 3
+    assert eventually(lambda: server.get("/cached/briefly").json == 4), "it has expired"
 
 
-def test_an_answer_is_kept_for_the_request_that_it_answers(server: Server, upstream: Upstream) -> None:
+def test_a_cached_response_is_for_the_same_request(server: Server, upstream: Upstream) -> None:
     upstream.on("/count", counted())
-    tenants = [server.get("/kept/by", headers={"x-tenant": t, "x-other": t}).json for t in "aabba"]
+    tenants = [server.get("/cached/by", headers={"x-tenant": t, "x-other": t}).json for t in "aabba"]
     assert tenants == [
         {"n": 1, "t": "a"},
         {"n": 1, "t": "a"},
@@ -316,19 +316,19 @@ def test_an_answer_is_kept_for_the_request_that_it_answers(server: Server, upstr
         {"n": 2, "t": "b"},
         {"n": 1, "t": "a"},
     ]
-    assert [server.post("/kept", {"a": a}).json for a in (1, 1, 2, 1)] == [3, 3, 4, 3]
+    assert [server.post("/cached", {"a": a}).json for a in (1, 1, 2, 1)] == [3, 3, 4, 3]
 
 
-def test_a_failure_is_not_kept(server: Server, upstream: Upstream) -> None:
+def test_an_error_is_not_cached(server: Server, upstream: Upstream) -> None:
     for number in range(2):
-        assert server.get("/kept/failing", headers={"x-request-id": f"f{number}"}).status == 404
+        assert server.get("/cached/failing", headers={"x-request-id": f"f{number}"}).status == 404
         assert len(upstream.seen(f"f{number}")) == 1
 
 
-def test_a_kept_answer_is_for_those_with_a_key(upstream: Upstream) -> None:
+def test_a_cached_response_needs_a_key(upstream: Upstream) -> None:
     upstream.on("/count", counted())
     env = {"UP": upstream.url, "DEAD": "http://127.0.0.1:9", "KEYS": "k1"}
     with dragoman_server(MAPPING, env) as server:
         key = {"authorization": "Bearer k1"}
-        assert server.get("/kept", headers=key).status == 200
-        assert server.get("/kept").status == 401
+        assert server.get("/cached", headers=key).status == 200
+        assert server.get("/cached").status == 401

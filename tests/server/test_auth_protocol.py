@@ -1,7 +1,7 @@
-"""A scheme that is only registered authenticates calls, forwarded requests and health checks.
+"""A scheme that is merely registered authenticates calls, forwarded requests and health checks.
 
 The schemes are those of `tests/support/signing.py`: one whose signature covers the body, and one that fails.
-`serve` runs with them, and speaks to a real upstream that checks the signature of every request.
+`serve` runs with them and calls a real upstream that checks the signature of every request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.server import Server, dragoman_server
 from tests.support.signing import COMMAND, is_signed
-from tests.support.upstream import Upstream, answer, in_turn, json_response
+from tests.support.upstream import Upstream, complete_response, in_turn, json_response
 
 KEY, SIGNER = "canary-of-the-signer", "we"
 FAILING = "canary-of-the-failure"
@@ -89,7 +89,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _only_signed(upstream: Upstream) -> Iterator[None]:
-    """Whatever a test does, the upstream receives no request without the right signature."""
+    """Checks after each test that every request to the upstream had the right signature."""
     upstream.requests.clear()
     yield
     unsigned = [seen for seen in upstream.requests if not is_signed(seen, KEY, SIGNER)]
@@ -119,7 +119,7 @@ def test_each_of_several_calls_is_signed(server: Server, upstream: Upstream) -> 
 
 
 def test_each_retry_is_signed_again(server: Server, upstream: Upstream) -> None:
-    upstream.on("/base/plain", in_turn(answer(503), answer(503), json_response({})))
+    upstream.on("/base/plain", in_turn(complete_response(503), complete_response(503), json_response({})))
     assert server.get("/plain").status == 200
     assert len({seen.header("x-signature") for seen in upstream.requests}) == 3
 
@@ -140,7 +140,7 @@ def test_a_call_of_another_mapping_is_signed(server: Server) -> None:
 def test_a_forwarded_request_is_signed_with_its_body(
     server: Server, upstream: Upstream, path: str, is_chunked: bool
 ) -> None:
-    upstream.on("/base/down", answer(500))
+    upstream.on("/base/down", complete_response(500))
     data = os.urandom(300_000)
     fields = {"content-type": "audio/wav"}
     body = data
@@ -153,17 +153,17 @@ def test_a_forwarded_request_is_signed_with_its_body(
     assert seen.header("content-type") == "audio/wav"
 
 
-def test_a_client_cannot_send_a_signature(server: Server, upstream: Upstream) -> None:
+def test_a_clients_signature_is_replaced(server: Server, upstream: Upstream) -> None:
     fields = {"X-Signature": "evil", "X_Signature": "evil", "x_number": "1"}
     assert server.post("/forward/f?signer=evil&a=1&SIGNER=worse", b"x", headers=fields).status == 200
     (seen,) = upstream.requests
     assert seen.query == [("a", "1"), ("signer", SIGNER)]
 
 
-def test_a_forwarded_body_that_is_signed_is_bounded(server: Server, upstream: Upstream) -> None:
+def test_a_signed_forwarded_body_is_bounded(server: Server, upstream: Upstream) -> None:
     assert server.post("/bounded", b"0123456789").status == 200
-    reply = server.post("/bounded", b"0123456789+")
-    assert (reply.status, reply.json["kind"]) == (413, "payload_too_large")
+    response = server.post("/bounded", b"0123456789+")
+    assert (response.status, response.json["kind"]) == (413, "payload_too_large")
     assert len(upstream.requests) == 1
 
 
@@ -175,25 +175,25 @@ def test_a_health_check_is_signed(server: Server, upstream: Upstream) -> None:
     assert len(upstream.requests) == 3
 
 
-def test_a_signature_that_an_upstream_repeats_is_masked(server: Server, upstream: Upstream) -> None:
+def test_a_signature_repeated_by_an_upstream_is_masked(server: Server, upstream: Upstream) -> None:
     async def repeat(channel: object, seen: object) -> None:
         text = f"bad signature {seen.header('x-signature')} of {KEY}"  # type: ignore[attr-defined]
         await json_response({"error": text}, 422)(channel, seen)  # type: ignore[arg-type]
 
     upstream.on("/base/plain", repeat)
-    reply = server.get("/plain")
-    assert (reply.status, reply.json["body"]) == (422, {"error": "bad signature *** of ***"})
+    response = server.get("/plain")
+    assert (response.status, response.json["body"]) == (422, {"error": "bad signature *** of ***"})
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/failing/call"), ("POST", "/failing/forward")])
 def test_without_credentials_nothing_is_sent(
     server: Server, upstream: Upstream, method: str, path: str
 ) -> None:
-    reply = server.request(method, path, b"x" if method == "POST" else None)
-    assert (reply.status, reply.json["kind"]) == (500, "internal")
-    assert reply.json["message"] == "the call cannot be authenticated"
-    assert FAILING not in reply.text
-    line = server.logged(reply.header("x-request-id") or "")
+    response = server.request(method, path, b"x" if method == "POST" else None)
+    assert (response.status, response.json["kind"]) == (500, "internal")
+    assert response.json["message"] == "the call cannot be authenticated"
+    assert FAILING not in response.text
+    line = server.logged(response.header("x-request-id") or "")
     assert line["cause"].startswith("auth of the upstream 'failing': ZeroDivisionError at ")
     assert line["cause"].endswith(" apply")
     assert upstream.requests == []

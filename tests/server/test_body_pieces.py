@@ -1,4 +1,4 @@
-"""A client's body in pieces, as an upstream takes it: each is asked for, and their sum is bounded."""
+"""A client's body in pieces: each is received on demand, and their total size is bounded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.server.app import Body
 
 
 def receiving(*messages: dict[str, Any]) -> tuple[list[int], Callable[[], Awaitable[Any]]]:
-    """An ASGI `receive`, and how often it was called."""
+    """Returns an ASGI `receive` and the list of its calls."""
     calls, left = [0], list(messages)
 
     async def receive() -> dict[str, Any]:
@@ -28,7 +28,7 @@ def piece(body: bytes, more: bool = True) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-def test_pieces_are_taken_one_by_one() -> None:
+def test_pieces_are_received_one_by_one() -> None:
     calls, receive = receiving(piece(b"ab"), piece(b""), piece(b"c"), piece(b"", more=False))
     source = Body(Inbound("POST", "/x"), receive, True).open(3)
     assert source is not None
@@ -40,7 +40,7 @@ def test_pieces_are_taken_one_by_one() -> None:
     assert [asyncio.run(source.next()) for _ in range(2)] == [None, None]
 
 
-def test_the_sum_of_pieces_is_bounded() -> None:
+def test_the_total_size_of_pieces_is_bounded() -> None:
     _, receive = receiving(piece(b"ab"), piece(b"cd", more=False))
     source = Body(Inbound("POST", "/x"), receive, True).open(3)
     assert source is not None
@@ -66,7 +66,7 @@ def test_no_body() -> None:
     assert asyncio.run(body.read(3)).is_empty
 
 
-def test_a_client_that_leaves_in_the_middle() -> None:
+def test_a_client_that_disconnects_midway() -> None:
     _, receive = receiving(piece(b"a"), {"type": "http.disconnect"})
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(Body(Inbound("POST", "/x"), receive, True).read(3))

@@ -1,4 +1,4 @@
-"""Bodies that are translated are bounded, those that are forwarded are not: 16 MiB, or `max_bytes`."""
+"""Translated bodies are limited to 16 MiB or `max_bytes`; forwarded bodies are not limited."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Behaviour, Upstream, answer, drip, head, json_response, raw
+from tests.support.upstream import Behaviour, Upstream, complete_response, drip, head, json_response, raw
 
 MIB = 1024 * 1024
 DEFAULT = 16 * MIB
@@ -90,7 +90,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def _text(size: int) -> bytes:
-    """A JSON object of so many bytes."""
+    """Returns a JSON object of this many bytes."""
     return b'{"text":"' + b"x" * (size - 11) + b'"}'
 
 
@@ -99,23 +99,23 @@ _CHUNKED = ("transfer-encoding", "chunked")
 _EVENT = b'data: {"n":1,"text":"' + b"x" * 75 + b'"}\n\n'
 
 BEHAVIOURS: dict[str, Behaviour] = {
-    "exact": answer(200, _text(1000)),
-    "more": answer(200, _text(1001)),
+    "exact": complete_response(200, _text(1000)),
+    "more": complete_response(200, _text(1001)),
     "unannounced": raw(
         head(200, [_JSON, _CHUNKED]) + chunk(_text(500)[:-1]) + chunk(b" " * 501) + chunk(b"}")
     ),
     "to-the-end": raw(head(200, [_JSON]) + _text(1001), "close"),
     "announced": raw(head(200, [_JSON, ("content-length", "1001")]) + b" ", "hang"),
     "endless": drip(head(200, [_JSON, _CHUNKED]), chunk(b" " * 100), 0),
-    "gzip": answer(200, gzip.compress(_text(1001)), headers=[("content-encoding", "gzip")]),
-    "gzip-exact": answer(200, gzip.compress(_text(1000)), headers=[("content-encoding", "gzip")]),
-    "not-found": answer(404, _text(1001)),
-    "busy": answer(503, _text(1001)),
-    "events": answer(200, _EVENT * 11, "text/event-stream"),
-    "ten-events": answer(200, _EVENT * 10, "text/event-stream"),
-    "default": answer(200, _text(DEFAULT)),
-    "default-more": answer(200, _text(DEFAULT + 1)),
-    "large": answer(200, _text(20 * MIB)),
+    "gzip": complete_response(200, gzip.compress(_text(1001)), headers=[("content-encoding", "gzip")]),
+    "gzip-exact": complete_response(200, gzip.compress(_text(1000)), headers=[("content-encoding", "gzip")]),
+    "not-found": complete_response(404, _text(1001)),
+    "busy": complete_response(503, _text(1001)),
+    "events": complete_response(200, _EVENT * 11, "text/event-stream"),
+    "ten-events": complete_response(200, _EVENT * 10, "text/event-stream"),
+    "default": complete_response(200, _text(DEFAULT)),
+    "default-more": complete_response(200, _text(DEFAULT + 1)),
+    "large": complete_response(200, _text(20 * MIB)),
 }
 
 
@@ -139,7 +139,7 @@ def _message(limit: int, name: str = "up") -> str:
     return f"the upstream '{name}' sent a response that is too large: over {limit} bytes"
 
 
-# --- Responses --------------------------------------------------------------------------------------------
+# --- Responses -------------------------------------------------------------------------------------------
 
 
 def test_the_default_is_16_mib(server: Server) -> None:
@@ -151,7 +151,7 @@ def test_the_default_is_16_mib(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", ["exact", "gzip-exact"])
-def test_a_response_of_the_bound_is_accepted(server: Server, name: str) -> None:
+def test_a_response_at_the_limit_is_accepted(server: Server, name: str) -> None:
     assert server.get(f"/small/{name}").body == _text(1000)
 
 
@@ -164,9 +164,7 @@ def test_a_response_of_the_bound_is_accepted(server: Server, name: str) -> None:
         *("collect/events", "collect/more"),
     ],
 )
-def test_a_larger_response_is_a_failure_of_the_upstream(
-    server: Server, upstream: Upstream, path: str
-) -> None:
+def test_a_larger_response_is_an_upstream_error(server: Server, upstream: Upstream, path: str) -> None:
     response = server.get(f"/{path}", headers={"x-request-id": path.replace("/", ".")})
     assert response.status == 502
     assert response.json == {"kind": "upstream_error", "message": _message(1000), "upstream": "up"}
@@ -175,18 +173,18 @@ def test_a_larger_response_is_a_failure_of_the_upstream(
         assert upstream.eventually(lambda up: up.connections[seen.connection].closed is not None)
 
 
-def test_it_is_not_tried_again(server: Server, upstream: Upstream) -> None:
+def test_a_too_large_response_is_not_retried(server: Server, upstream: Upstream) -> None:
     assert server.get("/again/unannounced", headers={"x-request-id": "once"}).status == 502
     assert len(upstream.seen("once")) == 1
 
 
-def test_a_stream_is_not_bounded_as_a_whole(server: Server) -> None:
+def test_the_total_size_of_a_stream_is_not_limited(server: Server) -> None:
     response = server.get("/stream/events")
     assert (response.status, response.text.count("\n")) == (200, 11)
     assert server.get("/collect/ten-events").json == 1
 
 
-def test_each_call_has_its_own_bound(server: Server) -> None:
+def test_each_call_has_its_own_limit(server: Server) -> None:
     message = f"the call 'one': {_message(1000)}"
     assert server.get("/several/more").json[0] in (message, _message(1000))
     assert server.get("/several/more").json[1] == 990
@@ -205,22 +203,22 @@ def test_each_call_has_its_own_bound(server: Server) -> None:
         ("inner-collect", "inner"),
     ],
 )
-def test_another_mapping_is_bounded_too(server: Server, path: str, name: str) -> None:
+def test_a_response_of_another_mapping_is_limited_too(server: Server, path: str, name: str) -> None:
     response = server.get(f"/{path}")
     assert (response.status, response.json["message"]) == (502, _message(1000, name))
 
 
-def test_another_mapping_within_the_bound(server: Server) -> None:
+def test_a_response_of_another_mapping_within_the_limit(server: Server) -> None:
     assert server.get("/inner/json/exact").body == _text(1000)
     assert server.get("/inner/bytes/exact").body == _text(1000)
 
 
 @pytest.mark.parametrize("path", ["/download/large", "/download/inner/bytes/large"])
-def test_a_forwarded_response_is_not_bounded(server: Server, path: str) -> None:
+def test_a_forwarded_response_is_not_limited(server: Server, path: str) -> None:
     assert len(server.get(path).body) == 20 * MIB
 
 
-# --- Requests ---------------------------------------------------------------------------------------------
+# --- Requests --------------------------------------------------------------------------------------------
 
 
 def _refused(limit: int) -> tuple[int, str]:
@@ -237,14 +235,14 @@ def _post(server: Server, path: str, size: int, is_chunked: bool = False) -> tup
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_body_that_is_read_has_16_mib(server: Server, is_chunked: bool) -> None:
+def test_a_read_body_is_limited_to_16_mib(server: Server, is_chunked: bool) -> None:
     assert _post(server, "/default", DEFAULT, is_chunked) == (200, "")
     assert _post(server, "/default", DEFAULT + 1, is_chunked) == _refused(DEFAULT)
     assert _post(server, "/upload/read/x", DEFAULT + 1, is_chunked) == _refused(DEFAULT)
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_forwarded_body_has_the_bound_that_it_is_given(
+def test_a_forwarded_body_has_the_configured_limit(
     server: Server, upstream: Upstream, is_chunked: bool
 ) -> None:
     assert _post(server, "/upload", 20 * MIB, is_chunked) == (200, "")

@@ -1,4 +1,4 @@
-"""Pages of other sites cannot use a server that trusts its own machine."""
+"""Web pages of other sites cannot use a server without keys on a loopback address."""
 
 from __future__ import annotations
 
@@ -62,8 +62,10 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def ask(url: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
-    """A request with exactly these header fields."""
+def send_request(
+    url: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+) -> Response:
+    """Sends a request with exactly these header fields."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 0, timeout=PATIENCE)
     connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
@@ -129,16 +131,18 @@ FOREIGN_HOSTS = [
 
 
 @pytest.mark.parametrize("host", OWN_HOSTS)
-def test_a_host_of_this_machine_is_served(server: Server, host: str) -> None:
-    assert ask(server.url, "GET", "/chat", {"Host": host}).text == "chat"
-    assert ask(admin_of(server), "GET", "/livez", {"Host": host}).status == 200
+def test_hosts_of_this_machine_are_allowed(server: Server, host: str) -> None:
+    assert send_request(server.url, "GET", "/chat", {"Host": host}).text == "chat"
+    assert send_request(admin_of(server), "GET", "/livez", {"Host": host}).status == 200
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_a_foreign_host_is_refused(server: Server, upstream: Upstream, host: str) -> None:
     for method, target in (("GET", "/chat"), ("POST", "/chat"), ("GET", "/nowhere"), ("PATCH", "/chat")):
         before = calls(upstream)
-        response = ask(server.url, method, target, {"Host": host, "Content-Type": "text/plain"}, b"{}")
+        response = send_request(
+            server.url, method, target, {"Host": host, "Content-Type": "text/plain"}, b"{}"
+        )
         assert response.status == 403, (method, target)
         assert response.json == {
             "problem": "this Host is not a name of this server; 'serve --allowed-hosts' adds names",
@@ -146,12 +150,12 @@ def test_a_foreign_host_is_refused(server: Server, upstream: Upstream, host: str
         }
         assert calls(upstream) == before
     for path in ("/livez", "/metrics", "/nowhere"):
-        response = ask(admin_of(server), "GET", path, {"Host": host})
+        response = send_request(admin_of(server), "GET", path, {"Host": host})
         assert (response.status, response.json["error"]["status"]) == (403, 403)
 
 
-def test_a_refusal_has_a_log_line_without_the_host(server: Server) -> None:
-    ask(server.url, "GET", "/chat", {"Host": "rebound.example", "x-request-id": "rebound-1"})
+def test_a_refusal_is_logged_without_the_host(server: Server) -> None:
+    send_request(server.url, "GET", "/chat", {"Host": "rebound.example", "x-request-id": "rebound-1"})
     line = server.logged("rebound-1")
     assert (line["status_code"], line["error_kind"]) == (403, "forbidden")
     assert "rebound.example" not in server.text()
@@ -182,12 +186,12 @@ def test_a_page_of_another_site_is_refused(
 ) -> None:
     before = calls(upstream)
     fields = {"Host": "localhost:8080", "Content-Type": "text/plain", **headers}
-    response = ask(server.url, "POST", "/chat", fields, b'{"delete": "all"}')
+    response = send_request(server.url, "POST", "/chat", fields, b'{"delete": "all"}')
     assert (response.status, response.json["kind"]) == (403, "forbidden")
-    assert ask(server.url, "GET", "/chat", fields).status == 403
+    assert send_request(server.url, "GET", "/chat", fields).status == 403
     assert response.header("access-control-allow-origin") is None
     assert calls(upstream) == before
-    assert ask(admin_of(server), "GET", "/metrics", {"Host": "localhost", **headers}).status == 403
+    assert send_request(admin_of(server), "GET", "/metrics", {"Host": "localhost", **headers}).status == 403
 
 
 @pytest.mark.parametrize(
@@ -206,18 +210,22 @@ def test_a_page_of_another_site_is_refused(
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
     ],
 )
-def test_this_machine_and_its_pages_are_served(server: Server, headers: dict[str, str]) -> None:
-    assert ask(server.url, "GET", "/chat", {"Host": "localhost:8080", **headers}).text == "chat"
-    assert ask(admin_of(server), "GET", "/livez", {"Host": "localhost:8080", **headers}).status == 200
+def test_this_machine_and_its_pages_are_allowed(server: Server, headers: dict[str, str]) -> None:
+    assert send_request(server.url, "GET", "/chat", {"Host": "localhost:8080", **headers}).text == "chat"
+    assert (
+        send_request(admin_of(server), "GET", "/livez", {"Host": "localhost:8080", **headers}).status == 200
+    )
 
 
-def test_a_page_of_the_same_host_is_served(server: Server) -> None:
+def test_a_page_of_the_same_host_is_allowed(server: Server) -> None:
     fields = {"Host": "nas.local:8080", "Origin": "https://NAS.local."}
-    assert ask(server.url, "GET", "/chat", fields).text == "chat"
-    assert ask(server.url, "GET", "/chat", {**fields, "Origin": "http://tv.local:8080"}).status == 403
+    assert send_request(server.url, "GET", "/chat", fields).text == "chat"
+    assert (
+        send_request(server.url, "GET", "/chat", {**fields, "Origin": "http://tv.local:8080"}).status == 403
+    )
 
 
-def test_a_request_of_http_1_0_without_a_host_is_served(server: Server) -> None:
+def test_an_http_1_0_request_without_a_host_is_allowed(server: Server) -> None:
     assert server.raw(b"GET /chat HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
     assert server.raw(b"GET /chat HTTP/1.0\r\nOrigin: http://evil.example\r\n\r\n").startswith(
         b"HTTP/1.1 403 "
@@ -244,9 +252,9 @@ def test_two_origins_must_both_be_allowed(server: Server) -> None:
         ("/keyed/open", EVIL, 403),
     ],
 )
-def test_cors_allows_origins(server: Server, target: str, origin: str, status: int) -> None:
+def test_origins_allowed_by_cors_may_call(server: Server, target: str, origin: str, status: int) -> None:
     method = "GET" if target.startswith("/keyed") else "POST"
-    response = ask(server.url, method, target, {"Host": "localhost", "Origin": origin})
+    response = send_request(server.url, method, target, {"Host": "localhost", "Origin": origin})
     assert response.status == status
     assert (response.header("access-control-allow-origin") is not None) == (status == 200)
 
@@ -259,28 +267,28 @@ def test_cors_allows_origins(server: Server, target: str, origin: str, status: i
         ("https://chat.example.com", "evil.example", 403),
     ],
 )
-def test_a_preflight_is_checked_as_well(server: Server, origin: str, host: str, status: int) -> None:
+def test_a_preflight_is_checked_too(server: Server, origin: str, host: str, status: int) -> None:
     fields = {"Host": host, "Origin": origin, "Access-Control-Request-Method": "POST"}
-    response = ask(server.url, "OPTIONS", "/pages/x", fields)
+    response = send_request(server.url, "OPTIONS", "/pages/x", fields)
     assert response.status == status
     assert (response.header("access-control-allow-origin") is not None) == (status == 200)
 
 
-def test_a_preflight_goes_by_the_mapping_of_its_method(server: Server) -> None:
+def test_a_preflight_uses_the_mapping_of_its_method(server: Server) -> None:
     for method, status in (("PUT", 200), ("POST", 403)):
         fields = {"Host": "localhost", "Origin": "https://chat.example.com"}
-        asked = {**fields, "Access-Control-Request-Method": method}
-        assert ask(server.url, "OPTIONS", "/chat", asked).status == status
-        assert ask(server.url, method, "/chat", fields).status == status
+        preflight = {**fields, "Access-Control-Request-Method": method}
+        assert send_request(server.url, "OPTIONS", "/chat", preflight).status == status
+        assert send_request(server.url, method, "/chat", fields).status == status
 
 
-def test_a_key_is_enough(server: Server) -> None:
-    """A page cannot know the key, and a server with keys may have any name."""
+def test_a_key_makes_host_and_origin_checks_unnecessary(server: Server) -> None:
+    """A page cannot know the key, so a server with keys may have any host name."""
     foreign = {"Host": "api.example.com", "Origin": EVIL, "Sec-Fetch-Site": "cross-site"}
-    assert ask(server.url, "GET", "/keyed/x", {**foreign, "Authorization": "Bearer key"}).text == "x"
-    assert ask(server.url, "GET", "/keyed/x", foreign).status == 401
-    assert ask(server.url, "GET", "/keyed/nowhere", foreign).status == 404
-    assert ask(server.url, "GET", "/keyed/open", foreign).status == 403
+    assert send_request(server.url, "GET", "/keyed/x", {**foreign, "Authorization": "Bearer key"}).text == "x"
+    assert send_request(server.url, "GET", "/keyed/x", foreign).status == 401
+    assert send_request(server.url, "GET", "/keyed/nowhere", foreign).status == 404
+    assert send_request(server.url, "GET", "/keyed/open", foreign).status == 403
 
 
 @pytest.mark.parametrize(
@@ -305,47 +313,53 @@ def test_allowed_hosts(setting: str, served: list[str], refused: list[str], is_v
     args = ("--admin", "0", *(() if is_variable else ("--allowed-hosts", setting)))
     with dragoman_server({"pages.yaml": MAPPINGS["pages.yaml"]}, env, args) as server:
         for host in served:
-            assert ask(server.url, "GET", "/pages/x", {"Host": host}).text == "x"
-            assert ask(server.url, "GET", "/pages/x", {"Host": host, "Origin": f"https://{host}"}).text == "x"
-            assert ask(admin_of(server), "GET", "/livez", {"Host": host}).status == 200
+            assert send_request(server.url, "GET", "/pages/x", {"Host": host}).text == "x"
+            assert (
+                send_request(server.url, "GET", "/pages/x", {"Host": host, "Origin": f"https://{host}"}).text
+                == "x"
+            )
+            assert send_request(admin_of(server), "GET", "/livez", {"Host": host}).status == 200
         for host in refused:
-            assert ask(server.url, "GET", "/pages/x", {"Host": host}).status == 403
-            assert ask(admin_of(server), "GET", "/livez", {"Host": host}).status == 403
+            assert send_request(server.url, "GET", "/pages/x", {"Host": host}).status == 403
+            assert send_request(admin_of(server), "GET", "/livez", {"Host": host}).status == 403
         assert (
-            ask(server.url, "GET", "/pages/x", {"Host": "localhost", "Origin": "http://e.test"}).status == 403
+            send_request(
+                server.url, "GET", "/pages/x", {"Host": "localhost", "Origin": "http://e.test"}
+            ).status
+            == 403
         )
 
 
-def test_an_origin_of_an_allowed_host_is_one_of_this_server() -> None:
-    """A proxy on this machine may call with a Host of its own."""
+def test_an_origin_of_an_allowed_host_belongs_to_this_server() -> None:
+    """A proxy on this machine may send its own Host."""
     args = ("--allowed-hosts", "chat.example.com")
     with dragoman_server({"pages.yaml": MAPPINGS["pages.yaml"]}, args=args) as server:
         fields = {"Host": "127.0.0.1:8080", "Origin": "https://chat.example.com"}
-        assert ask(server.url, "GET", "/pages/x", fields).text == "x"
+        assert send_request(server.url, "GET", "/pages/x", fields).text == "x"
 
 
 @pytest.mark.parametrize(
     "name",
     ["example.com:8080", "https://example.com", "a*.example.com", "*.*.com", "exa mple", "*.", "a..b"],
 )
-def test_what_is_no_host_name_is_wrong_usage(name: str) -> None:
-    status, told = failed_start(MAPPINGS["keyed.yaml"], args=("--allowed-hosts", f"ok.example,{name}"))
+def test_an_invalid_host_name_is_a_usage_error(name: str) -> None:
+    status, output = failed_start(MAPPINGS["keyed.yaml"], args=("--allowed-hosts", f"ok.example,{name}"))
     assert status == 2
-    assert f"'{name}' is no host name" in told
-    assert "Traceback" not in told
+    assert f"'{name}' is no host name" in output
+    assert "Traceback" not in output
 
 
-def test_an_address_that_others_can_reach_has_any_name() -> None:
+def test_a_non_loopback_address_may_have_any_host_name() -> None:
     text = MAPPINGS["pages.yaml"].replace("cors:", "description: x\n      cors:")
     args = ("--host", "0.0.0.0", "--admin", "0.0.0.0:0")
     with dragoman_server({"pages.yaml": text}, args=args) as server:
-        assert ask(server.url, "GET", "/pages/x", {"Host": "gateway.example.com"}).text == "x"
-        assert ask(admin_of(server), "GET", "/livez", {"Host": "10.1.2.3:9090"}).status == 200
+        assert send_request(server.url, "GET", "/pages/x", {"Host": "gateway.example.com"}).text == "x"
+        assert send_request(admin_of(server), "GET", "/livez", {"Host": "10.1.2.3:9090"}).status == 200
 
 
 def test_workers_are_guarded_too() -> None:
     args = ("--workers", "2", "--admin", "0")
     with dragoman_server({"pages.yaml": MAPPINGS["pages.yaml"]}, args=args) as server:
-        assert ask(server.url, "GET", "/pages/x", {"Host": "localhost"}).text == "x"
-        assert ask(server.url, "GET", "/pages/x", {"Host": "evil.example"}).status == 403
-        assert ask(admin_of(server), "GET", "/livez", {"Host": "evil.example"}).status == 403
+        assert send_request(server.url, "GET", "/pages/x", {"Host": "localhost"}).text == "x"
+        assert send_request(server.url, "GET", "/pages/x", {"Host": "evil.example"}).status == 403
+        assert send_request(admin_of(server), "GET", "/livez", {"Host": "evil.example"}).status == 403

@@ -1,4 +1,4 @@
-"""Clients that leave while an upstream hangs, and a process that is told to end."""
+"""Clients that disconnect while an upstream hangs, and a process that receives a signal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("path", ["/call/hang", "/call/hang-in-body", "/call/drip", "/inside/hang"])
-def test_twenty_leave_each_way_and_twenty_are_served(server: Server, upstream: Upstream, path: str) -> None:
+def test_twenty_clients_disconnect_each_way_and_twenty_are_served(
+    server: Server, upstream: Upstream, path: str
+) -> None:
     ways: list[Callable[[socket.socket], None]] = [socket.socket.close, reset]
     for leave in ways:
         before = len(upstream.connections)
@@ -72,7 +74,7 @@ def test_twenty_leave_each_way_and_twenty_are_served(server: Server, upstream: U
     assert eventually(lambda: sum(line.get("status_code") == 499 for line in server.log()) == 40)
 
 
-def test_a_storm_of_clients_that_leave(server: Server, upstream: Upstream) -> None:
+def test_many_clients_disconnect(server: Server, upstream: Upstream) -> None:
     for round_ in range(3):
         clients = [server.connect() for _ in range(100)]
         for client in clients:
@@ -85,7 +87,7 @@ def test_a_storm_of_clients_that_leave(server: Server, upstream: Upstream) -> No
         assert set(pool.map(lambda _: server.get("/call/json").status, range(50))) == {200}
 
 
-def test_clients_that_leave_in_the_middle_of_their_body(server: Server, upstream: Upstream) -> None:
+def test_clients_that_disconnect_midway_through_their_body(server: Server, upstream: Upstream) -> None:
     for path in ("/local", "/call/json", "/nowhere"):
         for leave in (socket.socket.close, reset):
             client = server.connect()
@@ -98,18 +100,18 @@ def test_clients_that_leave_in_the_middle_of_their_body(server: Server, upstream
 
 def test_a_pipelined_request_waits_its_turn(server: Server, upstream: Upstream) -> None:
     upstream.on("/leave/late", after(0.1, json_response({"late": True})))
-    answer = server.raw(
+    data = server.raw(
         b"GET /call/late HTTP/1.1\r\nhost: x\r\n\r\n"
         b"GET /call/json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     )
-    assert answer.count(b"HTTP/1.1 200") == 2
-    assert answer.index(b"late") < answer.index(b'"ok"')
+    assert data.count(b"HTTP/1.1 200") == 2
+    assert data.index(b"late") < data.index(b'"ok"')
 
 
 # --- The end of the process ------------------------------------------------------------------------------
 
 
-def test_term_lets_running_requests_end(upstream: Upstream) -> None:
+def test_term_lets_running_requests_finish(upstream: Upstream) -> None:
     upstream.on("/leave/late", after(0.5, json_response({"late": True})))
     with dragoman_server(MAPPINGS, {"UP": upstream.url}) as server, ThreadPoolExecutor(10) as pool:
         running = [pool.submit(server.get, "/call/late") for _ in range(10)]

@@ -1,4 +1,4 @@
-"""Keys by name: hashed, from a file, in another header, for some routes alone; and that no log shows one."""
+"""Client keys by name: hashed, from a file, in another header, for some routes only; no log shows one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WEB, PARTNER, OLD, PLAIN = "sk-web-4711", "sk-partner-0815", "sk-old-4242", "sk-
 ROUTES = """
   GET /articles/{id}: { respond: { body: "${ $request.key }" } }
   POST /orders: { respond: { body: "${ $request.key }" } }
-  GET /kept: { cache: 1m, respond: { body: "${ $request.key }" } }
+  GET /cached: { cache: 1m, respond: { body: "${ $request.key }" } }
   GET /through/{rest:path}: { forward: up /echo }
   GET /free: { auth: none, respond: { body: { key: "${ nullable($request.key) }" } } }
 """
@@ -35,7 +35,7 @@ auth:
     - sha256:{hashlib.sha256(OLD.encode()).hexdigest()}
     - {PLAIN}
     - {{ name: unset, key: "${{ $env.WEB2 }}" }}
-errors: {{ body: {{ told: "${{ kind }}", by: "${{ $request.key }}" }} }}
+errors: {{ body: {{ kind: "${{ kind }}", by: "${{ $request.key }}" }} }}
 routes: {ROUTES}
 """
 MAPPING = MAPPING.replace("env: { UP: {}", "env: { WEB2: {}, UP: {}")
@@ -46,10 +46,12 @@ def server(upstream: Upstream) -> Iterator[Server]:
     with dragoman_server(MAPPING, {"UP": upstream.url, "WEB": WEB}) as running:
         yield running
         log = running.text()
-        assert not [key for key in (WEB, PARTNER, OLD, PLAIN) if key in log], "a key stands in the log"
+        assert not [key for key in (WEB, PARTNER, OLD, PLAIN) if key in log], "a key is in the log"
 
 
-def ask(server: Server, key: str, target: str, method: str = "GET", request_id: str = "r") -> Response:
+def send_request(
+    server: Server, key: str, target: str, method: str = "GET", request_id: str = "r"
+) -> Response:
     return server.request(
         method, target, headers={"authorization": f"Bearer {key}", "x-request-id": request_id}
     )
@@ -62,54 +64,58 @@ def short(key: str) -> str:
 @pytest.mark.parametrize(
     ("key", "name"), [(WEB, "web"), (PARTNER, "partner"), (OLD, short(OLD)), (PLAIN, short(PLAIN))]
 )
-def test_a_key_goes_by_its_name(server: Server, key: str, name: str) -> None:
+def test_a_key_is_identified_by_its_name(server: Server, key: str, name: str) -> None:
     request_id = uuid.uuid4().hex
-    assert ask(server, key, "/articles/1", request_id=request_id).text == name
+    assert send_request(server, key, "/articles/1", request_id=request_id).text == name
     assert server.logged(request_id)["key_name"] == name
 
 
 @pytest.mark.parametrize(
     "text", [f"sha256:{hashlib.sha256(OLD.encode()).hexdigest()}", hashlib.sha256(OLD.encode()).hexdigest()]
 )
-def test_a_digest_is_no_key(server: Server, text: str) -> None:
-    assert ask(server, text, "/articles/1").status == 401
+def test_a_digest_is_not_a_key(server: Server, text: str) -> None:
+    assert send_request(server, text, "/articles/1").status == 401
 
 
-def test_a_key_is_for_its_routes(server: Server) -> None:
+def test_a_key_is_valid_for_its_routes_only(server: Server) -> None:
     request_id = uuid.uuid4().hex
-    assert ask(server, PARTNER, "/articles/1", "HEAD").status == 200
-    response = ask(server, PARTNER, "/orders", "POST", request_id)
-    assert (response.status, response.json) == (403, {"told": "forbidden", "by": "partner"})
+    assert send_request(server, PARTNER, "/articles/1", "HEAD").status == 200
+    response = send_request(server, PARTNER, "/orders", "POST", request_id)
+    assert (response.status, response.json) == (403, {"kind": "forbidden", "by": "partner"})
     assert response.header("www-authenticate") is None
     line = server.logged(request_id)
     assert (line["error_kind"], line["key_name"]) == ("forbidden", "partner")
-    assert ask(server, PARTNER, "/through/articles/1").status == 403
-    assert ask(server, PARTNER, "/articles/..%2forders").status in (200, 400), (
+    assert send_request(server, PARTNER, "/through/articles/1").status == 403
+    assert send_request(server, PARTNER, "/articles/..%2forders").status in (200, 400), (
         "the route counts, not the path"
     )
-    assert ask(server, PARTNER, "/nowhere").status == 404
-    assert ask(server, WEB, "/orders", "POST").status == 200
+    assert send_request(server, PARTNER, "/nowhere").status == 404
+    assert send_request(server, WEB, "/orders", "POST").status == 200
 
 
-def test_the_key_in_a_header_of_its_own(server: Server, upstream: Upstream) -> None:
+def test_a_key_in_a_custom_header(server: Server, upstream: Upstream) -> None:
     request_id = uuid.uuid4().hex
     fields = {"x-api-key": WEB, "x-request-id": request_id}
     assert server.get("/articles/1", headers=fields).text == "web"
     assert server.get("/through/x", headers=fields).status == 200
     (seen,) = upstream.seen(request_id)
-    assert seen.header("x-api-key") is None, "the client's key goes no further"
+    assert seen.header("x-api-key") is None, "the client's key is not sent to the upstream"
     for wrong in ({"x-api-key": "nope"}, {"x-api-key": ""}, {"x-api-key": f"Bearer {WEB}"}):
         assert server.get("/articles/1", headers=wrong).status == 401
     two = {"x-api-key": WEB, "authorization": f"Bearer {WEB}"}
     assert server.get("/articles/1", headers=two).status == 401, "one key, not two"
 
 
-def test_an_answer_that_names_the_key_is_kept_for_that_key(server: Server) -> None:
-    assert [ask(server, key, "/kept").text for key in (WEB, PLAIN, WEB)] == ["web", short(PLAIN), "web"]
+def test_a_response_that_names_the_key_is_cached_for_that_key(server: Server) -> None:
+    assert [send_request(server, key, "/cached").text for key in (WEB, PLAIN, WEB)] == [
+        "web",
+        short(PLAIN),
+        "web",
+    ]
 
 
-def test_where_no_key_is_wanted_none_is_named(server: Server) -> None:
-    assert ask(server, WEB, "/free").json == {"key": None}
+def test_routes_without_keys_have_no_key_name(server: Server) -> None:
+    assert send_request(server, WEB, "/free").json == {"key": None}
 
 
 FROM_FILE = """
@@ -134,13 +140,13 @@ routes: { GET /x: { respond: { body: "${ $request.key }" } } }
 def test_keys_from_a_file(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with dragoman_server(FROM_FILE, {"KEYS_FILE": str(tmp_path / name)}) as server:
-        assert ask(server, WEB, "/x").text in ("web", short(WEB))
-        assert ask(server, OLD, "/x").text == short(OLD)
-        assert ask(server, "other", "/x").status == 401
+        assert send_request(server, WEB, "/x").text in ("web", short(WEB))
+        assert send_request(server, OLD, "/x").text == short(OLD)
+        assert send_request(server, "other", "/x").status == 401
 
 
-def test_a_file_without_keys_opens_nothing(tmp_path: Path) -> None:
+def test_a_file_without_keys_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text('["", null]')
-    status, told = failed_start(FROM_FILE, {"KEYS_FILE": str(tmp_path / "keys.json")})
+    status, output = failed_start(FROM_FILE, {"KEYS_FILE": str(tmp_path / "keys.json")})
     assert status == 1
-    assert "the file contains no key" in told
+    assert "the file contains no key" in output

@@ -1,4 +1,4 @@
-"""`concurrency`: so many exchanges of a route at a time, streams included; every place is given back."""
+"""`concurrency` limits the exchanges of a route at a time, streams included; every slot is released."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def test_no_more_at_a_time(server: Server, upstream: Upstream) -> None:
+def test_the_limit_is_never_exceeded(server: Server, upstream: Upstream) -> None:
     for _ in range(2):
         gated = Gated(json_response({"ok": True}))
         upstream.on("/slow", gated)
         with ThreadPoolExecutor(6) as pool, gated:
             calls = [pool.submit(server.get, "/slow") for _ in range(6)]
             assert eventually(lambda: sum(call.done() for call in calls) == 4), "none waits"  # noqa: B023
-            gated.let()
+            gated.release()
             responses = [call.result() for call in calls]
         refused = [response for response in responses if response.status == 503]
         assert sorted(response.status for response in responses) == [200] * 2 + [503] * 4
@@ -67,20 +67,20 @@ def test_no_more_at_a_time(server: Server, upstream: Upstream) -> None:
         assert gated.most == 2
 
 
-def test_places_of_failures_are_given_back(server: Server) -> None:
+def test_failed_requests_release_their_slots(server: Server) -> None:
     assert [server.get("/wrong").status for _ in range(3)] == [400] * 3
 
 
 @pytest.mark.parametrize("prefix", ["/through", "/inside"])
-def test_a_stream_holds_its_place_to_its_end(server: Server, prefix: str) -> None:
+def test_a_stream_holds_its_slot_until_its_end(server: Server, prefix: str) -> None:
     with server.connect() as connection:
         connection.sendall(f"GET {prefix}/for-ever HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         assert server.get(f"{prefix}/json").status == 503
-    assert eventually(lambda: server.get(f"{prefix}/json").status == 200), "the client has left"
+    assert eventually(lambda: server.get(f"{prefix}/json").status == 200), "the client has disconnected"
 
 
-def test_a_client_that_leaves_gives_its_place_back(server: Server) -> None:
+def test_a_disconnected_client_releases_its_slot(server: Server) -> None:
     for _ in range(4):
         with server.connect() as connection:
             connection.sendall(b"GET /through/hang HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -88,6 +88,6 @@ def test_a_client_that_leaves_gives_its_place_back(server: Server) -> None:
         assert eventually(lambda: server.get("/through/json").status == 200)
 
 
-def test_calls_inside_give_their_places_back(server: Server) -> None:
+def test_in_process_calls_release_their_slots(server: Server) -> None:
     assert [server.get("/inside-too").status for _ in range(3)] == [200] * 3
     assert [server.get("/inside/status/500").status for _ in range(3)] == [500] * 3

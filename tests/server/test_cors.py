@@ -73,7 +73,7 @@ def preflight(
 
 @pytest.mark.parametrize("origin", [PAGE, "http://localhost:3000"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_preflight_of_an_allowed_page(server: Server, origin: str, method: str) -> None:
+def test_a_preflight_from_an_allowed_page(server: Server, origin: str, method: str) -> None:
     response = preflight(server, "/named", method, origin, "authorization,content-type,x-own")
     assert response.status in (200, 204)
     assert response.header("access-control-allow-origin") == origin
@@ -99,7 +99,7 @@ def test_a_preflight_of_an_allowed_page(server: Server, origin: str, method: str
         ("/named", "PUT", PAGE, None),
     ],
 )
-def test_a_preflight_that_a_browser_will_not_take(
+def test_a_preflight_that_a_browser_rejects(
     server: Server, target: str, method: str, origin: str, headers: str | None
 ) -> None:
     response = preflight(server, target, method, origin, headers)
@@ -112,9 +112,9 @@ def test_a_preflight_that_a_browser_will_not_take(
 
 
 def test_a_preflight_has_a_log_line(server: Server) -> None:
-    fields = {"origin": PAGE, "access-control-request-method": "GET", "x-request-id": "asked-1"}
+    fields = {"origin": PAGE, "access-control-request-method": "GET", "x-request-id": "preflight-1"}
     status = server.request("OPTIONS", "/named", headers=fields).status
-    line = server.logged("asked-1")
+    line = server.logged("preflight-1")
     assert (line["status_code"], line["method"], line["path"]) == (status, "OPTIONS", "/named")
 
 
@@ -135,7 +135,7 @@ def test_any_page_may_call_without_credentials(server: Server) -> None:
     [("GET", "/named", "key", 200), ("GET", "/named", "wrong", 401), ("DELETE", "/named", "key", 405),
      ("POST", "/named", "key", 200)],
 )  # fmt: skip
-def test_answers_and_failures_can_be_read_by_the_page(
+def test_the_page_can_read_responses_and_errors(
     server: Server, method: str, target: str, key: str, status: int
 ) -> None:
     response = server.request(method, target, headers={"origin": PAGE, "authorization": f"Bearer {key}"})
@@ -147,7 +147,9 @@ def test_answers_and_failures_can_be_read_by_the_page(
 @pytest.mark.parametrize(
     ("target", "origin"), [("/named", "https://evil.example"), ("/none", PAGE), ("/any/x", None)]
 )
-def test_others_are_answered_without_permission(server: Server, target: str, origin: str | None) -> None:
+def test_other_origins_receive_responses_without_permission(
+    server: Server, target: str, origin: str | None
+) -> None:
     headers = {"authorization": "Bearer key"} | ({"origin": origin} if origin else {})
     response = server.get(target, headers=headers)
     assert (response.status, response.header("access-control-allow-origin")) == (200, None)
@@ -160,7 +162,7 @@ def test_each_method_of_a_path_has_its_own_mappings_policy(server: Server) -> No
     )
 
 
-def test_options_without_a_preflight_is_a_method_as_others(server: Server) -> None:
+def test_options_without_a_preflight_is_an_ordinary_method(server: Server) -> None:
     assert server.request("OPTIONS", "/named/own", headers={"origin": PAGE}).text == "own"
     assert server.request("OPTIONS", "/any/x").status == 405
 
@@ -171,9 +173,9 @@ def test_options_without_a_preflight_is_a_method_as_others(server: Server) -> No
      ("app://obsidian.md", True), ("file://", True), ("https://example.org", False),
      ("http://localhost.evil.example:3000", False), ("https://localhost:3000", False), ("null", False)],
 )  # fmt: skip
-def test_origins_can_be_patterns(server: Server, origin: str, is_allowed: bool) -> None:
+def test_allowed_origins_can_be_patterns(server: Server, origin: str, is_allowed: bool) -> None:
     expected = origin if is_allowed else None
-    asked = preflight(server, "/patterns/x", "GET", origin)
-    assert (asked.status, asked.header(ALLOWED)) == (200 if is_allowed else 400, expected)
+    response = preflight(server, "/patterns/x", "GET", origin)
+    assert (response.status, response.header(ALLOWED)) == (200 if is_allowed else 400, expected)
     response = server.get("/patterns/x", headers={"origin": origin, "authorization": "Bearer key"})
     assert (response.status, response.header(ALLOWED)) == (200, expected)

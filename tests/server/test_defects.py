@@ -1,4 +1,4 @@
-"""What the engine did not foresee has an answer too, which tells nothing of it; and framing that is none."""
+"""Defects of the engine return an error without details; so does invalid message framing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.times import SOON
 
 MAPPING = """
 dragoman: 1
-errors: { body: { told: "${ kind }" } }
+errors: { body: { kind: "${ kind }" } }
 routes:
   GET /x: { respond: { body: "${ $request.id }" } }
   POST /checked:
@@ -36,7 +36,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> PlanSet:
     return plans
 
 
-def _answered(plans: PlanSet) -> exchange.ExchangeResult:
+def _run(plans: PlanSet) -> exchange.ExchangeResult:
     inbound = Inbound("GET", "/x", request_id="r")
     with pytest.raises(StopIteration) as end:
         next(exchange.run_exchange(plans.tree.find("/x", "GET"), inbound))
@@ -45,8 +45,8 @@ def _answered(plans: PlanSet) -> exchange.ExchangeResult:
 
 
 @pytest.mark.parametrize("works_for", [0, 1])
-def test_a_defect_has_an_answer(monkeypatch: pytest.MonkeyPatch, plans: PlanSet, works_for: int) -> None:
-    """A defect in a template of the answer, and one in that of the failure's dialect as well."""
+def test_a_defect_returns_an_error(monkeypatch: pytest.MonkeyPatch, plans: PlanSet, works_for: int) -> None:
+    """A defect in the template of the response, and another in that of the error format."""
     calls: list[int] = []
     real = exchange.evaluate
 
@@ -58,13 +58,13 @@ def test_a_defect_has_an_answer(monkeypatch: pytest.MonkeyPatch, plans: PlanSet,
 
     for part in ("response", "errors"):
         monkeypatch.setattr(f"engine.exchange.{part}.evaluate", evaluate)
-    result = _answered(plans)
+    result = _run(plans)
     body = json.loads(result.response.content.data)
     assert result.response.status == 500
     assert result.defect is not None
     assert result.defect.error == "ZeroDivisionError"
     assert result.defect.function == "evaluate"
-    assert body == {"told": "internal"} if works_for else body["error"]["type"] == "internal"
+    assert body == {"kind": "internal"} if works_for else body["error"]["type"] == "internal"
     assert "secret" not in str(body)
     assert ("x-request-id", "r") in result.response.headers
 
@@ -98,11 +98,13 @@ def _mutated(random_: random.Random) -> bytes:
     return bytes(data)
 
 
-def test_no_framing_is_answered_with_500(server: Server) -> None:
-    """400 mutations of good requests, the same in every run; a request that is cut short has no answer."""
+def test_invalid_framing_never_returns_500(server: Server) -> None:
+    """400 mutations of valid requests, the same in every run; a truncated request gets no response."""
     random_ = random.Random(11)
     requests = [_mutated(random_) for _ in range(400)]
     with ThreadPoolExecutor(40) as pool:
-        for request, answer in zip(requests, pool.map(lambda one: server.raw(one, 1), requests), strict=True):
-            assert answer[9:12] not in (b"500", b"502"), request
+        for request, response in zip(
+            requests, pool.map(lambda one: server.raw(one, 1), requests), strict=True
+        ):
+            assert response[9:12] not in (b"500", b"502"), request
     assert server.get("/x").status == 200

@@ -1,7 +1,7 @@
-"""Whose fault a call is that cannot be made, or that is refused: the client's (4xx) or an upstream's (502).
+"""Attribution of calls that cannot be made or are refused: to the client (4xx) or an upstream (502).
 
-A value that an upstream returned may not be fit for the next call; the log then says which template of the
-mapping it was for, and neither the log nor the response contains the value.
+A value that an upstream returned may be invalid in the next call. The log then reports the template of the
+mapping that used it, and neither the log nor the response contains the value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.server import Response, Server, dragoman_server
-from tests.support.upstream import Upstream, answer, json_response
+from tests.support.upstream import Upstream, complete_response, json_response
 
 MAPPING = """\
 dragoman: 1
@@ -24,14 +24,14 @@ upstreams:
   unkeyed: { url: "${ $env.UP }", auth: { bearer: "${ $env.EMPTY }" } }
   named: { url: "${ $env.UP }", headers: { x-api-key: abc } }
   secret: { url: "${ $env.UP }", headers: { x-tenant: "t-${ $env.KEY }" } }
-errors: { body: { kind: "${ kind }", message: "${ message }", said: "${ upstream.body }" } }
+errors: { body: { kind: "${ kind }", message: "${ message }", upstream: "${ upstream.body }" } }
 routes:
   POST /path:
     calls:
       a: GET up /value
       b: GET up /in/${ $calls.a.body.v }/${ v }
     respond: { body: ok }
-  POST /beside:
+  POST /mixed:
     calls: { a: GET up /value }
     call: GET up /in/x-${ $calls.a.body.v }
     respond: { body: ok }
@@ -131,12 +131,12 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 def line_of(text: str, start: str) -> int:
-    """The line of a text, in the route that begins with `start`."""
+    """Returns the line of a text in the route that begins with `start`."""
     first = LINES.index(f"  POST {start}:")
     return next(number for number in range(first, len(LINES)) if text in LINES[number]) + 1
 
 
-def asked(
+def send_value(
     server: Server, upstream: Upstream, path: str, body: Any, value: Any
 ) -> tuple[Response, dict[str, Any]]:
     request_id = uuid.uuid4().hex
@@ -148,7 +148,7 @@ def asked(
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "value", "status", "message", "place"),
+    ("path", "body", "value", "status", "message", "template"),
     [
         ("/path", {"v": "x"}, {}, 502, NULL, "${ $calls.a"),
         ("/path", {"v": "x"}, {"v": ""}, 502, EMPTY, "${ $calls.a"),
@@ -159,7 +159,7 @@ def asked(
         ("/path", {"v": {"a": CANARY}}, {"v": "x"}, 400, OBJECT, "${ v }"),
         ("/path", {"v": ".."}, {"v": "x"}, 400, DOTS, "${ v }"),
         ("/path", {"v": CANARY * 900}, {"v": "x"}, 400, LONG, "${ v }"),
-        ("/beside", {}, {}, 502, "a value for the path is null, where text is needed", "${ $calls.a"),
+        ("/mixed", {}, {}, 502, "a value for the path is null, where text is needed", "${ $calls.a"),
         ("/header", {"v": "x"}, {"v": CANARY + "\r\nx: y"}, 502, THEIRS, "{ x-own"),
         ("/header", {"v": CANARY + "\n"}, {"v": "x"}, 400, OWN, "{ x-own"),
         ("/body", {}, {"v": [CANARY]}, 502, None, "${ upper"),
@@ -170,10 +170,10 @@ def asked(
         ("/own-items", {"items": [{}]}, {}, 400, NULL, "${ id }"),
         ("/when", {}, {"v": 1}, 502, None, "${ starts_with"),
         ("/choice", {}, {"v": CANARY}, 502, "the call 'b': no upstream serves this request", "${ $calls.a"),
-        ("/refused", {}, {"v": "the author says so"}, 400, "the call 'b': the author says so", None),
+        ("/refused", {}, {"v": "the author's message"}, 400, "the call 'b': the author's message", None),
     ],
 )  # fmt: skip
-def test_a_value_that_cannot_be_sent(
+def test_an_invalid_value_of_a_call(
     server: Server,
     upstream: Upstream,
     path: str,
@@ -181,18 +181,18 @@ def test_a_value_that_cannot_be_sent(
     value: Any,
     status: int,
     message: str | None,
-    place: str | None,
+    template: str | None,
 ) -> None:
-    response, line = asked(server, upstream, path, body, value)
+    response, line = send_value(server, upstream, path, body, value)
     assert response.status == status, response.text
     assert response.json["kind"] == ("upstream_error" if status == 502 else "invalid_request")
     if message is not None:
         assert response.json["message"] == message
-    if place is not None:
-        assert f"mapping.yaml:{line_of(place, path)}:" in line["cause"]
+    if template is not None:
+        assert f"mapping.yaml:{line_of(template, path)}:" in line["cause"]
 
 
-# --- 401 and 403 ------------------------------------------------------------------------------------------
+# --- 401 and 403 -----------------------------------------------------------------------------------------
 
 
 CHALLENGE = 'Bearer realm="theirs"'
@@ -211,19 +211,19 @@ def refusing(upstream: Upstream) -> None:
 @pytest.mark.parametrize("path", ["/status/up", "/status/unkeyed", "/clients"])
 @pytest.mark.parametrize(("status", "kind"), [(401, "unauthorized"), (403, "forbidden")])
 @pytest.mark.usefixtures("refusing")
-def test_without_credentials_of_ours_a_refusal_is_passed_on(
+def test_a_refusal_without_our_credentials_is_passed_on(
     server: Server, path: str, status: int, kind: str
 ) -> None:
     response = server.get(f"{path}/in-{kind}", headers={"authorization": "Bearer clients"})
     assert (response.status, response.json["kind"]) == (status, kind)
-    assert response.json["said"] == {"error": {"message": f"theirs {status}"}}
+    assert response.json["upstream"] == {"error": {"message": f"theirs {status}"}}
     assert response.header("www-authenticate") == (CHALLENGE if status == 401 else None)
 
 
 @pytest.mark.parametrize("path", ["/status/keyed", "/status/named", "/status/secret", "/sends", "/token"])
 @pytest.mark.parametrize("kind", ["unauthorized", "forbidden"])
 @pytest.mark.usefixtures("refusing")
-def test_with_credentials_of_ours_a_refusal_is_a_bad_gateway(server: Server, path: str, kind: str) -> None:
+def test_a_refusal_of_our_credentials_is_a_bad_gateway(server: Server, path: str, kind: str) -> None:
     response = server.get(f"{path}/in-{kind}", headers={"authorization": "Bearer clients"})
     assert (response.status, response.json["kind"]) == (502, "upstream_error")
     assert "theirs 40" not in f"{response.text}{response.headers}"
@@ -238,7 +238,7 @@ def test_a_case_for_401(server: Server) -> None:
     assert (hidden.status, hidden.json) == (418, {"shown": None})
 
 
-# --- Text -------------------------------------------------------------------------------------------------
+# --- Text ------------------------------------------------------------------------------------------------
 
 
 TEXTS = """
@@ -308,10 +308,10 @@ def test_a_text_body_of_a_call(texts: Server, media_type: str | None, body: Any,
         ("", b"true", True),
     ],
 )  # fmt: skip
-def test_text_of_a_success_can_be_read(
+def test_the_text_of_a_successful_response_can_be_read(
     texts: Server, upstream: Upstream, media_type: str, body: bytes, got: Any
 ) -> None:
-    upstream.on("/read", answer(200, body, media_type))
+    upstream.on("/read", complete_response(200, body, media_type))
     response = texts.get("/read")
     assert (response.status, response.json["got"]) == (200, got)
     assert texts.get("/calls").json == {"got": got}
@@ -325,10 +325,8 @@ def test_text_of_a_success_can_be_read(
         *("text/event-stream", "Text/HTML; charset=utf-8"),
     ],
 )
-def test_what_is_not_declared_as_text_must_be_json(
-    texts: Server, upstream: Upstream, media_type: str
-) -> None:
-    upstream.on("/read", answer(200, b"oops", media_type))
+def test_a_body_not_declared_as_text_must_be_json(texts: Server, upstream: Upstream, media_type: str) -> None:
+    upstream.on("/read", complete_response(200, b"oops", media_type))
     for path in ("/read", "/object", "/calls"):
         response = texts.get(path)
         assert (response.status, response.json["kind"]) == (502, "upstream_error")

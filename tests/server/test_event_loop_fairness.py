@@ -1,6 +1,6 @@
-"""Long work of one exchange leaves the event loop to others: a large body or response, a burst of events.
+"""Long work of one exchange does not block the event loop: a large body or response, a burst of events.
 
-Turns of the event loop are counted, not times: where the work runs in the loop itself there are none.
+The tests count turns of the event loop, not times: while work runs in the loop itself there are none.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ routes:
 
 
 async def with_turns(work: Awaitable[T]) -> tuple[T, int]:
-    """What comes of the work, and how many turns others had in the event loop meanwhile."""
+    """Returns the result of the work and the number of turns of other tasks meanwhile."""
     turns = 0
 
     async def take_turns() -> None:
@@ -67,7 +67,7 @@ async def with_turns(work: Awaitable[T]) -> tuple[T, int]:
 
 
 class Burst(PumpByNext):
-    """The body of a stream that is there at once, in pieces as a connection gives them."""
+    """A stream's body that is available at once, in pieces as a connection delivers them."""
 
     def __init__(self, data: bytes, size: int = 64 * 1024) -> None:
         self._pieces = [data[at : at + size] for at in range(0, len(data), size)]
@@ -83,10 +83,10 @@ class Burst(PumpByNext):
         self._pieces.clear()
 
 
-def answered_by(
+def run_exchange_of(
     plans: PlanSet, path: str, body: bytes, source: Burst | None = None
 ) -> Awaitable[ExchangeResult]:
-    """An exchange of a relay; its upstream gives the source at once."""
+    """Runs an exchange of a relay; its upstream delivers the source at once."""
     inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
     runner = ExchangeRunner(plans)
     if source is not None:
@@ -104,7 +104,7 @@ class _Upstream:
         )
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Does nothing: there is no resource."""
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
@@ -114,12 +114,12 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
     return asyncio.run(main())
 
 
-def test_a_body_of_a_million_items_leaves_turns_to_others(tmp_path: Path) -> None:
+def test_a_body_of_a_million_items_does_not_block_the_loop(tmp_path: Path) -> None:
     plans = compiled(MAPPING, tmp_path)
     body = json.dumps({"a": [1] * 1_000_000}).encode()
 
     async def work() -> tuple[ExchangeResult, int]:
-        return await with_turns(answered_by(plans, "/body", body))
+        return await with_turns(run_exchange_of(plans, "/body", body))
 
     result, turns = run(work)
     assert result.error is None
@@ -128,12 +128,12 @@ def test_a_body_of_a_million_items_leaves_turns_to_others(tmp_path: Path) -> Non
     assert turns > 10
 
 
-def test_a_short_body_is_translated_at_once(tmp_path: Path) -> None:
+def test_a_short_body_is_translated_in_the_loop(tmp_path: Path) -> None:
     plans = compiled(MAPPING, tmp_path)
     before = threading.active_count()
 
     async def work() -> tuple[ExchangeResult, int]:
-        return await with_turns(answered_by(plans, "/body", b'{"a":[1,2]}'))
+        return await with_turns(run_exchange_of(plans, "/body", b'{"a":[1,2]}'))
 
     result, turns = run(work)
     assert result.response.content.data == b'[{"v":"x1"},{"v":"x2"}]'
@@ -142,11 +142,11 @@ def test_a_short_body_is_translated_at_once(tmp_path: Path) -> None:
 
 
 def pumped(plans: PlanSet, path: str, source: Burst) -> tuple[bytes, int, list[int]]:
-    """What a stream writes, the turns that others had, and how many events were written at a time."""
+    """Returns what a stream writes, the turns of other tasks, and the number of events of each write."""
     parts: list[int] = []
 
     async def work() -> tuple[bytes, int]:
-        result = await answered_by(plans, path, b"{}", source)
+        result = await run_exchange_of(plans, path, b"{}", source)
         stream, written = result.response.stream, [b""]
         writer = EventWriter(stream.plan, result.exchange)
 
@@ -170,7 +170,7 @@ def pumped(plans: PlanSet, path: str, source: Burst) -> tuple[bytes, int, list[i
     return data, turns, parts
 
 
-def test_a_burst_of_events_leaves_turns_to_others(tmp_path: Path) -> None:
+def test_a_burst_of_events_does_not_block_the_loop(tmp_path: Path) -> None:
     count = 100_000
     source = Burst(b'{"v":1}\n' * count)
     data, turns, parts = pumped(compiled(MAPPING, tmp_path), "/stream", source)
@@ -179,7 +179,7 @@ def test_a_burst_of_events_leaves_turns_to_others(tmp_path: Path) -> None:
     assert turns >= len(parts) >= count / MAX_EVENTS
 
 
-def test_an_event_that_makes_many_is_given_in_parts(tmp_path: Path) -> None:
+def test_an_event_that_emits_many_is_written_in_parts(tmp_path: Path) -> None:
     count = 200_000
     source = Burst(b'{"a":[' + b",".join([b"1"] * count) + b"]}\n")
     data, turns, parts = pumped(compiled(MAPPING, tmp_path), "/one", source)
@@ -188,7 +188,7 @@ def test_an_event_that_makes_many_is_given_in_parts(tmp_path: Path) -> None:
     assert turns >= count / MAX_EVENTS / 2
 
 
-def test_events_that_come_one_by_one_are_given_at_once(tmp_path: Path) -> None:
+def test_single_events_are_written_at_once(tmp_path: Path) -> None:
     source = Burst(b'{"v":1}\n' * 1000, size=8)
     data, _, parts = pumped(compiled(MAPPING, tmp_path), "/stream", source)
     assert data.count(b"\n") == 1001
@@ -228,7 +228,7 @@ def test_a_large_response_is_sent_in_pieces(size: int) -> None:
 # --- Threads ---------------------------------------------------------------------------------------------
 
 
-def test_what_work_raises_is_raised() -> None:
+def test_an_exception_of_the_work_is_raised() -> None:
     def work() -> None:
         raise ValueError("from a thread")
 
@@ -236,7 +236,7 @@ def test_what_work_raises_is_raised() -> None:
         run(lambda: in_thread(work))
 
 
-def test_a_caller_that_is_cancelled_waits_for_the_end_of_the_work() -> None:
+def test_a_cancelled_caller_waits_for_the_end_of_the_work() -> None:
     begun, may_end, has_ended = threading.Event(), threading.Event(), []
 
     def work() -> None:
@@ -260,14 +260,14 @@ def test_a_caller_that_is_cancelled_waits_for_the_end_of_the_work() -> None:
     run(main)
 
 
-def test_only_a_body_that_is_long_is_worth_a_thread(tmp_path: Path) -> None:
+def test_only_a_long_body_uses_a_thread(tmp_path: Path) -> None:
     plans = compiled(MAPPING, tmp_path)
     item = b'"' + b"a" * 1000 + b'",'
     for count, is_long in ((LONG_BODY // len(item) - 1, False), (LONG_BODY // len(item) + 1, True)):
         body = b'{"a":[' + (item * count)[:-1] + b"]}"
 
         async def work(body: bytes = body) -> tuple[ExchangeResult, int]:
-            return await with_turns(answered_by(plans, "/body", body))
+            return await with_turns(run_exchange_of(plans, "/body", body))
 
         result, turns = run(work)
         assert result.error is None

@@ -1,4 +1,4 @@
-"""Workers are forked from a process with one thread and no running event loop, and inherit nothing of it."""
+"""Workers are forked from a process with one thread and no running event loop, and inherit little from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.server.test_admin import admin_of, ask
+from tests.server.test_admin import admin_of, send_request
 from tests.server.test_workers import children, outcomes, put
 from tests.support.forks import watch_forks
 from tests.support.receiver import Receiver
@@ -37,14 +37,14 @@ def versions(server: Server) -> set[int]:
 
 
 def kill_one(server: Server) -> None:
-    """Kill a worker and wait until another has replaced it."""
+    """Kills a worker and waits for its replacement."""
     known = children(server)
     os.kill(known[0], signal.SIGKILL)
     assert eventually(lambda: len(children(server)) == len(known) and known[0] not in children(server))
 
 
 def change(server: Server, file: Path, text: str, is_watched: bool) -> None:
-    """Change the mapping and wait for the outcome."""
+    """Changes the mapping and waits for the outcome."""
     before = len(outcomes(server))
     put(file, text)
     if not is_watched:
@@ -70,7 +70,7 @@ def test_forks_come_from_a_single_thread_without_a_loop(
     exporter = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     with dragoman_server(file, {**forks.env, **(exporter if is_traced else {})}, args) as server:
         for path in ("/readyz", "/livez", "/metrics"):
-            assert ask(server, path).status == 200
+            assert send_request(server, path).status == 200
         assert versions(server) == {1}
         if is_traced:
             assert eventually(lambda: receiver.spans), "workers send spans"
@@ -100,7 +100,7 @@ def test_a_fork_waits_for_the_end_of_a_reload(file: Path, tmp_path: Path) -> Non
         os.kill(known[0], signal.SIGKILL)
         assert eventually(lambda: any(line["event"] == "worker_exit" for line in server.log()))
         for _ in range(20):
-            assert ask(server, "/livez").status == 200, "the parent responds meanwhile"
+            assert send_request(server, "/livez").status == 200, "the parent responds meanwhile"
         time.sleep(1)
         assert children(server) == known[1:], "none was forked"
         forks.loading.unlink()
@@ -109,8 +109,8 @@ def test_a_fork_waits_for_the_end_of_a_reload(file: Path, tmp_path: Path) -> Non
     assert [record["system_threads"] for record in forks.records()] == [1, 1, 1]
 
 
-def test_the_end_does_not_wait_for_a_reload(file: Path, tmp_path: Path) -> None:
-    """Workers end at once, and nothing is served."""
+def test_shutdown_does_not_wait_for_a_reload(file: Path, tmp_path: Path) -> None:
+    """The workers end at once and nothing is served."""
     forks = watch_forks(tmp_path)
     with dragoman_server(file, forks.env, ("--workers", "2", "--admin", "0")) as server:
         threads = Path(f"/proc/{server.process.pid}/task")
@@ -133,7 +133,7 @@ def test_a_single_process_does_not_fork(file: Path, tmp_path: Path) -> None:
 
 
 def shared(server: Server, worker: int) -> set[str]:
-    """Sockets and pipes that a worker has in common with its parent, without the standard streams."""
+    """Returns the sockets and pipes shared by a worker and its parent, without the standard streams."""
 
     def found(process: int) -> set[str]:
         links = [fd.readlink() for fd in Path(f"/proc/{process}/fd").iterdir() if int(fd.name) > 2]
@@ -142,23 +142,23 @@ def shared(server: Server, worker: int) -> set[str]:
     return found(server.process.pid) & found(worker)
 
 
-def test_a_worker_inherits_only_the_address_and_the_pipe_of_its_parents_life(file: Path) -> None:
-    """Not the admin listener, nor a client of it: that would not see its connection closed."""
+def test_a_worker_inherits_only_the_listener_and_the_parents_pipe(file: Path) -> None:
+    """Not the admin listener or its connections: a client would not see its connection closed."""
     with dragoman_server(file, {}, ("--workers", "2", "--admin", "0", "--watch")) as server:
         parts = urlsplit(admin_of(server))
         with socket.create_connection((str(parts.hostname), parts.port or 0)):
-            assert ask(server, "/livez").status == 200, "the connection before it is accepted too"
+            assert send_request(server, "/livez").status == 200, "the connection before it is accepted too"
             kill_one(server)
             kinds = [sorted(link.partition(":")[0] for link in shared(server, n)) for n in children(server)]
-        # The worker closes what it has inherited before it serves.
+        # The worker closes inherited descriptors before it serves.
         assert eventually(lambda: all(len(shared(server, n)) == 2 for n in children(server))), kinds
         assert [sorted(link.partition(":")[0] for link in shared(server, n)) for n in children(server)] == [
             ["pipe", "socket"]
         ] * 2
 
 
-def test_a_worker_that_starts_during_a_reload_takes_the_new_set(file: Path, tmp_path: Path) -> None:
-    """It was forked with the old set, and cannot yet handle the signal that announces the new one."""
+def test_a_worker_started_during_a_reload_loads_the_new_set(file: Path, tmp_path: Path) -> None:
+    """It was forked with the old set and cannot yet handle the signal for the new one."""
     forks = watch_forks(tmp_path)
     with dragoman_server(file, forks.env, ("--workers", "2")) as server:
         forks.held.touch()

@@ -1,4 +1,4 @@
-"""Keys of clients: what is let in, what is not, and that nothing is done for whom is not."""
+"""Client keys: valid and invalid credentials, and no work for unauthorized requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAPPINGS = {
       env: { UP: {}, KEYS: { secret: true } }
       upstreams: { up: { url: "${ $env.UP }" } }
       auth: { bearer: "${ $env.KEYS }" }
-      errors: { body: { told: "${ kind }" } }
+      errors: { body: { kind: "${ kind }" } }
       routes:
         GET /guarded: { call: GET up /json, respond: { body: "${ @ }" } }
         POST /guarded: { call: { upstream: up, path: /echo, body: "${ @ }" }, respond: { body: "${ @ }" } }
@@ -48,7 +48,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 BASIC = base64.b64encode(f"user:{KEY}".encode()).decode()
 
-#: Values of Authorization that open nothing; a list stands for several header fields.
+#: Invalid values of Authorization; a list is several header fields.
 FORMS: list[str | list[str]] = [
     [], "", " ", "Bearer", "Bearer ", "bearer", KEY, f"Basic {BASIC}", f"Token {KEY}", f"Digest {KEY}",
     f"Bearer{KEY}", f"Bearer:{KEY}", f"Bearer={KEY}", f"Bearer\t{KEY}", f"Bearer,{KEY}",
@@ -63,7 +63,7 @@ FORMS: list[str | list[str]] = [
 
 
 @pytest.mark.parametrize("form", FORMS, ids=range(len(FORMS)))
-def test_what_opens_nothing(server: Server, upstream: Upstream, form: str | list[str]) -> None:
+def test_invalid_credentials_are_refused(server: Server, upstream: Upstream, form: str | list[str]) -> None:
     request_id = uuid.uuid4().hex
     values = [form] if isinstance(form, str) else form
     fields = "".join(f"authorization: {value}\r\n" for value in values)
@@ -75,16 +75,16 @@ def test_what_opens_nothing(server: Server, upstream: Upstream, form: str | list
     )
     assert head.startswith(b"HTTP/1.1 401 ")
     assert b"\r\nwww-authenticate: Bearer" in head
-    assert body == b'{"told":"unauthorized"}'
+    assert body == b'{"kind":"unauthorized"}'
     assert upstream.seen(request_id) == []
 
 
 @pytest.mark.parametrize("form", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER  {KEY} ", f"Bearer {OTHER}"])
-def test_what_opens(server: Server, form: str) -> None:
+def test_valid_credentials_are_accepted(server: Server, form: str) -> None:
     assert server.get("/guarded", headers={"authorization": form}).json == {"ok": True}
 
 
-def test_what_is_open_needs_no_key(server: Server) -> None:
+def test_open_routes_need_no_key(server: Server) -> None:
     for headers in ({}, {"authorization": "Bearer wrong"}):
         assert server.get("/free", headers=headers).text == "free"
         assert server.get("/open/x", headers=headers).text == "open"
@@ -93,11 +93,11 @@ def test_what_is_open_needs_no_key(server: Server) -> None:
 @pytest.mark.parametrize(
     ("method", "target"), [("GET", "/named/%ff"), ("HEAD", "/guarded"), ("GET", "/named/x")]
 )
-def test_a_key_is_asked_for_before_anything_else(server: Server, method: str, target: str) -> None:
+def test_the_key_is_checked_before_anything_else(server: Server, method: str, target: str) -> None:
     assert server.request(method, target).status == 401
 
 
-def test_the_body_of_a_refused_request_is_not_waited_for(server: Server) -> None:
+def test_a_refusal_does_not_wait_for_the_body(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(b"POST /guarded HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
         started = time.monotonic()
@@ -105,7 +105,7 @@ def test_the_body_of_a_refused_request_is_not_waited_for(server: Server) -> None
         assert time.monotonic() - started < SOON
 
 
-def test_a_client_that_expects_100_is_refused_at_once(server: Server) -> None:
+def test_a_client_that_expects_100_continue_is_refused_at_once(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(
             b"POST /guarded HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"

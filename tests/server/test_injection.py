@@ -1,4 +1,4 @@
-"""Values are data: whatever a client puts into a body, no sink of a call lets it become structure."""
+"""Values are data: no value from a client's body changes the structure of a call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ routes:
       query: { $spread: "${ v }" }
       headers: { $spread: "${ v }" }
     respond: { body: ok }
-  POST /answer: { respond: { headers: { x-v: "${ v }" }, body: ok } }
+  POST /response: { respond: { headers: { x-v: "${ v }" }, body: ok } }
   GET /ordinary: { call: GET up /json, respond: { body: "${ @ }" } }
 """
 PAYLOADS: list[Any] = [
@@ -67,7 +67,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_a_value_stays_in_its_place(server: Server, upstream: Upstream, sink: str) -> None:
+def test_a_value_does_not_change_the_structure(server: Server, upstream: Upstream, sink: str) -> None:
     for payload in PAYLOADS:
         request_id = uuid.uuid4().hex
         before = len(upstream.requests)
@@ -137,7 +137,7 @@ CHECKS: dict[str, Any] = {
     "body": _check_body,
 }
 
-#: Which payloads each sink can carry: those that it cannot are the client's mistake.
+#: The payloads that each sink can carry; all others are a client error.
 REFUSED = {
     "path": {"../admin", "..", "", "%2e%2e%2fadmin", "a\ud800b"},
     "header": {
@@ -157,7 +157,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sink", list(REFUSED))
-def test_only_what_cannot_be_carried_is_refused(server: Server, sink: str) -> None:
+def test_only_values_that_cannot_be_sent_are_refused(server: Server, sink: str) -> None:
     texts = [payload for payload in PAYLOADS if isinstance(payload, str) and len(payload) < 8192]
     refused = {text for text in texts if server.post(f"/{sink}", {"v": text}).status == 400}
     line_ends = {text for text in texts if "\r" in text} if sink == "header" else set()
@@ -200,8 +200,8 @@ def test_names_from_a_client_are_data_too(
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
-def test_a_value_in_a_header_of_the_answer(server: Server, payload: Any) -> None:
-    response = server.post("/answer", {"v": payload})
+def test_a_value_in_a_response_header(server: Server, payload: Any) -> None:
+    response = server.post("/response", {"v": payload})
     assert response.status in (200, 400)
     assert response.header("x-injected") is None
     assert response.status == 400 or response.text == "ok"

@@ -1,5 +1,5 @@
-"""What clients that leave leave behind: no task, no connection. The server runs in this process, to be looked
-into."""
+"""Disconnected clients leave no task and no connection behind. The server runs in this process, so that the
+tests can inspect it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Running:
 
     @property
     def tasks(self) -> int:
-        """How many tasks there are in the server's event loop."""
+        """Returns the number of tasks in the server's event loop."""
         assert self.loop is not None
 
         async def count() -> int:
@@ -65,7 +65,7 @@ class Running:
 
     @property
     def is_quiet(self) -> bool:
-        """Nothing is left of any client."""
+        """Whether no task or connection of a client is left."""
         state = self.server.server_state
         return not state.connections and not state.tasks
 
@@ -115,7 +115,7 @@ def test_streams_of_clients_that_reset(running: Running, upstream: Upstream) -> 
 
 
 def test_quick_disconnects(running: Running, upstream: Upstream) -> None:
-    """At every moment of a request: before, within and behind its head, its body and its answer."""
+    """At every moment of a request: before, within and after its head, its body and its response."""
     before = running.tasks
     requests = [
         b"", b"GET /lo", b"GET /call HTTP/1.1\r\n\r\n",
@@ -132,7 +132,7 @@ def test_quick_disconnects(running: Running, upstream: Upstream) -> None:
     assert upstream.eventually(lambda up: not up.open)
 
 
-def test_a_client_that_closes_its_side_has_left(running: Running, upstream: Upstream) -> None:
+def test_a_client_that_half_closes_has_disconnected(running: Running, upstream: Upstream) -> None:
     with running.connect() as client:
         client.sendall(b"GET /call HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert upstream.eventually(lambda up: up.open)

@@ -1,4 +1,4 @@
-"""The limits of an exchange on real connections: the response, and what the log has of it."""
+"""The limits of an exchange on real connections: the response and the log line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Upstream, answer
+from tests.support.upstream import Upstream, complete_response
 
 MAPPING = """\
 dragoman: 1
@@ -73,7 +73,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         ),
     ],
 )
-def test_a_client_is_told_and_the_log_has_the_line(
+def test_a_limit_is_an_error_response_and_a_log_line(
     server: Server, path: str, body: object, message: str, line: str
 ) -> None:
     request_id = f"limits{path.replace('/', '-')}"
@@ -87,8 +87,8 @@ def test_a_client_is_told_and_the_log_has_the_line(
     assert logged["cause"].endswith(message)
 
 
-def test_an_upstreams_data_is_its_fault(server: Server, upstream: Upstream) -> None:
-    upstream.on("/many", answer(200, json.dumps({"a": [1] * 2000}).encode()))
+def test_a_limit_exceeded_by_upstream_data_is_an_upstream_error(server: Server, upstream: Upstream) -> None:
+    upstream.on("/many", complete_response(200, json.dumps({"a": [1] * 2000}).encode()))
     response = server.post("/response", {}, headers={"x-request-id": "limits-response"})
     assert response.status == 502
     assert response.json["error"]["type"] == "upstream_error"
@@ -97,13 +97,13 @@ def test_an_upstreams_data_is_its_fault(server: Server, upstream: Upstream) -> N
     assert ".yaml:21:" in logged["cause"]
 
 
-def test_in_a_stream_it_is_told_in_band(server: Server, upstream: Upstream) -> None:
+def test_a_limit_in_a_stream_is_an_in_band_error(server: Server, upstream: Upstream) -> None:
     event = b'data: {"v":"' + b"a" * 10_000 + b'"}\n\n'
-    upstream.on("/events", answer(200, event * 300, "text/event-stream"))
+    upstream.on("/events", complete_response(200, event * 300, "text/event-stream"))
     try:
         body = server.post("/stream", {}, headers={"x-request-id": "limits-stream"}).body
-    except http.client.IncompleteRead as cut:
-        body = cut.partial
+    except http.client.IncompleteRead as error:
+        body = error.partial
     *events, last, _ = body.split(b"\n\n")
     assert len(events) == 199
     error = json.loads(last.removeprefix(b"data: "))["error"]
@@ -113,5 +113,5 @@ def test_in_a_stream_it_is_told_in_band(server: Server, upstream: Upstream) -> N
 
 
 def test_fifty_thousand_tiny_events_can_be_collected(server: Server, upstream: Upstream) -> None:
-    upstream.on("/tiny", answer(200, b'data: {"v":1}\n\n' * 50_000, "text/event-stream"))
+    upstream.on("/tiny", complete_response(200, b'data: {"v":1}\n\n' * 50_000, "text/event-stream"))
     assert server.post("/collect", {}).json == {"count": 50_000}

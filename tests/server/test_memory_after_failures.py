@@ -1,4 +1,4 @@
-"""A failed exchange keeps nothing: no object in a reference cycle, and no memory of its bodies."""
+"""A failed exchange retains nothing: no object in a reference cycle, and no memory of its bodies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.upstream import (
     Channel,
     Seen,
     Upstream,
-    answer,
+    complete_response,
     drip,
     eventually,
     head,
@@ -42,7 +42,7 @@ def _length(size: int) -> tuple[str, str]:
     return ("content-length", str(size))
 
 
-# --- Nothing is left to the garbage collector -------------------------------------------------------------
+# --- No garbage in reference cycles ----------------------------------------------------------------------
 
 MAPPING = """
 dragoman: 1
@@ -129,12 +129,12 @@ _EVENT = b'data: {"n":1}\n\n'
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "json": json_response({"ok": True}),
-    "not-json": answer(200, _TEXT),
-    "text": answer(200, b'{"text":"' + _TEXT + b'"}'),
-    "error": answer(500, b'{"text":"' + _TEXT + b'"}'),
-    "not-found": answer(404, b'{"text":"' + _TEXT + b'"}'),
-    "busy": answer(503, b'{"text":"' + _TEXT + b'"}'),
-    "page": answer(500, b"<h1>" + _TEXT, "text/html"),
+    "not-json": complete_response(200, _TEXT),
+    "text": complete_response(200, b'{"text":"' + _TEXT + b'"}'),
+    "error": complete_response(500, b'{"text":"' + _TEXT + b'"}'),
+    "not-found": complete_response(404, b'{"text":"' + _TEXT + b'"}'),
+    "busy": complete_response(503, b'{"text":"' + _TEXT + b'"}'),
+    "page": complete_response(500, b"<h1>" + _TEXT, "text/html"),
     "truncated": raw(head(200, [_JSON, _length(2 * len(_TEXT))]) + _TEXT, "close"),
     "truncated-chunks": raw(head(200, [_JSON, _CHUNKED]) + chunk(_TEXT), "close"),
     "reset": raw(head(200, [_JSON, _length(2 * len(_TEXT))]) + _TEXT, "reset"),
@@ -142,22 +142,24 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "closed": raw(b"", "close"),
     "garbage": raw(b"no HTTP\r\n\r\n", "close"),
     "head": raw(head(200, [_JSON, ("x", "y" * 70_000), _length(2)]) + b"{}"),
-    "coding": answer(200, _TEXT, headers=[("content-encoding", "br")]),
-    "bad-gzip": answer(200, _TEXT, headers=[("content-encoding", "gzip")]),
+    "coding": complete_response(200, _TEXT, headers=[("content-encoding", "br")]),
+    "bad-gzip": complete_response(200, _TEXT, headers=[("content-encoding", "gzip")]),
     "silent": raw(head(200, [_JSON, _length(2 * len(_TEXT))]) + _TEXT, "hang"),
     "hang": raw(b"", "hang"),
-    "events": answer(200, _EVENT, "text/event-stream"),
-    "bad-event": answer(200, _EVENT + b"data: {" + _TEXT + b"\n\n", "text/event-stream"),
-    "bad-first-event": answer(200, b"data: {" + _TEXT + b"\n\n", "text/event-stream"),
-    "bad-value": answer(200, _EVENT + b'data: {"n":"' + _TEXT + b'"}\n\n', "text/event-stream"),
-    "bad-first-value": answer(200, b'data: {"n":"' + _TEXT + b'"}\n\n', "text/event-stream"),
-    "cut-events": raw(head(200, [_EVENTS, _CHUNKED]) + chunk(_EVENT) + chunk(b"data: " + _TEXT), "close"),
-    "no-event": answer(200, b"", "text/event-stream"),
+    "events": complete_response(200, _EVENT, "text/event-stream"),
+    "bad-event": complete_response(200, _EVENT + b"data: {" + _TEXT + b"\n\n", "text/event-stream"),
+    "bad-first-event": complete_response(200, b"data: {" + _TEXT + b"\n\n", "text/event-stream"),
+    "bad-value": complete_response(200, _EVENT + b'data: {"n":"' + _TEXT + b'"}\n\n', "text/event-stream"),
+    "bad-first-value": complete_response(200, b'data: {"n":"' + _TEXT + b'"}\n\n', "text/event-stream"),
+    "truncated-events": raw(
+        head(200, [_EVENTS, _CHUNKED]) + chunk(_EVENT) + chunk(b"data: " + _TEXT), "close"
+    ),
+    "no-event": complete_response(200, b"", "text/event-stream"),
     "endless": drip(head(200, [_EVENTS, _CHUNKED]) + chunk(_EVENT), chunk(_EVENT), 0.01),
-    "refuses": answer(413, b"{}"),
+    "refuses": complete_response(413, b"{}"),
 }
 
-#: What is requested → the status.
+#: Request target → status.
 REQUESTS: dict[str, int] = {
     "/json/not-json": 502,
     "/json/error": 502,
@@ -195,10 +197,10 @@ REQUESTS: dict[str, int] = {
     "/stream/no-event": 502,
     "/stream/bad-event": 200,
     "/stream/bad-value": 200,
-    "/stream/cut-events": 200,
+    "/stream/truncated-events": 200,
     "/collect/bad-event": 502,
     "/collect/bad-value": 502,
-    "/collect/cut-events": 502,
+    "/collect/truncated-events": 502,
     "/forward/truncated": 200,
     "/forward/truncated-chunks": 200,
     "/forward/closed": 502,
@@ -237,27 +239,27 @@ def server(upstream: Upstream) -> Iterator[Server]:
         mappings = {"failing.yaml": MAPPING, "within.yaml": WITHIN}
         with dragoman_server(mappings, env, command=UNCOLLECTED) as running:
             assert running.get("/json/json").status == 200
-            # What libraries leave behind when they are first used is none of an exchange's.
+            # Libraries leave objects behind on first use; these do not belong to an exchange.
             for target in REQUESTS:
-                running.request("GET", target, is_cut=_is_cut(target))
+                running.request("GET", target, expect_truncated=_is_truncated(target))
             garbage(running)
             yield running
 
 
-def _is_cut(target: str) -> bool:
-    """Whether there is no other way to tell the client: bytes that are passed on have no error event."""
+def _is_truncated(target: str) -> bool:
+    """Whether truncation is the only way to report the error: forwarded bytes have no error event."""
     return REQUESTS[target] == 200 and target.startswith("/forward/")
 
 
 @pytest.mark.parametrize("target", REQUESTS)
-def test_a_failure_leaves_no_reference_cycle(server: Server, target: str) -> None:
+def test_a_failure_creates_no_reference_cycle(server: Server, target: str) -> None:
     for _ in range(3):
-        response = server.get(target, is_cut=_is_cut(target))
+        response = server.get(target, expect_truncated=_is_truncated(target))
         assert response.status == REQUESTS[target], response.text
     _assert_no_garbage(server)
 
 
-#: What a client sends → the status.
+#: Request body → status.
 BODIES: dict[str, tuple[str, bytes, int]] = {
     "too large": ("/call/json", b"[" + b" " * 2_000_000 + b"]", 413),
     "no JSON": ("/call/json", _TEXT, 400),
@@ -271,14 +273,14 @@ BODIES: dict[str, tuple[str, bytes, int]] = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_refused_body_leaves_no_reference_cycle(server: Server, name: str) -> None:
+def test_a_refused_body_creates_no_reference_cycle(server: Server, name: str) -> None:
     target, body, status = BODIES[name]
     for _ in range(3):
         assert server.post(target, body).status == status
     _assert_no_garbage(server)
 
 
-def test_a_chunked_body_that_is_too_large_leaves_no_reference_cycle(server: Server) -> None:
+def test_a_too_large_chunked_body_creates_no_reference_cycle(server: Server) -> None:
     start = b"POST /call/json HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
     for _ in range(3):
         assert server.raw(start + chunk(b" " * 2_000_001) + b"0\r\n\r\n").startswith(b"HTTP/1.1 413 ")
@@ -286,8 +288,8 @@ def test_a_chunked_body_that_is_too_large_leaves_no_reference_cycle(server: Serv
 
 
 @dataclass(frozen=True)
-class Leaving:
-    """A client that leaves: what it sends, and whether it waits for a beginning of the response."""
+class Disconnecting:
+    """A client that disconnects: what it sends, and whether it waits for the start of the response."""
 
     sends: bytes
     waits: bool = False
@@ -301,20 +303,20 @@ def _half_post(target: str) -> bytes:
     return f"POST {target} HTTP/1.1\r\nhost: x\r\ncontent-length: 400000\r\n\r\n".encode() + _TEXT
 
 
-LEAVING: dict[str, Leaving] = {
-    "during a call": Leaving(_get("/json/hang")),
-    "during several calls": Leaving(_get("/several/hang")),
-    "during a stream": Leaving(_get("/stream/endless"), waits=True),
-    "during a forward": Leaving(_get("/forward/endless"), waits=True),
-    "during an upload": Leaving(_half_post("/call/json")),
-    "during a forwarded upload": Leaving(_half_post("/forward/json")),
-    "with requests waiting": Leaving(_get("/json/hang") * 3),
+LEAVING: dict[str, Disconnecting] = {
+    "during a call": Disconnecting(_get("/json/hang")),
+    "during several calls": Disconnecting(_get("/several/hang")),
+    "during a stream": Disconnecting(_get("/stream/endless"), waits=True),
+    "during a forward": Disconnecting(_get("/forward/endless"), waits=True),
+    "during an upload": Disconnecting(_half_post("/call/json")),
+    "during a forwarded upload": Disconnecting(_half_post("/forward/json")),
+    "with requests waiting": Disconnecting(_get("/json/hang") * 3),
 }
 
 
 @pytest.mark.parametrize("name", LEAVING)
 @pytest.mark.parametrize("leave", [socket.socket.close, reset])
-def test_a_client_that_leaves_leaves_no_reference_cycle(
+def test_a_disconnected_client_creates_no_reference_cycle(
     server: Server, upstream: Upstream, name: str, leave: Callable[[socket.socket], None]
 ) -> None:
     leaving, abandoned = LEAVING[name], _abandoned(server)
@@ -333,7 +335,7 @@ def test_a_client_that_leaves_leaves_no_reference_cycle(
     _assert_no_garbage(server)
 
 
-def test_a_refused_request_leaves_no_reference_cycle(server: Server) -> None:
+def test_a_refused_request_creates_no_reference_cycle(server: Server) -> None:
     for data in (b"no HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"):
         assert server.raw(data).startswith(b"HTTP/1.1 4")
     server.get("/limited")
@@ -344,7 +346,7 @@ def test_a_refused_request_leaves_no_reference_cycle(server: Server) -> None:
     _assert_no_garbage(server)
 
 
-def test_responses_leave_no_reference_cycle(server: Server) -> None:
+def test_responses_create_no_reference_cycle(server: Server) -> None:
     with server.connect() as client:
         for _ in range(5):
             client.sendall(_get("/json/json"))
@@ -368,9 +370,9 @@ def _assert_no_garbage(server: Server) -> None:
     assert not found, f"only the garbage collector frees these: {found}"
 
 
-# --- The memory of the process ----------------------------------------------------------------------------
+# --- The memory of the process ---------------------------------------------------------------------------
 
-#: How often each failure is repeated, and the size of its bodies.
+#: Number of repetitions of each failure, and the size of its bodies.
 _TIMES, _SIZE = (20, 15 * MIB) if TORTURE else (2, 12 * MIB)
 _ALLOWED = 10 * MIB
 
@@ -378,7 +380,7 @@ _CHATS = {
     "openai-over-ollama": ("/ollama/v1/chat/completions", "OLLAMA_HOST", "/api/chat"),
     "ollama-over-openai": ("/api/chat", "OPENAI_BASE_URL", "/chat/completions"),
 }
-_ANSWER = {
+_RESPONSE = {
     "model": "m",
     "message": {"role": "assistant", "content": "yes"},
     "done": True,
@@ -389,33 +391,33 @@ _MEBIBYTE = b"x" * MIB
 
 
 def _sent(start: bytes, *, every: bytes = _MEBIBYTE, then: bytes = b"", less: int = 0) -> Behaviour:
-    """A JSON response of `_SIZE` in pieces of a MiB; with `less`, so many bytes of it are never sent."""
+    """Returns a JSON response of `_SIZE` in pieces of one MiB; the last `less` bytes are never sent."""
     times = _SIZE // len(every)
     fields = [_JSON, _length(len(start) + times * len(every) + len(then) + less)]
     return _then_close(drip(head(200, fields) + start, every, 0, times), then, bool(less))
 
 
-def _then_close(behaviour: Behaviour, then: bytes, is_cut: bool) -> Behaviour:
+def _then_close(behaviour: Behaviour, then: bytes, is_truncated: bool) -> Behaviour:
     async def behave(channel: Channel, seen: Seen) -> None:
         await behaviour(channel, seen)
         await channel.send(then)
-        channel.keep_alive = not is_cut
+        channel.keep_alive = not is_truncated
 
     return behave
 
 
-#: What the upstream of a chat does; none of it is a completion.
+#: Behaviours of the upstream of a chat; none is a completion.
 FAILING: dict[str, Behaviour] = {
     "too large": drip(head(200, [_JSON, _CHUNKED]), chunk(b" " * MIB), 0, 66),
     "no JSON": _sent(b"x"),
-    "500": answer(500, b'{"error":"' + b"x" * _SIZE + b'"}'),
-    "500 that is no JSON": answer(500, b"<h1>" + b"x" * _SIZE, "text/html"),
+    "500": complete_response(500, b'{"error":"' + b"x" * _SIZE + b'"}'),
+    "500 that is no JSON": complete_response(500, b"<h1>" + b"x" * _SIZE, "text/html"),
     "truncated": _sent(b'{"text":"', less=MIB),
     "another shape": _sent(b'["', then=b'"]'),
     "untranslatable": _sent(b'{"message":{"tool_calls":5},"choices":[{"message":5}],"text":"', then=b'"}'),
     "many values": _sent(b"[", every=b'{"a":"b"},' * (MIB // 10), then=b"1]"),
 }
-#: What the client of a chat sends → the status; 0 for any failure.
+#: Request of a chat → status; 0 for any error.
 REFUSED: dict[str, tuple[bytes, int]] = {
     "too large": (b" " * (40 * MIB), 413),
     "no JSON": (b"x" * _SIZE, 400),
@@ -425,10 +427,10 @@ REFUSED: dict[str, tuple[bytes, int]] = {
 
 @contextlib.contextmanager
 def _chat(mapping: str) -> Iterator[tuple[Server, Upstream]]:
-    """A shipped mapping, served after its first chat."""
+    """Yields a server of a shipped mapping after its first chat."""
     path, variable, _ = _CHATS[mapping]
     with Upstream() as up:
-        up.otherwise(json_response(_ANSWER))
+        up.otherwise(json_response(_RESPONSE))
         with dragoman_server((mapping,), {variable: up.url}) as server:
             assert server.post(path, _QUESTION).status == 200
             yield server, up
@@ -442,11 +444,11 @@ def _fail(server: Server, up: Upstream, mapping: str, name: str) -> None:
 
 
 def _fail_stream(server: Server, up: Upstream, mapping: str) -> None:
-    """A stream whose second event is no JSON, and has no end."""
+    """Runs a stream whose second event is not JSON and has no end."""
     path, _, called = _CHATS[mapping]
     media_type = "application/x-ndjson" if mapping == "openai-over-ollama" else "text/event-stream"
     prefix = "" if mapping == "openai-over-ollama" else "data: "
-    event = f"{prefix}{json.dumps(_ANSWER | {'done': False})}\n\n".encode()
+    event = f"{prefix}{json.dumps(_RESPONSE | {'done': False})}\n\n".encode()
     start = head(200, [("content-type", media_type), _CHUNKED])
     up.on(called, drip(start + chunk(event) + chunk(prefix.encode()), chunk(_MEBIBYTE), 0, _SIZE // MIB))
     server.post(path, {**_QUESTION, "stream": True})
@@ -458,8 +460,8 @@ def _refuse(server: Server, up: Upstream, mapping: str, name: str) -> None:
     assert found == status or (not status and found >= 400)
 
 
-def _leave(server: Server, up: Upstream, mapping: str) -> None:
-    """Leave while the response is on its way, and while the body is."""
+def _disconnect(server: Server, up: Upstream, mapping: str) -> None:
+    """Disconnects during the response, and during the body."""
     path, _, called = _CHATS[mapping]
     up.on(called, raw(head(200, [_JSON, _length(_SIZE + MIB)]) + b" " * _SIZE, "hang"))
     body = json.dumps(_QUESTION).encode()
@@ -476,13 +478,13 @@ _KINDS: dict[str, Callable[[Server, Upstream, str], None]] = {
     **{f"upstream: {name}": partial(_fail, name=name) for name in FAILING},
     **{f"client: {name}": partial(_refuse, name=name) for name in REFUSED},
     "stream": _fail_stream,
-    "client leaves": _leave,
+    "client disconnects": _disconnect,
 }
 
 
 @pytest.mark.parametrize("mapping", _CHATS)
-def test_memory_returns_after_failures(mapping: str) -> None:
-    """The first failure of each kind imports modules and starts threads; further failures add nothing."""
+def test_memory_is_freed_after_failures(mapping: str) -> None:
+    """The first failure of each kind imports modules and starts threads; later failures add no memory."""
     with _chat(mapping) as (server, up):
         fresh = memory(server)
         for fail in _KINDS.values():
@@ -498,7 +500,7 @@ def test_memory_returns_after_failures(mapping: str) -> None:
 @pytest.mark.skipif(not TORTURE, reason="a process for each of many failures")
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("mapping", _CHATS)
-def test_memory_returns_after_one_kind_of_failure(mapping: str, kind: str) -> None:
+def test_memory_is_freed_after_one_kind_of_failure(mapping: str, kind: str) -> None:
     with _chat(mapping) as (server, up):
         before = memory(server)
         for _ in range(_TIMES):

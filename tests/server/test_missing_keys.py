@@ -1,4 +1,4 @@
-"""What may be served where: an address that others can reach wants keys, or that the mapping says so."""
+"""A non-loopback address requires client keys, or a mapping that declares it is open."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ auth: {{ bearer: "${{ $env.KEYS }}" }}
 
 @pytest.mark.parametrize("text", [MAPPING, f"dragoman: 1\nname: shop\n{ROUTE}"], ids=["empty", "absent"])
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_an_exposed_address_wants_keys(text: str, host: str) -> None:
-    status, told = failed_start(text, {"KEYS": " , "}, ("--host", host))
+def test_a_non_loopback_address_requires_keys(text: str, host: str) -> None:
+    status, output = failed_start(text, {"KEYS": " , "}, ("--host", host))
     assert status == 1
-    assert "error[no-key]" in told
-    assert "'shop'" in told
-    assert host in told
-    assert "Traceback" not in told
+    assert "error[no-key]" in output
+    assert "'shop'" in output
+    assert host in output
+    assert "Traceback" not in output
 
 
-def test_one_mapping_without_keys_is_enough() -> None:
+def test_one_mapping_without_keys_stops_the_start() -> None:
     texts = {"a.yaml": MAPPING, "b.yaml": f"dragoman: 1\nprefix: /b\n{ROUTE}"}
-    status, told = failed_start(texts, {"KEYS": "k"}, ("--host", "0.0.0.0"))
-    assert (status, told.count("error[no-key]")) == (1, 1)
+    status, output = failed_start(texts, {"KEYS": "k"}, ("--host", "0.0.0.0"))
+    assert (status, output.count("error[no-key]")) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_one_mapping_without_keys_is_enough() -> None:
     ],
     ids=["keys", "open", "open-route"],
 )
-def test_an_exposed_address_is_served(text: str, keys: str) -> None:
+def test_a_non_loopback_address_is_served(text: str, keys: str) -> None:
     with dragoman_server(text, {"KEYS": keys}, ("--host", "0.0.0.0")) as server:
         assert server.get("/x").status == (401 if keys else 200)
 
@@ -64,24 +64,24 @@ def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-def test_a_port_that_is_taken_is_exit_status_1() -> None:
+def test_a_port_in_use_is_exit_status_1() -> None:
     with dragoman_server(f"dragoman: 1\n{ROUTE}") as server:
-        status, told = failed_start(f"dragoman: 1\n{ROUTE}", args=("--port", str(server.address[1])))
+        status, output = failed_start(f"dragoman: 1\n{ROUTE}", args=("--port", str(server.address[1])))
     assert status == 1
-    assert "address already in use" in told
-    assert "Traceback" not in told
+    assert "address already in use" in output
+    assert "Traceback" not in output
 
 
-def test_keys_that_are_not_set_are_a_warning(tmp_path: Path) -> None:
-    """The variable is misspelt, or not set: the mapping would be open without a word."""
+def test_unset_keys_are_a_warning(tmp_path: Path) -> None:
+    """The variable is misspelt or not set: the mapping would be open without notice."""
     file = tmp_path / "shop.yaml"
     file.write_text(MAPPING)
     for keys, status, is_warned in ((" , ", 0, True), ("", 0, True), ("k", 0, False)):
         done = CliRunner().invoke(main, ["validate", str(file)], env={"KEYS": keys})
         assert done.exit_code == status
-        assert (
-            f"{file}:5:17: warning[no-key]: 'auth.bearer' has no key: 'shop' is open" in done.output
-        ) is (is_warned), done.output
+        assert (f"{file}:5:17: warning[no-key]: 'auth.bearer' has no key: 'shop' is open" in done.output) is (
+            is_warned
+        ), done.output
     assert CliRunner().invoke(main, ["validate", "--strict", str(file)], env={"KEYS": ""}).exit_code == 1
 
 
@@ -103,7 +103,7 @@ HALF_OPEN = "dragoman: 1\nauth: { bearer: '' }\nroutes: { GET /x: { auth: none, 
     ids=["unset", "set", "absent", "one-of-two", "both", "no-guarded-route"],
 )
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_the_start_says_who_can_call_without_a_key(
+def test_the_start_reports_who_can_call_without_a_key(
     texts: dict[str, str], keys: str, note: str, logged: list[str], workers: str
 ) -> None:
     with dragoman_server(texts, {"KEYS": keys}, ("--workers", workers)) as server:
@@ -111,12 +111,12 @@ def test_the_start_says_who_can_call_without_a_key(
         assert [line["mapping"] for line in server.log() if line["event"] == "no_keys"] == logged
 
 
-def test_the_start_says_that_an_open_address_is_open() -> None:
+def test_the_start_reports_an_open_address() -> None:
     with dragoman_server({"a.yaml": OPEN}, args=("--host", "0.0.0.0")) as server:
         assert [line for line in server.lines if line.endswith(" (no keys: open to everyone)")]
 
 
-def test_keys_that_go_with_a_reload_are_a_warning(tmp_path: Path) -> None:
+def test_keys_removed_by_a_reload_are_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "shop.yaml"
     keys = tmp_path / "keys.env"
     file.write_text(MAPPING)

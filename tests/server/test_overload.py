@@ -1,4 +1,4 @@
-"""More requests at a time than are answered: the rest is refused at once, and told when to come again."""
+"""More concurrent requests than the limit: the rest are refused at once, with Retry-After."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ routes:
 """
 
 
-def test_above_the_bound_requests_are_refused(upstream: Upstream) -> None:
+def test_requests_above_the_limit_are_refused(upstream: Upstream) -> None:
     upstream.on("/overload", after(1.0, json_response({"ok": True})))
     args = ("--max-in-flight", "20")
     with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, ThreadPoolExecutor(300) as pool:
@@ -34,7 +34,7 @@ def test_above_the_bound_requests_are_refused(upstream: Upstream) -> None:
         assert eventually(lambda: server.get("/local").status == 200)
 
 
-def test_the_bound_from_the_environment(upstream: Upstream) -> None:
+def test_the_limit_from_the_environment(upstream: Upstream) -> None:
     upstream.on("/overload", after(0.5, json_response({"ok": True})))
     env = {"UP": upstream.url, "DRAGOMAN_MAX_IN_FLIGHT": "1"}
     with dragoman_server(MAPPING, env) as server, ThreadPoolExecutor(5) as pool:

@@ -1,4 +1,4 @@
-"""Several calls of one route, over real sockets: together, bounded, and gone once nobody waits for them."""
+"""Several calls of one route, over real sockets: parallel, bounded, cancelled when nobody waits for them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ routes:
       b: GET two /late/${ $calls.a.body.n }
       c: GET three /late/${ $calls.b.body.n }
     respond: { body: "${ @ }" }
-  GET /kept/{name}:
+  GET /cached/{name}:
     calls:
       list:
         upstream: one
@@ -76,7 +76,7 @@ routes:
         on_error: continue
     call: { upstream: two, path: "/${ $request.params.name }" }
     respond: { body: { list: "${ $calls.list.body.n }", own: "${ n }" } }
-  GET /kept-briefly:
+  GET /cached-briefly:
     calls: { list: { upstream: one, path: /list, cache: 100ms } }
     respond: { body: { list: "${ $calls.list.body.n }" } }
   GET /stream:
@@ -100,7 +100,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def test_calls_are_made_at_the_same_time(server: Server, upstream: Upstream) -> None:
+def test_calls_run_in_parallel(server: Server, upstream: Upstream) -> None:
     meeting = Gated(json_response({"n": 1}), wanted=3)
     for name in ("one", "two", "three"):
         upstream.on(f"/{name}/meet", meeting)
@@ -109,7 +109,7 @@ def test_calls_are_made_at_the_same_time(server: Server, upstream: Upstream) -> 
     assert meeting.most == 3, "each waited until all three had come"
 
 
-def test_a_call_that_reads_another_waits_for_it_and_for_no_other(server: Server, upstream: Upstream) -> None:
+def test_a_call_waits_only_for_the_calls_it_reads(server: Server, upstream: Upstream) -> None:
     order: list[str] = []
     chained = asyncio.Event()
 
@@ -125,13 +125,11 @@ def test_a_call_that_reads_another_waits_for_it_and_for_no_other(server: Server,
         upstream.on(f"/{name}/chain", note)
     upstream.on("/one/alone", note)
     response = server.get("/chain")
-    assert response.json == {"c": 3, "d": 3}, (
-        "the one that stands alone was answered last, and held nobody up"
-    )
+    assert response.json == {"c": 3, "d": 3}, "the independent call ended last and delayed no other"
     assert [path for path in order if "chain" in path] == ["/one/chain", "/two/chain/1", "/three/chain/2"]
 
 
-def test_a_fan_out_keeps_its_bound_and_its_order(server: Server, upstream: Upstream) -> None:
+def test_a_fan_out_has_its_limit_and_preserves_order(server: Server, upstream: Upstream) -> None:
     async def numbered(channel: Channel, seen: Seen) -> None:
         await channel.pause(0.02)
         await json_response({"n": int(seen.target.rpartition("/")[2])})(channel, seen)
@@ -147,7 +145,9 @@ def test_a_fan_out_keeps_its_bound_and_its_order(server: Server, upstream: Upstr
     assert len(upstream.requests) == 20, "nothing was called for too long a list"
 
 
-def test_the_first_failure_is_told_at_once_and_ends_the_others(server: Server, upstream: Upstream) -> None:
+def test_the_first_failure_is_returned_at_once_and_cancels_the_others(
+    server: Server, upstream: Upstream
+) -> None:
     async def broken(channel: Channel, seen: Seen) -> None:
         await channel.pause(0.2)
         channel.reset()
@@ -162,14 +162,14 @@ def test_the_first_failure_is_told_at_once_and_ends_the_others(server: Server, u
     assert eventually(lambda: upstream.connections[hanging[0].connection].closed is not None, A_SECOND)
 
 
-def test_a_call_has_a_time_of_its_own(server: Server, upstream: Upstream) -> None:
+def test_each_call_has_its_own_timeout(server: Server, upstream: Upstream) -> None:
     upstream.on("/two/quick", json_response({"n": 2}))
     response = server.get("/slow")
     assert response.json == {"kind": "upstream_timeout", "n": 2}
     assert response.seconds < SOON
 
 
-def test_the_time_of_a_route_is_that_of_all_its_calls(server: Server, upstream: Upstream) -> None:
+def test_the_timeout_of_a_route_covers_all_its_calls(server: Server, upstream: Upstream) -> None:
     async def late(channel: Channel, seen: Seen) -> None:
         if not await channel.pause(0.2):
             await json_response({"n": 1})(channel, seen)
@@ -182,7 +182,7 @@ def test_the_time_of_a_route_is_that_of_all_its_calls(server: Server, upstream: 
 
 
 @pytest.mark.parametrize("path", ["/all/hang", "/stream"])
-def test_a_client_that_leaves_ends_all_calls(server: Server, upstream: Upstream, path: str) -> None:
+def test_a_client_disconnect_cancels_all_calls(server: Server, upstream: Upstream, path: str) -> None:
     async def endless(channel: Channel, seen: Seen) -> None:
         await channel.send(b"HTTP/1.1 200 X\r\ncontent-type: application/x-ndjson\r\n\r\n")
         while not await channel.pause(0.01):
@@ -192,7 +192,7 @@ def test_a_client_that_leaves_ends_all_calls(server: Server, upstream: Upstream,
     for leave in (lambda s: s.close(), reset):
         before = len(upstream.requests)
         with ThreadPoolExecutor(10) as pool:
-            sockets = list(pool.map(lambda _: _asking(server, path), range(10)))
+            sockets = list(pool.map(lambda _: _open_request(server, path), range(10)))
         wanted = 30 if path == "/all/hang" else 20
         assert eventually(lambda before=before, wanted=wanted: len(upstream.requests) >= before + wanted)
         for each in sockets:
@@ -204,19 +204,19 @@ def test_a_client_that_leaves_ends_all_calls(server: Server, upstream: Upstream,
     assert server.get("/all/fine").json == [1, 2, 3]
 
 
-def _asking(server: Server, path: str) -> object:
+def _open_request(server: Server, path: str) -> object:
     connection = server.connect()
     connection.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
     return connection
 
 
 def test_many_exchanges_with_several_calls_do_not_mix(server: Server, upstream: Upstream) -> None:
-    async def told(channel: Channel, seen: Seen) -> None:
+    async def echo_target(channel: Channel, seen: Seen) -> None:
         await asyncio.sleep(0.001)
         await json_response(seen.target)(channel, seen)
 
     for name in ("one", "two", "three"):
-        upstream.on(f"/{name}", told)
+        upstream.on(f"/{name}", echo_target)
     names = [f"n{number}" for number in range(100)]
     with ThreadPoolExecutor(16) as pool:
         responses = list(pool.map(lambda name: server.get(f"/all/{name}").json, names))
@@ -224,7 +224,7 @@ def test_many_exchanges_with_several_calls_do_not_mix(server: Server, upstream: 
     assert threading.active_count() < 50
 
 
-def test_a_call_that_is_kept_is_made_once_for_the_same_request(server: Server, upstream: Upstream) -> None:
+def test_a_cached_call_is_made_once_for_the_same_request(server: Server, upstream: Upstream) -> None:
     made = iter(range(1, 100))
 
     async def counted(channel: Channel, seen: Seen) -> None:
@@ -232,19 +232,19 @@ def test_a_call_that_is_kept_is_made_once_for_the_same_request(server: Server, u
 
     upstream.on("/one/list", counted)
     upstream.on("/two", json_response({"n": "own"}))
-    assert server.get("/kept/a").json == {"list": 1, "own": "own"}
-    assert server.get("/kept/b").json == {"list": 1, "own": "own"}, "only the list is kept"
-    assert server.get("/kept/a", headers={"x-tenant": "t"}).json["list"] == 2, "what is sent differs"
+    assert server.get("/cached/a").json == {"list": 1, "own": "own"}
+    assert server.get("/cached/b").json == {"list": 1, "own": "own"}, "only the list is cached"
+    assert server.get("/cached/a", headers={"x-tenant": "t"}).json["list"] == 2, "what is sent differs"
     assert len([seen for seen in upstream.requests if seen.path.startswith("/two")]) == 3
 
 
-def test_a_call_is_kept_for_its_time(server: Server, upstream: Upstream) -> None:
+def test_a_cached_call_expires(server: Server, upstream: Upstream) -> None:
     upstream.on("/one/list", in_turn(json_response({"n": 1}), json_response({"n": 2})))
-    assert server.get("/kept-briefly").json == {"list": 1}
-    assert eventually(lambda: server.get("/kept-briefly").json == {"list": 2}), "its time is over"
+    assert server.get("/cached-briefly").json == {"list": 1}
+    assert eventually(lambda: server.get("/cached-briefly").json == {"list": 2}), "it has expired"
 
 
-def test_a_call_that_failed_is_not_kept(server: Server, upstream: Upstream) -> None:
+def test_a_failed_call_is_not_cached(server: Server, upstream: Upstream) -> None:
     upstream.on("/two", json_response({"n": "own"}))
     for behaviour in (
         json_response({"error": 1}, status=500),
@@ -252,6 +252,6 @@ def test_a_call_that_failed_is_not_kept(server: Server, upstream: Upstream) -> N
         BEHAVIOURS["half-json-short"],
     ):
         upstream.on("/one/list", behaviour)
-        assert server.get("/kept/a").json == {"own": "own"}
+        assert server.get("/cached/a").json == {"own": "own"}
     upstream.on("/one/list", json_response({"n": 5}))
-    assert server.get("/kept/a").json["list"] == 5
+    assert server.get("/cached/a").json["list"] == 5

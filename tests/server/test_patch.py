@@ -1,4 +1,4 @@
-"""Nulls in the bodies of PATCH: each asks for something, so one that is not sent is reported."""
+"""Nulls in bodies of PATCH: each is a request to remove a value, so a null that is not sent is reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALL = """
         trimmed: ${ trim(note) }
         chosen: ${ if(kind == 'a', kind) }
         default: ${ default(size, 'large') }
-        kept: ${ nullable(mail) }
+        stored: ${ nullable(mail) }
         copied: ${ options }
         picked: '${ pick(paint, `["color", "weight"]`) }'
         lost: ${ drop(secret) }
@@ -71,7 +71,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-#: A body, what is sent of it beside what is always sent, and what is reported.
+#: A body, what is sent of it in addition to `ALWAYS`, and what is reported.
 BODIES: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({}, {}, None),
     ({"name": "x"}, {"name": "x"}, None),
@@ -106,7 +106,7 @@ BODIES: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"flag": None}, {}, "flag"),
     ({"alias": None}, {}, "alias"),
 ]
-ALWAYS = {"default": "large", "kept": None}
+ALWAYS = {"default": "large", "stored": None}
 
 
 @pytest.mark.parametrize(("body", "sent", "reported"), BODIES, ids=[str(body) for body, *_ in BODIES])
@@ -124,13 +124,13 @@ def test_a_null_that_is_not_sent_is_reported(
     assert reported is None or reported in strict.json["error"]["message"]
 
 
-def test_elsewhere_a_null_is_absence(server: Server) -> None:
+def test_a_null_is_absence_in_other_methods(server: Server) -> None:
     body = {"name": None, "note": None, "unknown": None, "people": [{"name": None}], "secret": None}
     response = server.post("/it", body)
     assert (response.status, response.header("x-dragoman-dropped")) == (200, None)
 
 
-def test_what_is_copied_keeps_its_nulls(server: Server) -> None:
+def test_copied_values_retain_their_nulls(server: Server) -> None:
     body = {"a": None, "b": {"c": None, "d": [None, {"e": None}]}}
     assert server.request("PATCH", "/all", body).json == body
 
@@ -140,7 +140,7 @@ def test_several_calls_report_together(server: Server) -> None:
     assert (response.json, response.header("x-dragoman-dropped")) == ({"c": None}, "a, b")
 
 
-def test_a_null_that_chooses_a_call_is_read(server: Server) -> None:
+def test_a_null_that_selects_a_call_is_read(server: Server) -> None:
     response = server.request("PATCH", "/cases", {"name": None})
     assert (response.json, response.header("x-dragoman-dropped")) == ({"remove": True}, None)
 

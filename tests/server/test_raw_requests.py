@@ -1,4 +1,4 @@
-"""Raw requests, well-formed, ill-formed, mutated: a coherent answer or a close, and no second meaning."""
+"""Raw requests, valid, invalid, mutated: a coherent response or a closed connection, never two meanings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n((?:[a-z0-9-]+: [^\r\n]*\r\n
 MUTATIONS = 5000 if os.environ.get("DRAGOMAN_TORTURE") else 500
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
@@ -52,7 +52,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def hurried(upstream: Upstream) -> Iterator[Server]:
-    """One that soon gives up what is not whole."""
+    """A server with short timeouts for incomplete requests."""
     args = ("--head-timeout", "1", "--body-timeout", "1")
     with dragoman_server(MAPPING, {"UP": upstream.url}, args) as own:
         yield own
@@ -64,49 +64,49 @@ def bytes_of(send: Any) -> bytes:
     return "".join(texts).encode("latin-1")
 
 
-def answers_of(data: bytes) -> list[Answer]:
-    """The answers that bytes are; all of them, or they are not coherent."""
+def parse_responses(data: bytes) -> list[RawResponse]:
+    """Parses bytes as responses; asserts that no byte is left over."""
     found = []
     while data:
         head = _HEAD.match(data)
-        assert head is not None, f"no head of an answer: {data[:200]!r}"
+        assert head is not None, f"not a response head: {data[:200]!r}"
         data = data[head.end() :]
         fields = dict(line.split(": ", 1) for line in head[2].decode("latin-1").split("\r\n") if line)
         if head[1] == b"100":
             continue
         length = int(fields["content-length"])
-        assert len(data) >= length, "an answer that is not whole"
-        found.append(Answer(int(head[1]), fields, data[:length]))
+        assert len(data) >= length, "a truncated response"
+        found.append(RawResponse(int(head[1]), fields, data[:length]))
         data = data[length:]
     return found
 
 
-def check_answer(answer: Answer) -> None:
-    """What holds for every answer."""
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers.get("x-request-id")
-    assert "date" in answer.headers
-    assert "server" not in answer.headers
-    told = json.loads(answer.body)
-    if answer.status >= 400:
-        assert "failed" in told or told["error"]["message"]
-        assert b"secret-payload" not in answer.body
+def check_response(response: RawResponse) -> None:
+    """Checks what holds for every response."""
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers.get("x-request-id")
+    assert "date" in response.headers
+    assert "server" not in response.headers
+    body = json.loads(response.body)
+    if response.status >= 400:
+        assert "failed" in body or body["error"]["message"]
+        assert b"secret-payload" not in response.body
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_a_raw_request(server: Server, upstream: Upstream, case: dict[str, Any]) -> None:
     before = len(upstream.requests)
     started = time.monotonic()
-    answers = answers_of(server.raw(bytes_of(case["send"])))
+    responses = parse_responses(server.raw(bytes_of(case["send"])))
     seconds = time.monotonic() - started
     wanted = case["status"] if isinstance(case["status"], list) else [case["status"]]
-    assert answers, "no answer"
-    assert answers[0].status in wanted
-    assert len(answers) <= case.get("answers", 1)
-    assert len(answers) == case.get("answers", 1) or answers[0].status >= 400
-    for answer in answers:
-        check_answer(answer)
-    assert answers[-1].headers.get("connection") == "close"
+    assert responses, "no response"
+    assert responses[0].status in wanted
+    assert len(responses) <= case.get("responses", 1)
+    assert len(responses) == case.get("responses", 1) or responses[0].status >= 400
+    for response in responses:
+        check_response(response)
+    assert responses[-1].headers.get("connection") == "close"
     assert seconds < SOON, "the connection was not closed"
     seen = upstream.requests[before:]
     assert len(seen) <= case.get("calls", 0)
@@ -114,20 +114,20 @@ def test_a_raw_request(server: Server, upstream: Upstream, case: dict[str, Any])
     assert server.get("/local").seconds < SOON
 
 
-def test_a_refusal_is_told_in_the_dialect_of_its_path_and_logged(server: Server) -> None:
+def test_a_refusal_has_the_error_format_of_its_path_and_is_logged(server: Server) -> None:
     known = b"GET /call HTTP/1.1\r\nHost: x y\r\nX-Request-Id: known-1\r\n\r\n"
-    [told] = answers_of(server.raw(known))
-    assert json.loads(told.body) == {"failed": "invalid_request", "status": 400}
+    [refusal] = parse_responses(server.raw(known))
+    assert json.loads(refusal.body) == {"failed": "invalid_request", "status": 400}
     line = server.logged("known-1")
     assert (line["status_code"], line["path"], line["mapping"]) == (400, "/call", "raw")
     assert line["duration_ms"] >= 0
-    [told] = answers_of(server.raw(b"\x16\x03\x01"))
-    assert json.loads(told.body)["error"]["type"] == "invalid_request"
-    line = server.logged(told.headers["x-request-id"])
+    [refusal] = parse_responses(server.raw(b"\x16\x03\x01"))
+    assert json.loads(refusal.body)["error"]["type"] == "invalid_request"
+    line = server.logged(refusal.headers["x-request-id"])
     assert (line["status_code"], line["mapping"], line["error_kind"]) == (400, None, "invalid_request")
 
 
-def test_continue_is_said_where_a_body_is_wanted(server: Server) -> None:
+def test_100_continue_is_sent_if_the_body_is_needed(server: Server) -> None:
     with server.connect() as client:
         client.sendall(b"POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
         assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -136,17 +136,17 @@ def test_continue_is_said_where_a_body_is_wanted(server: Server) -> None:
         client.sendall(
             b"POST /keyed HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
         )
-        answer = client.recv(1000)
-        assert answer.startswith(b"HTTP/1.1 401 ")
-        assert b"connection: close" in answer
+        response = client.recv(1000)
+        assert response.startswith(b"HTTP/1.1 401 ")
+        assert b"connection: close" in response
 
 
 def test_a_head_in_single_bytes(server: Server) -> None:
     with server.connect() as client:
         for byte in b"POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}":
             client.sendall(bytes([byte]))
-        [answer] = answers_of(client.recv(1000))
-        assert answer.status == 200
+        [response] = parse_responses(client.recv(1000))
+        assert response.status == 200
 
 
 # --- Mutations -------------------------------------------------------------------------------------------
@@ -177,20 +177,20 @@ _SEEDS = [seed for seed in _SEEDS if len(seed) < 2000]
 
 
 def mutated(chance: random.Random) -> bytes:
-    """A request with one to three faults."""
+    """Returns a request with one to three faults."""
     data = chance.choice(_SEEDS)
     for _ in range(chance.randint(1, 3)):
         at, to = sorted((chance.randrange(len(data) + 1), chance.randrange(len(data) + 1)))
         lines = data.split(b"\r\n")
-        place = chance.randrange(len(lines))
+        index = chance.randrange(len(lines))
         data = chance.choice(
             [
                 data[:at] + chance.choice(_ODD) + data[at:],
                 data[:at] + bytes([chance.randrange(256)]) + data[at + 1 :],
                 data[:at] + data[min(to, at + 8) :],
                 data[:at] + data[at : min(to, at + 40)] + data[at:],
-                b"\r\n".join([*lines[:place], lines[place], *lines[place:]]),
-                b"\r\n".join([*lines[:place], chance.choice(_FIELDS)[:-2], *lines[place:]]),
+                b"\r\n".join([*lines[:index], lines[index], *lines[index:]]),
+                b"\r\n".join([*lines[:index], chance.choice(_FIELDS)[:-2], *lines[index:]]),
                 data + chance.choice(_SEEDS),
                 data[: max(1, to)],
             ]
@@ -205,11 +205,11 @@ def test_mutated_requests(hurried: Server, upstream: Upstream) -> None:
 
     def check(data: bytes) -> None:
         started = time.monotonic()
-        answers = answers_of(hurried.raw(data + b"\r\n\r\n", 2 * PATIENCE))
+        responses = parse_responses(hurried.raw(data + b"\r\n\r\n", 2 * PATIENCE))
         assert time.monotonic() - started < PATIENCE, f"a hang: {data!r}"
-        for answer in answers:
-            assert answer.status < 500 or answer.status in (501, 505), f"{answer} for {data!r}"
-            check_answer(answer)
+        for response in responses:
+            assert response.status < 500 or response.status in (501, 505), f"{response} for {data!r}"
+            check_response(response)
 
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(check, requests))

@@ -1,4 +1,4 @@
-"""What a mapping reads decides what is fetched, parsed, cached and chosen for each request."""
+"""The variables that a mapping reads decide what is fetched, parsed, cached and chosen for each request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Upstream, answer
+from tests.support.upstream import Upstream, complete_response
 
 MAPPING = """
 dragoman: 1
@@ -34,9 +34,9 @@ routes:
 
 @pytest.fixture(scope="module")
 def server(upstream: Upstream) -> Iterator[Server]:
-    upstream.on("/reads-text", answer(200, b"no JSON", "text/plain"))
+    upstream.on("/reads-text", complete_response(200, b"no JSON", "text/plain"))
     for name in ("stable", "canary"):
-        upstream.on(f"/{name}/reads-choice", answer(200, f'{{"name": "{name}"}}'.encode()))
+        upstream.on(f"/{name}/reads-choice", complete_response(200, f'{{"name": "{name}"}}'.encode()))
     with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
         yield running
 
@@ -46,7 +46,7 @@ def test_a_literal_named_as_generated_code_reads_no_body(server: Server) -> None
     assert (response.status, response.json) == (200, {"tag": "p", "other": "x.upstream_body", "status": 200})
 
 
-def test_going_through_a_list_reads_the_body_and_tells_cached_answers_apart(server: Server) -> None:
+def test_iterating_over_a_list_reads_the_body_and_is_part_of_the_cache_key(server: Server) -> None:
     two, one = {"items": ["a", "b"]}, {"items": ["a"]}
     responses = [server.post("/positions", body) for body in (two, one, two)]
     assert [response.json for response in responses] == [
@@ -59,6 +59,6 @@ def test_going_through_a_list_reads_the_body_and_tells_cached_answers_apart(serv
     assert server.post("/positions", b"no JSON").status == 400
 
 
-def test_a_choice_by_chance_is_made_for_each_request(server: Server) -> None:
+def test_a_random_choice_is_made_for_each_request(server: Server) -> None:
     names = {server.get("/canary").text for _ in range(60)}
     assert names == {"stable", "canary"}

@@ -1,4 +1,4 @@
-"""Mappings that change while they are served: what is noticed, what is applied, what goes on beside it."""
+"""Mappings that change while they are served: which changes are noticed, applied, and without effect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE, SOON, TORTURE
 from tests.support.upstream import Upstream, drip, eventually, head
 
-#: Seconds without a change after which files count as written.
+#: Seconds without a change after which files count as complete.
 QUIET = 0.2
 RELOADS, STREAMS, EVENTS = (100, 20, 150) if TORTURE else (10, 6, 30)
 
@@ -55,7 +55,7 @@ def mapping(version: str) -> str:
 
 
 def replace(file: Path, text: str) -> None:
-    """Put another file in the place of one, at once."""
+    """Replaces a file atomically."""
     other = file.with_name(f".{file.name}.new")
     other.write_text(text)
     other.replace(file)
@@ -70,7 +70,7 @@ def reloads(server: Server) -> list[str]:
 
 
 def settled(server: Server, expected: list[str]) -> None:
-    """Exactly these reloads, and none that follows."""
+    """Asserts exactly these reloads, and none later."""
     assert eventually(lambda: len(reloads(server)) >= len(expected)), server.text()
     time.sleep(1.5)
     assert reloads(server) == expected, server.text()
@@ -89,7 +89,7 @@ def serving(path: Path, upstream: Upstream, *args: str) -> Iterator[Server]:
         yield server
 
 
-# --- What is noticed ---------------------------------------------------------------------------------------
+# --- Noticed changes -------------------------------------------------------------------------------------
 
 
 def _in_place(file: Path) -> None:
@@ -100,7 +100,7 @@ def _renamed(file: Path) -> None:
     replace(file, mapping("2"))
 
 
-def _made_anew(file: Path) -> None:
+def _recreated(file: Path) -> None:
     file.unlink()
     file.write_text(mapping("2"))
 
@@ -114,7 +114,7 @@ def _in_pieces(file: Path) -> None:
             time.sleep(0.01)
 
 
-@pytest.mark.parametrize("change", [_in_place, _renamed, _made_anew, _in_pieces])
+@pytest.mark.parametrize("change", [_in_place, _renamed, _recreated, _in_pieces])
 @pytest.mark.parametrize("what", ["file", "directory"])
 def test_a_change_is_one_reload(
     file: Path, upstream: Upstream, change: Callable[[Path], None], what: str
@@ -123,7 +123,7 @@ def test_a_change_is_one_reload(
         time.sleep(0.3)
         started = time.monotonic()
         change(file)
-        if time.monotonic() - started < QUIET:  # else half a file may have stood there for long enough
+        if time.monotonic() - started < QUIET:  # else half a file may have been there for long enough
             settled(server, ["done"])
         assert eventually(lambda: version(server) == "2")
 
@@ -170,7 +170,7 @@ def test_a_half_written_file_is_never_served(file: Path, upstream: Upstream) -> 
         assert version(server) == "2"
 
 
-def test_what_holds_the_same_is_not_loaded(file: Path, upstream: Upstream) -> None:
+def test_unchanged_content_is_not_reloaded(file: Path, upstream: Upstream) -> None:
     with serving(file, upstream, "--watch") as server:
         for _ in range(3):
             time.sleep(0.3)
@@ -179,7 +179,7 @@ def test_what_holds_the_same_is_not_loaded(file: Path, upstream: Upstream) -> No
         settled(server, [])
 
 
-def test_new_files_and_those_that_go(file: Path, upstream: Upstream) -> None:
+def test_added_and_removed_files(file: Path, upstream: Upstream) -> None:
     other = "dragoman: 1\nname: other\nroutes: { GET /other: { respond: { body: { x: 1 } } } }\n"
     with serving(file.parent, upstream, "--watch") as server:
         (file.parent / "deep").mkdir()
@@ -192,7 +192,7 @@ def test_new_files_and_those_that_go(file: Path, upstream: Upstream) -> None:
         settled(server, ["done", "done"])
 
 
-def test_what_a_mapping_reads(file: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_files_that_a_mapping_reads(file: Path, tmp_path: Path, upstream: Upstream) -> None:
     (tmp_path / "inc").mkdir()
     words, included, variables = tmp_path / "inc/words.json", tmp_path / "inc/part.yaml", tmp_path / "v.env"
     words.write_text('["a"]')
@@ -204,28 +204,28 @@ def test_what_a_mapping_reads(file: Path, tmp_path: Path, upstream: Upstream) ->
         '{ w: "${ $vars.w }", t: { $use: t }, e: "${ $env.WORD }" } } } }\n'
     )
 
-    def told() -> tuple[object, ...]:
+    def values() -> tuple[object, ...]:
         return tuple(server.get("/x").json.values())
 
     with serving(file, upstream, "--watch", "--env-file", str(variables)) as server:
-        assert told() == (["a"], "one", "first")
+        assert values() == (["a"], "one", "first")
         replace(words, '["b"]')
-        assert eventually(lambda: told() == (["b"], "one", "first"))
+        assert eventually(lambda: values() == (["b"], "one", "first"))
         replace(included, "dragoman: 1\ntemplates: { t: two }\n")
-        assert eventually(lambda: told() == (["b"], "two", "first"))
+        assert eventually(lambda: values() == (["b"], "two", "first"))
         replace(variables, "WORD=second\n")
-        assert eventually(lambda: told() == (["b"], "two", "second"))
+        assert eventually(lambda: values() == (["b"], "two", "second"))
         settled(server, ["done"] * 3)
 
 
-# --- What is applied ---------------------------------------------------------------------------------------
+# --- Applied changes -------------------------------------------------------------------------------------
 
 
-def test_hangup_loads_anew(file: Path, upstream: Upstream) -> None:
+def test_hangup_reloads(file: Path, upstream: Upstream) -> None:
     with serving(file, upstream) as server:
         file.write_text(mapping("2"))
         time.sleep(1.5)
-        assert version(server) == "1", "without --watch nothing is taken up by itself"
+        assert version(server) == "1", "without --watch nothing is reloaded by itself"
         server.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: version(server) == "2")
         server.process.send_signal(signal.SIGHUP)
@@ -234,7 +234,7 @@ def test_hangup_loads_anew(file: Path, upstream: Upstream) -> None:
         assert (line["generation"], line["mappings"]) == (3, ["shop"])
 
 
-def test_errors_keep_what_is_served(file: Path, upstream: Upstream) -> None:
+def test_errors_leave_the_old_mappings_in_use(file: Path, upstream: Upstream) -> None:
     with serving(file, upstream) as server:
         file.write_text(BROKEN)
         server.process.send_signal(signal.SIGHUP)
@@ -251,7 +251,7 @@ def test_errors_keep_what_is_served(file: Path, upstream: Upstream) -> None:
         assert version(server) == "1"
 
 
-def test_an_exposed_address_still_wants_keys(file: Path, upstream: Upstream) -> None:
+def test_a_non_loopback_address_still_requires_keys(file: Path, upstream: Upstream) -> None:
     text = mapping("1")
     file.write_text(text.replace("name: shop", "name: shop\nauth: none"))
     with serving(file, upstream, "--host", "0.0.0.0") as server:
@@ -262,26 +262,26 @@ def test_an_exposed_address_still_wants_keys(file: Path, upstream: Upstream) -> 
         assert version(server) == "1"
 
 
-# --- What goes on beside it --------------------------------------------------------------------------------
+# --- Concurrent requests ---------------------------------------------------------------------------------
 
 
 def memory(process: int) -> float:
-    """MiB that a process has in memory."""
+    """Returns the resident memory of a process in MiB."""
     text = Path(f"/proc/{process}/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+) kB", text)[0]) / 1024
 
 
-def stream(server: Server, told: list[tuple[str, str]]) -> None:
-    """Read a stream to its end; what it says it was made by, and its last event."""
+def stream(server: Server, seen: list[tuple[str, str]]) -> None:
+    """Reads a stream to its end; records its version and its last event."""
     response = server.get("/stream", timeout=2 * PATIENCE)
     lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
     versions = {json.loads(line)["version"] for line in lines[:-1]}
     assert versions == {response.header("x-version")}
     assert len(lines) == EVENTS + 1
-    told.append((versions.pop(), lines[-1]))
+    seen.append((versions.pop(), lines[-1]))
 
 
-def ask(server: Server, stop: threading.Event, statuses: list[int]) -> None:
+def call_repeatedly(server: Server, stop: threading.Event, statuses: list[int]) -> None:
     connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE)
     while not stop.is_set():
         for path in ("/version", "/call"):
@@ -293,16 +293,16 @@ def ask(server: Server, stop: threading.Event, statuses: list[int]) -> None:
 
 
 def test_reloads_under_load(file: Path, upstream: Upstream) -> None:
-    """Of many reloads every fifth is broken; nobody who is answered meanwhile notices any."""
+    """Every fifth of many reloads is invalid; no concurrent request notices any."""
     upstream.on("/reload/stream", drip_to_the_end)
     with serving(file, upstream) as server:
-        stop, statuses, told = threading.Event(), [], []
-        clients = [threading.Thread(target=ask, args=(server, stop, statuses)) for _ in range(8)]
-        streams = [threading.Thread(target=stream, args=(server, told)) for _ in range(STREAMS)]
-        asked = streamed(upstream)
+        stop, statuses, seen = threading.Event(), [], []
+        clients = [threading.Thread(target=call_repeatedly, args=(server, stop, statuses)) for _ in range(8)]
+        streams = [threading.Thread(target=stream, args=(server, seen)) for _ in range(STREAMS)]
+        before = streamed(upstream)
         for thread in (*clients, *streams):
             thread.start()
-        assert upstream.eventually(lambda up: streamed(up) == asked + STREAMS)
+        assert upstream.eventually(lambda up: streamed(up) == before + STREAMS)
         before = 0.0
         for number in range(RELOADS):
             file.write_text(BROKEN if number % 5 == 4 else mapping(f"n{number}"))
@@ -317,15 +317,15 @@ def test_reloads_under_load(file: Path, upstream: Upstream) -> None:
             thread.join()
         assert reloads(server).count("failed") == RELOADS // 5
         assert set(statuses) == {200}
-        assert told == [("1", "[DONE]")] * STREAMS
+        assert seen == [("1", "[DONE]")] * STREAMS
         time.sleep(1)
         grown = memory(server.process.pid) - before
-        print(f"{RELOADS} reloads, {len(statuses)} answers, {grown:.1f} MiB more")
+        print(f"{RELOADS} reloads, {len(statuses)} responses, {grown:.1f} MiB more")
         assert grown < 10
 
 
 def streamed(upstream: Upstream) -> int:
-    """How many streams were asked for."""
+    """Returns the number of requested streams."""
     return sum(seen.path == "/reload/stream" for seen in list(upstream.requests))
 
 
@@ -355,17 +355,17 @@ def test_old_plans_are_freed(file: Path) -> None:
         gc.enable()
 
 
-def test_lines_of_generated_code_go_with_it(file: Path) -> None:
+def test_lines_of_generated_code_are_freed_with_it(file: Path) -> None:
     origin = Origin((str(file),), tuple, lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
 
     def lines() -> set[str]:
         return {name for name in linecache.cache if str(file) in name}
 
-    kept = origin.load(Findings())
+    plans = origin.load(Findings())
     replace(file, mapping("2").replace("/call", "/other"))
     newer = origin.load(Findings())
     both = lines()
-    del kept
+    del plans
     gc.collect()
     assert lines() < both
     assert lines()
@@ -386,7 +386,7 @@ routes: { GET /word: { respond: { body: { word: "${ $env.WORD }", must: "${ $env
 
 @pytest.fixture
 def apart(tmp_path: Path) -> tuple[Path, Path]:
-    """A mapping, and a working directory elsewhere."""
+    """Returns a mapping and a separate working directory."""
     (tmp_path / "mappings").mkdir()
     (tmp_path / "here").mkdir()
     file = tmp_path / "mappings" / "words.yaml"
@@ -395,27 +395,27 @@ def apart(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_dotenv_comes_later_changes_and_goes(apart: tuple[Path, Path], workers: str) -> None:
+def test_dotenv_is_added_changed_and_removed(apart: tuple[Path, Path], workers: str) -> None:
     file, folder = apart
     dotenv = folder / ".env"
 
-    def told() -> set[str]:
+    def values() -> set[str]:
         return {server.get("/word").json["word"] for _ in range(10)}
 
     with dragoman_server(file, {}, ("--watch", "--workers", workers), folder=folder) as server:
-        assert told() == {"none"}
-        time.sleep(4)  # the first looks, which are at all there is, are over
+        assert values() == {"none"}
+        time.sleep(4)  # the first polls, which look at every file, are over
         for text in ("first", "second"):
             dotenv.write_text(f"WORD={text}\n")
-            assert eventually(lambda text=text: told() == {text}), server.text()
+            assert eventually(lambda text=text: values() == {text}), server.text()
         replace(dotenv, "# nothing\nWORD=third\n")
-        assert eventually(lambda: told() == {"third"}), server.text()
+        assert eventually(lambda: values() == {"third"}), server.text()
         dotenv.unlink()
-        assert eventually(lambda: told() == {"none"}), server.text()
+        assert eventually(lambda: values() == {"none"}), server.text()
         assert "failed" not in reloads(server)
 
 
-def test_without_dotenv_nothing_is_loaded_for_it(apart: tuple[Path, Path]) -> None:
+def test_a_missing_dotenv_causes_no_reload(apart: tuple[Path, Path]) -> None:
     file, folder = apart
     with dragoman_server(file, {}, ("--watch",), folder=folder) as server:
         time.sleep(0.5)
@@ -423,7 +423,7 @@ def test_without_dotenv_nothing_is_loaded_for_it(apart: tuple[Path, Path]) -> No
         settled(server, [])
 
 
-def test_a_dotenv_that_makes_mistakes_keeps_what_is_served(apart: tuple[Path, Path]) -> None:
+def test_an_invalid_dotenv_leaves_the_old_mappings_in_use(apart: tuple[Path, Path]) -> None:
     file, folder = apart
     file.write_text(WORDS.replace("MUST: { default: there }", "MUST: { required: true }"))
     dotenv = folder / ".env"
@@ -440,7 +440,7 @@ def test_a_dotenv_that_makes_mistakes_keeps_what_is_served(apart: tuple[Path, Pa
         assert eventually(lambda: server.get("/word").json == {"word": "last", "must": "2"})
 
 
-def test_hangup_reads_a_dotenv_that_came_later(apart: tuple[Path, Path]) -> None:
+def test_hangup_reads_a_new_dotenv(apart: tuple[Path, Path]) -> None:
     file, folder = apart
     with dragoman_server(file, {}, folder=folder) as server:
         (folder / ".env").write_text("WORD=first\n")

@@ -1,4 +1,4 @@
-"""Bodies of requests: what is read, what is refused and how, and what was not carried over."""
+"""Request bodies: what is read, what is refused and how, and which fields are dropped."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ NOT_JSON = {
 
 
 @pytest.mark.parametrize("path", ["/whole", "/local", "/checked", "/blind"])
-def test_what_is_no_json(server: Server, path: str) -> None:
+def test_invalid_json(server: Server, path: str) -> None:
     for name, body in NOT_JSON.items():
         response = server.post(path, body, headers={"content-type": "application/json"})
         assert (response.status, response.json["kind"]) == (400, "invalid_request"), name
@@ -128,7 +128,7 @@ OUT_OF_BOUNDS = {
 
 
 @pytest.mark.parametrize("body", OUT_OF_BOUNDS)
-def test_json_out_of_bounds_is_named_as_such(server: Server, body: bytes) -> None:
+def test_json_beyond_a_limit_is_named_as_such(server: Server, body: bytes) -> None:
     response = server.post("/whole", body)
     assert (response.status, response.json["kind"]) == (400, "invalid_request")
     assert response.json["message"] == OUT_OF_BOUNDS[body]
@@ -169,7 +169,7 @@ def test_json_is_carried_over(server: Server, body: bytes, seen: str) -> None:
     assert server.post("/whole", body).text == seen
 
 
-def test_what_is_too_deep_to_be_written_is_the_clients_mistake(server: Server) -> None:
+def test_a_value_too_deep_to_be_written_is_a_client_error(server: Server) -> None:
     for path in ("/wrapped", "/wrapped/text"):
         response = server.post(path, b"[" * 1022 + b"]" * 1022)
         assert response.text in ('{"a":[' + "[" * 1022 + "]" * 1022 + "]}", "a " + "[" * 1022 + "]" * 1022)
@@ -218,7 +218,7 @@ def test_types_and_codings(server: Server, headers: dict[str, str], body: bytes,
         ({"model": "m", "odd.name[0]": 1}, "odd.name[0]", "type"),
     ],
 )
-def test_what_does_not_fit_the_schema(server: Server, body: Any, path: str, rule: str) -> None:
+def test_a_body_that_violates_the_schema(server: Server, body: Any, path: str, rule: str) -> None:
     response = server.post("/checked", body)
     assert (response.status, response.json["kind"]) == (422, "unprocessable")
     assert (response.json["details"]["path"], response.json["details"]["rule"]) == (path, rule)
@@ -227,7 +227,7 @@ def test_what_does_not_fit_the_schema(server: Server, body: Any, path: str, rule
     assert "secret-payload" not in server.text()
 
 
-def test_a_missing_body_where_one_is_wanted(server: Server) -> None:
+def test_a_missing_body_that_is_required(server: Server) -> None:
     assert server.post("/checked").status == 400
     assert server.post("/local").json == {}
 
@@ -236,7 +236,7 @@ def test_a_missing_body_where_one_is_wanted(server: Server) -> None:
 
 
 def _upload(server: Server, path: str, framing: str, size: int) -> tuple[bytes, float]:
-    """Send a whole large body first and only then read, as simple clients do."""
+    """Sends a complete large body before it reads, as simple clients do."""
     started = time.monotonic()
     chunk = b"x" * 65_536
     piece = b"10000\r\n" + chunk + b"\r\n" if framing == "chunked" else chunk
@@ -255,14 +255,14 @@ def _upload(server: Server, path: str, framing: str, size: int) -> tuple[bytes, 
 @pytest.mark.parametrize("framing", ["announced", "chunked"])
 @pytest.mark.parametrize("path", ["/small", "/local"])
 def test_a_refusal_can_be_read_while_the_client_uploads(server: Server, path: str, framing: str) -> None:
-    answer, seconds = _upload(server, path, framing, 64 << 20)
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b'"kind":"payload_too_large"' in answer
+    response, seconds = _upload(server, path, framing, 64 << 20)
+    assert response.startswith(b"HTTP/1.1 413 ")
+    assert b'"kind":"payload_too_large"' in response
     assert seconds < SOON
 
 
 @pytest.mark.parametrize(("length", "status"), [(100, 200), (101, 413), (0, 200)])
-def test_the_limit_is_the_largest_body_that_is_taken(server: Server, length: int, status: int) -> None:
+def test_the_limit_is_the_largest_accepted_body(server: Server, length: int, status: int) -> None:
     body = (b'{"n":1}' + b" " * length)[:length]
     for headers in ({}, {"transfer-encoding": "chunked"}):
         sent = b"%x\r\n%b\r\n0\r\n\r\n" % (length, body) if headers and length else body
@@ -278,18 +278,19 @@ def test_an_announced_length_is_refused_before_the_body(server: Server) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_connection_lives_on_after_an_unread_body(server: Server) -> None:
+def test_a_connection_survives_an_unread_body(server: Server) -> None:
     connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.connect()
         connection.auto_open = False
         for path, status in (("/deaf", 200), ("/small", 413), ("/nowhere", 404)) * 3:
             connection.request("POST", path, b"x" * 200_000)
-            answer = connection.getresponse()
-            assert (answer.status, len(answer.read())) == (status, int(answer.headers["content-length"]))
+            response = connection.getresponse()
+            length = int(response.headers["content-length"])
+            assert (response.status, len(response.read())) == (status, length)
 
 
-# --- What was not carried over ---------------------------------------------------------------------------
+# --- Dropped fields --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ def test_a_connection_lives_on_after_an_unread_body(server: Server) -> None:
         ),
     ],
 )
-def test_fields_that_were_dropped_are_named(server: Server, body: Any, dropped: str | None) -> None:
+def test_dropped_fields_are_named(server: Server, body: Any, dropped: str | None) -> None:
     response = server.post("/part", body)
     assert response.status == 200
     assert response.header("x-dragoman-dropped") == dropped
@@ -321,7 +322,7 @@ def test_fields_that_were_dropped_are_named(server: Server, body: Any, dropped: 
     assert (logged is None) == (dropped is None)
 
 
-def test_a_route_that_rejects_them(server: Server) -> None:
+def test_a_route_that_rejects_dropped_fields(server: Server) -> None:
     assert server.post("/strict", {"model": "m"}).json == {"model": "m"}
     response = server.post("/strict", {"model": "m", "n": 3, "logit_bias": {}})
     assert (response.status, response.json["details"]) == (400, {"unsupported": ["logit_bias", "n"]})
@@ -329,7 +330,7 @@ def test_a_route_that_rejects_them(server: Server) -> None:
     assert server.post("/strict", {"model": "m", "n": None}).status == 200
 
 
-def test_fields_that_a_mapping_gives_up_are_named_too(server: Server) -> None:
+def test_fields_that_a_mapping_discards_are_named_too(server: Server) -> None:
     response = server.post("/given-up", {"model": "m", "mode": "b", "z": 1, "a": 1})
     assert (response.json, response.header("x-dragoman-dropped")) == ({"model": "m"}, "a, mode, z")
     response = server.post("/given-up", {"model": "m", "mode": "a"})
@@ -339,7 +340,7 @@ def test_fields_that_a_mapping_gives_up_are_named_too(server: Server) -> None:
     assert server.post("/given-up/strict", {"mode": "a"}).json == {"mode": "a"}
 
 
-def test_fields_that_several_calls_give_up(server: Server) -> None:
+def test_fields_that_several_calls_discard(server: Server) -> None:
     response = server.post("/given-up/twice", {"a": 1, "b": 1, "c": 1, "y": 1, "z": 1})
     assert (response.status, response.header("x-dragoman-dropped")) == (200, "c, y, z")
     assert server.post("/given-up/twice", {"a": 1, "b": 1}).header("x-dragoman-dropped") is None

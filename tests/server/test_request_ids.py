@@ -1,4 +1,4 @@
-"""Request ids: taken from clients, made where there is none, sent on, given back and logged."""
+"""Request ids: accepted from clients or generated, sent to upstreams, returned and logged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
     "given", ["a", "req-1", "A.b_c:d-9", "0" * 128, "6f1c2f6e-8d0a-4a53-9d1e-3b7b1c9f2a10"]
 )
 @pytest.mark.parametrize("path", ["/own", "/call", "/nowhere", "/forged"])
-def test_an_id_is_taken(server: Server, path: str, given: str) -> None:
+def test_an_id_of_the_client_is_used(server: Server, path: str, given: str) -> None:
     response = server.get(path, headers={"x-request-id": given})
     assert response.all("x-request-id") == [given]
     assert path not in ("/own", "/call") or response.text == given
@@ -42,7 +42,7 @@ def test_an_id_is_taken(server: Server, path: str, given: str) -> None:
     "given", [None, "", "0" * 129, "two words", "a/b", "é", "a\tb", '"quoted"', "a,b", "{}"]
 )
 @pytest.mark.parametrize("path", ["/own", "/call"])
-def test_an_id_is_made(server: Server, path: str, given: str | None) -> None:
+def test_an_id_is_generated(server: Server, path: str, given: str | None) -> None:
     response = server.get(path, headers={} if given is None else {"x-request-id": given})
     (made,) = response.all("x-request-id")
     assert re.fullmatch("[0-9a-f]{32}", made)

@@ -1,4 +1,4 @@
-"""Answers: bodies, statuses, headers, forms and queries; and the dialect of failures, even where it fails."""
+"""Responses: bodies, statuses, headers, forms and queries; and the error format, even if it fails itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.times import SOON
 from tests.support.upstream import Upstream
 
 MAPPINGS = {
-    "answers.yaml": """
+    "responses.yaml": """
       dragoman: 1
       env: { UP: {} }
       upstreams: { up: { url: "${ $env.UP }" } }
@@ -151,7 +151,7 @@ TEXT, JSON = "text/plain; charset=utf-8", "application/json"
         ("/no-case?yes=1", 200, TEXT, "yes"),
     ],
 )
-def test_an_answer(server: Server, target: str, status: int, media_type: str | None, body: str) -> None:
+def test_a_response(server: Server, target: str, status: int, media_type: str | None, body: str) -> None:
     response = server.get(target)
     assert (response.status, response.header("content-type"), response.text) == (status, media_type, body)
     lengths = [] if status in (204, 304) else [str(len(response.body))]
@@ -200,20 +200,22 @@ def test_a_header_of_any_type(server: Server, value: Any, status: int, sent: str
     assert (response.status, response.header("x-v")) == (status, sent)
 
 
-def test_what_is_read_can_be_written(server: Server) -> None:
+def test_what_can_be_read_can_be_written(server: Server) -> None:
     for body in (b"[" * 300 + b"]" * 300, b'{"a":' * 400 + b"1" + b"}" * 400):
         assert server.post("/deep", body).body == body
         assert server.post("/header", b'{"v":' + body + b"}").header("x-v") == body.decode()
 
 
 def test_repeated_headers_are_joined(server: Server) -> None:
-    answer = server.raw(b"GET /headers HTTP/1.1\r\nhost: x\r\nx-a: 1\r\nX-A: 2\r\nconnection: close\r\n\r\n")
-    assert b'"x-a":"1, 2"' in answer
+    response = server.raw(
+        b"GET /headers HTTP/1.1\r\nhost: x\r\nx-a: 1\r\nX-A: 2\r\nconnection: close\r\n\r\n"
+    )
+    assert b'"x-a":"1, 2"' in response
 
 
 def test_raw_bytes_in_a_query_are_utf8(server: Server) -> None:
-    answer = server.raw("GET /query?a=ü HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
-    assert answer.startswith(b"HTTP/1.1 400 ") or '"a":"ü"'.encode() in answer
+    response = server.raw("GET /query?a=ü HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    assert response.startswith(b"HTTP/1.1 400 ") or '"a":"ü"'.encode() in response
 
 
 @pytest.mark.parametrize(
@@ -241,13 +243,13 @@ def test_a_query(server: Server, query: str, sent: str) -> None:
     assert server.get(f"/sent-query{query}").text == sent
 
 
-# --- Failures --------------------------------------------------------------------------------------------
+# --- Errors ----------------------------------------------------------------------------------------------
 
 PLAIN = {"error": {"message": "no route serves this path", "type": "not_found", "param": None, "code": None}}
 
 
 @pytest.mark.parametrize("mapping", ["broken", "broken-body", "failing", "plain"])
-def test_a_dialect_that_fails_or_is_absent_gives_the_plain_form(server: Server, mapping: str) -> None:
+def test_without_a_working_error_format_the_default_is_used(server: Server, mapping: str) -> None:
     response = server.get(f"/{mapping}/nowhere")
     assert (response.status, response.json) == (404, PLAIN)
     refused = server.post(f"/{mapping}/x")
@@ -258,7 +260,7 @@ def test_a_dialect_that_fails_or_is_absent_gives_the_plain_form(server: Server, 
         assert (warning["mapping"], warning["level"]) == (mapping, "warning")
 
 
-def test_a_dialect_with_headers_and_statuses_of_its_own(server: Server) -> None:
+def test_an_error_format_with_its_own_headers_and_statuses(server: Server) -> None:
     response = server.get("/headers-of/nowhere")
     assert (response.status, response.text) == (404, "failed: not_found")
     assert (response.header("x-kind"), response.header("content-type")) == ("not_found", "text/plain")
@@ -266,6 +268,6 @@ def test_a_dialect_with_headers_and_statuses_of_its_own(server: Server) -> None:
     assert server.post("/headers-of/x").status == 499
 
 
-def test_no_case_for_an_answer_is_our_own_fault(server: Server) -> None:
+def test_no_matching_case_for_a_response_is_an_internal_error(server: Server) -> None:
     response = server.get("/no-case")
     assert (response.status, response.json["kind"]) == (500, "internal")

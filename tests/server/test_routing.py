@@ -1,4 +1,4 @@
-"""Which route a request reaches, how a miss is told, and that no path leads out of an upstream's base."""
+"""Which route a request reaches, how a miss is reported, and that no path leaves an upstream's base."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ MISSED = [
 
 
 @pytest.mark.parametrize(("method", "target", "status", "body"), MISSED)
-def test_a_miss_is_told_in_the_dialect_of_its_owner(
+def test_a_miss_has_the_error_format_of_its_mapping(
     server: Server, method: str, target: str, status: int, body: dict[str, object]
 ) -> None:
     response = server.request(method, target)
@@ -153,7 +153,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("method", "target", "allow", "body"), REFUSED)
-def test_a_method_that_a_path_has_not(
+def test_a_method_that_a_path_does_not_have(
     server: Server, method: str, target: str, allow: str, body: dict[str, object] | None
 ) -> None:
     response = server.request(method, target)
@@ -182,21 +182,21 @@ ESCAPES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("place", ["/one/", "/all/", "/bare/"])
-def test_no_path_leaves_the_base(server: Server, upstream: Upstream, place: str) -> None:
+@pytest.mark.parametrize("prefix", ["/one/", "/all/", "/bare/"])
+def test_no_path_leaves_the_base(server: Server, upstream: Upstream, prefix: str) -> None:
     for escape in ESCAPES:
         request_id = uuid.uuid4().hex
-        response = server.get(place + escape, headers={"x-request-id": request_id})
+        response = server.get(prefix + escape, headers={"x-request-id": request_id})
         assert response.status in (200, 400, 404), (escape, response)
         calls = upstream.seen(request_id)
         assert len(calls) == (response.status == 200), escape
         for call in calls:
-            assert _stays(call.target, "/" if place == "/bare/" else "/base/in/"), (escape, call.target)
+            assert _stays(call.target, "/" if prefix == "/bare/" else "/base/in/"), (escape, call.target)
     assert server.get("/").seconds < SOON
 
 
 def _stays(target: str, base: str) -> bool:
-    """Whether a path is below its base however often it is decoded, and whatever is a slash to the server."""
+    """Whether a path is below its base however often it is decoded, whatever the server treats as a slash."""
     for _ in range(3):
         path = target.replace("\\", "/")
         segments = [re.split(r"[;\0]", segment)[0].strip() for segment in path.split("/")]
@@ -225,7 +225,7 @@ def test_values_in_a_path_are_encoded(server: Server, target: str, seen: str) ->
     assert (response.status, response.text) == (200, seen)
 
 
-def test_a_path_of_many_segments_costs_little(server: Server) -> None:
+def test_a_path_of_many_segments_is_cheap(server: Server) -> None:
     response = server.get("/v1/models" + "/a" * 4_000 + "/x")
     assert response.json["route"] == "rest"
     assert response.seconds < SOON
@@ -289,9 +289,7 @@ def guarded(upstream: Upstream) -> Iterator[Server]:
         ("/c//d", 404),
     ],
 )
-def test_a_guarded_route_is_not_passed_by(
-    guarded: Server, upstream: Upstream, path: str, status: int
-) -> None:
+def test_a_guarded_route_is_not_bypassed(guarded: Server, upstream: Upstream, path: str, status: int) -> None:
     request_id = uuid.uuid4().hex
     response = guarded.get(path, headers={"x-request-id": request_id})
     assert response.status == status, response
@@ -308,7 +306,7 @@ def test_a_guarded_route_is_not_passed_by(
         ("/items/a%00b", "/items/a%00b"),
     ],
 )
-def test_what_is_open_stays_open(guarded: Server, upstream: Upstream, path: str, target: str) -> None:
+def test_open_routes_stay_open(guarded: Server, upstream: Upstream, path: str, target: str) -> None:
     request_id = uuid.uuid4().hex
     assert guarded.get(path, headers={"x-request-id": request_id}).status == 200
     assert [seen.target for seen in upstream.seen(request_id)] == [target]

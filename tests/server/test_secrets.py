@@ -1,7 +1,7 @@
-"""No secret shows: six kinds of them, wherever text leaves the process that somebody else may read.
+"""No secret is shown: six kinds of secrets, in all output of the process.
 
-What an upstream says of its own accord is shown where a mapping shows it; so an upstream that says our key
-back is looked for in logs, metrics and errors, not in the bodies that a mapping passes on.
+A mapping may pass on what an upstream returns. Keys that an upstream returns are therefore searched for in
+logs, metrics and errors, but not in the bodies that a mapping passes on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.upstream import Upstream, eventually, head, json_response, ra
 
 ROOT = Path(__file__).parents[2]
 
-#: A kind of secret, and one of it. What is common to all of them is looked for too.
+#: A secret of each kind. The tests search for their common part too.
 SECRETS = {
     "inbound": "canary/inbound+key=1",
     "upstream": "canary-upstream-key-2",
@@ -48,8 +48,8 @@ SECRETS = {
 }
 
 MAPPING = (ROOT / "tests/suites/secrets/server.yaml").read_text()
-#: Dialects of failures: the plain one, one that tells all there is, one that fails itself.
-DIALECTS = {
+#: Error formats: the default, one that returns every variable, and one that fails itself.
+ERROR_FORMATS = {
     "plain": "",
     "whole": 'errors: { status: 502, headers: { x-kind: "${ kind }" }, body: "${ @ }" }',
     "failing": 'errors: { body: { x: "${ abs(message) }" } }',
@@ -74,7 +74,7 @@ ENV = {
 WAYS = ("bearer", "file", "dotenv", "header", "query", "url", "path")
 #: Upstreams that cannot be reached.
 DEAD = ("gone", "tls", "proxied")
-#: What upstreams do wrong: paths of the loopback upstream, and the statuses that may come of it.
+#: Faults of upstreams: paths of the loopback upstream.
 FAULTS = (
     "unauthorized",
     "forbidden",
@@ -89,14 +89,14 @@ FAULTS = (
 
 
 def forms(secret: str) -> set[str]:
-    """A secret as it is, and as it is written in URLs and in basic authentication."""
+    """Returns a secret as plain text, as encoded in URLs and as in basic authentication."""
     coded = {base64.b64encode(f"{user}{secret}".encode()).decode() for user in ("", "user:")}
     return {secret, quote(secret, safe=""), quote_plus(secret), *coded}
 
 
 @dataclass
 class Surfaces:
-    """All text that was seen, by where it was seen."""
+    """All output text, with its source."""
 
     texts: list[tuple[str, str]] = field(default_factory=list)
 
@@ -104,13 +104,13 @@ class Surfaces:
         assert len(text) >= least, f"{where} was not exercised"
         self.texts.append((where, text))
 
-    def answer(self, where: str, response: Response) -> Response:
+    def see_response(self, where: str, response: Response) -> Response:
         heads = "\n".join(f"{name}: {value}" for name, value in response.headers)
         self.see(where, f"{response.status}\n{heads}\n\n{response.body.decode('utf-8', 'replace')}")
         return response
 
     def leaks(self) -> list[str]:
-        """Where which kind of secret stands."""
+        """Returns which kinds of secrets are shown, and where."""
         sought = [(kind, form) for kind, secret in SECRETS.items() for form in forms(secret)]
         sought.append(("any", "canary"))
         return sorted(
@@ -120,9 +120,11 @@ class Surfaces:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for dialect, errors in DIALECTS.items():
-        text = MAPPING.replace("DIALECT", dialect).replace("# ERRORS", errors)
-        (tmp_path / f"{dialect}.yaml").write_text(text.replace("http2: false", f"http2: {HTTP2[dialect]}"))
+    for error_format, errors in ERROR_FORMATS.items():
+        text = MAPPING.replace("ERROR_FORMAT", error_format).replace("# ERRORS", errors)
+        (tmp_path / f"{error_format}.yaml").write_text(
+            text.replace("http2: false", f"http2: {HTTP2[error_format]}")
+        )
     (tmp_path / "clients.yaml").write_text(CLIENTS)
     (tmp_path / "clients.json").write_text(json.dumps([{"name": "app", "key": SECRETS["client file"]}]))
     (tmp_path / "upstream.key").write_text(SECRETS["file"] + "\n")
@@ -138,7 +140,7 @@ def env(upstream: Upstream, upstream_tls: str) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def upstream_tls() -> Iterator[str]:
-    """A server whose certificate nobody trusts."""
+    """A server with an untrusted certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
 
@@ -150,7 +152,7 @@ def upstream_tls() -> Iterator[str]:
 
 
 def dragoman(folder: Path, env: Mapping[str, str], *arguments: str, given: str = "") -> str:
-    """What a command prints."""
+    """Returns the output of a command."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
     done = subprocess.run(
         [sys.executable, "-m", "cli", *arguments],
@@ -170,13 +172,13 @@ def dragoman(folder: Path, env: Mapping[str, str], *arguments: str, given: str =
 KEY = {"authorization": f"Bearer {SECRETS['inbound']}"}
 
 
-def exercise(server: Server, surfaces: Surfaces, dialect: str) -> set[int]:
-    """Everything that can go well and wrong on one dialect; the statuses that came."""
+def exercise(server: Server, surfaces: Surfaces, error_format: str) -> set[int]:
+    """Exercises successes and failures with one error format; returns the statuses."""
 
     def note(where: str, response: Response) -> int:
-        return surfaces.answer(f"{dialect} {where}", response).status
+        return surfaces.see_response(f"{error_format} {where}", response).status
 
-    path = f"/{dialect}"
+    path = f"/{error_format}"
     found = {note(f"{way} {what}", server.post(f"{path}/{way}/{what}", {"n": 1}, headers=KEY))
              for way in WAYS for what in FAULTS}  # fmt: skip
     for way in WAYS:
@@ -187,9 +189,9 @@ def exercise(server: Server, surfaces: Surfaces, dialect: str) -> set[int]:
         status = note(way, server.post(f"{path}/{way}/json", {}, headers=KEY))
         assert status in (502, 503, 500), way
         found.add(note(f"through {way}", server.get(f"{path}/through/{way}/json", headers=KEY)))
-    cut = server.post(f"{path}/stream/bearer/stream-cut", {}, headers=KEY)
+    truncated = server.post(f"{path}/stream/bearer/stream-truncated", {}, headers=KEY)
     found |= {
-        note("a stream that breaks", cut),
+        note("a truncated stream", truncated),
         note("a slow upstream", server.post(f"{path}/bearer/hang", {}, headers=KEY)),
         note(
             "no upstream",
@@ -219,7 +221,7 @@ def exercise(server: Server, surfaces: Surfaces, dialect: str) -> set[int]:
 
 
 def raw_nonsense(server: Server, surfaces: Surfaces) -> None:
-    """Requests that are no HTTP, and a client that leaves."""
+    """Sends requests that are not HTTP, and disconnects a client."""
     secret = SECRETS["inbound"]
     for number, data in enumerate(
         (
@@ -239,15 +241,15 @@ def raw_nonsense(server: Server, surfaces: Surfaces) -> None:
 
 
 def drained(server: Server, admin: Server, surfaces: Surfaces) -> None:
-    """What is told while the server ends: to those who wait, and to those who come."""
+    """Records the responses to waiting and to new clients while the server shuts down."""
     with server.connect() as waiting, ThreadPoolExecutor(1) as pool:
         slow = pool.submit(server.post, "/whole/bearer/hang", {}, headers=KEY)
         waiting.sendall(b"GET /plain/lo")
         time.sleep(0.5)
         server.process.send_signal(signal.SIGTERM)
         assert eventually(lambda: admin.get("/readyz").status == 503)
-        surfaces.answer("readyz while draining", admin.get("/readyz"))
-        surfaces.answer("an answer while draining", slow.result())
+        surfaces.see_response("readyz while draining", admin.get("/readyz"))
+        surfaces.see_response("a response while draining", slow.result())
         read_all(waiting)
     assert server.process.wait(PATIENCE) == 0
 
@@ -260,21 +262,21 @@ def test_a_server_shows_no_secret(
     event = b'data: {"n":1}\n\n'
     chunk = b"%x\r\n%s\r\n" % (len(event), event)
     stream = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
-    upstream.on("/stream-cut", raw(head(200, stream) + chunk, "reset"))
-    upstream.on("/echo-401", _says_back)
-    upstream.on(f"/{SECRETS['path']}/echo-401", _says_back)
+    upstream.on("/stream-truncated", raw(head(200, stream) + chunk, "reset"))
+    upstream.on("/echo-401", _returns_key)
+    upstream.on(f"/{SECRETS['path']}/echo-401", _returns_key)
     traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     admin = ("127.0.0.1", free_port())
     arguments = ("--log-level", "debug", "--log-format", log_format, "--admin", f"{admin[0]}:{admin[1]}")
     seen = len(upstream.requests)
     with dragoman_server(folder, {**env, **traced}, (*arguments, "--grace", "3"), folder=folder) as server:
-        statuses = {dialect: exercise(server, surfaces, dialect) for dialect in DIALECTS}
+        statuses = {error_format: exercise(server, surfaces, error_format) for error_format in ERROR_FORMATS}
         raw_nonsense(server, surfaces)
         key = {"authorization": f"Bearer {SECRETS['client file']}"}
-        assert surfaces.answer("clients", server.get("/clients/local", headers=key)).status == 200
+        assert surfaces.see_response("clients", server.get("/clients/local", headers=key)).status == 200
         watched = Server(server.process, f"http://{admin[0]}:{admin[1]}")
         for path in ("/metrics", "/livez", "/readyz", "/none"):
-            surfaces.answer(f"admin {path}", watched.get(path))
+            surfaces.see_response(f"admin {path}", watched.get(path))
         assert "dragoman_" in watched.get("/metrics").text
         break_all(folder)
         server.process.send_signal(signal.SIGHUP)
@@ -284,21 +286,21 @@ def test_a_server_shows_no_secret(
     receiver.close()
     surfaces.see(f"the log as {log_format}", server.text(), 20_000)
     surfaces.see("traces", str(receiver.spans), 10_000)
-    # All of it was exercised, and every secret was in use.
+    # Everything was exercised, and every secret was in use.
     assert "internal_error" not in server.text()
     assert {200, 400, 401, 404, 405, 413, 415, 422, 429, 502, 504} <= statuses["plain"], statuses["plain"]
     assert {200, 401, 404, 502} <= statuses["whole"]
     assert {200, 401, 404} <= statuses["failing"]
-    told = str([(r.target, r.headers, r.body) for r in upstream.requests[seen:]])
+    output = str([(r.target, r.headers, r.body) for r in upstream.requests[seen:]])
     for kind in ("upstream", "header", "file", "dotenv", "path"):
-        assert SECRETS[kind] in told, kind
-    assert base64.b64encode(f"user:{SECRETS['url']}".encode()).decode() in told
-    assert quote_plus(SECRETS["query"]) in told
+        assert SECRETS[kind] in output, kind
+    assert base64.b64encode(f"user:{SECRETS['url']}".encode()).decode() in output
+    assert quote_plus(SECRETS["query"]) in output
     assert surfaces.leaks() == []
 
 
-async def _says_back(channel: Any, seen: Any) -> None:
-    """An upstream that refuses our key, and says it."""
+async def _returns_key(channel: Any, seen: Any) -> None:
+    """An upstream that rejects our key and returns it."""
     await json_response({"error": {"message": f"{seen.headers} {seen.target}"}}, 401)(channel, seen)
 
 
@@ -310,7 +312,7 @@ def free_port() -> int:
 
 # --- Findings, tests, explanations -----------------------------------------------------------------------
 
-#: Lines of a mapping, and what stands in their place so that something is wrong where a secret is used.
+#: Lines of a mapping, and replacements that cause an error where a secret is used.
 MISTAKES = {
     'bearer: { url: "${ $env.UP }"': 'bearer: { url: "${ $env.UP }?${ $env.QUERY }"',
     'file: { url: "${ $env.UP }"': 'file: { url: "mapping:${ $env.UPSTREAM }"',
@@ -330,9 +332,9 @@ MISTAKES = {
 
 
 def break_all(folder: Path) -> None:
-    """Make mistakes in all dialects."""
-    for dialect in DIALECTS:
-        file = folder / f"{dialect}.yaml"
+    """Breaks the mappings of all error formats."""
+    for error_format in ERROR_FORMATS:
+        file = folder / f"{error_format}.yaml"
         text = file.read_text()
         for right, wrong in MISTAKES.items():
             text = text.replace(right, wrong)
@@ -343,8 +345,8 @@ def test_findings_show_no_secret(folder: Path, env: dict[str, str]) -> None:
     surfaces = Surfaces()
     for state in ("sound", "broken"):
         for output_format in ("text", "json", "github"):
-            told = dragoman(folder, env, "validate", ".", "--format", output_format)
-            surfaces.see(f"validate {state} {output_format}", told, 0 if state == "sound" else 2000)
+            output = dragoman(folder, env, "validate", ".", "--format", output_format)
+            surfaces.see(f"validate {state} {output_format}", output, 0 if state == "sound" else 2000)
         break_all(folder)
     codes = {finding["code"] for finding in json.loads(dict(surfaces.texts)["validate broken json"])}
     assert {"bad-url", "unknown-mapping", "secret-exposed", "bad-value", "unknown-upstream"} <= codes
@@ -357,15 +359,15 @@ def test_findings_show_no_secret(folder: Path, env: dict[str, str]) -> None:
 SUITE = (ROOT / "tests/suites/secrets/failing.txt").read_text()
 
 
-def test_tests_that_fail_show_no_secret(folder: Path, env: dict[str, str]) -> None:
-    """Those of the environment are not even seen by tests; those of files are."""
+def test_failing_tests_show_no_secret(folder: Path, env: dict[str, str]) -> None:
+    """Tests do not see secrets of the environment, only those of files."""
     surfaces = Surfaces()
     for way in WAYS:
         (folder / "plain.test.yaml").write_text(SUITE.replace("WAY", way))
         for output_format in ("text", "json", "github"):
-            told = dragoman(folder, env, "test", "plain.yaml", "--format", output_format)
-            assert "expected" in told, told
-            surfaces.see(f"test {way} {output_format}", told)
+            output = dragoman(folder, env, "test", "plain.yaml", "--format", output_format)
+            assert "expected" in output, output
+            surfaces.see(f"test {way} {output_format}", output)
     assert surfaces.leaks() == []
 
 
@@ -386,10 +388,10 @@ def test_explanations_show_no_secret(folder: Path, env: dict[str, str]) -> None:
             ("--request", "GET /plain/health", "--response", "connect"),
             ("--request", "GET /plain/none"),
         ):
-            told = dragoman(
+            output = dragoman(
                 folder, env, "explain", "plain.yaml", *arguments, "--format", output_format, given="{}"
             )
-            surfaces.see(f"explain {' '.join(arguments)} {output_format}", told, 20)
+            surfaces.see(f"explain {' '.join(arguments)} {output_format}", output, 20)
     assert "authorization: Bearer ***" in str(surfaces.texts)
     assert "x-api-key: ***" in str(surfaces.texts)
     assert "key=***" in str(surfaces.texts)

@@ -1,4 +1,4 @@
-"""A process that is told to end: what runs is answered, what never ends is told, nothing is held."""
+"""Shutdown of a process: running requests finish, endless ones receive an error, nothing is left open."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-def test_what_runs_is_answered(upstream: Upstream) -> None:
+def test_running_requests_finish(upstream: Upstream) -> None:
     with dragoman_server(MAPPING, {"UP": upstream.url}) as server, ThreadPoolExecutor(20) as pool:
         calls = [pool.submit(server.get, "/call/late") for _ in range(10)]
         streams = [pool.submit(server.get, "/stream/finite") for _ in range(10)]
@@ -78,7 +78,7 @@ def _refuses(server: Server) -> bool:
 
 
 @pytest.mark.parametrize("name", ["endless", "silent"])
-def test_what_never_ends_is_told(upstream: Upstream, name: str) -> None:
+def test_endless_requests_receive_an_error(upstream: Upstream, name: str) -> None:
     args = ("--grace", "2")
     with dragoman_server(MAPPING, {"UP": upstream.url}, args) as server, contextlib.ExitStack() as stack:
         requests = [f"/stream/{name}"] * 5 + [f"/lines/{name}"] * 5 + ["/call/hang"] * 3
@@ -89,29 +89,29 @@ def test_what_never_ends_is_told(upstream: Upstream, name: str) -> None:
         assert upstream.eventually(lambda up: len(up.requests) == 13)
         started = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        answers = [read_all(client) for client in clients]
+        responses = [read_all(client) for client in clients]
         assert server.process.wait(SOON) == 0
         assert 1 < time.monotonic() - started < SOON
     assert all(start.startswith(b"HTTP/1.1 200 ") for start in starts)
-    for answer in answers[:5]:
+    for response in responses[:5]:
         assert (
-            b'data: {"failed":"upstream_unavailable","message":"the server is shutting down"}\n\n' in answer
+            b'data: {"failed":"upstream_unavailable","message":"the server is shutting down"}\n\n' in response
         )
-        assert b"[DONE]" not in answer
-        assert answer.endswith(b"}\n\n\r\n0\r\n\r\n"), "the error event, then the regular end"
-    for answer in answers[5:10]:
-        assert b'{"broken":"upstream_unavailable"}\n' in answer
-        assert answer.endswith(b"}\n\r\n0\r\n\r\n")
-    for answer in answers[10:]:
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["failed"] == "upstream_unavailable"
+        assert b"[DONE]" not in response
+        assert response.endswith(b"}\n\n\r\n0\r\n\r\n"), "the error event, then the regular end"
+    for response in responses[5:10]:
+        assert b'{"broken":"upstream_unavailable"}\n' in response
+        assert response.endswith(b"}\n\r\n0\r\n\r\n")
+    for response in responses[10:]:
+        assert response.startswith(b"HTTP/1.1 503 ")
+        assert json.loads(response.partition(b"\r\n\r\n")[2])["failed"] == "upstream_unavailable"
     assert upstream.eventually(lambda up: not up.open)
     lines = [line for line in server.log() if line["event"] == "request"]
     assert [line["error_kind"] for line in lines] == ["upstream_unavailable"] * 13
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_at_once(upstream: Upstream, number: signal.Signals) -> None:
+def test_a_second_signal_ends_the_process_at_once(upstream: Upstream, number: signal.Signals) -> None:
     with dragoman_server(MAPPING, {"UP": upstream.url}) as server:
         client = server.connect()
         client.sendall(b"GET /stream/endless HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -124,13 +124,13 @@ def test_a_second_signal_ends_at_once(upstream: Upstream, number: signal.Signals
     assert upstream.eventually(lambda up: not up.open)
 
 
-def test_a_request_in_the_middle_of_its_head_is_answered(upstream: Upstream) -> None:
+def test_a_request_with_an_incomplete_head_is_served(upstream: Upstream) -> None:
     with dragoman_server(MAPPING, {"UP": upstream.url}) as server, server.connect() as client:
         client.sendall(b"GET /call/json HTTP/1.1\r\n")
-        assert server.get("/nowhere").status == 404, "what came before it has been read too"
+        assert server.get("/nowhere").status == 404, "the earlier bytes have been read too"
         server.process.send_signal(signal.SIGTERM)
         threading.Timer(0.3, client.sendall, (b"host: x\r\n\r\n",)).start()
-        answer = read_all(client)
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert b"connection: close" in answer
+        response = read_all(client)
+        assert response.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in response
         assert server.process.wait(SOON) == 0

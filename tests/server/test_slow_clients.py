@@ -1,4 +1,4 @@
-"""Clients that are slow, silent, too many or too large: each costs a bounded time and a bounded memory."""
+"""Clients that are slow, silent, too many or too large: each uses bounded time and bounded memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ routes:
     call: GET up /slow/stream
     respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ @ }" }] } }
 """
-#: More than a machine stops for: who is in time must not be taken for one who is late.
+#: More than a machine may pause: a client that is in time must not seem late.
 HURRIED = ("--head-timeout", "3", "--body-timeout", "3", "--keep-alive", "3", "--send-timeout", "3")
 HALF = b"GET /local HTTP/1.1\r\nhost: x\r\nx-half: "
 
@@ -61,7 +61,7 @@ def resident_mib(server: Server) -> float:
 
 
 def holds(server: Server, client: socket.socket) -> bool:
-    """Whether the server has its end of a connection open still; what it sent may be unread for long."""
+    """Whether the server's end of a connection is still open; data from it may still be unread."""
     ends = [f":{port:04X}" for port in (server.address[1], client.getsockname()[1])]
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     established = [line[1:3] for line in lines if line[3] == "01"]
@@ -69,7 +69,7 @@ def holds(server: Server, client: socket.socket) -> bool:
 
 
 def closed(clients: list[socket.socket], seconds: float) -> list[bytes]:
-    """What each was sent until it was closed; none may be open after so long."""
+    """Returns the data received by each client until it was closed; asserts that all are closed in time."""
     until, found = time.monotonic() + seconds, []
     for client in clients:
         client.settimeout(max(0.01, until - time.monotonic()))
@@ -80,14 +80,14 @@ def closed(clients: list[socket.socket], seconds: float) -> list[bytes]:
     return found
 
 
-def test_half_sent_heads_are_ended_while_others_are_served(server: Server) -> None:
+def test_incomplete_heads_time_out_while_others_are_served(server: Server) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(server.connect()) for _ in range(300)]
         for client in clients:
             client.sendall(HALF)
         assert all(server.get("/local").status == 200 for _ in range(5))
-        answers = closed(clients, SOON)
-    assert all(answer.startswith(b"HTTP/1.1 408 ") and b'"error"' in answer for answer in answers)
+        responses = closed(clients, SOON)
+    assert all(response.startswith(b"HTTP/1.1 408 ") and b'"error"' in response for response in responses)
     assert server.get("/local").status == 200
 
 
@@ -98,24 +98,24 @@ DRIPPING = {
 }
 
 
-def test_what_drips_is_ended(server: Server) -> None:
+def test_dripping_requests_time_out(server: Server) -> None:
     with ThreadPoolExecutor() as pool:
-        for answer in pool.map(lambda start: dripped(server, start, DRIPPING[start]), DRIPPING):
-            assert answer.startswith(b"HTTP/1.1 408 ")
-            assert b"connection: close" in answer
+        for response in pool.map(lambda start: dripped(server, start, DRIPPING[start]), DRIPPING):
+            assert response.startswith(b"HTTP/1.1 408 ")
+            assert b"connection: close" in response
 
 
 def dripped(server: Server, start: bytes, piece: bytes) -> bytes:
-    """What is answered to a request whose rest comes piece by piece, ten a second."""
-    until, answer = time.monotonic() + SOON, b""
+    """Returns the response to a request whose rest is sent in pieces, ten a second."""
+    until, response = time.monotonic() + SOON, b""
     with server.connect() as client:
         client.sendall(start)
         client.settimeout(0.1)
-        while not answer and time.monotonic() < until:
+        while not response and time.monotonic() < until:
             client.sendall(piece)
             with contextlib.suppress(TimeoutError):
-                answer = client.recv(4096)
-    return answer
+                response = client.recv(4096)
+    return response
 
 
 def test_a_large_body_may_take_longer(server: Server) -> None:
@@ -134,13 +134,13 @@ def test_idle_connections_are_closed(server: Server) -> None:
         for client in clients[::2]:
             client.sendall(b"GET /local HTTP/1.1\r\nhost: x\r\n\r\n")
         assert server.get("/local").status == 200
-        answers = closed(clients, SOON)
-    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers[::2])
-    assert set(answers[1::2]) == {b""}
+        responses = closed(clients, SOON)
+    assert all(response.startswith(b"HTTP/1.1 200 ") for response in responses[::2])
+    assert set(responses[1::2]) == {b""}
 
 
 @pytest.mark.parametrize("path", ["/stream", "/call/large"])
-def test_a_client_that_takes_nothing_is_left(server: Server, upstream: Upstream, path: str) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(server: Server, upstream: Upstream, path: str) -> None:
     async def flood(channel: Channel, seen: Seen) -> None:
         await channel.send(head(200, [("content-type", "text/event-stream")]))
         piece = b'data: {"n": "' + b"x" * 60_000 + b'"}\n\n'
@@ -168,7 +168,7 @@ def test_a_client_that_takes_nothing_is_left(server: Server, upstream: Upstream,
     assert server.get("/local").status == 200
 
 
-def test_a_slow_reader_gets_all_of_it(server: Server, upstream: Upstream) -> None:
+def test_a_slow_reader_receives_everything(server: Server, upstream: Upstream) -> None:
     async def large(channel: Channel, seen: Seen) -> None:
         body = json.dumps("x" * 12_000_000).encode()
         await channel.send(head(200, [("content-length", str(len(body)))]) + body)
@@ -184,15 +184,17 @@ def test_a_slow_reader_gets_all_of_it(server: Server, upstream: Upstream) -> Non
     assert size > 12_000_000
 
 
-def test_bytes_that_go_through_break_off_as_their_upstream_does(server: Server, upstream: Upstream) -> None:
+def test_a_truncated_upstream_response_is_truncated_for_the_client(
+    server: Server, upstream: Upstream
+) -> None:
     upstream.on("/slow/broken", raw(head(200, [("transfer-encoding", "chunked")]) + b"3\r\nabc\r\n", "close"))
-    response = server.get("/through", headers={"x-request-id": "through-1"}, is_cut=True)
+    response = server.get("/through", headers={"x-request-id": "through-1"}, expect_truncated=True)
     assert (response.status, response.body) == (200, b"abc")
     assert server.logged("through-1")["error_kind"] == "upstream_error"
 
 
-def test_a_client_leaves_with_a_body_that_nobody_reads(patient: Server, upstream: Upstream) -> None:
-    """Its FIN stands behind bytes that are not taken from the socket."""
+def test_a_client_disconnects_with_an_unread_body(patient: Server, upstream: Upstream) -> None:
+    """Its FIN is behind bytes that are not read from the socket."""
     before = len(upstream.requests)
     clients = [patient.connect() for _ in range(5)]
     for client in clients:
@@ -206,7 +208,7 @@ def test_a_client_leaves_with_a_body_that_nobody_reads(patient: Server, upstream
     assert upstream.eventually(lambda up: not [one for one in up.open if one.number in held], A_SECOND)
 
 
-def test_pipelined_requests_of_a_client_that_leaves(patient: Server, upstream: Upstream) -> None:
+def test_pipelined_requests_of_a_disconnected_client(patient: Server, upstream: Upstream) -> None:
     before = len(upstream.requests)
     request = b"GET /call/hang HTTP/1.1\r\nhost: x\r\n\r\n"
     clients = [patient.connect() for _ in range(5)]
@@ -220,7 +222,7 @@ def test_pipelined_requests_of_a_client_that_leaves(patient: Server, upstream: U
     assert len(upstream.requests) == before + 5
 
 
-def test_a_large_body_costs_little_memory(upstream: Upstream) -> None:
+def test_a_large_body_uses_little_memory(upstream: Upstream) -> None:
     with dragoman_server(MAPPING, {"UP": upstream.url}) as own:
         own.post("/local", {"n": 1})
         before = resident_mib(own)
@@ -239,7 +241,7 @@ def test_a_large_body_costs_little_memory(upstream: Upstream) -> None:
 
 
 def test_few_descriptors(upstream: Upstream) -> None:
-    """As with `ulimit -n 256`; the first clients to be left are those that wait idly."""
+    """As with `ulimit -n 256`; idle connections are closed first."""
     code = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (256, 256)); from cli.main import main; main()"
     with dragoman_server(MAPPING, {"UP": upstream.url}, command=(sys.executable, "-c", code)) as own:
         with contextlib.ExitStack() as stack:
@@ -254,7 +256,7 @@ def test_few_descriptors(upstream: Upstream) -> None:
             for _ in range(400):
                 with contextlib.suppress(ConnectionError):
                     stack.enter_context(own.connect())
-            assert own.get("/local").status == 200, "one that waits idly makes room"
+            assert own.get("/local").status == 200, "an idle connection is closed for it"
 
 
 FEW = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (64, 64)); "
@@ -263,15 +265,15 @@ LOOPS = {
     "uvloop": (sys.executable, "-c", FEW + MAIN),
     "asyncio": (sys.executable, "-c", FEW + "import sys; sys.modules['uvloop'] = None; " + MAIN),
 }
-#: As long as nobody waits: what is served is served before any deadline of a head.
+#: Far longer than a request takes, and shorter than any deadline of a head.
 SLOW_HEADS = ("--head-timeout", "600", "--keep-alive", "600")
 
 
 @pytest.fixture(params=list(LOOPS))
 def few(upstream: Upstream, request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server as with `ulimit -n 64`, whose deadlines are far away."""
+    """A server as with `ulimit -n 64` and long deadlines."""
     command = LOOPS[request.param]
-    # Other tests have scripts of their own for what is above these.
+    # Other tests set their own behaviours for other paths.
     upstream.on("/slow/hang", raw(b"", "hang"))
     upstream.on("/slow/json", json_response({"ok": True}))
     with dragoman_server(MAPPING, {"UP": upstream.url}, SLOW_HEADS, command=command) as own:
@@ -279,7 +281,7 @@ def few(upstream: Upstream, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("head", [HALF, b"", b"G", HALF + b"x" * 1000 + b"\r\n"])
-def test_half_sent_heads_do_not_keep_new_clients_out(few: Server, head: bytes) -> None:
+def test_incomplete_heads_do_not_block_new_clients(few: Server, head: bytes) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(few.connect()) for _ in range(60)]
         for client in clients:
@@ -288,24 +290,24 @@ def test_half_sent_heads_do_not_keep_new_clients_out(few: Server, head: bytes) -
         assert [few.get("/local").status for _ in range(30)] == [200] * 30
         assert [few.get("/call/json").status for _ in range(10)] == [200] * 10, "upstreams can be called too"
         assert eventually(lambda: not holds(few, clients[0])), "the oldest gives way"
-        assert eventually(lambda: room_lines(few))
-        (line, *more) = room_lines(few)
+        assert eventually(lambda: eviction_lines(few))
+        (line, *more) = eviction_lines(few)
         assert line["count"] >= 1
         assert line["level"] == "warning"
         assert len(more) <= 1, "not one a connection"
 
 
-def room_lines(server: Server) -> list[dict[str, Any]]:
+def eviction_lines(server: Server) -> list[dict[str, Any]]:
     return [line for line in server.log() if line["event"] == "connections_closed"]
 
 
 def calls_made(upstream: Upstream) -> int:
-    """How many calls the upstream has received that it never returns from."""
+    """Returns the number of calls that the upstream has received and never ends."""
     return sum("hang" in seen.target for seen in list(upstream.requests))
 
 
-def test_who_waits_longest_gives_way(few: Server, upstream: Upstream) -> None:
-    """Idle connections and half heads alike; who has a request never does."""
+def test_the_longest_idle_connection_is_closed_first(few: Server, upstream: Upstream) -> None:
+    """Idle connections and incomplete heads alike, but never a connection with a request."""
     before = calls_made(upstream)
     with contextlib.ExitStack() as stack:
         busy = stack.enter_context(few.connect())
@@ -328,7 +330,7 @@ def test_who_waits_longest_gives_way(few: Server, upstream: Upstream) -> None:
         assert holds(few, busy)
 
 
-def test_new_clients_are_refused_where_all_have_requests(few: Server, upstream: Upstream) -> None:
+def test_new_clients_are_refused_if_all_connections_have_requests(few: Server, upstream: Upstream) -> None:
     before = calls_made(upstream)
     with contextlib.ExitStack() as stack:
         clients = []
@@ -362,8 +364,8 @@ routes:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_idle_connections_give_way_to_calls(upstream: Upstream, loop: str) -> None:
-    """Pools of several upstreams together need more descriptors than there are."""
+def test_idle_connections_are_closed_for_calls(upstream: Upstream, loop: str) -> None:
+    """The pools of several upstreams together need more descriptors than are available."""
     with (
         dragoman_server(MANY, {"UP": upstream.url}, SLOW_HEADS, command=LOOPS[loop]) as own,
         contextlib.ExitStack() as stack,
@@ -376,7 +378,7 @@ def test_idle_connections_give_way_to_calls(upstream: Upstream, loop: str) -> No
 
 
 def _rests(server: Server) -> bool:
-    """Whether it takes next to no time of the processor: what spins takes all that it gets."""
+    """Whether it uses almost no CPU time; a busy loop uses all it gets."""
     before = cpu_seconds(server)
     time.sleep(1)
     return cpu_seconds(server) - before < 0.1

@@ -1,4 +1,4 @@
-"""Many requests of all kinds, one after another and beside each other: nothing grows.
+"""Many requests of all kinds, sequential and concurrent: no resource use grows.
 
 `DRAGOMAN_TORTURE` makes it fifty thousand requests.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import Server, dragoman_server, reset
-from tests.support.upstream import Channel, Seen, Upstream, answer, eventually, head, json_response
+from tests.support.upstream import Channel, Seen, Upstream, complete_response, eventually, head, json_response
 
 MAPPING = """
 dragoman: 1
@@ -63,7 +63,7 @@ def upstream() -> Iterator[Upstream]:
         running.on("/fine", json_response({"n": 1}))
         running.on("/events", _events)
         running.on("/endless-events", _endless)
-        running.on("/half", answer(200, b"{"))
+        running.on("/half", complete_response(200, b"{"))
         yield running
 
 
@@ -83,20 +83,20 @@ def _files(server: Server) -> int:
 
 
 def _cpu(server: Server) -> float:
-    """Seconds of processor time the server has used."""
+    """Returns the CPU time that the server has used, in seconds."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rests(server: Server) -> bool:
-    """Whether it takes next to no time of the processor: what spins takes all that it gets."""
+    """Whether it uses almost no CPU time; a busy loop uses all it gets."""
     before = _cpu(server)
     time.sleep(0.5)
     return _cpu(server) - before < 0.05
 
 
-def _ask(server: Server, seed: int) -> None:
-    """One request of a kind that the seed says, with its answer."""
+def _send(server: Server, seed: int) -> None:
+    """Sends a request of the kind given by the seed, and checks the response."""
     kind = random.Random(seed).choice(_KINDS)
     if kind == "call":
         assert server.post("/call", {"a": seed, "b": "x" * (seed % 500), "c": None}).json == {
@@ -114,13 +114,13 @@ def _ask(server: Server, seed: int) -> None:
         assert kind != "stream" or response.text.count("\n") == 20
 
 
-def test_nothing_grows(server: Server, upstream: Upstream) -> None:
+def test_no_resource_use_grows(server: Server, upstream: Upstream) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda seed: _ask(server, seed), range(COUNT // 4)))
+        list(pool.map(lambda seed: _send(server, seed), range(COUNT // 4)))
         time.sleep(0.3)
         memory, files = _memory(server), _files(server)
-        list(pool.map(lambda seed: _ask(server, seed), range(COUNT // 4, COUNT)))
+        list(pool.map(lambda seed: _send(server, seed), range(COUNT // 4, COUNT)))
     assert eventually(lambda: _files(server) <= files + 5)
     assert _memory(server) - memory < 10 * _MEBIBYTE
-    assert eventually(lambda: _rests(server)), "it does nothing when nothing is asked"
+    assert eventually(lambda: _rests(server)), "it is idle without requests"
     assert server.get("/several").json == [{"n": 1}, {"n": 1}]

@@ -1,7 +1,7 @@
-"""The last bytes of streams on the wire: how a stream ends that has failed, and one that has not.
+"""The last bytes of streams on the wire, of failed and of successful ones.
 
 After an error event the body ends regularly, so that no client drops the event; the connection is closed
-without the last chunk only where nothing could be written.
+without the last chunk only if nothing could be written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Behaviour, Upstream, answer, head, raw
+from tests.support.upstream import Behaviour, Upstream, complete_response, head, raw
 
 SSE = "text/event-stream"
 STARTED = head(200, [("content-type", SSE), ("transfer-encoding", "chunked")])
@@ -114,14 +114,18 @@ def server() -> Iterator[Server]:
     with Upstream() as upstream, dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
         for name, behaviour in FAILURES.items():
             upstream.on(f"/{name}", behaviour)
-        upstream.on("/thirteen", answer(200, b'data: {"n":1}\n\ndata: {"n":13}\n\ndata: {"n":2}\n\n', SSE))
-        upstream.on("/whole", answer(200, b'data: {"n":1}\n\ndata: [DONE]\n\n', SSE))
-        upstream.on("/plain", answer(200, b'data: {"n":1}\n\n', SSE))
+        upstream.on(
+            "/thirteen", complete_response(200, b'data: {"n":1}\n\ndata: {"n":13}\n\ndata: {"n":2}\n\n', SSE)
+        )
+        upstream.on("/whole", complete_response(200, b'data: {"n":1}\n\ndata: [DONE]\n\n', SSE))
+        upstream.on("/plain", complete_response(200, b'data: {"n":1}\n\n', SSE))
         yield running
 
 
-def asked(server: Server, path: str, version: str = "1.1", fields: str = "connection: close\r\n") -> bytes:
-    """The body of a response as it is on the wire."""
+def wire_body(
+    server: Server, path: str, version: str = "1.1", fields: str = "connection: close\r\n"
+) -> bytes:
+    """Returns the body of a response as sent on the wire."""
     data = server.raw(f"GET {path} HTTP/{version}\r\nhost: x\r\n{fields}\r\n".encode())
     head, _, body = data.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 "), head
@@ -130,7 +134,7 @@ def asked(server: Server, path: str, version: str = "1.1", fields: str = "connec
 
 
 def dechunked(body: bytes) -> tuple[bytes, bool]:
-    """What is in chunks, and whether the last chunk is there; nothing may come after it."""
+    """Returns the decoded chunks and whether the last chunk is present; nothing may follow it."""
     data = b""
     while body:
         size, _, body = body.partition(b"\r\n")
@@ -143,12 +147,12 @@ def dechunked(body: bytes) -> tuple[bytes, bool]:
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_the_error_event_and_then_the_last_chunk(server: Server, name: str) -> None:
-    body = asked(server, f"/sse/{name}")
+def test_the_last_chunk_follows_the_error_event(server: Server, name: str) -> None:
+    body = wire_body(server, f"/sse/{name}")
     event = b'data: {"failed":"upstream_error"}\n\n'
     assert body.endswith(event + b"\r\n0\r\n\r\n"), body
     assert dechunked(body) == (b'data: {"n":1}\n\n' + event, True)
-    assert dechunked(asked(server, f"/lines/{name}")) == (b'{"n":1}\n{"failed":"upstream_error"}\n', True)
+    assert dechunked(wire_body(server, f"/lines/{name}")) == (b'{"n":1}\n{"failed":"upstream_error"}\n', True)
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -162,11 +166,11 @@ def test_the_error_event_and_then_the_last_chunk(server: Server, name: str) -> N
     ],
 )
 def test_every_way_to_report_an_error_in_band(server: Server, kind: str, name: str, events: bytes) -> None:
-    assert dechunked(asked(server, f"/{kind}/{name}")) == (b'data: {"n":1}\n\n' + events, True)
+    assert dechunked(wire_body(server, f"/{kind}/{name}")) == (b'data: {"n":1}\n\n' + events, True)
 
 
 def test_error_events_without_a_name(server: Server) -> None:
-    data, is_regular = dechunked(asked(server, "/unnamed/closes"))
+    data, is_regular = dechunked(wire_body(server, "/unnamed/closes"))
     assert is_regular
     assert data == (
         b'event: part\ndata: {"n":1}\n\nevent: part\ndata: {"first":true}\n\n'
@@ -175,7 +179,7 @@ def test_error_events_without_a_name(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/silent/closes", "/bytes/closes", "/bytes/half", "/bytes/short"])
-def test_where_nothing_can_be_written_the_connection_is_closed(server: Server, path: str) -> None:
+def test_the_connection_is_closed_if_nothing_can_be_written(server: Server, path: str) -> None:
     with server.connect() as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         data = b""
@@ -186,13 +190,13 @@ def test_where_nothing_can_be_written_the_connection_is_closed(server: Server, p
     assert b"failed" not in data
 
 
-def test_a_mapping_that_gives_up_ends_regularly(server: Server) -> None:
-    data, is_regular = dechunked(asked(server, "/sse/thirteen"))
+def test_a_mapping_that_fails_ends_regularly(server: Server) -> None:
+    data, is_regular = dechunked(wire_body(server, "/sse/thirteen"))
     assert data == b'data: {"n":1}\n\ndata: {"failed":"upstream_error"}\n\n'
     assert is_regular
 
 
-def test_a_connection_outlives_a_stream_that_failed(server: Server) -> None:
+def test_a_connection_survives_a_failed_stream(server: Server) -> None:
     """The end is regular, so the next request on the connection is served."""
     with server.connect() as connection:
         connection.sendall(b"GET /sse/closes HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -203,16 +207,16 @@ def test_a_connection_outlives_a_stream_that_failed(server: Server) -> None:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 204 ")
 
 
-def test_a_success_has_its_end_marker(server: Server) -> None:
-    assert dechunked(asked(server, "/sse/whole")) == (b'data: {"n":1}\n\ndata: [DONE]\n\n', True)
-    assert dechunked(asked(server, "/through/plain")) == (b'data: {"n":1}\n\ndata: [DONE]\n\n', True)
+def test_a_successful_stream_has_its_end_marker(server: Server) -> None:
+    assert dechunked(wire_body(server, "/sse/whole")) == (b'data: {"n":1}\n\ndata: [DONE]\n\n', True)
+    assert dechunked(wire_body(server, "/through/plain")) == (b'data: {"n":1}\n\ndata: [DONE]\n\n', True)
 
 
 @pytest.mark.parametrize("fields", ["", "connection: keep-alive\r\n"])
 def test_http_1_0_reads_to_the_end_of_the_connection(server: Server, fields: str) -> None:
-    assert asked(server, "/sse/whole", "1.0", fields) == b'data: {"n":1}\n\ndata: [DONE]\n\n'
+    assert wire_body(server, "/sse/whole", "1.0", fields) == b'data: {"n":1}\n\ndata: [DONE]\n\n'
     failed = b'data: {"n":1}\n\ndata: {"failed":"upstream_error"}\n\n'
-    assert asked(server, "/sse/closes", "1.0", fields) == failed
+    assert wire_body(server, "/sse/closes", "1.0", fields) == failed
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from engine.codecs import MAX_EVENT_BYTES
 from tests.support.server import Response, Server, dragoman_server
-from tests.support.upstream import Behaviour, Upstream, answer, head, raw
+from tests.support.upstream import Behaviour, Upstream, complete_response, head, raw
 
 MAPPING = """
 dragoman: 1
@@ -46,8 +46,8 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def asked(server: Server, upstream: Upstream, path: str, behaviour: Behaviour) -> tuple[Response, str | None]:
-    """The response, and the cause in the log."""
+def send(server: Server, upstream: Upstream, path: str, behaviour: Behaviour) -> tuple[Response, str | None]:
+    """Returns the response and the cause in the log."""
     name = uuid.uuid4().hex
     upstream.on(f"/{name}", behaviour)
     response = server.get(f"/{path}/{name}", headers={"x-request-id": name})
@@ -69,65 +69,65 @@ def test_empty_data_is_skipped(server: Server, upstream: Upstream, media_type: s
     for pieces in ([body], [bytes([byte]) for byte in body]):
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
         started = head(200, [("content-type", media_type), ("transfer-encoding", "chunked")])
-        response, cause = asked(server, upstream, "stream", raw(started + chunks))
+        response, cause = send(server, upstream, "stream", raw(started + chunks))
         assert (response.status, response.text, cause) == (200, '{"n":1}\n{"n":2}\n', None)
-        assert asked(server, upstream, "collected", raw(started + chunks))[0].json == [{"n": 1}, {"n": 2}]
+        assert send(server, upstream, "collected", raw(started + chunks))[0].json == [{"n": 1}, {"n": 2}]
 
 
 FAILURES: dict[str, tuple[Behaviour, str, str]] = {
     "HTML": (
-        answer(200, b"data: <html>\n\n", SSE),
+        complete_response(200, b"data: <html>\n\n", SSE),
         "sent an event that is not JSON (event 1)",
         "event 1: invalid JSON, line 1 column 1",
     ),
     "half an object": (
-        answer(200, b'data: {"n":1}\n\ndata:\n\ndata: {"n":2}\n\ndata: {"n":\n\n', SSE),
+        complete_response(200, b'data: {"n":1}\n\ndata:\n\ndata: {"n":2}\n\ndata: {"n":\n\n', SSE),
         "sent an event that is not JSON (event 3)",
         "event 3: invalid JSON, line 1 column 6",
     ),
     "a line that is not JSON": (
-        answer(200, b'{"n":1}\n\noops\n', NDJSON),
+        complete_response(200, b'{"n":1}\n\noops\n', NDJSON),
         "sent an event that is not JSON (event 2)",
         "event 2: invalid JSON, line 1 column 1",
     ),
     "a last line that is not whole": (
-        answer(200, b'{"n":1}\n{"n"', NDJSON),
+        complete_response(200, b'{"n":1}\n{"n"', NDJSON),
         "sent an event that is not JSON (event 2)",
         "event 2: invalid JSON, line 1 column 5",
     ),
     "another end marker": (
-        answer(200, b'data: {"n":1}\n\ndata: done\n\n', SSE),
+        complete_response(200, b'data: {"n":1}\n\ndata: done\n\n', SSE),
         "sent an event that is not JSON (event 2)",
         "event 2: invalid JSON, line 1 column 1",
     ),
     "a large event": (
-        answer(200, b'data: {"n":1}\n\ndata: "' + b"x" * MAX_EVENT_BYTES + b'"\n\n', SSE),
+        complete_response(200, b'data: {"n":1}\n\ndata: "' + b"x" * MAX_EVENT_BYTES + b'"\n\n', SSE),
         f"sent {GIVEN}",
         f"event 2: {GIVEN}",
     ),
     "a large line": (
-        answer(200, b'{"n":1}\n"' + b"x" * MAX_EVENT_BYTES + b'"\n', NDJSON),
+        complete_response(200, b'{"n":1}\n"' + b"x" * MAX_EVENT_BYTES + b'"\n', NDJSON),
         f"sent {GIVEN}",
         f"event 2: {GIVEN}",
     ),
-    "no event": (answer(200, b": comment\n\n", SSE), "sent a stream without events", "no events"),
+    "no event": (complete_response(200, b": comment\n\n", SSE), "sent a stream without events", "no events"),
     "an unknown coding": (
-        answer(200, b"\x0b\x02\x80", SSE, [("content-encoding", "br")]),
+        complete_response(200, b"\x0b\x02\x80", SSE, [("content-encoding", "br")]),
         "sent a body with an unsupported content coding",
         "content-encoding: br",
     ),
     "two codings": (
-        answer(200, b"x", SSE, [("content-encoding", "gzip, gzip")]),
+        complete_response(200, b"x", SSE, [("content-encoding", "gzip, gzip")]),
         "sent a body with an unsupported content coding",
         "content-encoding: gzip,gzip",
     ),
     "not in its coding": (
-        answer(200, b'data: {"n":1}\n\n', SSE, [("content-encoding", "gzip")]),
+        complete_response(200, b'data: {"n":1}\n\n', SSE, [("content-encoding", "gzip")]),
         "sent a body that does not match its content coding",
         "the body does not match its content coding",
     ),
     "a coding that is truncated": (
-        answer(200, gzip.compress(b'data: {"n":1}\n\n')[:-8], SSE, [("content-encoding", "gzip")]),
+        complete_response(200, gzip.compress(b'data: {"n":1}\n\n')[:-8], SSE, [("content-encoding", "gzip")]),
         "sent a body that does not match its content coding",
         "the coded body is truncated",
     ),
@@ -140,11 +140,11 @@ FAILURES: dict[str, tuple[Behaviour, str, str]] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_each_failure_has_its_message_and_cause(server: Server, upstream: Upstream, name: str) -> None:
+def test_each_error_has_its_message_and_cause(server: Server, upstream: Upstream, name: str) -> None:
     behaviour, what, cause = FAILURES[name]
     expected = {"kind": "upstream_error", "message": f"the upstream 'up' {what}"}
     for path in ("stream", "collected"):
-        response, found = asked(server, upstream, path, behaviour)
+        response, found = send(server, upstream, path, behaviour)
         assert found == cause
         if response.status == 200:
             assert path == "stream"

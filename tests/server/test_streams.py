@@ -1,4 +1,4 @@
-"""Streams over real sockets: when they start, how they are paced, how they fail, and who leaves them."""
+"""Streams over real sockets: their start, pace, errors, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.upstream import (
     Channel,
     Seen,
     Upstream,
-    answer,
+    complete_response,
     drip,
     eventually,
     head,
@@ -168,7 +168,7 @@ def running() -> Iterator[tuple[Upstream, Server]]:
 
 @pytest.fixture
 def upstream(running: tuple[Upstream, Server]) -> Upstream:
-    """One that nobody has asked anything."""
+    """An upstream without earlier requests."""
     upstream = running[0]
     upstream.forget()
     return upstream
@@ -184,23 +184,25 @@ def chunk(data: bytes) -> bytes:
 
 
 def event(value: Any) -> bytes:
-    """One event of a chunk of its own."""
+    """Returns a chunk with one event."""
     return chunk(b"data: " + json.dumps(value).encode() + b"\n\n")
 
 
 def events(*values: Any, closing: bytes = b"") -> Behaviour:
-    return answer(200, b"".join(b"data: %s\n\n" % json.dumps(v).encode() for v in values) + closing, SSE)
+    return complete_response(
+        200, b"".join(b"data: %s\n\n" % json.dumps(v).encode() for v in values) + closing, SSE
+    )
 
 
 class Gated:
-    """An upstream that sends its pieces one by one, each when it is let to."""
+    """A behaviour that sends its pieces one by one, each after a `release`."""
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = pieces
         self._gate = threading.Semaphore(0)
         self.sent = 0
 
-    def let(self) -> None:
+    def release(self) -> None:
         self._gate.release()
 
     async def __call__(self, channel: Channel, seen: Seen) -> None:
@@ -215,7 +217,7 @@ class Gated:
 
 @contextlib.contextmanager
 def opened(server: Server, path: str) -> Iterator[http.client.HTTPResponse]:
-    """An answer whose body is still to be read."""
+    """Opens a response whose body is still unread."""
     connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request("GET", path)
@@ -223,7 +225,7 @@ def opened(server: Server, path: str) -> Iterator[http.client.HTTPResponse]:
 
 
 def read_event(response: http.client.HTTPResponse) -> Any:
-    """The next event that is no comment."""
+    """Reads the next event, without comments."""
     while True:
         line = response.readline()
         assert line, "the stream has ended"
@@ -231,8 +233,8 @@ def read_event(response: http.client.HTTPResponse) -> Any:
             return json.loads(line[6:])
 
 
-def said(response: Response) -> list[Any]:
-    """The data of all events; a closing word stays text."""
+def data_of(response: Response) -> list[Any]:
+    """Returns the data of all events; the end marker as text."""
     found = [line[6:] for line in response.text.split("\n") if line.startswith("data: ")]
     return [one if one == "[DONE]" else json.loads(one) for one in found]
 
@@ -249,17 +251,17 @@ FIRST: dict[str, tuple[Behaviour, int]] = {
     "half-an-event": (raw(STARTED + chunk(b'data: {"n"'), "close"), 502),
     "no-json": (raw(STARTED + chunk(b"data: <html>\n\n"), "hang"), 502),
     "error": (events({"error": "out of memory"}), 502),
-    "html": (answer(200, b"<html>internal.example</html>", "text/html"), 502),
-    "empty-json": (answer(200, b""), 502),
+    "html": (complete_response(200, b"<html>internal.example</html>", "text/html"), 502),
+    "empty-json": (complete_response(200, b""), 502),
     "silent": (raw(STARTED, "hang"), 504),
     "no-head": (raw(b"", "hang"), 504),
-    "server-error": (answer(500, b"x", "text/html"), 502),
+    "server-error": (complete_response(500, b"x", "text/html"), 502),
     "refused": (json_response({"error": "wrong"}, 400), 400),
 }
 
 
 @pytest.mark.parametrize("name", FIRST)
-def test_a_failure_before_the_first_event_has_a_status(server: Server, upstream: Upstream, name: str) -> None:
+def test_an_error_before_the_first_event_has_a_status(server: Server, upstream: Upstream, name: str) -> None:
     behaviour, status = FIRST[name]
     upstream.on("/up/it", behaviour)
     response = server.get("/hurried/it" if status == 504 else "/plain/it")
@@ -277,7 +279,7 @@ def test_collect_fails_with_a_status(server: Server, upstream: Upstream) -> None
         events({"n": 1}, {"error": "out of memory"}),
         raw(STARTED + event({"n": 1}), "close"),
         raw(STARTED + END),
-        answer(200, b"<html>", "text/html"),
+        complete_response(200, b"<html>", "text/html"),
     ):
         upstream.on("/up/it", behaviour)
         assert server.get("/collected/it").status == 502
@@ -293,29 +295,29 @@ def test_collect(server: Server, upstream: Upstream) -> None:
     assert server.get("/collected/it").json == {"all": [4]}
 
 
-# --- Events as they come ---------------------------------------------------------------------------------
+# --- Events without delay --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/sse/it", "/beating/it", "/deep/it"])
 def test_events_arrive_while_the_upstream_still_sends(server: Server, upstream: Upstream, path: str) -> None:
     gated = Gated(event({"n": 1}), event({"n": 2}), event({"n": 3}), END)
     upstream.on("/up/it", gated)
-    gated.let()
+    gated.release()
     with opened(server, path) as response:
         assert response.status == 200
         for number in (1, 2, 3):
             assert f": {number}" in str(read_event(response))
             assert gated.sent == number
-            gated.let()
+            gated.release()
         rest = response.read()
     assert gated.sent == 4
     assert rest.endswith(b"data: [DONE]\n\n") is (path == "/sse/it")
 
 
-def test_the_whole_of_a_stream(server: Server, upstream: Upstream) -> None:
+def test_a_complete_stream(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"n": 1}, {"n": 2}, closing=b"data: [DONE]\n\ndata: late\n\n"))
     response = server.get("/sse/it")
-    assert said(response) == [{"n": 1}, {"n": 2}, {"count": 2}, "[DONE]"]
+    assert data_of(response) == [{"n": 1}, {"n": 2}, {"count": 2}, "[DONE]"]
     assert response.header("content-type") == SSE
     assert response.header("cache-control") == "no-cache, no-transform"
     assert response.header("x-accel-buffering") == "no"
@@ -323,7 +325,7 @@ def test_the_whole_of_a_stream(server: Server, upstream: Upstream) -> None:
     assert response.header("x-request-id")
 
 
-def test_ndjson_holds_no_line_end_of_any_reader(server: Server, upstream: Upstream) -> None:
+def test_ndjson_contains_no_line_end_of_any_reader(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"n": 1, "text": "a\u2028b\u2029c\x85d\n"}))
     response = server.get("/ndjson/it")
     assert response.header("content-type") == "application/x-ndjson"
@@ -333,20 +335,20 @@ def test_ndjson_holds_no_line_end_of_any_reader(server: Server, upstream: Upstre
 
 
 @pytest.mark.parametrize("path", ["/sse/it", "/beating/it"])
-def test_json_where_a_stream_was_expected(server: Server, upstream: Upstream, path: str) -> None:
+def test_json_instead_of_a_stream(server: Server, upstream: Upstream, path: str) -> None:
     upstream.on("/up/it", json_response({"n": 1}))
-    assert [one for one in said(server.get(path)) if one != "[DONE]"] == [{"n": 1}, {"count": 1}]
+    assert [one for one in data_of(server.get(path)) if one != "[DONE]"] == [{"n": 1}, {"count": 1}]
 
 
 def test_comments_keep_a_silent_stream_alive(server: Server, upstream: Upstream) -> None:
     gated = Gated(event({"n": 1}), event({"n": 2}), END)
     upstream.on("/up/it", gated)
-    gated.let()
+    gated.release()
     with opened(server, "/beating/it") as response:
         assert read_event(response) == {"n": 1}
         assert [response.readline() for _ in range(5)] == [b"\n", b":\n", b"\n", b":\n", b"\n"]
-        gated.let()
-        gated.let()
+        gated.release()
+        gated.release()
         assert read_event(response) == {"n": 2}
         assert response.read().strip(b":\n") == b'data: {"count":2}'
 
@@ -359,8 +361,8 @@ def test_comments_begin_before_the_first_event(server: Server, upstream: Upstrea
         assert gated.sent == 0
         assert response.getheader("content-type") == SSE
         assert [response.readline() for _ in range(4)] == [b":\n", b"\n", b":\n", b"\n"]
-        gated.let()
-        gated.let()
+        gated.release()
+        gated.release()
         assert read_event(response) == {"n": 1}
         assert response.read().replace(b":\n\n", b"") == b'\ndata: {"count":1}\n\n'
 
@@ -375,7 +377,7 @@ EARLY: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", EARLY)
-def test_a_failure_after_comments_is_told_in_band(server: Server, upstream: Upstream, name: str) -> None:
+def test_an_error_after_comments_is_in_band(server: Server, upstream: Upstream, name: str) -> None:
     last, then = EARLY[name]
     let = threading.Event()
 
@@ -397,12 +399,12 @@ def test_a_failure_after_comments_is_told_in_band(server: Server, upstream: Upst
 
 
 def test_without_comments_the_first_event_decides_the_status(server: Server, upstream: Upstream) -> None:
-    """NDJSON has none, so nothing would be won by an early status."""
+    """NDJSON has no comments, so an early status would have no use."""
     upstream.on("/up/it", raw(STARTED, "hang"))
     assert server.get("/beating-lines/it").status == 504
 
 
-def test_a_client_that_leaves_before_the_first_event_ends_the_call(
+def test_a_client_disconnect_before_the_first_event_cancels_the_call(
     server: Server, upstream: Upstream
 ) -> None:
     upstream.on("/up/it", raw(STARTED, "hang"))
@@ -411,20 +413,20 @@ def test_a_client_that_leaves_before_the_first_event_ends_the_call(
     assert upstream.eventually(lambda up: not up.open, A_SECOND)
 
 
-def test_a_failure_in_the_middle_is_told_and_nothing_follows(server: Server, upstream: Upstream) -> None:
+def test_an_error_in_mid_stream_is_the_last_event(server: Server, upstream: Upstream) -> None:
     for behaviour in (
         events({"n": 1}, {"error": "out of memory"}, {"n": 2}),
         raw(STARTED + event({"n": 1}), "close"),
         raw(STARTED + event({"n": 1}) + chunk(b"data: <html>\n\n"), "hang"),
     ):
         upstream.on("/up/it", behaviour)
-        first, last = said(server.get("/sse/it"))
+        first, last = data_of(server.get("/sse/it"))
         assert first == {"n": 1}
         assert last["error"]["type"] == "upstream_error"
     assert upstream.eventually(lambda up: len(up.open) <= 1)
 
 
-def test_silence_in_the_middle_is_told(server: Server, upstream: Upstream) -> None:
+def test_silence_in_mid_stream_is_an_error(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", raw(STARTED + event({"n": 1}), "hang"))
     response = server.get("/short/it")
     first, last = [json.loads(line) for line in response.text.splitlines()]
@@ -434,7 +436,7 @@ def test_silence_in_the_middle_is_told(server: Server, upstream: Upstream) -> No
     assert upstream.eventually(lambda up: not up.open)
 
 
-def test_a_lively_stream_ends_when_its_time_is_over(server: Server, upstream: Upstream) -> None:
+def test_an_active_stream_ends_at_its_timeout(server: Server, upstream: Upstream) -> None:
     async def lively(channel: Channel, seen: Seen) -> None:
         await channel.send(head(200, [("content-type", "text/event-stream")]))
         while not await channel.pause(0.02):
@@ -455,7 +457,7 @@ def test_an_event_that_cannot_be_written_ends_the_stream(server: Server, upstrea
     upstream.on("/up/it", events({"text": "good"}, {"text": "bad"}, {"text": "good"}))
     response = server.get("/named/it")
     assert response.text.count("event: part") == 1
-    assert "error" in said(response)[-1]
+    assert "error" in data_of(response)[-1]
 
 
 def test_head_reads_no_stream(server: Server, upstream: Upstream) -> None:
@@ -466,7 +468,7 @@ def test_head_reads_no_stream(server: Server, upstream: Upstream) -> None:
     assert upstream.eventually(lambda up: not up.open, A_SECOND)
 
 
-# --- Clients that leave ----------------------------------------------------------------------------------
+# --- Clients that disconnect -----------------------------------------------------------------------------
 
 
 LEFT: dict[str, Behaviour] = {
@@ -478,7 +480,7 @@ LEFT: dict[str, Behaviour] = {
 
 @pytest.mark.parametrize("kind", ["sse", "beating", "collected", "deep"])
 @pytest.mark.parametrize("when", LEFT)
-def test_ten_leave_each_way_and_ten_are_served(
+def test_ten_clients_disconnect_each_way_and_ten_are_served(
     server: Server, upstream: Upstream, when: str, kind: str
 ) -> None:
     upstream.on("/up/it", LEFT[when])
@@ -489,7 +491,7 @@ def test_ten_leave_each_way_and_ten_are_served(
         before = len(upstream.requests)
         clients = [server.connect() for _ in range(10)]
         for client in clients:
-            client.sendall(asked_for(f"/{kind}/it", request_id))
+            client.sendall(raw_request(f"/{kind}/it", request_id))
         assert upstream.eventually(lambda up: len(up.requests) - before >= 10)  # noqa: B023
         if kind == "beating" or (when != "before" and kind != "collected"):
             assert all(b"200 OK" in client.recv(65_536) for client in clients)
@@ -498,21 +500,21 @@ def test_ten_leave_each_way_and_ten_are_served(
         assert upstream.eventually(lambda up: not up.open, A_SECOND), f"{len(upstream.open)} calls are held"
     with ThreadPoolExecutor(10) as pool:
         assert list(pool.map(lambda _: server.get("/json/it").status, range(10))) == [200] * 10
-    assert eventually(lambda: left(server, request_id) == 20)
+    assert eventually(lambda: disconnects(server, request_id) == 20)
 
 
-def asked_for(path: str, request_id: str) -> bytes:
+def raw_request(path: str, request_id: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: {request_id}\r\n\r\n".encode()
 
 
-def left(server: Server, request_id: str) -> int:
-    """How many clients with this id are told to have left."""
+def disconnects(server: Server, request_id: str) -> int:
+    """Returns the number of logged disconnects with this id."""
     lines = [line for line in server.log() if line.get("request_id") == request_id]
     return sum(line.get("status_code") == 499 for line in lines)
 
 
 @pytest.mark.parametrize("kind", ["sse", "beating", "deep"])
-def test_stopped_readers_hold_the_upstream_back(server: Server, upstream: Upstream, kind: str) -> None:
+def test_clients_that_stop_reading_slow_the_upstream(server: Server, upstream: Upstream, kind: str) -> None:
     sent = 0
 
     async def endless(channel: Channel, seen: Seen) -> None:
@@ -532,15 +534,15 @@ def test_stopped_readers_hold_the_upstream_back(server: Server, upstream: Upstre
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             client = stack.enter_context(server.connect())
-            client.sendall(asked_for(f"/{kind}/it", request_id))
+            client.sendall(raw_request(f"/{kind}/it", request_id))
         assert upstream.eventually(lambda up: len(up.open) == 20)
         assert eventually(lambda: _is_still(lambda: sent)), "the upstream is never held back"
         assert server.get("/json/it").status == 200
-    assert eventually(lambda: left(server, request_id) == 20)
+    assert eventually(lambda: disconnects(server, request_id) == 20)
 
 
 def _is_still(value: Callable[[], int]) -> bool:
-    """Whether a number has stopped to grow."""
+    """Whether a number has stopped growing."""
     before = value()
     time.sleep(0.2)
     return value() == before > 0

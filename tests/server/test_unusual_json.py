@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.server import Server, dragoman_server
-from tests.support.upstream import Upstream, answer
+from tests.support.upstream import Upstream, complete_response
 
 MAPPING = """
 dragoman: 1
@@ -55,7 +55,7 @@ def server(upstream: Upstream) -> Iterator[Server]:
     ],
 )
 def test_an_upstreams_body_is_passed_on(server: Server, upstream: Upstream, sent: bytes, seen: bytes) -> None:
-    upstream.on("/rare/one", answer(200, sent))
+    upstream.on("/rare/one", complete_response(200, sent))
     response = server.get("/whole/one")
     assert (response.status, response.body) == (200, seen)
 
@@ -70,24 +70,24 @@ def test_an_upstreams_body_is_passed_on(server: Server, upstream: Upstream, sent
         ("/whole", b'\xef\xbb\xbf\xef\xbb\xbf{"n": 1}', "the upstream's response is invalid JSON"),
     ],
 )
-def test_an_upstreams_body_that_is_out_of_bounds(
+def test_an_upstreams_body_beyond_a_limit(
     server: Server, upstream: Upstream, path: str, sent: bytes, message: str
 ) -> None:
-    upstream.on("/rare/one", answer(200, sent))
+    upstream.on("/rare/one", complete_response(200, sent))
     response = server.get(f"{path}/one")
     assert (response.status, response.json) == (502, {"kind": "upstream_error", "message": message})
 
 
 def test_text_is_valid_utf_8(server: Server, upstream: Upstream) -> None:
-    upstream.on("/rare/one", answer(200, b'{"n": "\\ud800"}'))
+    upstream.on("/rare/one", complete_response(200, b'{"n": "\\ud800"}'))
     assert server.get("/text/one").body == b"<?>"
 
 
 @pytest.mark.parametrize(("to", "before", "after"), [("sse", b"data: ", b"\n\n"), ("ndjson", b"", b"\n")])
 def test_events(server: Server, upstream: Upstream, to: str, before: bytes, after: bytes) -> None:
-    """An emoji whose halves come in two events is two halves; each is JSON."""
+    """An emoji whose surrogates are in two events stays two surrogates; each is JSON."""
     events = b'data: "\\ud83d"\n\ndata: "\\ude00"\n\ndata: 1e400\n\n'
-    upstream.on("/rare/one", answer(200, events, "text/event-stream"))
+    upstream.on("/rare/one", complete_response(200, events, "text/event-stream"))
     response = server.get(f"/stream/{to}/one")
     written = [b'"\\ud83d"', b'"\\ude00"', b"1" + b"0" * 400]
     assert response.body == b"".join(before + event + after for event in written)

@@ -1,4 +1,4 @@
-"""Several processes behind one address: they share it, are replaced, and end and change together."""
+"""Several worker processes share one address: they are replaced, end and reload together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.observability.test_metrics import samples
-from tests.server.test_admin import admin_of, ask
+from tests.server.test_admin import admin_of, send_request
 from tests.support.server import Server, dragoman_server, failed_start
 from tests.support.times import SOON
 from tests.support.upstream import Channel, Gated, Seen, Upstream, drip, eventually, head, json_response
@@ -36,7 +36,7 @@ routes:
 SSE = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
 CHUNK = b'e\r\ndata: {"n":1}\n\r\n1\r\n\n\r\n'
 EVENTS = 20
-#: MiB a worker may have for itself; one that touched all it shares would have twice as much.
+#: Private memory that a worker may have, in MiB; twice as much if it wrote to all shared pages.
 OWN = 16
 
 
@@ -46,7 +46,7 @@ async def stream(channel: Channel, seen: Seen) -> None:
 
 
 def streamed(upstream: Upstream) -> int:
-    """How many streams were asked for."""
+    """Returns the number of requested streams."""
     return sum(seen.path == "/workers/stream" for seen in list(upstream.requests))
 
 
@@ -56,7 +56,7 @@ def children(server: Server) -> list[int]:
 
 
 def private(process: int) -> float:
-    """MiB that a process has for itself alone."""
+    """Returns the private memory of a process in MiB."""
     text = Path(f"/proc/{process}/smaps_rollup").read_text()
     return sum(int(n) for n in re.findall(r"Private_\w+:\s+(\d+) kB", text)) / 1024
 
@@ -83,27 +83,27 @@ def test_metrics_are_aggregated(server: Server) -> None:
     name = "http_server_request_duration_seconds_count"
 
     def counted() -> float:
-        found = samples(ask(server, "/metrics").text)
+        found = samples(send_request(server, "/metrics").text)
         return sum(value for labels, value in found[name] if labels["http_route"] == "/version")
 
     assert eventually(lambda: counted() == 200)
-    assert dict(samples(ask(server, "/metrics").text))["dragoman_plan_generation"][0][1] == 1
+    assert dict(samples(send_request(server, "/metrics").text))["dragoman_plan_generation"][0][1] == 1
 
 
-def test_counts_of_a_worker_outlive_it(server: Server) -> None:
+def test_counts_of_a_worker_survive_it(server: Server) -> None:
     for _ in range(50):
         assert server.get("/version").status == 200
     for process in children(server):
         known = children(server)
         os.kill(process, signal.SIGKILL)
         assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known)
-    metrics = samples(ask(server, "/metrics").text)
+    metrics = samples(send_request(server, "/metrics").text)
     counts = metrics["http_server_request_duration_seconds_count"]
     assert [value for labels, value in counts if labels["http_route"] == "/version"] == [50]
     assert metrics["http_server_active_requests"] == [({}, 0)]
 
 
-def test_workers_share_what_is_loaded(server: Server) -> None:
+def test_workers_share_loaded_plans(server: Server) -> None:
     for _ in range(50):
         assert server.get("/version").status == 200
     sizes = [private(process) for process in children(server)]
@@ -111,11 +111,11 @@ def test_workers_share_what_is_loaded(server: Server) -> None:
 
 
 def worker_lines(server: Server) -> list[dict[str, Any]]:
-    """The log lines about workers that ended, so far: they are read from the process by another thread."""
+    """Returns the log lines about ended workers so far; another thread reads them from the process."""
     return [line for line in server.log() if line["event"] == "worker_exit"]
 
 
-def test_a_worker_that_dies_is_replaced(server: Server) -> None:
+def test_a_dead_worker_is_replaced(server: Server) -> None:
     first = children(server)
     os.kill(first[0], signal.SIGKILL)
     assert eventually(lambda: len(children(server)) == 2 and children(server) != first)
@@ -136,7 +136,7 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
 
 
 @pytest.mark.parametrize("to_all", [False, True], ids=["parent", "terminal"])
-def test_what_runs_is_answered_at_the_end(server: Server, upstream: Upstream, to_all: bool) -> None:
+def test_running_requests_finish_at_shutdown(server: Server, upstream: Upstream, to_all: bool) -> None:
     workers, gated = children(server), Gated(json_response({}))
     upstream.on("/workers/late", gated)
     with ThreadPoolExecutor(20) as pool, gated:
@@ -150,8 +150,8 @@ def test_what_runs_is_answered_at_the_end(server: Server, upstream: Upstream, to
                 os.kill(process, signal.SIGINT)
         else:
             server.process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: ask(server, "/readyz").status == 503)
-        gated.let()
+        assert eventually(lambda: send_request(server, "/readyz").status == 503)
+        gated.release()
         assert [call.result().status for call in late] == [200] * 10
         assert [call.result().text.count("data: {") for call in streams] == [EVENTS] * 10
     assert server.process.wait(SOON) == 0
@@ -166,7 +166,7 @@ def test_a_reload_reaches_every_worker(server: Server, file: Path, upstream: Ups
         file.write_text("dragoman: 1\nroutes: { GET /version: { respond: { body: '${ nothing( }' } } }\n")
         server.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: any(line.get("outcome") == "failed" for line in server.log()))
-        assert sum(line["event"] == "finding" for line in server.log()) == 1, "the parent alone tells"
+        assert sum(line["event"] == "finding" for line in server.log()) == 1, "only the parent reports it"
         assert server.get("/version").json == {"version": 1}
         file.write_text(MAPPING.replace("version: 1", "version: 2"))
         server.process.send_signal(signal.SIGHUP)
@@ -174,7 +174,7 @@ def test_a_reload_reaches_every_worker(server: Server, file: Path, upstream: Ups
         assert {server.get("/version").json["version"] for _ in range(50)} == {2}
         for call in streams:
             assert call.result().text.count('{"version":1}') == EVENTS
-    metrics = samples(ask(server, "/metrics").text)
+    metrics = samples(send_request(server, "/metrics").text)
     assert metrics["dragoman_plan_generation"][0][1] == 2
     counts = {labels["outcome"]: value for labels, value in metrics["dragoman_reloads_total"]}
     assert counts == {"failed": 1, "done": 1}
@@ -185,7 +185,7 @@ def test_a_reload_reaches_every_worker(server: Server, file: Path, upstream: Ups
     assert {server.get("/version").json["version"] for _ in range(50)} == {2}, "a new worker has the new set"
 
 
-def test_a_parent_that_is_killed_takes_its_workers_along(file: Path, upstream: Upstream) -> None:
+def test_workers_end_when_the_parent_is_killed(file: Path, upstream: Upstream) -> None:
     arguments = ("--workers", "2")
     with dragoman_server(file, {"UP": upstream.url}, arguments, expect_clean=False) as server:
         workers = children(server)
@@ -201,13 +201,13 @@ def test_nothing_is_left_behind(file: Path, upstream: Upstream, tmp_path: Path) 
     assert not list(tmp_path.glob("dragoman-*"))
 
 
-def test_an_address_that_is_taken_is_told(file: Path, server: Server) -> None:
+def test_an_address_in_use_is_reported(file: Path, server: Server) -> None:
     port = str(urlsplit(server.url).port)
-    status, told = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--port", port))
-    assert (status, "Address already in use" in told, "Traceback" in told) == (1, True, False)
+    status, output = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--port", port))
+    assert (status, "Address already in use" in output, "Traceback" in output) == (1, True, False)
     admin = f"127.0.0.1:{urlsplit(admin_of(server)).port}"
-    status, told = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--admin", admin))
-    assert (status, "Address already in use" in told, "Traceback" in told) == (1, True, False)
+    status, output = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--admin", admin))
+    assert (status, "Address already in use" in output, "Traceback" in output) == (1, True, False)
 
 
 # --- Watched files ---------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def watched(file: Path, upstream: Upstream) -> Iterator[Server]:
 
 
 def versions(server: Server) -> set[int]:
-    """What is served; so many requests, each on a connection of its own, reach every worker."""
+    """Returns the served versions; this many requests, each on its own connection, reach every worker."""
     return {server.get("/version").json["version"] for _ in range(60)}
 
 
@@ -235,12 +235,12 @@ def put(file: Path, text: str) -> None:
     other.replace(file)
 
 
-def test_a_broken_file_keeps_the_old_set_everywhere_and_is_told_once(watched: Server, file: Path) -> None:
+def test_an_invalid_file_leaves_the_old_set_in_use_and_is_reported_once(watched: Server, file: Path) -> None:
     workers = children(watched)
     for text in (MAPPING.replace("version: 1", "version: '${ nothing( }'"), "dragoman: 1\nroutes: [\n"):
-        told = len(outcomes(watched))
+        before = len(outcomes(watched))
         put(file, text)
-        assert eventually(lambda told=told: len(outcomes(watched)) > told), watched.text()
+        assert eventually(lambda before=before: len(outcomes(watched)) > before), watched.text()
         assert versions(watched) == {1}
     time.sleep(1.5)
     assert outcomes(watched) == ["failed", "failed"], "the parent alone, and once for each"
@@ -248,12 +248,12 @@ def test_a_broken_file_keeps_the_old_set_everywhere_and_is_told_once(watched: Se
     assert children(watched) == workers, "no worker has ended of it"
 
 
-def test_a_repaired_file_is_taken_by_all(watched: Server, file: Path) -> None:
+def test_a_fixed_file_is_loaded_by_all(watched: Server, file: Path) -> None:
     workers = children(watched)
     put(file, "dragoman: 1\nroutes: [\n")
     assert eventually(lambda: outcomes(watched) == ["failed"]), watched.text()
     put(file, MAPPING.replace("version: 1", "version: 2"))
-    # The parent says that the set is good, then each worker that it serves it.
+    # The parent reports that the set is valid, then each worker that it serves it.
     assert eventually(lambda: outcomes(watched).count("done") == 4), watched.text()
     assert versions(watched) == {2}
     assert children(watched) == workers
@@ -261,8 +261,8 @@ def test_a_repaired_file_is_taken_by_all(watched: Server, file: Path) -> None:
     assert eventually(lambda: versions(watched) == {3}), watched.text()
 
 
-def test_a_worker_that_comes_later_serves_what_is_served(watched: Server, file: Path) -> None:
-    """The new set after a reload; and where the file is broken by then, the set that the others serve."""
+def test_a_later_worker_serves_the_current_set(watched: Server, file: Path) -> None:
+    """The new set after a reload; if the file is invalid by then, the set that the others serve."""
     put(file, MAPPING.replace("version: 1", "version: 2"))
     assert eventually(lambda: outcomes(watched).count("done") == 4), watched.text()
     put(file, "dragoman: 1\nroutes: [\n")
@@ -279,7 +279,7 @@ OTHER = "dragoman: 1\nname: {0}\nroutes: {{ GET /{0}: {{ respond: {{ body: {{ ve
 
 
 def test_the_parent_notices_each_kind_of_change(tmp_path: Path, upstream: Upstream) -> None:
-    """It polls, as events of the system would need a thread."""
+    """It polls, because system events would need a thread."""
     for number in (1, 9):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "shop.yaml").write_text(MAPPING.replace("version: 1", f"version: {number}"))
@@ -320,7 +320,7 @@ def test_the_parent_notices_each_kind_of_change(tmp_path: Path, upstream: Upstre
         assert versions(server) == {9}
 
 
-def test_a_change_in_a_directory_that_never_rests_is_noticed(watched: Server, file: Path) -> None:
+def test_a_change_in_a_constantly_changing_directory_is_noticed(watched: Server, file: Path) -> None:
     stop = threading.Event()
 
     def make_files() -> None:

@@ -1,4 +1,4 @@
-"""Rates: exact under concurrency, by key and by address, in one process and over several with a Redis."""
+"""Rate limits: exact under concurrency, by key and by address, in one process and across several by Redis."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ auth:
     - { name: small, key: sk-small, rate_limit: 3/1h }
     - { name: one, key: sk-one }
     - { name: two, key: sk-two, rate_limit: "${ $env.NONE }" }
-errors: { body: { told: "${ kind }", by: "${ $request.key }" } }
+errors: { body: { kind: "${ kind }", by: "${ $request.key }" } }
 routes:
   GET /small: { respond: { body: ok } }
   GET /by-key: { rate_limit: 50/1h, respond: { body: ok } }
@@ -53,27 +53,27 @@ def server(upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
-def ask(server: Server, target: str, key: str = "sk-one", **headers: str) -> Response:
+def get(server: Server, target: str, key: str = "sk-one", **headers: str) -> Response:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return server.get(target, headers={"authorization": f"Bearer {key}", **fields})
 
 
 def test_a_rate_is_exact_under_concurrency(server: Server) -> None:
     with ThreadPoolExecutor(16) as pool:
-        statuses = list(pool.map(lambda _: ask(server, "/by-key").status, range(120)))
+        statuses = list(pool.map(lambda _: get(server, "/by-key").status, range(120)))
     assert (statuses.count(200), statuses.count(429)) == (50, 70)
-    assert ask(server, "/by-key", "sk-two").status == 200, "each key has its own"
+    assert get(server, "/by-key", "sk-two").status == 200, "each key has its own"
 
 
-def test_a_refusal_is_told_in_the_dialect_of_the_mapping(server: Server) -> None:
-    assert [ask(server, "/small", "sk-small").status for _ in range(3)] == [200] * 3
-    response = ask(server, "/small", "sk-small")
-    assert (response.status, response.json) == (429, {"told": "rate_limited", "by": "small"})
+def test_a_refusal_has_the_error_format_of_the_mapping(server: Server) -> None:
+    assert [get(server, "/small", "sk-small").status for _ in range(3)] == [200] * 3
+    response = get(server, "/small", "sk-small")
+    assert (response.status, response.json) == (429, {"kind": "rate_limited", "by": "small"})
     assert 3500 <= int(response.header("retry-after") or 0) <= 3600
-    assert ask(server, "/small", "sk-two").status == 200
+    assert get(server, "/small", "sk-two").status == 200
 
 
-def test_after_its_time_there_is_room_again(server: Server, upstream: Upstream) -> None:
+def test_requests_are_admitted_again_after_the_period(server: Server, upstream: Upstream) -> None:
     request_id = uuid.uuid4().hex
     fields = {"authorization": "Bearer sk-one", "x-request-id": request_id}
     responses: list[Response] = []
@@ -89,23 +89,23 @@ def test_after_its_time_there_is_room_again(server: Server, upstream: Upstream) 
     assert server.post("/soon", {}, headers=fields).status == 200
 
 
-def test_addresses_have_rates_where_no_key_is_wanted(server: Server) -> None:
+def test_open_routes_have_rates_by_address(server: Server) -> None:
     assert [server.get("/free").status for _ in range(6)] == [200] * 5 + [429]
-    assert ask(server, "/free", x_forwarded_for="192.0.2.7").status == 200, "another client"
-    assert ask(server, "/address", x_forwarded_for="192.0.2.8").status == 200
+    assert get(server, "/free", x_forwarded_for="192.0.2.7").status == 200, "another client"
+    assert get(server, "/address", x_forwarded_for="192.0.2.8").status == 200
     keys = ("sk-one", "sk-two", "sk-one", "sk-two")
-    told = [ask(server, "/address", key, x_forwarded_for="192.0.2.8").status for key in keys]
-    assert told == [200, 200, 200, 429]
+    found = [get(server, "/address", key, x_forwarded_for="192.0.2.8").status for key in keys]
+    assert found == [200, 200, 200, 429]
     assert [
-        ask(server, "/all", key, x_forwarded_for=f"192.0.2.{n}").status for n, key in enumerate(keys)
+        get(server, "/all", key, x_forwarded_for=f"192.0.2.{n}").status for n, key in enumerate(keys)
     ] == [200] * 4
-    assert ask(server, "/all", x_forwarded_for="192.0.2.99").status == 429
+    assert get(server, "/all", x_forwarded_for="192.0.2.99").status == 429
 
 
-def test_what_a_client_says_of_itself_is_not_believed() -> None:
+def test_an_untrusted_forwarded_address_is_ignored() -> None:
     with dragoman_server(MAPPING) as server:
-        told = [server.get("/free", headers={"x-forwarded-for": f"192.0.2.{n}"}).status for n in range(6)]
-    assert told == [200] * 5 + [429]
+        found = [server.get("/free", headers={"x-forwarded-for": f"192.0.2.{n}"}).status for n in range(6)]
+    assert found == [200] * 5 + [429]
 
 
 @pytest.mark.parametrize(
@@ -130,18 +130,18 @@ def test_the_address_of_a_client(peer: str, forwarded: list[str], address: str) 
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "expected"),
     [
         (("--trusted-proxies", "everyone"), "everyone"),
         (("--limits-storage", "mysql://user:sk-canary@db"), "redis://"),
     ],
 )
-def test_wrong_options_keep_it_from_starting(args: tuple[str, str], told: str) -> None:
-    status, said = failed_start(MAPPING, args=args)
+def test_invalid_options_stop_the_start(args: tuple[str, str], expected: str) -> None:
+    status, output = failed_start(MAPPING, args=args)
     assert status == 2
-    assert told in said
-    assert "sk-canary" not in said
-    assert "Traceback" not in said
+    assert expected in output
+    assert "sk-canary" not in output
+    assert "Traceback" not in output
 
 
 def test_redis_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_redis_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def admitted(limits: RateLimits, rate: RatePlan, subject: str = "a") -> int:
-    """0 for a request that is let in, else the seconds after which it may come again."""
+    """Returns 0 for an admitted request, else the seconds after which it may be repeated."""
     try:
         asyncio.run(limits.admit([(rate, subject)]))
     except ExchangeError as error:
@@ -163,7 +163,7 @@ def admitted(limits: RateLimits, rate: RatePlan, subject: str = "a") -> int:
 
 
 @pytest.mark.parametrize("step", [-3600.0, -1e9, 3600.0, 1e9])
-def test_a_wall_clock_that_is_set_changes_nothing(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+def test_a_change_of_the_wall_clock_has_no_effect(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
     limits, rate, real = RateLimits(), RatePlan(2, 60, "all", "scope"), time.time
     assert [admitted(limits, rate) for _ in range(2)] == [0, 0]
     monkeypatch.setattr(time, "time", lambda: real() + step)
@@ -171,7 +171,7 @@ def test_a_wall_clock_that_is_set_changes_nothing(monkeypatch: pytest.MonkeyPatc
     assert admitted(limits, rate, "b") == 0
 
 
-def test_a_window_moves_with_its_clock() -> None:
+def test_a_window_slides_with_its_clock() -> None:
     now = 1000.0
     windows, rate = MemoryWindows(lambda: now), RatePlan(2, 60, "all", "scope")
 
@@ -190,7 +190,7 @@ needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="t
 
 @contextlib.contextmanager
 def redis(directory: Path) -> Iterator[str]:
-    """The URL of a Redis on a socket of its own."""
+    """Yields the URL of a Redis on its own socket."""
     path = directory / "redis.sock"
     command = [
         "redis-server",
@@ -213,12 +213,12 @@ def redis(directory: Path) -> Iterator[str]:
 
 
 @needs_redis
-def test_two_processes_hold_one_limit(tmp_path: Path) -> None:
+def test_two_processes_share_one_limit(tmp_path: Path) -> None:
     with redis(tmp_path) as url, contextlib.ExitStack() as stack:
         env = {"DRAGOMAN_LIMITS_STORAGE": url}
         servers = [stack.enter_context(dragoman_server(MAPPING, env)) for _ in range(2)]
         with ThreadPoolExecutor(16) as pool:
-            responses = list(pool.map(lambda n: ask(servers[n % 2], "/by-key"), range(120)))
+            responses = list(pool.map(lambda n: get(servers[n % 2], "/by-key"), range(120)))
         statuses = [response.status for response in responses]
         assert (statuses.count(200), statuses.count(429)) == (50, 70)
         waits = [int(response.header("retry-after") or 0) for response in responses if response.status == 429]
@@ -226,22 +226,22 @@ def test_two_processes_hold_one_limit(tmp_path: Path) -> None:
 
 
 @needs_redis
-def test_a_storage_that_fails_lets_requests_through(tmp_path: Path) -> None:
+def test_requests_are_admitted_if_the_storage_fails(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         with redis(tmp_path) as url:
             server = stack.enter_context(dragoman_server(MAPPING, {"DRAGOMAN_LIMITS_STORAGE": url}))
             assert [server.get("/free").status for _ in range(6)] == [200] * 5 + [429]
         assert [server.get("/free").status for _ in range(6)] == [200] * 6
-        told = [line["available"] for line in server.log() if line["event"] == "limits_storage"]
-        assert told == [False], "once"
+        found = [line["available"] for line in server.log() if line["event"] == "limits_storage"]
+        assert found == [False], "once"
         assert "dragoman_limits_storage_failures_total 6.0" in server.get("/metrics").text
         with redis(tmp_path):
             assert eventually(lambda: server.get("/free").status == 429), "it counts again"
-            told = [line["available"] for line in server.log() if line["event"] == "limits_storage"]
-            assert told == [False, True]
+            found = [line["available"] for line in server.log() if line["event"] == "limits_storage"]
+            assert found == [False, True]
 
 
-def test_a_storage_that_is_silent_is_not_waited_for() -> None:
+def test_requests_do_not_wait_for_a_silent_storage() -> None:
     pytest.importorskip("redis")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -254,7 +254,7 @@ def test_a_storage_that_is_silent_is_not_waited_for() -> None:
             assert "sk-canary" not in server.text()
 
 
-def test_counters_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_counters_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.stores.memory_windows._SWEEP", 100)
 
     async def run() -> int:
@@ -272,7 +272,7 @@ def test_counters_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
     assert asyncio.run(run()) == 1
 
 
-def test_cases_of_mappings_are_not_counted(tmp_path: Path) -> None:
+def test_mapping_tests_are_not_counted(tmp_path: Path) -> None:
     from engine import run_suites
 
     (tmp_path / "m.yaml").write_text(

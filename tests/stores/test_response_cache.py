@@ -1,4 +1,4 @@
-"""Cached responses: only for the same request, never what concerns one client, and bounded in memory."""
+"""Cached responses: only for the same request, never private to a client, and bounded in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from tests.support.memory import MIB, linux_only, memory
 from tests.support.server import Response as ClientResponse
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE
-from tests.support.upstream import Behaviour, Channel, Seen, Upstream, answer, eventually, json_response
+from tests.support.upstream import (
+    Behaviour,
+    Channel,
+    Seen,
+    Upstream,
+    complete_response,
+    eventually,
+    json_response,
+)
 
 MAPPING = """
 dragoman: 1
@@ -57,7 +65,7 @@ routes:
 
 
 def counted(status: int = 200, headers: list[tuple[str, str]] | None = None) -> Behaviour:
-    """The number of requests so far."""
+    """Returns a behaviour that returns the number of requests so far."""
     count = iter(range(1, 1000))
 
     async def behave(channel: Channel, seen: Seen) -> None:
@@ -83,16 +91,16 @@ def _is_hit(response: ClientResponse) -> bool:
     return response.header("x-dragoman-cache") == "hit"
 
 
-# --- Which requests are the same --------------------------------------------------------------------------
+# --- Which requests are the same -------------------------------------------------------------------------
 
 
-def test_head_and_get_have_entries_of_their_own(server: Server) -> None:
+def test_head_and_get_have_separate_entries(server: Server) -> None:
     responses = [server.request(method, "/front/method") for method in ("HEAD", "GET", "HEAD", "GET")]
     assert [response.header("x-method") for response in responses] == ["HEAD", "GET", "HEAD", "GET"]
     assert [_is_hit(response) for response in responses] == [False, False, True, True]
 
 
-def test_fields_of_one_name_keep_their_order(server: Server) -> None:
+def test_fields_of_one_name_are_compared_in_order(server: Server) -> None:
     def fetch(*values: str) -> object:
         fields = "".join(f"x-list: {value}\r\n" for value in values)
         data = server.raw(
@@ -108,19 +116,19 @@ def test_fields_of_one_name_keep_their_order(server: Server) -> None:
 
 
 def test_one_path_of_two_routes(server: Server) -> None:
-    """From outside a path has the mapping's prefix, from another mapping it has none."""
+    """From outside a path has the mapping's prefix; from another mapping it has none."""
     assert server.get("/front/same").text == "outer"
     assert server.get("/through").text == "inner"
     assert server.get("/front/same").text == "outer"
 
 
-def test_a_hit_names_the_fields_that_are_not_carried_over(server: Server) -> None:
+def test_a_hit_names_dropped_fields(server: Server) -> None:
     responses = [server.post("/front/dropped", {"a": 1, "b": 2}) for _ in range(2)]
     assert [_is_hit(response) for response in responses] == [False, True]
     assert [response.all("x-dragoman-dropped") for response in responses] == [["b"], ["b"]]
 
 
-# --- What is not cached -----------------------------------------------------------------------------------
+# --- What is not cached ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -135,14 +143,14 @@ def test_a_hit_names_the_fields_that_are_not_carried_over(server: Server) -> Non
         "x-any/a?status=206",
     ],
 )
-def test_a_response_that_is_not_for_all_is_not_cached(server: Server, path: str) -> None:
+def test_a_private_response_is_not_cached(server: Server, path: str) -> None:
     responses = [server.get(f"/front/sets/{path}") for _ in range(2)]
     assert [response.json for response in responses] == [1, 2]
     assert not any(map(_is_hit, responses))
 
 
 @pytest.mark.parametrize("path", ["cache-control/max-age=60", "vary/accept", "x-cookie/set-cookie", "etag/a"])
-def test_a_response_that_is_for_all_is_cached(server: Server, path: str) -> None:
+def test_a_public_response_is_cached(server: Server, path: str) -> None:
     responses = [server.get(f"/front/sets/{path}") for _ in range(2)]
     assert [response.json for response in responses] == [1, 1]
     assert [_is_hit(response) for response in responses] == [False, True]
@@ -184,19 +192,19 @@ def test_age_is_counted_from_the_origin(server: Server, upstream: Upstream) -> N
     assert 1000 <= int(responses[1].header("age") or "") < 1000 + PATIENCE
 
 
-# --- Bounds -----------------------------------------------------------------------------------------------
+# --- Bounds ----------------------------------------------------------------------------------------------
 
 
 def _response(body: bytes, *headers: tuple[str, str]) -> CompleteResponse:
     return CompleteResponse(200, headers, Content(body, "application/json"))
 
 
-def test_values_are_not_kept() -> None:
-    kept = ResponseCache()
+def test_values_are_not_retained() -> None:
+    cache = ResponseCache()
     response = CompleteResponse(200, (), Content.json([{}, {}]))
     assert response.content.data == b"[{},{}]"
-    kept.put("a", response, 60)
-    found = [kept.get("a"), kept.get("a")]
+    cache.put("a", response, 60)
+    found = [cache.get("a"), cache.get("a")]
     assert found[0] is not None
     assert found[1] is not None
     assert found[0].content.value == [{}, {}]
@@ -204,31 +212,31 @@ def test_values_are_not_kept() -> None:
     assert found[0].content.value is not response.content.value
 
 
-def test_bodies_fields_and_keys_count() -> None:
-    kept = ResponseCache(max_entries=10**9, max_bytes=MIB)
+def test_bodies_fields_and_keys_count_towards_the_limit() -> None:
+    cache = ResponseCache(max_entries=10**9, max_bytes=MIB)
     for number in range(1000):
-        kept.put(f"{number:064}", _response(b"", ("x-large", f"{number}" + "y" * 8000)), 60)
-        assert kept.size <= MIB
-    assert 100 < len(kept) <= 128
+        cache.put(f"{number:064}", _response(b"", ("x-large", f"{number}" + "y" * 8000)), 60)
+        assert cache.size <= MIB
+    assert 100 < len(cache) <= 128
     for number in range(100_000):
-        kept.put(f"{number:064}", _response(b""), 60)
-    assert len(kept) < 2000
-    assert kept.size <= MIB
-    kept.put("body", _response(b"x" * (MIB - 2000)), 60)
-    assert kept.get("body") is not None
-    assert len(kept) < 4
-    kept.put("body", _response(b"x" * MIB), 60)
-    assert kept.get("body") is None, "one that is larger than all is not cached, and replaces the one before"
-    assert kept.size <= MIB
+        cache.put(f"{number:064}", _response(b""), 60)
+    assert len(cache) < 2000
+    assert cache.size <= MIB
+    cache.put("body", _response(b"x" * (MIB - 2000)), 60)
+    assert cache.get("body") is not None
+    assert len(cache) < 4
+    cache.put("body", _response(b"x" * MIB), 60)
+    assert cache.get("body") is None, "one that is larger than all is not cached, and replaces the one before"
+    assert cache.size <= MIB
 
 
 def test_the_number_of_entries_is_bounded() -> None:
-    kept = ResponseCache(max_entries=2)
-    kept.put("a", _response(b"1"), 60)
-    kept.put("b", _response(b"2"), 60)
-    assert kept.get("a") is not None
-    kept.put("c", _response(b"3"), 60)
-    assert [kept.get(key) is not None for key in "abc"] == [True, False, True], "b was used least recently"
+    cache = ResponseCache(max_entries=2)
+    cache.put("a", _response(b"1"), 60)
+    cache.put("b", _response(b"2"), 60)
+    assert cache.get("a") is not None
+    cache.put("c", _response(b"3"), 60)
+    assert [cache.get(key) is not None for key in "abc"] == [True, False, True], "b was used least recently"
 
 
 LARGE = """
@@ -245,11 +253,11 @@ routes:
 
 @linux_only
 @pytest.mark.parametrize("kind", ["route", "call"])
-def test_64_cached_responses_take_little_more_than_their_bytes(kind: str) -> None:
+def test_64_cached_responses_use_little_more_than_their_bytes(kind: str) -> None:
     items = 966 * 1024 // 3
     body = b"[1," + b"{}," * (items - 1) + b"{}]"
     with Upstream() as upstream:
-        upstream.otherwise(answer(200, body))
+        upstream.otherwise(complete_response(200, body))
         with dragoman_server(LARGE, {"UP": upstream.url}) as server:
             assert server.get(f"/{kind}/warm").status == 200
             before = memory(server)

@@ -1,6 +1,6 @@
-"""Calls of an upstream without a server before it: the adapter itself, on an event loop of the test's choice.
+"""Upstream calls without a server in front: the adapter itself, on an event loop of the test's choice.
 
-Contract: `run` ends with nothing left behind: no task, no connection, no exception that nobody saw.
+Contract: `run` leaves nothing behind: no task, no connection, no unretrieved exception.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tests.support.times import PATIENCE
 T = TypeVar("T")
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-#: Runs a test on either event loop.
+#: Runs a test on each event loop.
 both_loops = pytest.mark.parametrize("loop", LOOPS)
 
 HEADERS = (("accept", "application/json"), ("accept-encoding", "identity"))
 
 
 def plan(url: str, connect: float = PATIENCE, read: float = PATIENCE, **fields: Any) -> UpstreamPlan:
-    """The plan of an upstream at this origin."""
+    """Returns the plan of an upstream at this origin."""
     return UpstreamPlan("up", url, None, "", (), Timeouts(connect, read), **fields)
 
 
@@ -49,7 +49,7 @@ def call(
 
 @contextlib.asynccontextmanager
 async def opened(url: str, **fields: Any) -> AsyncIterator[Http1Upstream]:
-    """An adapter, closed at the end."""
+    """Yields an adapter and closes it at the end."""
     upstream = Http1Upstream(plan(url, **fields))
     try:
         yield upstream

@@ -8,10 +8,10 @@ from cli.main import main
 
 
 def command(name: str) -> click.Command:
-    """A command.
+    """Returns a command.
 
     Raises:
-        AssertionError: there is none of this name.
+        AssertionError: no command has this name.
     """
     found = main.get_command(click.Context(main), name)
     assert found is not None, f"there is no command '{name}'"

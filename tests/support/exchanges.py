@@ -1,4 +1,4 @@
-"""A whole exchange carried out without a network: canned bytes of an upstream in, the client's bytes out."""
+"""Runs a complete exchange without a network: stub bytes of an upstream in, the client's bytes out."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from engine.http.messages import JSON, CompleteResponse, Content, Inbound, Upstr
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the client got, and what the upstream was asked."""
+class Outcome:
+    """What the client and the upstream received."""
 
     status: int
     body: bytes
@@ -42,7 +42,7 @@ def shipped(name: str, environ: Mapping[str, str] | None = None) -> PlanSet:
     return plans
 
 
-def tell(
+def run_offline(
     plans: PlanSet,
     path: str,
     body: Any,
@@ -50,15 +50,15 @@ def tell(
     media_type: str,
     status: int = 200,
     broken: ExchangeError | None = None,
-) -> Told:
-    """Answer a POST where the upstream sends `chunks`, and then breaks off if `broken` says so."""
+) -> Outcome:
+    """Runs a POST whose upstream sends `chunks` and then, if `broken` is set, fails with that error."""
     inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
     steps = run_exchange(plans.tree.find(path, "POST"), inbound)
     upstream, request = iter(chunks), None
     source = object()
 
     def carry_out(steps: Generator[Effect, Any, Any]) -> Any:
-        """Give an exchange, or a branch of one, what it asks for; branches come one by one."""
+        """Performs the effects of an exchange or of one branch; branches run one after another."""
         nonlocal request
         try:
             step = next(steps)
@@ -81,8 +81,8 @@ def tell(
                         step = steps.throw(broken)
                         continue
                 else:
-                    # Not by `assert`: it would write out the step with all plans, which takes gigabytes.
-                    raise AssertionError(f"a step that is not known here: {type(step).__name__}")
+                    # Not `assert`: its message would contain the step with all plans, which takes gigabytes.
+                    raise AssertionError(f"unknown step: {type(step).__name__}")
                 step = steps.send(given)
         except StopIteration as end:
             return end.value
@@ -92,7 +92,7 @@ def tell(
     response = result.response
     sent = request.content.value if request is not None and not request.content.is_empty else None
     if isinstance(response, CompleteResponse):
-        return Told(response.status, response.content.data, sent, result.error is not None, result)
+        return Outcome(response.status, response.content.data, sent, result.error is not None, result)
     stream = response.stream
     writer = EventWriter(stream.plan, result.exchange)
     out = [writer.write(stream.first)]
@@ -104,4 +104,4 @@ def tell(
             out.append(writer.write(stream.feed(batch)))
     if stream.error is None:
         out.append(writer.close())
-    return Told(response.status, b"".join(out), sent, stream.error is not None, result)
+    return Outcome(response.status, b"".join(out), sent, stream.error is not None, result)

@@ -1,7 +1,7 @@
-"""What a process looks like in the moment in which it forks: its threads, and whether an event loop runs.
+"""Records the state of a process at each fork: its threads, and whether an event loop runs.
 
-Contract: `watch_forks` gives the environment for `dragoman_server`, in which the real process itself writes a
-record before each fork. Files that the test makes hold new children, and reloads.
+Contract: `watch_forks` returns an environment for `dragoman_server` in which the real process writes a record
+before each fork. A test creates files to pause new children and reloads.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Forks:
 
     Attributes:
         env: variables for the process.
-        held: while this file exists, new children wait at their very beginning.
+        held: while this file exists, new children wait before they do anything.
         loading: while this file exists, threads wait before they open a mapping.
     """
 
@@ -65,17 +65,17 @@ class Forks:
     _records: Path
 
     def records(self) -> list[dict[str, Any]]:
-        """One record for each fork so far."""
+        """Returns one record for each fork so far."""
         return [json.loads(line) for line in self._records.read_text().splitlines()]
 
 
 def watch_forks(folder: Path) -> Forks:
-    """Prepare the hook in a new folder of `folder`."""
-    place = folder / "forks"
-    place.mkdir()
-    (place / "sitecustomize.py").write_text(_HOOK)
-    records = place / "records"
+    """Installs the hook in a new subfolder of `folder`."""
+    hook_folder = folder / "forks"
+    hook_folder.mkdir()
+    (hook_folder / "sitecustomize.py").write_text(_HOOK)
+    records = hook_folder / "records"
     records.touch()
-    path = os.pathsep.join((str(place), str(_ROOT)))
+    path = os.pathsep.join((str(hook_folder), str(_ROOT)))
     env = {"PYTHONPATH": path, "FORKS": str(records)}
-    return Forks(env, place / "records.held", place / "records.loading", records)
+    return Forks(env, hook_folder / "records.held", hook_folder / "records.loading", records)

@@ -1,10 +1,9 @@
 """The image without an engine for containers: a Dockerfile's own steps, done in a plain directory tree.
 
-Contract: `build` reads the Dockerfile by a parser, copies what .dockerignore leaves, and runs each RUN
-line with the image's absolute paths lying below one folder; `running` starts what ENTRYPOINT and CMD say,
-under the image's environment alone, as the user of USER where the tests may become another, in a tree
-made read-only. All stages share one tree, so a COPY from a stage must leave its files where they were: a
-virtual environment cannot be moved anyway.
+Contract: `build` parses the Dockerfile, copies the files that .dockerignore does not exclude, and runs each
+RUN line with the image's absolute paths mapped below one folder. `running` starts ENTRYPOINT and CMD with the
+image's environment alone, in a read-only tree, as the user of USER if the tests may change users. All stages
+share one tree, so a COPY from a stage must not move its files: a virtual environment cannot be moved anyway.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _ABSOLUTE = re.compile(r"(?<![\w./~-])/(src|opt|mappings|usr/local)(?=[/:\s\"']|
 
 @dataclass(slots=True)
 class Image:
-    """What is known of an image once it is built. `tree` stands for its root folder."""
+    """A built image. `tree` is its root folder."""
 
     tree: Path
     env: dict[str, str] = field(default_factory=dict)
@@ -52,16 +51,16 @@ class Image:
     health: list[str] = field(default_factory=list)
 
     def inside(self, text: str) -> str:
-        """A text with the image's paths as those of the tree."""
+        """Returns a text with the image's paths replaced by those in the tree."""
         return _ABSOLUTE.sub(lambda match: f"{self.tree}{match.group()}", text)
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        """All that a process in the image sees: no HOME, nothing of the tests' own."""
+        """Returns the complete environment of a process in the image: no HOME, no variable of the tests."""
         return {name: self.inside(value) for name, value in (self.env | dict(extra)).items()}
 
 
 def instructions(dockerfile: Path = ROOT / "Dockerfile") -> list[tuple[str, str]]:
-    """The instructions, comments aside."""
+    """Returns the instructions without comments."""
     parser = DockerfileParser(fileobj=io.BytesIO(dockerfile.read_bytes()))
     return [
         (step["instruction"], step["value"]) for step in parser.structure if step["instruction"] != "COMMENT"
@@ -69,7 +68,7 @@ def instructions(dockerfile: Path = ROOT / "Dockerfile") -> list[tuple[str, str]
 
 
 def described(tree: Path = Path("/nowhere")) -> Image:
-    """The image as its last stage describes it, without building anything."""
+    """Returns the image as its last stage describes it, without building anything."""
     image = Image(tree)
     for name, value in instructions():
         if name == "FROM":
@@ -79,7 +78,7 @@ def described(tree: Path = Path("/nowhere")) -> Image:
 
 
 def build(tree: Path) -> Image:
-    """Do all steps of all stages below `tree`."""
+    """Runs all steps of all stages below `tree`."""
     bin_folder = tree / "usr/local/bin"
     bin_folder.mkdir(parents=True)
     (bin_folder / "python").symlink_to(Path(sys._base_executable))  # type: ignore[attr-defined]
@@ -126,7 +125,7 @@ def _pairs(value: str) -> dict[str, str]:
 
 
 def _run(image: Image, value: str) -> None:
-    """A RUN line; the tests' settings of pip, such as where packages come from, are seen by it."""
+    """Runs a RUN line. It inherits the tests' pip settings, such as the package index."""
     settings = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
     folder = Path(image.inside(image.folder))
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,10 +148,10 @@ def _copy(image: Image, value: str) -> None:
         assert Path(image.inside(words[1])).is_dir()
         return
     folder = Path(image.inside(image.folder))
-    kept = context()
+    included = context()
     *sources, target = words
     for source in sources:
-        found = [file for file in kept if file == source or file.startswith(f"{source}/")]
+        found = [file for file in included if file == source or file.startswith(f"{source}/")]
         assert found, f"{source} is not in the build's context"
         for file in found:
             below = Path(file).name if file == source else file.removeprefix(f"{source}/")
@@ -162,7 +161,7 @@ def _copy(image: Image, value: str) -> None:
 
 
 def context() -> list[str]:
-    """The files that the build is given: of those that are there, what .dockerignore leaves."""
+    """Returns the files of the build context: all that .dockerignore does not exclude."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     files = [str(path.relative_to(ROOT)) for path in _files(ROOT)]
@@ -176,7 +175,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_ignored(file: str, patterns: Sequence[str]) -> bool:
-    """The last pattern that fits the file, or a folder it lies in, decides."""
+    """Whether a file is ignored: the last pattern that matches it or one of its parent folders decides."""
     parts = file.split("/")
     names = ["/".join(parts[: n + 1]) for n in range(len(parts))]
     ignored = False
@@ -195,7 +194,7 @@ def _fits(name: str, pattern: str) -> bool:
 
 @dataclass(slots=True)
 class Container:
-    """A process that runs as the image says, with what it wrote so far, on either output."""
+    """A process started as the image specifies, with its output so far (both streams)."""
 
     image: Image
     process: subprocess.Popen[str]
@@ -206,12 +205,12 @@ class Container:
         return "\n".join(self.lines)
 
     def is_ready(self, seconds: float = START) -> bool:
-        """Wait for the line that tells the address."""
+        """Waits for the line with the address."""
         eventually(lambda: "Dragoman serves" in self.text() or self.process.poll() is not None, seconds)
         return "Dragoman serves" in self.text()
 
     def check_health(self) -> subprocess.CompletedProcess[str]:
-        """Run the image's HEALTHCHECK beside the process."""
+        """Runs the image's HEALTHCHECK next to the process."""
         return _spawned(self.image, self.image.health, self.environment)
 
 
@@ -219,7 +218,7 @@ class Container:
 def running(
     image: Image, mappings: Path, env: Mapping[str, str], command: Sequence[str] | None = None
 ) -> Iterator[Container]:
-    """Start the image with a folder of mappings as its volume; at the end it is stopped by its signal."""
+    """Starts the image with a folder of mappings as its volume; stops it with its stop signal at the end."""
     environment = image.environment(env)
     environment["DRAGOMAN_MAPPINGS"] = environment["DRAGOMAN_MAPPINGS"].replace(
         image.inside(image.volumes[0]), str(mappings)
@@ -251,7 +250,7 @@ def running(
 def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        lines.append(line.rstrip("\n"))  # noqa: PERF401 - each is wanted as it comes
+        lines.append(line.rstrip("\n"))  # noqa: PERF401 - readers need each line at once
 
 
 def _spawned(
@@ -269,14 +268,14 @@ def _spawned(
 
 
 def _found(words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """A command by the image's own PATH, not the tests'."""
+    """Finds a command in the image's own PATH, not the tests'."""
     found = shutil.which(words[0], path=environment["PATH"])
     assert found is not None, f"{words[0]} is not on the image's PATH"
     return [found, *words[1:]]
 
 
 def as_user(image: Image) -> dict[str, Any]:
-    """The image's user, where the tests may become another and the interpreter can be reached by it."""
+    """Returns the image's user if the tests may change users and that user can reach the interpreter."""
     user, _, group = image.user.partition(":")
     other: dict[str, Any] = {"user": int(user), "group": int(group), "extra_groups": []}
     if os.getuid() != 0:

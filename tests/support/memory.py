@@ -1,7 +1,7 @@
-"""How much memory a served process holds, and what its failures leave behind.
+"""Memory use of a server process, and garbage that its failures leave behind.
 
-Contract: Linux only. A process of `UNCOLLECTED` never runs the garbage collector by itself, so that an object
-in a reference cycle stays until `garbage` looks for it.
+Contract: Linux only. A process of `UNCOLLECTED` never runs the garbage collector by itself, so an object
+in a reference cycle stays until `garbage` collects it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ UNCOLLECTED: Final = [sys.executable, "-c", _CODE]
 
 
 def memory(server: Server, peak: bool = False) -> int:
-    """Bytes of memory that the process holds, or has held at most."""
+    """Returns the current or the peak memory of the process in bytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text("ascii")
     found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
     assert found
@@ -57,9 +57,9 @@ def memory(server: Server, peak: bool = False) -> int:
 
 
 def garbage(server: Server) -> dict[str, int]:
-    """The types of all objects that only the garbage collector frees, with their number; frees them.
+    """Frees all objects that only the garbage collector can free; returns their number by type.
 
-    For a server of `UNCOLLECTED`.
+    The server must run as `UNCOLLECTED`.
     """
 
     def reports() -> list[dict[str, int]]:

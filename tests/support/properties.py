@@ -1,4 +1,4 @@
-"""How a property is tried: on so many examples, however long a slow machine takes to make and to try them."""
+"""Hypothesis settings for property tests: fixed numbers of examples, no deadlines on slow machines."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, settings
 from tests.support.times import TORTURE
 
 
-def tried(quick: int = 100, heavy: int | None = None, is_seeded: bool = False) -> settings:
-    """Decorates a property.
+def property_settings(quick: int = 100, heavy: int | None = None, is_seeded: bool = False) -> settings:
+    """Returns settings that decorate a property test.
 
     Args:
-        quick: how many examples.
-        heavy: how many in the heavy form of the tests; as many as else without it.
-        is_seeded: whether every run of the heavy form has the same ones. Those of the other always have, so
-            that a change is not blamed for what an earlier one has done.
+        quick: number of examples.
+        heavy: number of examples in the heavy form of the tests; `quick` if None.
+        is_seeded: whether each run of the heavy form uses the same examples. The quick form always does, so
+            that a change is not blamed for an older defect.
     """
     return settings(
         max_examples=heavy if heavy and TORTURE else quick,

@@ -1,4 +1,4 @@
-"""A collector of traces on loopback, which takes spans over OTLP and HTTP."""
+"""A trace collector on loopback that accepts spans over OTLP/HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Receiver:
-    """A collector that takes spans over HTTP."""
+    """A collector that accepts spans over HTTP."""
 
     def __init__(self) -> None:
         self.spans: list[Any] = []

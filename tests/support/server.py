@@ -1,7 +1,7 @@
 """The real `dragoman serve` as a process, and a small client for it.
 
-Contract: `dragoman_server` starts on a free port, waits for the ready line, and at its end asks that the
-process ends cleanly on TERM and that no line of its log tells of a defect of the engine.
+Contract: `dragoman_server` starts on a free port, waits for the ready line, and at its end checks
+that the process ends cleanly on TERM and that no log line reports a defect of the engine.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from tests.support.upstream import eventually
 
 _ROOT = Path(__file__).parents[2]
 _COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
-#: The host that raw requests of tests name, as short as one can be.
+#: The Host of raw requests in tests; short, so that it adds few bytes.
 RAW_HOST = "x"
 _READY = re.compile(r"Dragoman serves .* at (http://\S+)")
-#: What lies behind a failure, as the console has it.
+#: The `cause` of an error in the console format.
 _CAUSE = re.compile(r'\bcause=("(?:[^"\\]|\\.)*"|\S+)')
-#: What only a defect of ours would write.
+#: Texts that only a defect of the engine writes.
 _DEFECTS = ("internal_error", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
 
 Mappings = str | Path | Mapping[str, str] | tuple[str, ...]
@@ -44,7 +44,7 @@ Mappings = str | Path | Mapping[str, str] | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: header names in lower case."""
+    """A response; header names are in lower case."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -63,7 +63,7 @@ class Response:
         return next((value for key, value in self.headers if key == name), None)
 
     def all(self, name: str) -> list[str]:
-        """Every value of a header."""
+        """Returns every value of a header."""
         return [value for key, value in self.headers if key == name]
 
 
@@ -73,7 +73,7 @@ class Server:
 
     Attributes:
         url: its address, without a slash at the end.
-        lines: what it wrote to standard error, so far.
+        lines: lines it has written to standard error so far.
     """
 
     process: subprocess.Popen[str]
@@ -94,10 +94,13 @@ class Server:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = PATIENCE,
-        is_cut: bool = False,
+        expect_truncated: bool = False,
     ) -> Response:
-        """One request on a connection of its own. `target` goes out as it is; of bodies, bytes go as they
-        are, None as nothing, all else as JSON. `is_cut`: the answer must be closed before its end."""
+        """Sends one request on a new connection.
+
+        `target` and a body of bytes are sent unchanged; None sends no body, all else is sent as JSON. With
+        `expect_truncated` the response must end too early.
+        """
         fields = {"connection": "close", **(headers or {})}
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -112,7 +115,7 @@ class Server:
                 connection.putheader(name, value)
             connection.endheaders(body)
             response = connection.getresponse()
-            data = _read_cut(response) if is_cut else response.read()
+            data = _read_truncated(response) if expect_truncated else response.read()
             pairs = [(name.lower(), value) for name, value in response.getheaders()]
             return Response(response.status, pairs, data, time.monotonic() - started)
 
@@ -123,17 +126,17 @@ class Server:
         return self.request("POST", target, body, **options)
 
     def connect(self, timeout: float = PATIENCE) -> socket.socket:
-        """A raw connection."""
+        """Opens a raw connection."""
         return socket.create_connection(self.address, timeout)
 
     def raw(self, data: bytes, timeout: float = PATIENCE) -> bytes:
-        """Send bytes as they are and read until the server closes, or until `timeout`."""
+        """Sends bytes unchanged and reads until the server closes or `timeout` expires."""
         with self.connect(timeout) as connection:
             connection.sendall(data)
             return read_all(connection)
 
     def logged(self, request_id: str, event: str = "request") -> dict[str, Any]:
-        """The log line of a request; waits for it, as it is written after the answer."""
+        """Returns the log line of a request; waits for it, because it is written after the response."""
         found: list[dict[str, Any]] = []
 
         def look() -> bool:
@@ -146,25 +149,25 @@ class Server:
         return found[0]
 
     def log(self) -> list[dict[str, Any]]:
-        """All lines that are JSON."""
+        """Returns all lines that are JSON."""
         return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
 
     def text(self) -> str:
         return "\n".join(self.lines)
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = PATIENCE) -> int:
-        """Send a signal and wait; the exit status."""
+        """Sends a signal and waits; returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(seconds)
 
 
-def unhurried(name: str, keep: Sequence[str] = ()) -> str:
-    """The text of a shipped mapping with deadlines that a slow machine meets too, for tests of what succeeds.
+def with_long_deadlines(name: str, keep: Sequence[str] = ()) -> str:
+    """Returns the text of a shipped mapping with deadlines that a slow machine meets too.
 
     Args:
         name: a shipped mapping.
-        keep: the deadlines that stay, by their keys in the mapping, such as `timeout` for those of calls.
+        keep: the deadlines to leave unchanged, by their keys in the mapping, such as `timeout` of calls.
     """
     file = shipped_mappings()[name]
     text = file.read_text(encoding="utf-8")
@@ -184,16 +187,16 @@ def dragoman_server(
     command: Sequence[str] = _COMMAND,
     folder: Path | None = None,
 ) -> Iterator[Server]:
-    """Serve mappings until the block ends.
+    """Serves mappings until the block ends.
 
     Args:
         mappings: the text of a mapping, the path of a file or directory, texts by file name, or a tuple of
             names of shipped mappings.
-        env: variables beside those of the tests' own environment.
+        env: variables in addition to those of the tests' environment.
         args: more arguments of `serve`, such as `("--log-level", "debug")`.
         command: what to run instead of the command line.
         folder: its working directory.
-        expect_clean: ask at the end for exit status 0 and a log without defects.
+        expect_clean: whether to check for exit status 0 and a log without defects at the end.
     """
     with tempfile.TemporaryDirectory() as directory:
         process = _start(_paths(mappings, Path(directory)), env or {}, args, command, folder)
@@ -223,7 +226,7 @@ def dragoman_server(
 
 
 def _own(line: str) -> str:
-    """A line without what an upstream has said in it."""
+    """Returns a line without text that an upstream sent."""
     if not line.startswith("{"):
         return _CAUSE.sub("", line)
     return json.dumps({name: value for name, value in json.loads(line).items() if name != "cause"})
@@ -232,7 +235,7 @@ def _own(line: str) -> str:
 def failed_start(
     mappings: Mappings, env: Mapping[str, str] | None = None, args: Sequence[str] = ()
 ) -> tuple[int, str]:
-    """The exit status of a `serve` that must not come up, and all that it wrote."""
+    """Returns the exit status and the complete output of a `serve` that must fail to start."""
     with tempfile.TemporaryDirectory() as directory:
         process = _start(_paths(mappings, Path(directory)), env or {}, args)
         try:
@@ -285,7 +288,7 @@ def _paths(mappings: Mappings, directory: Path) -> list[str]:
 def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
     assert process.stderr is not None
     for line in process.stderr:
-        lines.append(line.rstrip("\n"))  # noqa: PERF401 - each is wanted as it comes
+        lines.append(line.rstrip("\n"))  # noqa: PERF401 - readers need each line at once
 
 
 def _await_ready(server: Server) -> None:
@@ -301,17 +304,17 @@ def _await_ready(server: Server) -> None:
         raise AssertionError(f"it does not serve:\n{out}{server.text()}")
 
 
-def _read_cut(response: http.client.HTTPResponse) -> bytes:
-    """What comes of an answer that is closed before its end."""
+def _read_truncated(response: http.client.HTTPResponse) -> bytes:
+    """Returns the received part of a truncated response."""
     try:
         response.read()
     except http.client.IncompleteRead as error:
         return error.partial
-    raise AssertionError("the answer came to its end")
+    raise AssertionError("the response is complete")
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What comes until the other side closes or resets, or the socket's timeout ends."""
+    """Reads until the peer closes or resets the connection, or the socket's timeout expires."""
     data = b""
     with contextlib.suppress(TimeoutError, ConnectionError):
         while piece := connection.recv(65_536):
@@ -320,6 +323,6 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def reset(connection: socket.socket) -> None:
-    """Close with RST instead of FIN."""
+    """Closes with RST instead of FIN."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

@@ -1,4 +1,4 @@
-"""A server of a test's own making: one coroutine for each connection, on localhost, in a thread."""
+"""A custom server for tests: one coroutine for each connection, on localhost, in a thread."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, An
 
 @contextlib.contextmanager
 def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """The port; at the end all its connections are ended."""
+    """Yields the port; closes all connections at the end."""
     loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)  # clients that leave, and handshakes that fail
+    loop.set_exception_handler(lambda *_: None)  # clients that disconnect, and failed handshakes
     ports: list[int] = []
     writers: list[asyncio.StreamWriter] = []
     started = threading.Event()

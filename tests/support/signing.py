@@ -1,7 +1,7 @@
-"""Authentication schemes for tests, registered as those of the engine are: in the table and in the schema.
+"""Authentication schemes for tests, registered like those of the engine: in the table and in the schema.
 
-Contract: `signed` is a signature of the method, the target and the body, with a number that no two requests
-have; `failing` makes credentials at load only, and its exception contains its key.
+Contract: `signed` is a signature of the method, the target and the body, with a number that is unique
+to each request; `failing` raises when it creates credentials after load, and its exception contains its key.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SignedAuth(UpstreamAuth):
 
 @dataclass(frozen=True, slots=True)
 class FailingAuth(UpstreamAuth):
-    """No credentials, but an exception."""
+    """Raises an exception instead of creating credentials."""
 
     key: str = field(repr=False)
 
@@ -75,7 +75,7 @@ _TEXT = {"type": "string"}
 _SIGNED = {"type": "object", "required": ["signer", "key"], "properties": {"signer": _TEXT, "key": _TEXT}}
 TEST_SCHEMA: dict[str, Any] = {"signed": _SIGNED, "failing": _TEXT}
 
-#: `dragoman` with these schemes.
+#: The command `dragoman` with these schemes.
 COMMAND = [
     sys.executable,
     "-c",
@@ -84,18 +84,18 @@ COMMAND = [
 
 
 def register() -> None:
-    """Add the schemes to this process."""
+    """Registers the schemes in this process."""
     SCHEMES.update(TEST_SCHEMES)
     schema_named("mapping")["definitions"]["upstream_auth"]["properties"].update(TEST_SCHEMA)
 
 
 def signature_of(key: str, method: str, target: str, number: str, body: bytes) -> str:
-    """The signature of a request without the parameter `signer`."""
+    """Returns the signature of a request without the parameter `signer`."""
     return hmac.digest(key.encode(), f"{method} {target} {number}\n".encode() + body, "sha256").hex()
 
 
 def is_signed(seen: Seen, key: str, signer: str) -> bool:
-    """Whether an upstream received a request with the right signature, once."""
+    """Whether an upstream received the request exactly once and with the right signature."""
     names = [name.replace("_", "-") for name, _ in seen.headers]
     if names.count("x-signature") != 1 or [v for n, v in seen.query if n == "signer"] != [signer]:
         return False

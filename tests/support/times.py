@@ -1,7 +1,7 @@
-"""How long tests wait, on any machine: one that is four times as slow, or stops for two seconds, fails none.
+"""Timeouts of tests: a machine that is four times as slow, or pauses for two seconds, fails no test.
 
-Contract: a bound tells what works from what a defect would make wait (a deadline of ours, or for ever), and
-measures nothing. A wait for what comes is over when it has come, so that a long bound costs no time.
+Contract: a timeout separates working code from a defect that waits for a deadline of ours, or for ever. It
+measures nothing. A wait ends as soon as its condition holds, so a long timeout costs no time.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-#: The heavy form of the tests: for a machine that does nothing else.
+#: Whether the heavy form of the tests runs; it needs an otherwise idle machine.
 TORTURE = bool(os.environ.get("DRAGOMAN_TORTURE"))
 
-#: Seconds to wait for what must come. Less than the minute that an upstream may be silent by default.
+#: Seconds to wait for an expected event. Less than the default timeout of a silent upstream, one minute.
 PATIENCE = 30.0
 
-#: Seconds for a process to come up, or for a command to end.
+#: Seconds for a process to start, or for a command to end.
 START = 120.0
 
-#: Seconds that are less than any deadline that a defect would wait for.
+#: Seconds, less than any deadline that a defect would wait for.
 SOON = 12.0
 
-#: Seconds for what is promised within one: an upstream that sees its client's leaving.
+#: Seconds for what must happen within one, such as an upstream that sees its client disconnect.
 A_SECOND = 1.0 if TORTURE else SOON
 
 
 @contextlib.contextmanager
-def ending(seconds: float = PATIENCE) -> Iterator[None]:
-    """What stands within must come to its end: a loop without one is broken off there, with `TimeoutError`.
+def time_limit(seconds: float = PATIENCE) -> Iterator[None]:
+    """Raises `TimeoutError` in the block if it does not end in time.
 
-    For the main thread, where Python's own code runs; it sees what hangs and what grows out of all measure.
+    For the main thread and Python code only: detects endless loops and excessive running time.
     """
 
-    def strike(number: int, frame: FrameType | None) -> None:
+    def on_alarm(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"not at its end after {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, strike)
+    before = signal.signal(signal.SIGALRM, on_alarm)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

@@ -1,9 +1,9 @@
 """A real upstream on loopback that can misbehave: an asyncio socket server in a thread of its own.
 
-Contract: no HTTP framework, so that every byte can be wrong. What a path answers is a behaviour, an
-`async (Channel, Seen) -> None`; `BEHAVIOURS` names the usual ones, each served at `/NAME` and at any path
-that ends so, and `Upstream.on` scripts others. Whatever came is recorded: requests with their raw target,
-and connections with the times at which they were opened and closed.
+Contract: no HTTP framework, so that every byte can be wrong. The response of a path is a behaviour, an
+`async (Channel, Seen) -> None`. `BEHAVIOURS` names the usual ones, each served at `/NAME` and at any path
+with that ending; `Upstream.on` adds others. The upstream records requests with their raw targets, and
+connections with the times at which they were opened and closed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Fields = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request as it came: `target` is the raw request line's, header names are in lower case."""
+    """A received request: `target` is that of the raw request line, header names are in lower case."""
 
     method: str
     target: str
@@ -56,7 +56,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Connection:
-    """A connection's life; `closed` is None while it is open."""
+    """When a connection was opened and closed; `closed` is None while it is open."""
 
     number: int
     opened: float
@@ -66,7 +66,7 @@ class Connection:
 
 
 class Channel:
-    """What a behaviour writes to. `gone` is set once the other side has closed, in whichever way."""
+    """The connection that a behaviour writes to. `gone` is set once the peer has closed or reset it."""
 
     def __init__(self, writer: asyncio.StreamWriter, gone: asyncio.Event) -> None:
         self.writer = writer
@@ -78,18 +78,18 @@ class Channel:
         await self.writer.drain()
 
     async def hang(self) -> None:
-        """Do nothing until the other side leaves."""
+        """Does nothing until the peer disconnects."""
         self.keep_alive = False
         await self.gone.wait()
 
     async def pause(self, seconds: float) -> bool:
-        """Wait; True where the other side left meanwhile."""
+        """Waits; returns whether the peer disconnected meanwhile."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.gone.wait(), seconds)
         return self.gone.is_set()
 
     def reset(self) -> None:
-        """Close with RST instead of FIN."""
+        """Closes with RST instead of FIN."""
         self.keep_alive = False
         raw = self.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -102,15 +102,15 @@ Behaviour = Callable[[Channel, Seen], Awaitable[None]]
 
 
 def head(status: int | str, headers: Fields = ()) -> bytes:
-    """A response head; nothing is added to what is asked for."""
+    """Returns a response head with exactly these fields."""
     lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in headers)]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def answer(
+def complete_response(
     status: int, body: bytes = b"", media_type: str = "application/json", headers: Fields = ()
 ) -> Behaviour:
-    """A whole answer with the right content-length."""
+    """Returns a behaviour that sends a complete response with the right content-length."""
     fields = [("content-type", media_type), ("content-length", str(len(body))), *headers]
 
     async def behave(channel: Channel, seen: Seen) -> None:
@@ -120,12 +120,12 @@ def answer(
 
 
 def json_response(value: Any, status: int = 200, headers: Fields = ()) -> Behaviour:
-    """A JSON answer."""
-    return answer(status, json.dumps(value).encode(), headers=headers)
+    """Returns a behaviour that sends a JSON response."""
+    return complete_response(status, json.dumps(value).encode(), headers=headers)
 
 
 def raw(data: bytes, then: str = "keep") -> Behaviour:
-    """These bytes; `then`: "keep" the connection, "close" it, "reset" it or "hang" on it."""
+    """Returns a behaviour that sends bytes; then "keep", "close" or "reset" the connection, or "hang"."""
 
     async def behave(channel: Channel, seen: Seen) -> None:
         await channel.send(data)
@@ -140,7 +140,7 @@ def raw(data: bytes, then: str = "keep") -> Behaviour:
 
 
 def after(seconds: float, behaviour: Behaviour) -> Behaviour:
-    """The behaviour, late."""
+    """Returns the behaviour with a delay."""
 
     async def behave(channel: Channel, seen: Seen) -> None:
         if not await channel.pause(seconds):
@@ -150,28 +150,28 @@ def after(seconds: float, behaviour: Behaviour) -> Behaviour:
 
 
 class Gated:
-    """The behaviour, once it is let, or once so many wait for it; as a context manager it is let at the end.
+    """Delays a behaviour until `release`, until `wanted` requests wait, or until the `with` block ends.
 
     Attributes:
-        here: how many wait now.
-        most: how many waited at most.
+        here: number of waiting requests.
+        most: largest number of waiting requests so far.
     """
 
     def __init__(self, behaviour: Behaviour, wanted: int | None = None) -> None:
         self.here = self.most = 0
         self._behaviour = behaviour
         self._wanted = wanted
-        self._is_let = threading.Event()
+        self._is_released = threading.Event()
 
-    def let(self) -> None:
-        self._is_let.set()
+    def release(self) -> None:
+        self._is_released.set()
 
     async def __call__(self, channel: Channel, seen: Seen) -> None:
         self.here += 1
         self.most = max(self.most, self.here)
         if self.here == self._wanted:
-            self.let()
-        while not self._is_let.is_set():
+            self.release()
+        while not self._is_released.is_set():
             if await channel.pause(0.005):
                 break
         self.here -= 1
@@ -181,11 +181,11 @@ class Gated:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.let()
+        self.release()
 
 
 def in_turn(*behaviours: Behaviour) -> Behaviour:
-    """One behaviour for each request; the last one stays."""
+    """Returns a behaviour that uses the next of these for each request, and repeats the last one."""
     rest = list(behaviours)
 
     async def behave(channel: Channel, seen: Seen) -> None:
@@ -195,7 +195,7 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 
 def drip(start: bytes, piece: bytes, every: float, times: int | None = None) -> Behaviour:
-    """`start`, then `piece` again and again: for ever, or so many times."""
+    """Returns a behaviour that sends `start` and then `piece` `times` times; None means for ever."""
 
     async def behave(channel: Channel, seen: Seen) -> None:
         await channel.send(start)
@@ -210,21 +210,21 @@ def drip(start: bytes, piece: bytes, every: float, times: int | None = None) -> 
 
 
 async def echo(channel: Channel, seen: Seen) -> None:
-    """Tell the request back as JSON."""
-    told = {
+    """Returns the request as JSON."""
+    received = {
         "method": seen.method,
         "target": seen.target,
         "headers": dict(seen.headers),
         "body": seen.body.decode("utf-8", "replace"),
     }
-    await json_response(told)(channel, seen)
+    await json_response(received)(channel, seen)
 
 
 async def status_of_path(channel: Channel, seen: Seen) -> None:
-    """`/status/404` answers 404, with a JSON error; `/status/302` points elsewhere."""
+    """`/status/404` returns 404 with a JSON error; `/status/302` redirects elsewhere."""
     status = int(seen.path.rpartition("/")[2])
     headers = [("location", "http://127.0.0.1:9/trap")] if 300 <= status < 400 else []
-    body = {"error": {"message": f"upstream says {status}"}}
+    body = {"error": {"message": f"upstream error {status}"}}
     await json_response(body, status, headers)(channel, seen)
 
 
@@ -244,9 +244,9 @@ def _length(number: int) -> tuple[str, str]:
 BEHAVIOURS: dict[str, Behaviour] = {
     "echo": echo,
     "json": json_response({"ok": True}),
-    "html": answer(200, b"<html><body>internal.example</body></html>", "text/html"),
-    "text": answer(200, b"Ollama is running", "text/plain"),
-    "half-json": answer(200, _HALF),
+    "html": complete_response(200, b"<html><body>internal.example</body></html>", "text/html"),
+    "text": complete_response(200, b"Ollama is running", "text/plain"),
+    "half-json": complete_response(200, _HALF),
     "half-json-short": raw(head(200, [_JSON, _length(500)]) + _HALF, "close"),
     "half-json-hang": raw(head(200, [_JSON, _length(500)]) + _HALF, "hang"),
     "half-json-reset": raw(head(200, [_JSON, _length(500)]) + _HALF, "reset"),
@@ -254,23 +254,25 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "bad-chunk": raw(head(200, [_JSON, _CHUNKED]) + b"zz\r\n" + _GOOD + b"\r\n0\r\n\r\n", "close"),
     "until-close": raw(head(200, [_JSON]) + _GOOD, "close"),
     "chunked": raw(head(200, [_JSON, _CHUNKED]) + b'4\r\n{"ok\r\n7\r\n":true}\r\n0\r\n\r\n'),
-    "empty": answer(200),
+    "empty": complete_response(200),
     "no-content": raw(head(204)),
     "not-modified": raw(head(304)),
-    "null": answer(200, b"null"),
-    "nan": answer(200, b'{"ok": NaN}'),
-    "huge-number": answer(200, b'{"ok": 1e999}'),
-    "huge-integer": answer(200, b'{"ok": ' + b"9" * 5000 + b"}"),
-    "lone-surrogate": answer(200, b'{"ok": "\\ud800"}'),
-    "bad-utf8": answer(200, b'{"ok": "\xff\xfe"}'),
-    "bom": answer(200, b"\xef\xbb\xbf" + _GOOD),
-    "deep": answer(200, b"[" * 100_000 + b"]" * 100_000),
-    "deep-500": answer(200, b'{"ok":' + b"[" * 500 + b"]" * 500 + b"}"),
-    "events": answer(200, b'data: {"ok": true}\n\n', "text/event-stream"),
-    "gzip": answer(200, _GZIPPED, headers=[("content-encoding", "gzip")]),
-    "gzip-broken": answer(200, _GZIPPED[:-12], headers=[("content-encoding", "gzip")]),
-    "gzip-lie": answer(200, _GOOD, headers=[("content-encoding", "gzip")]),
-    "gzip-bomb": answer(200, gzip.compress(b" " * (80 << 20)), headers=[("content-encoding", "gzip")]),
+    "null": complete_response(200, b"null"),
+    "nan": complete_response(200, b'{"ok": NaN}'),
+    "huge-number": complete_response(200, b'{"ok": 1e999}'),
+    "huge-integer": complete_response(200, b'{"ok": ' + b"9" * 5000 + b"}"),
+    "lone-surrogate": complete_response(200, b'{"ok": "\\ud800"}'),
+    "bad-utf8": complete_response(200, b'{"ok": "\xff\xfe"}'),
+    "bom": complete_response(200, b"\xef\xbb\xbf" + _GOOD),
+    "deep": complete_response(200, b"[" * 100_000 + b"]" * 100_000),
+    "deep-500": complete_response(200, b'{"ok":' + b"[" * 500 + b"]" * 500 + b"}"),
+    "events": complete_response(200, b'data: {"ok": true}\n\n', "text/event-stream"),
+    "gzip": complete_response(200, _GZIPPED, headers=[("content-encoding", "gzip")]),
+    "gzip-broken": complete_response(200, _GZIPPED[:-12], headers=[("content-encoding", "gzip")]),
+    "gzip-lie": complete_response(200, _GOOD, headers=[("content-encoding", "gzip")]),
+    "gzip-bomb": complete_response(
+        200, gzip.compress(b" " * (80 << 20)), headers=[("content-encoding", "gzip")]
+    ),
     "slow-head": after(0.1, json_response({"ok": True})),
     "slow-body": drip(head(200, [_JSON, _length(11)]), b"1", 0.02, 11),
     "drip": drip(head(200, [_JSON, _CHUNKED]), b"1\r\n \r\n", 0.05),
@@ -287,8 +289,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "switching": raw(head(101, [("upgrade", "h2c"), ("connection", "upgrade")]), "close"),
     "informed": raw(head(100) + head(103, [("link", "</x>")]) + head(200, [_JSON, _length(11)]) + _GOOD),
     "informed-for-ever": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 0.001),
-    "status-600": answer(600, _GOOD),
-    "status-999": answer(999, _GOOD),
+    "status-600": complete_response(600, _GOOD),
+    "status-999": complete_response(999, _GOOD),
     "status-99": raw(b"HTTP/1.1 99 X\r\ncontent-length: 0\r\n\r\n", "close"),
     "status-text": raw(b"HTTP/1.1 abc X\r\ncontent-length: 0\r\n\r\n", "close"),
     "two-lengths": raw(head(200, [_JSON, _length(11), _length(7)]) + _GOOD, "close"),
@@ -304,14 +306,14 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "forbidden": json_response({"error": "account of sk-upstream-canary is blocked"}, 403),
     "busy": json_response({"error": "slow down"}, 429, [("retry-after", "7")]),
     "overloaded": json_response({"error": "overloaded"}, 503, [("retry-after", "9")]),
-    "server-error": answer(500, b"<h1>Traceback: internal.example</h1>", "text/html"),
+    "server-error": complete_response(500, b"<h1>Traceback: internal.example</h1>", "text/html"),
 }
 
 # --- The server ------------------------------------------------------------------------------------------
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
-    """Streams, and an event that the other side has closed."""
+    """A stream protocol with an event that is set once the peer has closed."""
 
     def __init__(self, serve: Callable[..., Awaitable[None]]) -> None:
         self.gone = asyncio.Event()
@@ -331,8 +333,8 @@ class Upstream:
     """A running loopback upstream; use it as a context manager.
 
     Attributes:
-        url: where it listens; a free port of 127.0.0.1.
-        requests: what came, in order.
+        url: its URL, on a free port of 127.0.0.1.
+        requests: the received requests, in order.
         connections: every connection, open and closed.
     """
 
@@ -358,15 +360,15 @@ class Upstream:
         self._thread.join(PATIENCE)
 
     def on(self, path: str, behaviour: Behaviour) -> None:
-        """Script a path, and all below it that has no behaviour of its own."""
+        """Sets the behaviour of a path, and of all paths below it without their own."""
         self._paths[path] = behaviour
 
     def otherwise(self, behaviour: Behaviour) -> None:
-        """Script all paths that have no behaviour; without this they echo the request."""
+        """Sets the behaviour of all other paths; the default echoes the request."""
         self._default = behaviour
 
     def forget(self) -> None:
-        """Close every connection; forget what was scripted and what came, as if it had just begun."""
+        """Closes every connection and resets behaviours and records to the initial state."""
         for connection in self.open:
             self._loop.call_soon_threadsafe(connection.abort)
         assert self.eventually(lambda up: not up.open), "a connection stays open"
@@ -376,16 +378,16 @@ class Upstream:
         self.connections.clear()
 
     def seen(self, request_id: str) -> list[Seen]:
-        """The requests that carry this x-request-id."""
+        """Returns the requests with this x-request-id."""
         return [seen for seen in list(self.requests) if seen.header("x-request-id") == request_id]
 
     @property
     def open(self) -> list[Connection]:
-        """The connections that are open now."""
+        """Returns the open connections."""
         return [connection for connection in list(self.connections) if connection.closed is None]
 
     def eventually(self, condition: Callable[[Upstream], Any], seconds: float = PATIENCE) -> bool:
-        """Whether a condition comes to hold in time."""
+        """Waits until a condition holds; returns whether it did in time."""
         return eventually(lambda: condition(self), seconds)
 
     def _run(self, started: threading.Event) -> None:
@@ -433,18 +435,18 @@ class Upstream:
         connection.closed = connection.closed or time.monotonic()
 
     def _behaviour(self, path: str) -> Behaviour:
-        place = path
-        while place:
-            if place in self._paths:
-                return self._paths[place]
-            place = place.rpartition("/")[0]
+        prefix = path
+        while prefix:
+            if prefix in self._paths:
+                return self._paths[prefix]
+            prefix = prefix.rpartition("/")[0]
         if "/status/" in path and path.rpartition("/")[2].isdigit():
             return status_of_path
         return BEHAVIOURS.get(path.rpartition("/")[2], self._default)
 
 
 async def _request(reader: asyncio.StreamReader, connection: Connection) -> Seen | None:
-    """The next request; None where TLS is spoken."""
+    """Reads the next request; returns None if the client speaks TLS."""
     first = await reader.readexactly(1)
     if first == b"\x16":
         return None
@@ -471,7 +473,7 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
-    """Whether a condition comes to hold in time. It is looked at a last time when that is over."""
+    """Waits until a condition holds; returns whether it did in time. Checks a last time after the timeout."""
     end = time.monotonic() + seconds
     is_last = False
     while not condition():
@@ -484,7 +486,7 @@ def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
 
 @contextlib.contextmanager
 def black_hole() -> Iterator[str]:
-    """A URL whose connections never come up: a listening socket with a full backlog."""
+    """Yields a URL whose connections are never established: a listening socket with a full backlog."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -499,7 +501,7 @@ def black_hole() -> Iterator[str]:
 
 @contextlib.contextmanager
 def refusing() -> Iterator[str]:
-    """A URL that refuses connections: a port that is bound but does not listen."""
+    """Yields a URL that refuses connections: a port that is bound but not listening."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"

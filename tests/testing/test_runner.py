@@ -1,4 +1,4 @@
-"""The runner of mapping tests: how cases run, every matcher, every text of a mismatch, what is reached."""
+"""The runner of mapping tests: running cases, every matcher, every mismatch message, coverage."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MAPPING = """
 
 
 def run(directory: Path, suite: str, mapping: str = MAPPING, name_part: str = "") -> SuiteRun:
-    """A run of one suite file beside one mapping file."""
+    """Runs one suite file with one mapping file."""
     (directory / "shop.yaml").write_text(dedent(mapping))
     file = directory / "shop.test.yaml"
     file.write_text("dragoman: 1\n" + dedent(suite))
@@ -63,7 +63,7 @@ def run(directory: Path, suite: str, mapping: str = MAPPING, name_part: str = ""
 
 
 def mismatches(directory: Path, suite: str, mapping: str = MAPPING) -> list[str]:
-    """The mismatches of the only case, each as `line:column path: message`."""
+    """Returns the mismatches of the only case, each as `line:column path: message`."""
     result = run(directory, suite, mapping).suites[0]
     assert not list(result.findings)
     (case,) = result.cases
@@ -71,7 +71,7 @@ def mismatches(directory: Path, suite: str, mapping: str = MAPPING) -> list[str]
 
 
 def findings(directory: Path, suite: str, mapping: str = MAPPING) -> list[str]:
-    """The findings of a suite that must not run, each as `file:line:column code: message (hint)`."""
+    """Returns the findings of an invalid suite, each as `file:line:column code: message (hint)`."""
     result = run(directory, suite, mapping).suites[0]
     assert result.findings.has_errors
     assert not result.cases
@@ -82,12 +82,12 @@ def findings(directory: Path, suite: str, mapping: str = MAPPING) -> list[str]:
     ]
 
 
-def echoed(directory: Path, came: Any, expected: str) -> list[str]:
-    """The mismatches of a body that came, against one that is expected, without their places."""
+def echoed(directory: Path, received: Any, expected: str) -> list[str]:
+    """Returns the mismatches between a received and an expected body, without their locations."""
     suite = f"""
 cases:
   - name: echo
-    request: {{ path: /echo, body: {json.dumps(came)} }}
+    request: {{ path: /echo, body: {json.dumps(received)} }}
     expect: {{ body: {expected} }}
 """
     result = run(directory, suite).suites[0]
@@ -95,10 +95,10 @@ cases:
     return [str(m) for m in result.cases[0].mismatches]
 
 
-# --- A case from its request to its answer ---------------------------------------------------------------
+# --- A case from its request to its response -------------------------------------------------------------
 
 
-def test_a_case_passes_that_goes_as_it_says(tmp_path: Path) -> None:
+def test_a_case_passes_if_everything_matches(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: all parts
@@ -131,7 +131,7 @@ def test_a_case_passes_that_goes_as_it_says(tmp_path: Path) -> None:
     assert mismatches(tmp_path, suite) == []
 
 
-def test_the_short_forms_name_method_upstream_path_and_query(tmp_path: Path) -> None:
+def test_short_forms_contain_method_upstream_path_and_query(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: short
@@ -144,7 +144,7 @@ def test_the_short_forms_name_method_upstream_path_and_query(tmp_path: Path) -> 
     assert mismatches(tmp_path, suite) == []
 
 
-def test_a_path_with_its_query_says_the_same_in_the_long_form(tmp_path: Path) -> None:
+def test_a_path_with_a_query_in_the_long_form(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: long
@@ -157,7 +157,7 @@ def test_a_path_with_its_query_says_the_same_in_the_long_form(tmp_path: Path) ->
     assert mismatches(tmp_path, suite) == ['7:23 upstream.query.limit: expected "6", got "5"']
 
 
-def test_every_part_that_differs_is_told_with_its_place(tmp_path: Path) -> None:
+def test_every_mismatch_has_its_location(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: all wrong
@@ -200,13 +200,13 @@ def test_every_part_that_differs_is_told_with_its_place(tmp_path: Path) -> None:
 def test_without_expect_the_status_is_200(tmp_path: Path) -> None:
     suite = """
     cases:
-      - name: nothing said
+      - name: nothing expected
         request: GET /nowhere
     """
     assert mismatches(tmp_path, suite) == ["4:11 status: expected 200, got 404"]
 
 
-def test_a_missing_method_is_told_as_the_server_tells_it(tmp_path: Path) -> None:
+def test_an_unsupported_method_has_the_servers_response(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: method
@@ -219,7 +219,7 @@ def test_a_missing_method_is_told_as_the_server_tells_it(tmp_path: Path) -> None
     assert mismatches(tmp_path, suite) == []
 
 
-def test_head_is_answered_without_a_body(tmp_path: Path) -> None:
+def test_the_response_to_head_has_no_body(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: head
@@ -239,7 +239,7 @@ def test_text_is_compared_as_text(tmp_path: Path) -> None:
     assert mismatches(tmp_path, suite) == []
 
 
-def test_a_body_that_is_no_json_is_told(tmp_path: Path) -> None:
+def test_a_body_that_is_not_json_is_a_mismatch(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: text
@@ -260,7 +260,7 @@ def test_a_form_is_compared_by_its_fields(tmp_path: Path) -> None:
     assert mismatches(tmp_path, suite) == ['6:51 upstream.form.b: expected "z", got "x y"']
 
 
-def test_a_call_body_that_is_no_json_is_told(tmp_path: Path) -> None:
+def test_a_call_body_that_is_not_json_is_a_mismatch(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: form
@@ -274,7 +274,7 @@ def test_a_call_body_that_is_no_json_is_told(tmp_path: Path) -> None:
 # --- Calls -----------------------------------------------------------------------------------------------
 
 
-def test_a_call_that_is_not_expected_ends_the_case(tmp_path: Path) -> None:
+def test_an_unexpected_call_ends_the_case(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: surprise
@@ -285,7 +285,7 @@ def test_a_call_that_is_not_expected_ends_the_case(tmp_path: Path) -> None:
     assert mismatches(tmp_path, suite) == [f"4:5 upstream[0]: {message}"]
 
 
-def test_a_call_too_many_is_told_beside_the_ones_before(tmp_path: Path) -> None:
+def test_an_extra_call_is_reported_with_the_earlier_ones(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: empty list
@@ -296,7 +296,7 @@ def test_a_call_too_many_is_told_beside_the_ones_before(tmp_path: Path) -> None:
     assert mismatches(tmp_path, suite) == [f"6:5 upstream[0]: {message}"]
 
 
-def test_a_call_that_was_not_made_is_told(tmp_path: Path) -> None:
+def test_a_missing_call_is_reported(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: two
@@ -310,7 +310,7 @@ def test_a_call_that_was_not_made_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", CALL_FAILURES)
-def test_a_call_fails_as_the_http_adapter_tells_it(tmp_path: Path, how: str) -> None:
+def test_a_failed_call_has_the_error_of_the_http_adapter(tmp_path: Path, how: str) -> None:
     kind, what = CALL_FAILURES[how]
     if how == "too_large":
         what += ": over 16777216 bytes"
@@ -325,7 +325,7 @@ def test_a_call_fails_as_the_http_adapter_tells_it(tmp_path: Path, how: str) -> 
     assert mismatches(tmp_path, suite) == []
 
 
-def test_a_reply_without_anything_is_200_with_no_body(tmp_path: Path) -> None:
+def test_the_default_stub_response_is_200_without_a_body(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: empty
@@ -336,7 +336,7 @@ def test_a_reply_without_anything_is_200_with_no_body(tmp_path: Path) -> None:
     assert mismatches(tmp_path, suite) == []
 
 
-def test_replies_are_read_from_their_bytes(tmp_path: Path) -> None:
+def test_stub_responses_are_read_from_their_bytes(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: no JSON
@@ -372,7 +372,7 @@ def test_requests_are_read_from_their_bytes(tmp_path: Path) -> None:
     assert (result.passed, result.failed) == (3, 0)
 
 
-def test_a_template_that_raises_says_where(tmp_path: Path) -> None:
+def test_an_error_in_a_template_has_its_location(tmp_path: Path) -> None:
     suite = """
     cases:
       - name: raises
@@ -408,7 +408,7 @@ def test_a_defect_of_the_engine_fails_the_case(tmp_path: Path, monkeypatch: pyte
 # --- Environments ----------------------------------------------------------------------------------------
 
 
-def test_the_environment_is_the_suites_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_suites_environment_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", "http://process.test/process")
     suite = """
     env: { HOST: "http://other.test/other", KEYS: "k1,k2" }
@@ -430,7 +430,7 @@ def test_the_environment_is_the_suites_own(tmp_path: Path, monkeypatch: pytest.M
     assert (result.passed, result.failed) == (3, 0)
 
 
-def test_a_variable_that_must_be_set_is_named(tmp_path: Path) -> None:
+def test_a_missing_variable_is_named(tmp_path: Path) -> None:
     mapping = """
     dragoman: 1
     env: { TOKEN: { required: true, description: "the token" } }
@@ -450,7 +450,7 @@ def test_a_variable_that_must_be_set_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("came", "expected"),
+    ("received", "expected"),
     [
         ({"a": 1, "b": [True, None, "x", 1.5]}, '{ a: 1, b: [true, null, "x", 1.5] }'),
         (1, "1.0"),
@@ -486,12 +486,12 @@ def test_a_variable_that_must_be_set_is_named(tmp_path: Path) -> None:
         ({"b": None}, '{ b: "${ c }" }'),
     ],
 )
-def test_what_fits(tmp_path: Path, came: Any, expected: str) -> None:
-    assert echoed(tmp_path, came, expected) == []
+def test_matching_values(tmp_path: Path, received: Any, expected: str) -> None:
+    assert echoed(tmp_path, received, expected) == []
 
 
 @pytest.mark.parametrize(
-    ("came", "expected", "told"),
+    ("received", "body", "expected"),
     [
         (1, "2", ["body: expected 2, got 1"]),
         (1, "true", ["body: expected true, got 1"]),
@@ -538,16 +538,16 @@ def test_what_fits(tmp_path: Path, came: Any, expected: str) -> None:
         ({"a": "x" * 300}, "{ a: 1 }", [f'body.a: expected 1, got "{"x" * 158}…']),
     ],
 )  # fmt: skip
-def test_what_does_not_fit(tmp_path: Path, came: Any, expected: str, told: list[str]) -> None:
-    assert echoed(tmp_path, came, expected) == told
+def test_mismatching_values(tmp_path: Path, received: Any, body: str, expected: list[str]) -> None:
+    assert echoed(tmp_path, received, body) == expected
 
 
-def test_an_expression_that_fails_is_a_mismatch(tmp_path: Path) -> None:
-    told = echoed(tmp_path, {"a": 1}, '{ a: "${ upper($request.body.a) }" }')
-    assert len(told) == 1
-    assert told[0].startswith("body.a: cannot evaluate this expectation: ")
-    assert "shop.test.yaml:6:" in told[0]
-    assert "upper() takes" in told[0]
+def test_a_failing_expression_is_a_mismatch(tmp_path: Path) -> None:
+    found = echoed(tmp_path, {"a": 1}, '{ a: "${ upper($request.body.a) }" }')
+    assert len(found) == 1
+    assert found[0].startswith("body.a: cannot evaluate this expectation: ")
+    assert "shop.test.yaml:6:" in found[0]
+    assert "upper() takes" in found[0]
 
 
 def test_every_matcher_is_in_the_cases_above() -> None:
@@ -555,10 +555,10 @@ def test_every_matcher_is_in_the_cases_above() -> None:
     assert all(f"{{ {matcher}: " in text for matcher in MATCHERS)
 
 
-# --- What is wrong with a suite --------------------------------------------------------------------------
+# --- Invalid suites --------------------------------------------------------------------------------------
 
 
-def test_a_suite_is_found_wrong_before_it_runs(tmp_path: Path) -> None:
+def test_errors_of_a_suite_are_found_before_it_runs(tmp_path: Path) -> None:
     suite = """
     env: { HSOT: x }
     cases:
@@ -611,7 +611,7 @@ def test_a_suite_is_found_wrong_before_it_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suite", "told"),
+    ("suite", "expected"),
     [
         ("cases: []", ["2:8 bad-value: expected a list of at least one case"]),
         ("case: 1", ["2:1 unknown-key: unknown key 'case'"]),
@@ -652,14 +652,14 @@ def test_a_suite_is_found_wrong_before_it_runs(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_suite_of_a_wrong_shape_is_found_wrong(tmp_path: Path, suite: str, told: list[str]) -> None:
+def test_a_suite_that_violates_the_schema_is_invalid(tmp_path: Path, suite: str, expected: list[str]) -> None:
     found = findings(tmp_path, suite)
-    assert len(found) == len(told)
-    for one, start in zip(found, told, strict=True):
+    assert len(found) == len(expected)
+    for one, start in zip(found, expected, strict=True):
         assert one.removeprefix("shop.test.yaml:").startswith(start)
 
 
-def test_a_file_that_is_no_suite_is_found_wrong(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_suite_is_invalid(tmp_path: Path) -> None:
     file = tmp_path / "shop.test.yaml"
     wrong = {"- a": "wrong-type", "": "empty-file", "abc": "wrong-type", "a: [": "yaml-syntax"}
     for text, code in wrong.items():
@@ -668,7 +668,7 @@ def test_a_file_that_is_no_suite_is_found_wrong(tmp_path: Path) -> None:
         assert finding.code == code
 
 
-def test_a_missing_mapping_is_found(tmp_path: Path) -> None:
+def test_a_missing_mapping_is_a_finding(tmp_path: Path) -> None:
     file = tmp_path / "alone.test.yaml"
     file.write_text("{ dragoman: 1, cases: [{ name: a, request: GET / }] }")
     (finding,) = run_suites([file]).suites[0].findings
@@ -680,7 +680,7 @@ def test_a_missing_mapping_is_found(tmp_path: Path) -> None:
     assert finding.span.column == 25
 
 
-def test_the_errors_of_the_mapping_stop_its_suite_alone(tmp_path: Path) -> None:
+def test_errors_of_a_mapping_stop_only_its_suite(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text("dragoman: 1\nroutes: { GET /: { respond: { body: 1 } } }\n")
     (tmp_path / "good.test.yaml").write_text("{ dragoman: 1, cases: [{ name: a, request: GET / }] }")
     (tmp_path / "bad.yaml").write_text("dragoman: 1\nroutes: { GET /: { call: GET x /, respond: {} } }\n")
@@ -692,7 +692,7 @@ def test_the_errors_of_the_mapping_stop_its_suite_alone(tmp_path: Path) -> None:
     assert finding.code == "unknown-upstream"
 
 
-def test_a_file_that_cannot_be_read_is_found(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_a_finding(tmp_path: Path) -> None:
     (finding,) = run_suites([tmp_path / "gone.test.yaml"]).suites[0].findings
     assert finding.code == "file-unreadable"
 
@@ -761,7 +761,7 @@ def uncovered(result: SuiteRun) -> list[str]:
     return [f"{Path(u.span.file.name).name}:{u.span.line}:{u.span.column} {u.what}" for u in result.uncovered]
 
 
-def test_what_no_case_has_reached_is_told(tmp_path: Path) -> None:
+def test_uncovered_branches_are_reported(tmp_path: Path) -> None:
     (tmp_path / "shared.yaml").write_text(dedent(SHARED))
     result = run(tmp_path, COVERING, BRANCHES)
     assert (result.passed, result.failed) == (5, 0)
@@ -778,7 +778,7 @@ def test_what_no_case_has_reached_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_suites_of_one_mapping_add_up(tmp_path: Path) -> None:
+def test_the_coverage_of_all_suites_is_combined(tmp_path: Path) -> None:
     mapping = """
     dragoman: 1
     routes:
@@ -795,7 +795,7 @@ def test_suites_of_one_mapping_add_up(tmp_path: Path) -> None:
     assert uncovered(run_suites(files)) == []
 
 
-def test_some_cases_alone_say_nothing_of_what_is_reached(tmp_path: Path) -> None:
+def test_a_selection_of_cases_reports_no_coverage(tmp_path: Path) -> None:
     (tmp_path / "shared.yaml").write_text(dedent(SHARED))
     result = run(tmp_path, COVERING, BRANCHES, name_part="two")
     assert (result.passed, result.uncovered) == (2, ())
@@ -821,5 +821,5 @@ def test_every_field_of_the_schema_is_described_with_an_example() -> None:
             assert target.get("examples"), name
 
 
-def test_the_schema_names_the_failures_that_a_call_can_have() -> None:
+def test_the_schema_names_every_failure_of_a_call() -> None:
     assert SCHEMA["definitions"]["upstream"]["properties"]["fail"]["enum"] == list(CALL_FAILURES)

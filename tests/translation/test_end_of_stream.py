@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import Findings, PlanSet, compile_set, load
-from tests.support.exchanges import tell
+from tests.support.exchanges import run_offline
 
 MAPPING = """
 dragoman: 1
@@ -70,5 +70,5 @@ def test_the_end_knows_whether_it_was_told(
 ) -> None:
     for size in (1, 5, len(sent)):
         chunks = [sent[i : i + size] for i in range(0, len(sent), size)]
-        told = tell(plans, path, {}, chunks, media_type)
+        told = run_offline(plans, path, {}, chunks, media_type)
         assert told.body.splitlines()[-1] == b'{"done":%s}' % done

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from engine import PlanSet
-from tests.support.exchanges import Told, shipped, tell
+from tests.support.exchanges import Outcome, run_offline, shipped
 
 SIZE = 60
 ANSWER = [json.dumps({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}).encode()]
@@ -41,8 +41,8 @@ def session(pairs: int, with_ids: bool = False, with_names: bool = True) -> dict
     return {"model": "m", "stream": False, "messages": messages}
 
 
-def chat(plans: PlanSet, body: dict[str, Any]) -> Told:
-    return tell(plans, "/api/chat", body, ANSWER, "application/json")
+def chat(plans: PlanSet, body: dict[str, Any]) -> Outcome:
+    return run_offline(plans, "/api/chat", body, ANSWER, "application/json")
 
 
 @pytest.mark.parametrize(("with_ids", "with_names"), [(True, False), (False, True), (False, False)])
@@ -65,16 +65,16 @@ def calls(count: int) -> list[dict[str, Any]]:
     return [{"index": n, "id": f"c{n}", "function": {"name": "f", "arguments": "{}"}} for n in range(count)]
 
 
-def stream_of_calls(plans: PlanSet, count: int) -> Told:
+def stream_of_calls(plans: PlanSet, count: int) -> Outcome:
     """All calls in one event: how state grows over many is a matter of the engine."""
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    return tell(plans, "/api/chat", body, chunks([{"tool_calls": calls(count)}]), "text/event-stream")
+    return run_offline(plans, "/api/chat", body, chunks([{"tool_calls": calls(count)}]), "text/event-stream")
 
 
-def plain_of_calls(plans: PlanSet, count: int) -> Told:
+def plain_of_calls(plans: PlanSet, count: int) -> Outcome:
     body = {"model": "m", "stream": False, "messages": [{"role": "user", "content": "x"}]}
     message = {"content": None, "tool_calls": calls(count)}
-    return tell(
+    return run_offline(
         plans,
         "/api/chat",
         body,
@@ -83,7 +83,7 @@ def plain_of_calls(plans: PlanSet, count: int) -> Told:
     )
 
 
-def calls_of_one_message(plans: PlanSet, count: int) -> Told:
+def calls_of_one_message(plans: PlanSet, count: int) -> Outcome:
     made = [{"function": {"name": "f", "arguments": {}}} for _ in range(count)]
     results = [{"role": "tool", "content": "r", "tool_name": "f"} for _ in range(count)]
     return chat(
@@ -92,15 +92,15 @@ def calls_of_one_message(plans: PlanSet, count: int) -> Told:
     )
 
 
-def parts(plans: PlanSet, count: int) -> Told:
+def parts(plans: PlanSet, count: int) -> Outcome:
     content = [{"type": "text", "text": "x"}] * count
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    return tell(plans, "/api/chat", body, chunks([{"content": content}]), "text/event-stream")
+    return run_offline(plans, "/api/chat", body, chunks([{"content": content}]), "text/event-stream")
 
 
-def embeddings(plans: PlanSet, count: int) -> Told:
+def embeddings(plans: PlanSet, count: int) -> Outcome:
     data = [{"index": n, "embedding": [1.0]} for n in range(count)]
-    return tell(
+    return run_offline(
         plans,
         "/api/embed",
         {"model": "m", "input": ["x"] * count},
@@ -109,9 +109,9 @@ def embeddings(plans: PlanSet, count: int) -> Told:
     )
 
 
-def shown(plans: PlanSet, count: int) -> Told:
+def shown(plans: PlanSet, count: int) -> Outcome:
     data = [{"id": f"m{n}"} for n in range(count)]
-    return tell(
+    return run_offline(
         plans,
         "/api/show",
         {"model": f"m{count - 1}"},
@@ -120,11 +120,11 @@ def shown(plans: PlanSet, count: int) -> Told:
     )
 
 
-def logprobs(plans: PlanSet, count: int) -> Told:
+def logprobs(plans: PlanSet, count: int) -> Outcome:
     told = {"tokens": ["a"] * count, "token_logprobs": [0.5] * count, "top_logprobs": [{"b": 1.0}] * count}
     body = {"model": "m", "prompt": "x", "raw": True, "stream": False}
     choice = {"text": "x", "logprobs": told}
-    return tell(
+    return run_offline(
         plans, "/api/generate", body, [json.dumps({"choices": [choice]}).encode()], "application/json"
     )
 
@@ -163,7 +163,7 @@ def instructions(act: Callable[[], object]) -> int:
         logprobs,
     ],
 )
-def test_work_is_linear(plans: PlanSet, act: Callable[[PlanSet, int], Told]) -> None:
+def test_work_is_linear(plans: PlanSet, act: Callable[[PlanSet, int], Outcome]) -> None:
     assert act(plans, SIZE).status == 200
     once = instructions(lambda: act(plans, SIZE))
     twice = instructions(lambda: act(plans, 2 * SIZE))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from engine import PlanSet
-from tests.support.exchanges import Told, shipped, tell
+from tests.support.exchanges import Outcome, run_offline, shipped
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 SAMPLING: dict[str, Any] = {
@@ -85,9 +85,9 @@ def plans() -> PlanSet:
     return shipped("openai-over-ollama", {"OPENAI_PREFIX": "/"})
 
 
-def ask(plans: PlanSet, path: str, body: Any, response: Any = None) -> Told:
+def ask(plans: PlanSet, path: str, body: Any, response: Any = None) -> Outcome:
     sent = RESPONSES[path] if response is None else response
-    return tell(plans, path, body, [json.dumps(sent).encode()], "application/json")
+    return run_offline(plans, path, body, [json.dumps(sent).encode()], "application/json")
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -162,7 +162,7 @@ def test_a_wrong_value_in_a_response_is_translated_or_a_bad_gateway(
 def test_a_malformed_response_is_never_an_empty_success(
     plans: PlanSet, path: str, response: bytes, stream: bool
 ) -> None:
-    told = tell(plans, path, {**REQUESTS[path], "stream": stream}, [response], "application/json")
+    told = run_offline(plans, path, {**REQUESTS[path], "stream": stream}, [response], "application/json")
     assert told.status == 502
     error = json.loads(told.body)["error"]
     assert (error["type"], error["param"], error["code"]) == ("api_error", None, None)

@@ -22,7 +22,7 @@ from engine.language.functions import ids, times
 from engine.testing.cases import Case
 from engine.testing.comparison import response_mismatches
 from engine.testing.loading import load_suite
-from tests.support.exchanges import Told, tell
+from tests.support.exchanges import Outcome, run_offline
 
 FILES = sorted((Path(__file__).parents[1] / "suites" / "transcripts").glob("*.test.yaml"))
 CHUNKINGS = 200
@@ -53,10 +53,10 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the client reads of chunks; chance is the same each time."""
 
-    def tell_again(case: Case, chunks: list[bytes]) -> Told:
+    def tell_again(case: Case, chunks: list[bytes]) -> Outcome:
         monkeypatch.setattr(ids, "secrets", SimpleNamespace(token_bytes=random.Random(1).randbytes))
         media_type = case.calls[0].response.content.media_type
-        return tell(case.plans, case.inbound.path, case.body, chunks, media_type)
+        return run_offline(case.plans, case.inbound.path, case.body, chunks, media_type)
 
     return tell_again
 
@@ -65,7 +65,7 @@ def given(case: Case) -> bytes:
     return case.calls[0].response.content.data
 
 
-def mismatches(case: Case, told: Told, body: bytes | None = None) -> list[str]:
+def mismatches(case: Case, told: Outcome, body: bytes | None = None) -> list[str]:
     """How what was told differs from what is expected, with another body in its place."""
     response = told.result.response
     content = Content(told.body if body is None else body, response.media_type)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import PlanSet
-from tests.support.exchanges import shipped, tell
-from tests.support.properties import tried
+from tests.support.exchanges import run_offline, shipped
+from tests.support.properties import property_settings
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 ARGUMENTS = st.dictionaries(st.text("abc", min_size=1, max_size=3), TEXT | st.integers(0, 9), max_size=2)
@@ -92,12 +92,12 @@ def collected_by_ollama(lines: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@tried(75, 150, is_seeded=True)
+@property_settings(75, 150, is_seeded=True)
 @given(answer=ANSWER)
 def test_ollamas_clients_read_the_same(ollama_front: PlanSet, answer: dict[str, Any]) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    streamed = tell(ollama_front, "/api/chat", body, [openai_stream(answer)], "text/event-stream")
-    plain = tell(
+    streamed = run_offline(ollama_front, "/api/chat", body, [openai_stream(answer)], "text/event-stream")
+    plain = run_offline(
         ollama_front, "/api/chat", {**body, "stream": False}, [openai_plain(answer)], "application/json"
     )
     lines = [json.loads(line) for line in streamed.body.decode().split("\n") if line]
@@ -151,13 +151,13 @@ def collected_by_openai(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@tried(75, 150, is_seeded=True)
+@property_settings(75, 150, is_seeded=True)
 @given(answer=ANSWER)
 def test_openais_clients_read_the_same(openai_front: PlanSet, answer: dict[str, Any]) -> None:
     path, body = "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    streamed = tell(openai_front, path, asked, [ollama_stream(answer)], "application/x-ndjson")
-    plain = tell(openai_front, path, body, [ollama_plain(answer)], "application/json")
+    streamed = run_offline(openai_front, path, asked, [ollama_stream(answer)], "application/x-ndjson")
+    plain = run_offline(openai_front, path, body, [ollama_plain(answer)], "application/json")
     events = [event.removeprefix("data: ") for event in streamed.body.decode().split("\n\n") if event]
     assert events.pop() == "[DONE]"
     chunks = [json.loads(event) for event in events]

@@ -9,7 +9,7 @@ import pytest
 
 from engine import Findings, PlanSet, compile_set, load
 from engine.errors import ExchangeError, call_failed
-from tests.support.exchanges import Told, tell
+from tests.support.exchanges import Outcome, run_offline
 
 MAPPING = """
 dragoman: 1
@@ -53,14 +53,16 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> PlanSet:
     return plans
 
 
-def events(told: Told) -> list[Any]:
+def events(told: Outcome) -> list[Any]:
     """The data of all events; an end marker stays text."""
     data = [line.removeprefix("data: ") for line in told.body.decode().split("\n") if line]
     return [one if one == "[DONE]" else json.loads(one) for one in data]
 
 
 def test_an_upstream_that_disconnects_is_reported_by_the_streams_own_rules(plans: PlanSet) -> None:
-    told = tell(plans, "/own", {}, [ONE], "text/event-stream", broken=call_failed("up", "broken", "reset"))
+    told = run_offline(
+        plans, "/own", {}, [ONE], "text/event-stream", broken=call_failed("up", "broken", "reset")
+    )
     first, error = events(told)
     assert first == {"n": 1}
     assert error == {"event": "error", "message": error["message"], "kind": "upstream_error", "after": 1}
@@ -69,7 +71,9 @@ def test_an_upstream_that_disconnects_is_reported_by_the_streams_own_rules(plans
 
 
 def test_fail_in_a_rule_is_reported_by_them_too(plans: PlanSet) -> None:
-    told = tell(plans, "/own", {}, [ONE, ONE, b'data: {"error":"no memory"}\n\n', ONE], "text/event-stream")
+    told = run_offline(
+        plans, "/own", {}, [ONE, ONE, b'data: {"error":"no memory"}\n\n', ONE], "text/event-stream"
+    )
     assert events(told) == [
         {"n": 1},
         {"n": 1},
@@ -78,23 +82,25 @@ def test_fail_in_a_rule_is_reported_by_them_too(plans: PlanSet) -> None:
 
 
 def test_all_rules_that_hold_are_used(plans: PlanSet) -> None:
-    told = tell(plans, "/own", {}, [ONE], "text/event-stream", broken=call_failed("up", "timeout", "silent"))
+    told = run_offline(
+        plans, "/own", {}, [ONE], "text/event-stream", broken=call_failed("up", "timeout", "silent")
+    )
     assert [event.get("event") for event in events(told)] == [None, "error", "retry"]
 
 
 def test_without_them_the_body_of_errors_is_the_event(plans: PlanSet) -> None:
-    told = tell(plans, "/general", {}, [ONE, b'data: {"error":"no memory"}\n\n'], "text/event-stream")
+    told = run_offline(plans, "/general", {}, [ONE, b'data: {"error":"no memory"}\n\n'], "text/event-stream")
     assert events(told) == [{"n": 1}, {"general": "no memory"}]
 
 
 def test_before_the_first_event_the_error_is_a_response_of_its_own(plans: PlanSet) -> None:
-    told = tell(plans, "/own", {}, [b'data: {"error":"no memory"}\n\n'], "text/event-stream")
+    told = run_offline(plans, "/own", {}, [b'data: {"error":"no memory"}\n\n'], "text/event-stream")
     assert (told.status, json.loads(told.body)) == (502, {"general": "no memory"})
 
 
 def test_rules_that_fail_themselves_are_a_warning_and_no_end_marker_follows(plans: PlanSet) -> None:
     error = ExchangeError("upstream_error", "gone")
-    told = tell(plans, "/broken", {}, [ONE], "text/event-stream", broken=error)
+    told = run_offline(plans, "/broken", {}, [ONE], "text/event-stream", broken=error)
     assert events(told)[0] == {"n": 1}
     assert "[DONE]" not in events(told)
     assert any("rules for errors failed" in warning for warning in told.result.exchange.warnings)

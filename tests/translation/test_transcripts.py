@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from engine import PlanSet
-from tests.support.exchanges import Told, shipped, tell
+from tests.support.exchanges import Outcome, run_offline, shipped
 
 FOLDER = Path(__file__).parents[3] / "shared" / "reference" / "streams"
 #: Recordings whose mapping is not shipped yet begin with other letters.
@@ -55,7 +55,7 @@ def ways(data: bytes) -> Iterator[list[bytes]]:
         yield [data[:i], data[i:]]
 
 
-def seen(told: Told, client: str, module: ModuleType) -> list[Any]:
+def seen(told: Outcome, client: str, module: ModuleType) -> list[Any]:
     """What the client reads: lines of NDJSON, or server-sent events."""
     text = told.body.decode()
     if client == "ollama":
@@ -78,6 +78,6 @@ def test_a_recording_gives_what_is_expected(
     request = entry["client_request"]
     body = {"stream": True, **request["body"]} if client == "openai" else request["body"]
     for chunks in ways(data):
-        told = tell(plans[client], request["path"], body, chunks, MEDIA_TYPES[file.suffix[1:]])
+        told = run_offline(plans[client], request["path"], body, chunks, MEDIA_TYPES[file.suffix[1:]])
         got = seen(told, client, module)
         assert module.match_lines(expected, got) == [], f"{len(chunks)} chunks: {told.body.decode()}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.exchange import usage_of
-from tests.support.exchanges import shipped, tell
+from tests.support.exchanges import run_offline, shipped
 
 COUNTS = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 OPENAI = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": COUNTS}
@@ -76,6 +76,6 @@ SAID = {**OLLAMA, "message": {"role": "assistant", "content": "hi"}, "done": Fal
 def test_tokens_are_told(mapping: str, path: str, body: Any, answer: Any, media_type: str) -> None:
     plans = shipped(mapping, {"OPENAI_PREFIX": "/"})
     data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    told = tell(plans, path, body, [data], media_type)
+    told = run_offline(plans, path, body, [data], media_type)
     assert told.status == 200
     assert usage_of(told.result) == {"input": 11, "output": 7}

@@ -20,7 +20,7 @@ from jmespath import functions, parser, visitor
 from engine.errors import EvaluationError
 from engine.language.expressions import QUOTED
 from engine.values import less, less_equal
-from tests.support.properties import tried
+from tests.support.properties import property_settings
 
 from .compiled import Refused, Warnings, compiled, same
 from .generated import DATA, OBJECTS, expressions, literal
@@ -162,7 +162,7 @@ def test_a_value_of_any_sort(form: str) -> None:
         check(form.format("$v"), None, form.format(literal(value)), v=value)
 
 
-PROPERTY = tried(250, 700, is_seeded=True)
+PROPERTY = property_settings(250, 700, is_seeded=True)
 
 
 @PROPERTY

@@ -11,7 +11,7 @@ from engine.errors import EvaluationError
 from engine.language.codegen import Atom
 from engine.language.expressions import MAX_LENGTH, Scope
 from engine.language.templates import TemplateCompiler
-from tests.support.times import SOON, ending
+from tests.support.times import SOON, time_limit
 
 from .compiled import Refused, compiled, scalar, search
 
@@ -64,7 +64,7 @@ def refusal(text: str, payload: Any) -> set[str]:
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE.keys())
 def test_it_works_or_is_refused_at_once(text: str) -> None:
     for payload in (None, {"a": [{"b": [{"b": 1}]}]}):
-        with ending(SOON):
+        with time_limit(SOON):
             assert refusal(text, payload) <= {"bad-expression", "too-deep"}
 
 
@@ -72,14 +72,14 @@ def test_it_works_or_is_refused_at_once(text: str) -> None:
 def test_so_it_is_in_a_template(text: str) -> None:
     for template in (f"${{ {text} }}", f"a ${{ {text} }} b", f"${{ {text}"):
         findings = Findings()
-        with ending(SOON):
+        with time_limit(SOON):
             TemplateCompiler(findings).compile(scalar(template), Scope(Atom("p"), {}), "body")
         assert {finding.code for finding in findings} <= {"bad-expression", "too-deep"}
 
 
 def test_a_megabyte_of_open_quotes_is_read_once() -> None:
     findings = Findings()
-    with ending(SOON):
+    with time_limit(SOON):
         TemplateCompiler(findings).compile(scalar("${ '" + "\\'" * 500_000), Scope(Atom("p"), {}), "body")
     assert [finding.code for finding in findings] == ["bad-expression"]
 

@@ -25,8 +25,8 @@ from engine.errors import EvaluationError, ExchangeError
 from engine.language.functions import FUNCTIONS, Function, Parameter, compile_regex
 from engine.language.functions.bounds import MAX_TEXT
 from engine.values import truth
-from tests.support.properties import tried
-from tests.support.times import ending
+from tests.support.properties import property_settings
+from tests.support.times import time_limit
 
 from .generated import BY_TYPE, KEYS, NUMBERS, TEXTS, VALUES, arguments, deep, deep_object, type_fits
 
@@ -584,7 +584,7 @@ FREE = {name: function for name, function in FUNCTIONS.items() if not function.c
 
 
 @pytest.mark.parametrize("function", FREE.values(), ids=FREE)
-@tried(60)
+@property_settings(60)
 @given(data=st.data())
 def test_nothing_but_its_own_errors_escapes(function: Function, data: st.DataObject) -> None:
     parameters = _parameters(function, data)
@@ -658,7 +658,7 @@ def test_jmespath_function_is_here(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-@tried(120)
+@property_settings(120)
 @given(data=st.data())
 def test_equals_jmespath(name: str, data: st.DataObject) -> None:
     function = FUNCTIONS[name]
@@ -699,31 +699,31 @@ def _near(types: frozenset[str], items: frozenset[str]) -> st.SearchStrategy[Any
 # Properties of single functions.
 
 
-@tried()
+@property_settings()
 @given(VALUES)
 def test_truth_is_jmespaths(value: Any) -> None:
     assert truth(value) == (not (value in ("", [], {}) or value is None or value is False))
 
 
-@tried()
+@property_settings()
 @given(PLAIN_VALUES)
 def test_json_round_trip(value: Any) -> None:
     assert call("from_json", call("to_json", value)) == value
 
 
-@tried()
+@property_settings()
 @given(st.text())
 def test_base64_round_trip(text: str) -> None:
     assert call("base64_decode", call("base64_encode", text)) == text
 
 
-@tried()
+@property_settings()
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_floats_round_trip(numbers: list[float]) -> None:
     assert call("base64_to_floats", call("floats_to_base64", numbers)) == numbers
 
 
-@tried()
+@property_settings()
 @given(st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)), st.timezones())
 def test_time_agrees_with_datetime(moment: datetime, zone: Any) -> None:
     placed = moment.replace(tzinfo=zone)
@@ -735,13 +735,13 @@ def test_time_agrees_with_datetime(moment: datetime, zone: Any) -> None:
     assert call("epoch", call("iso_time", seconds)) == seconds
 
 
-@tried()
+@property_settings()
 @given(TEXTS, TEXTS)
 def test_split_and_join_undo_each_other(text: str, separator: str) -> None:
     assert call("join", separator, call("split", text, separator)) == text
 
 
-@tried()
+@property_settings()
 @given(
     st.text(st.sampled_from("aab.\n日\ud800"), max_size=20) | st.text(max_size=20),
     st.text(st.sampled_from("aab**??.\\[日\ud800"), max_size=8),
@@ -775,14 +775,14 @@ PATTERNS = [
 ]
 
 
-@tried(300)
+@property_settings(300)
 @given(st.text(st.sampled_from("aab\n日é🦙"), max_size=20), st.sampled_from(PATTERNS))
 def test_replacing_agrees_with_another_engine(text: str, pattern: str) -> None:
     expected = re.sub(pattern.replace("$", r"\Z"), r"<\g<0>>", text)
     assert call("regex_replace", text, compile_regex(pattern), r"<\0>") == expected
 
 
-@tried(300)
+@property_settings(300)
 @given(st.text(st.sampled_from("ab"), max_size=200), st.text(st.sampled_from("ab"), min_size=60, max_size=70))
 def test_long_texts_are_found_and_trimmed_as_short_ones(text: str, search: str) -> None:
     for subject in (text, text + search, search + text, text + search + text):
@@ -819,7 +819,7 @@ SEARCHES: list[tuple[str, str, bool]] = [
 @pytest.mark.parametrize(("pattern", "piece", "refused"), SEARCHES, ids=[pattern for pattern, *_ in SEARCHES])
 def test_replacing_takes_linear_time_or_is_refused(pattern: str, piece: str, refused: bool) -> None:
     text = piece * (100_000 if refused else 200_000)
-    with ending():
+    with time_limit():
         if refused:
             with pytest.raises(EvaluationError, match="too long"):
                 call("regex_replace", text, compile_regex(pattern), "")
@@ -833,7 +833,7 @@ def test_functions_of_text_take_linear_time() -> None:
     size = 1_000_000
     long, middle = "a" * size, "a" * (size // 4) + "b" + "a" * (size // 4)
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000))) * 20 + "a"
-    with ending():
+    with time_limit():
         assert call("find_last", long, middle) is None
         assert call("find_last", "ab" * size, "ba" * (size // 4) + "c" + "ab" * (size // 4)) is None
         assert call("find_first", long, middle) is None
@@ -858,7 +858,7 @@ def test_functions_of_text_take_linear_time() -> None:
             call("glob_match", long, ["*a?a?b*"] * 1000)
 
 
-@tried()
+@property_settings()
 @given(NUMBERS, NUMBERS)
 def test_integers_beyond_64_bits_become_floats(a: float, b: float) -> None:
     for name in ("add", "subtract", "multiply", "divide", "modulo"):

@@ -9,11 +9,11 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from engine.locations import Document, Node, SourceFile
-from tests.support.properties import tried
+from tests.support.properties import property_settings
 
 from .rendered import NOTHING, compiled, shown
 
-PROPERTY = tried(100, 250, is_seeded=True)
+PROPERTY = property_settings(100, 250, is_seeded=True)
 
 TEXTS = st.text(max_size=8) | st.sampled_from(
     ["$", "$a", "{}", "$ {", "}", "'", '"', "`", "\\", "\n", "%s", "é🙂"]

@@ -19,7 +19,7 @@ from engine.plan import ReadTree
 from tests.language.expressions.compiled import Refused
 from tests.language.expressions.compiled import compiled as expression
 from tests.language.expressions.generated import OBJECTS, expressions
-from tests.support.properties import tried
+from tests.support.properties import property_settings
 
 from .rendered import compiled, shown
 from .test_properties import NAMES, PAYLOADS, node
@@ -96,7 +96,7 @@ def _made(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 TEMPLATES = st.recursive(st.one_of(PATHS, SIMPLE, st.just("text")), _made, max_leaves=6)
 
 
-@tried(500, 5000)
+@property_settings(500, 5000)
 @given(TEMPLATES, PAYLOADS)
 def test_what_a_template_does_not_read_has_no_part_in_its_value(template: Any, body: Any) -> None:
     found = compiled(node(template))
@@ -104,7 +104,7 @@ def test_what_a_template_does_not_read_has_no_part_in_its_value(template: Any, b
     check(found.function, body)
 
 
-@tried(500, 5000)
+@property_settings(500, 5000)
 @given(expressions(3), OBJECTS)
 def test_what_an_expression_does_not_read_has_no_part_in_its_value(text: str, body: Any) -> None:
     try:
