@@ -332,7 +332,7 @@ def results_of(plans: PlanSet) -> list[object]:
 
 
 #: The regular expressions of the packages that compile mappings; each one is the grammar of a notation.
-#: None parses expressions or generated code: syntax trees and `Uses` have their meaning.
+#: None parses expressions or generated code: these are analyzed as syntax trees and `Uses`.
 GRAMMARS = {
     "engine.language.expressions.parser": {"_VARIABLE"},  # the variables in the text of an expression
     "engine.language.templates.strings": {"_OPENING", "_INSIDE"},  # the ends of `${ … }`

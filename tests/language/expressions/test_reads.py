@@ -36,7 +36,7 @@ second: { name: "${ model }" }
 
 
 def reads(template: str) -> set[str]:
-    """The paths read, written as `a.*.b`; `a.?` where only the truth value is read; '@' is the entire body."""
+    """The paths read, written as `a.*.b`; `a.?` if only the truth value is read; '@' is the entire body."""
     function, findings = compiled(template)
     assert not len(findings), list(findings)
     return {".".join(map(shown, path)) or "@" for path in client_fields(function.uses)}
