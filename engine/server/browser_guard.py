@@ -6,7 +6,7 @@ own name resolves to the loopback address, so that its requests have a foreign `
 responses; and by cross-site requests, which `Origin` or `Sec-Fetch-Site` identifies. Other clients send
 neither.
 
-Contract: reads header fields only, and its errors never contain their values. `Host` must be well-formed (see
+Contract: reads header fields only, and its errors never contain their values. `Host` must be valid (see
 `http1.framing`). A name that is not recognized as one of this server is foreign.
 """
 

@@ -34,7 +34,7 @@ findings = Findings()
 sources = load([files["ollama-over-openai"], files["openai-over-ollama"]], findings)
 assert compile_set(sources, {}, findings, served_together=True).mappings
 cli.serve.logs.configure("info", "json")
-cli.serve.check_clients("memory://", "")
+cli.serve.check_client_options("memory://", "")
 print(*sys.modules)
 """
 
