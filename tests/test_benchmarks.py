@@ -124,11 +124,11 @@ def test_ratios_are_averaged_over_rounds() -> None:
 
 def test_goals_are_reported_as_met_or_not() -> None:
     lines = report.text(sample()).splitlines()
-    told = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if "at " in line}
-    assert told["models: requests/s relative to nginx with njs"] == "no"
-    assert told["memory when idle, MB"] == "no"
-    assert told["chat: requests/s relative to LiteLLM"] == "not measured"
-    assert len(told) == len(GOALS)
+    goals = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if "at " in line}
+    assert goals["models: requests/s relative to nginx with njs"] == "no"
+    assert goals["memory when idle, MB"] == "no"
+    assert goals["chat: requests/s relative to LiteLLM"] == "not measured"
+    assert len(goals) == len(GOALS)
 
 
 def test_an_unexpected_response_is_detected() -> None:
@@ -153,7 +153,7 @@ def test_a_slice_lasts_until_a_chunk_arrives() -> None:
         assert paced(port, Request("GET", "/"), seconds=0.01) > 0
 
 
-def test_what_breaks_is_told() -> None:
+def test_failures_are_reported() -> None:
     results = sample()
     results.broken.append("nginx: status 502")
     assert "- failed: nginx: status 502" in report.text(results)
@@ -169,7 +169,7 @@ def test_the_page_is_updated_with_later_results() -> None:
     assert once.endswith(page.partition(document.END)[2])
 
 
-def test_the_page_and_its_picture_are_of_the_figures_beside_them() -> None:
+def test_the_page_and_its_chart_match_their_results() -> None:
     results = Results(**json.loads(document.PAGE.with_suffix(".json").read_text()))
     assert document.updated_page(document.PAGE.read_text(), results) == document.PAGE.read_text()
     assert plot.svg(results) == document.PAGE.with_suffix(".svg").read_text()
