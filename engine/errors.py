@@ -4,7 +4,8 @@
     ├── MappingError        loading failed; carries all diagnostics
     ├── EvaluationError     an expression failed at run time; carries its Span once known
     ├── AuthError           credentials for an upstream cannot be made
-    └── ExchangeError       a request failed; carries kind and status, sent in the client's error format
+    ├── ExchangeError       a request failed; carries kind and status, sent in the client's error format
+    └── TruncatedResponse   a response has begun and cannot be completed; for the ASGI server
 
 Contract: an error carries its own status and location, and its text never contains a secret, a payload or an
 address. Third-party exceptions are converted to these where they occur.
@@ -48,8 +49,13 @@ class MappingError(DragomanError):
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
-        errors = [d for d in findings if d.severity == "error"]
+        errors = [d for d in findings if d.severity == "error"] or list(findings)
         super().__init__("; ".join(f"{d.span}: {d.message}" for d in errors[:5]))
+
+
+class TruncatedResponse(DragomanError):
+    """A response has begun and its source failed. An ASGI server closes the connection on this exception, so
+    that the client does not take the response for complete; the failure itself is in the log."""
 
 
 class EvaluationError(DragomanError):

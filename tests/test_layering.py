@@ -32,6 +32,7 @@ LAYERS = {
     "stores": ("observability",),
     "client": ("process", "stores"),
     "server": ("compiler", "client"),
+    "asgi": ("server",),
     "cli": ("engine", "server"),
 }
 
@@ -57,7 +58,7 @@ LIBRARIES = {
 }
 
 #: Packages that may use the event loop and sockets.
-IMPURE = ("process", "observability", "stores", "client", "server", "cli")
+IMPURE = ("process", "observability", "stores", "client", "server", "asgi", "cli")
 
 MODULES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("cli/**/*.py")])
 

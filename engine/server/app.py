@@ -1,8 +1,8 @@
-"""The ASGI application: requests in, answers out.
+"""The ASGI application: requests in, responses out.
 
-Contract: one plain ASGI callable for all mapped routes; of Starlette it has the lifespan, and middleware for
-CORS. It is served by our own `protocol` alone, which gives it the `Cycle` of a request: a client that
-leaves cancels the task that answers it, so that no task watches for that.
+Contract: a Starlette application for all mapped routes, under any ASGI server on asyncio and mounted in other
+ASGI applications. What ASGI does not have comes from the `RequestCycle` of a request: that of our own
+`protocol`, or one made from the scope. A client that disconnects cancels the task of its request.
 The only importer of starlette.
 """
 
@@ -13,7 +13,7 @@ import contextlib
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from types import TracebackType
 from typing import Any, Final
@@ -39,9 +39,11 @@ from engine.http.routing import Match
 from engine.observability import logs, metrics, tracing
 from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.process.garbage_collection import note_body, refreeze_objects
+from engine.server.asgi_cycle import AsgiCycle
 from engine.server.browser_guard import BrowserGuard
 from engine.server.client_addresses import Addresses
-from engine.server.http1 import EXTENSION, Cycle
+from engine.server.http1 import EXTENSION
+from engine.server.request_cycle import RequestCycle, has_cycle
 from engine.stores.rate_limits import RateLimits
 
 #: A key of the scope: the response depends on the origin of the page, and no page made this request.
@@ -56,15 +58,16 @@ _NOWHERE: Final[PlanMatch] = Match(None, {}, ())
 
 
 class Application(Starlette):
-    """Serves a set of plans; of exchanges that run at a time, all above `in_flight` are refused.
+    """Serves a set of plans.
 
-    Another set can take its place at any time: what is running ends on the plan and the upstreams it began
-    with.
+    The lifespan or the first request opens the upstreams of an event loop. The end of the lifespan, `aclose`
+    or the end of the event loop closes them.
 
     Args:
+        in_flight: exchanges at a time; all others are refused.
         limits: counts clients' requests, over all sets of plans.
-        addresses: tells clients apart.
-        guard: checks requests that need no key; None where other machines are served too.
+        addresses: finds the addresses of clients.
+        guard: checks requests that need no key; None for no such check.
     """
 
     def __init__(
@@ -75,38 +78,83 @@ class Application(Starlette):
         addresses: Addresses | None = None,
         guard: BrowserGuard | None = None,
     ) -> None:
-        @contextlib.asynccontextmanager
-        async def lifespan(app: Starlette) -> AsyncIterator[None]:
-            yield
-            await self._front.end()
-            await asyncio.gather(*self._ending)
-            await self._limits.aclose()
-
-        super().__init__(lifespan=lifespan)
+        super().__init__(lifespan=_lifespan)
+        self.router.default = self._default
+        self._plans = plans
         self._load = Load(in_flight)
         self._limits = limits or RateLimits()
         self._addresses = addresses or Addresses()
         self._guard = guard
-        self._front = self._before(plans)
+        self._fronts: dict[asyncio.AbstractEventLoop, Front] = {}
+        self._keepers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
-    def _before(self, plans: PlanSet) -> Front:
-        return Front(plans, self._load, self._limits, self._addresses, self._guard)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one scope. Requests need Starlette only if it has middleware or routes of its own."""
+        if scope["type"] == "http" and not self.user_middleware and not self.router.routes:
+            await self._handle(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
-        """Requests go by Starlette, all else to it."""
-        if scope["type"] == "http":
-            return self._front(scope, receive, send)
-        return super().__call__(scope, receive, send)
+    async def _default(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle what none of Starlette's own routes does. WebSockets are closed before they are accepted."""
+        handle = self._handle if scope["type"] == "http" else self.router.not_found
+        await handle(scope, receive, send)
+
+    def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        front = self._fronts.get(asyncio.get_running_loop()) or self._open_lazily()
+        if has_cycle(scope, receive, send):
+            return front(scope, receive, send)
+        return AsgiCycle(scope, receive, send).run(front)
 
     @property
     def running(self) -> int:
-        """How many requests are being answered."""
+        """How many requests are being handled."""
         return self._load.running
 
+    def open(self) -> None:
+        """Open the upstreams of this event loop, if they are not; they connect when first called."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._fronts:
+            self._fronts[loop] = self._front()
+
+    def _front(self) -> Front:
+        return Front(self._plans, self._load, self._limits, self._addresses, self._guard)
+
+    def _open_lazily(self) -> Front:
+        """Open the upstreams without a lifespan, until the end of the event loop."""
+        self.open()
+        loop = asyncio.get_running_loop()
+        self._keepers[loop] = loop.create_task(self._close_with_loop())
+        return self._fronts[loop]
+
+    async def _close_with_loop(self) -> None:
+        """Close the upstreams when this task is cancelled, as `asyncio.run` does at its end."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._keepers.pop(asyncio.get_running_loop(), None)
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the upstreams of this event loop once running exchanges have ended. A later request opens
+        them again."""
+        loop = asyncio.get_running_loop()
+        front, keeper = self._fronts.pop(loop, None), self._keepers.pop(loop, None)
+        if keeper is not None:
+            keeper.cancel()
+        if front is not None:
+            await front.end()
+            await asyncio.gather(*self._ending)
+            await self._limits.aclose()
+
     def replace(self, plans: PlanSet) -> None:
-        """Answer all requests that come from now on by `plans`; to be called in the event loop."""
-        old, self._front = self._front, self._before(plans)
+        """Serve all later requests by `plans`; running exchanges end on the plans and upstreams that they
+        began with. To be called in the event loop."""
+        self.open()
+        loop = asyncio.get_running_loop()
+        self._plans = plans
+        old, self._fronts[loop] = self._fronts[loop], self._front()
         ending = asyncio.ensure_future(old.end())
         self._ending.add(ending)
         ending.add_done_callback(self._ended)
@@ -115,6 +163,15 @@ class Application(Starlette):
         """Plans and their generated functions refer to each other: the collector alone frees them."""
         self._ending.discard(ending)
         asyncio.get_running_loop().call_later(_SETTLING, refreeze_objects)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Application) -> AsyncIterator[None]:
+    app.open()
+    try:
+        yield
+    finally:
+        await app.aclose()
 
 
 class Load:
@@ -157,11 +214,10 @@ class Front:
         await self._runner.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert EXTENSION in scope["extensions"], "only served by engine.server.http1"
         self._running += 1
         self._load.running += 1
         try:
-            path = scope["raw_path"]
+            path = scope["extensions"][EXTENSION].path
             match = scope["dragoman.match"] = self._tree.find(path, scope["method"]) if path else _NOWHERE
             is_refused = self._guard is not None and self._refuse_page(self._guard, scope, match)
             serve = self._serve if is_refused or not self._cors else self._chosen(scope, match)
@@ -176,12 +232,12 @@ class Front:
 
     def _refuse_page(self, guard: BrowserGuard, scope: Scope, match: PlanMatch) -> bool:
         """Whether a request that needs no key is refused, as a page of another site makes it."""
-        cycle: Cycle = scope["extensions"][EXTENSION]
+        cycle: RequestCycle = scope["extensions"][EXTENSION]
         framing, method = cycle.framing, scope["method"]
         if guard.trusts(framing.host, framing.is_of_page):
             return False
         if method == "OPTIONS" and (asked := _asked_method(scope)) is not None:
-            match, method = self._tree.find(scope["raw_path"], asked), asked
+            match, method = self._tree.find(cycle.path, asked), asked
         if cycle.fault is not None or _wants_key(match, method):
             return False
         cors = None if match.owner is None else match.owner.cors
@@ -193,7 +249,7 @@ class Front:
         owner = match.owner
         asked = _asked_method(scope) if scope["method"] == "OPTIONS" else None
         if asked is not None:
-            owner = self._tree.find(scope["raw_path"], asked).owner
+            owner = self._tree.find(scope["extensions"][EXTENSION].path, asked).owner
             if owner is not None and owner.name in self._cors:
                 return partial(self._preflight, self._cors[owner.name])
         cors = None if owner is None else self._cors.get(owner.name)
@@ -216,10 +272,10 @@ class Front:
         logs.record_preflight(_inbound(scope), scope["dragoman.match"], status, started)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cycle: Cycle = scope["extensions"][EXTENSION]
+        cycle: RequestCycle = scope["extensions"][EXTENSION]
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
-        peer = (scope["client"] or ("",))[0]
+        peer = (scope.get("client") or ("",))[0]
         inbound.address = self._addresses.of(peer, inbound.headers)
         if self._addresses.has_proxies:
             inbound.is_proxied = self._addresses.is_proxy(peer)
@@ -249,7 +305,7 @@ class Front:
         tracing.end(span, result)
 
     async def _answer(
-        self, match: PlanMatch, inbound: Inbound, body: Body, cycle: Cycle, started: int
+        self, match: PlanMatch, inbound: Inbound, body: Body, cycle: RequestCycle, started: int
     ) -> ExchangeResult:
         """Carry out an exchange, unless it is refused or interrupted."""
         fault = cycle.fault
@@ -265,7 +321,7 @@ class Front:
         return self._runner.reject(match, inbound, fault, started)
 
     async def _pass(
-        self, result: ExchangeResult, response: ByteStreamResponse, send: Send, cycle: Cycle
+        self, result: ExchangeResult, response: ByteStreamResponse, send: Send, cycle: RequestCycle
     ) -> None:
         """Send an upstream's bytes on; where they are truncated, so is the response."""
         try:
@@ -282,16 +338,21 @@ class Front:
             if error.is_in_band:
                 await send({"type": "http.response.body"})
             else:
-                cycle.cut()
+                cycle.truncate()
         except asyncio.CancelledError:
             result.error = cycle.interruption()
-            cycle.cut()
+            cycle.truncate()
         finally:
             cycle.settle()
             await self._runner.release(result)
 
     async def _stream(
-        self, result: ExchangeResult, response: EventStreamResponse, method: str, send: Send, cycle: Cycle
+        self,
+        result: ExchangeResult,
+        response: EventStreamResponse,
+        method: str,
+        send: Send,
+        cycle: RequestCycle,
     ) -> None:
         """Send a stream; its upstream is let go of in any case."""
         stream = response.stream
@@ -302,7 +363,7 @@ class Front:
                 await self._send_events(result, stream, writer, send, cycle)
             result.error = result.error or stream.error
             if stream.error is not None and not stream.error.is_in_band:
-                cycle.cut()
+                cycle.truncate()
                 return
             # After an error event the body ends regularly, but without the end marker of a success.
             has_marker = method != "HEAD" and stream.error is None
@@ -313,7 +374,12 @@ class Front:
             await self._runner.release(result)
 
     async def _send_events(
-        self, result: ExchangeResult, stream: EventStream, writer: EventWriter, send: Send, cycle: Cycle
+        self,
+        result: ExchangeResult,
+        stream: EventStream,
+        writer: EventWriter,
+        send: Send,
+        cycle: RequestCycle,
     ) -> None:
         """Send events as they come; one read from the upstream is at most one write to the client."""
         try:
@@ -325,7 +391,7 @@ class Front:
                 def take(events: list[Any]) -> bool:
                     cycle.write(result.sent(writer.write(events, stream), len(events)))
                     beats.note()
-                    return cycle.can_respond
+                    return cycle.is_writable
 
                 flow = ResponseEvents(result, stream)
                 while await flow.pump(take):
@@ -357,7 +423,7 @@ def _piece(data: bytes) -> Message:
 class _Beats:
     """Comments in a stream wherever nothing came for so many seconds; None for no comments."""
 
-    def __init__(self, cycle: Cycle, comment: bytes, seconds: float | None) -> None:
+    def __init__(self, cycle: RequestCycle, comment: bytes, seconds: float | None) -> None:
         self._cycle = cycle
         self._comment = comment
         self._seconds = seconds
@@ -383,7 +449,7 @@ class _Beats:
 
     def _tick(self, seconds: float) -> None:
         if time.monotonic() - self._last >= seconds:
-            self._cycle.beat(self._comment)
+            self._cycle.write_comment(self._comment)
             self.note()
         left = max(0.0, self._last + seconds - time.monotonic())
         self._timer = asyncio.get_running_loop().call_later(left, self._tick, seconds)
@@ -425,7 +491,8 @@ def _asked_method(scope: Scope) -> str | None:
 
 def _inbound(scope: Scope) -> Inbound:
     headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
-    inbound = Inbound(scope["method"], scope["raw_path"], scope["query_string"].decode("latin-1"), headers)
+    path, query = scope["extensions"][EXTENSION].path, scope.get("query_string", b"")
+    inbound = Inbound(scope["method"], path, query.decode("latin-1"), headers)
     told = inbound.header("x-request-id")
     inbound.request_id = told if told and _REQUEST_ID.match(told) else random.randbytes(16).hex()
     return inbound
@@ -520,18 +587,18 @@ def _start(response: Response, framing: list[tuple[bytes, bytes]]) -> Message:
 
 
 async def _send(
-    result: ExchangeResult, response: CompleteResponse, method: str, send: Send, cycle: Cycle
+    result: ExchangeResult, response: CompleteResponse, method: str, send: Send, cycle: RequestCycle
 ) -> None:
     """Send an answer whose body is known; the protocol leaves it out where the method or status has none."""
     data, media_type = response.content.data, response.content.media_type
     has_length = response.status not in (204, 304)
     if has_length and method != "HEAD":
         result.sent(data)
-    if send == cycle.send and cycle.can_respond and len(data) <= _PIECE_BYTES:
+    if send == cycle.send and cycle.is_writable and len(data) <= _PIECE_BYTES:
         fields = [*response.headers, ("content-type", media_type)] if media_type else [*response.headers]
         if has_length:
             fields.append(("content-length", str(len(data))))
-        cycle.answer(response.status, fields, data)
+        cycle.respond(response.status, fields, data)
         return
     await send(_start(response, [(b"content-length", b"%d" % len(data))] if has_length else []))
     sent = 0

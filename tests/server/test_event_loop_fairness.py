@@ -196,7 +196,7 @@ def test_single_events_are_written_at_once(tmp_path: Path) -> None:
 
 
 class _Cycle:
-    can_respond = True
+    is_writable = True
 
     async def send(self, message: Any) -> None:
         raise AssertionError(message)

@@ -37,7 +37,7 @@ _READY = re.compile(r"Dragoman serves .* at (http://\S+)")
 #: The `cause` of an error in the console format.
 _CAUSE = re.compile(r'\bcause=("(?:[^"\\]|\\.)*"|\S+)')
 #: Texts that only a defect of the engine writes.
-_DEFECTS = ("internal_error", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
+DEFECTS = ("internal_error", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
 
 Mappings = str | Path | Mapping[str, str] | tuple[str, ...]
 
@@ -199,7 +199,7 @@ def dragoman_server(
         expect_clean: whether to check for exit status 0 and a log without defects at the end.
     """
     with tempfile.TemporaryDirectory() as directory:
-        process = _start(_paths(mappings, Path(directory)), env or {}, args, command, folder)
+        process = _start(write_mappings(mappings, Path(directory)), env or {}, args, command, folder)
         server = Server(process)
         reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
         reader.start()
@@ -221,7 +221,7 @@ def dragoman_server(
             process.stderr.close()
     if expect_clean:
         assert status == 0, f"ended with status {status}:\n{server.text()}"
-        defects = [line for line in server.lines if any(defect in _own(line) for defect in _DEFECTS)]
+        defects = [line for line in server.lines if any(defect in _own(line) for defect in DEFECTS)]
         assert not defects, "\n".join(defects)
 
 
@@ -237,7 +237,7 @@ def failed_start(
 ) -> tuple[int, str]:
     """Returns the exit status and the complete output of a `serve` that must fail to start."""
     with tempfile.TemporaryDirectory() as directory:
-        process = _start(_paths(mappings, Path(directory)), env or {}, args)
+        process = _start(write_mappings(mappings, Path(directory)), env or {}, args)
         try:
             out, err = process.communicate(timeout=START)
         except subprocess.TimeoutExpired:
@@ -274,7 +274,8 @@ def _start(
     )
 
 
-def _paths(mappings: Mappings, directory: Path) -> list[str]:
+def write_mappings(mappings: Mappings, directory: Path) -> list[str]:
+    """Write the texts of mappings into a directory; the paths to serve."""
     if isinstance(mappings, Path):
         return [str(mappings)]
     if isinstance(mappings, tuple):

@@ -184,6 +184,38 @@ class Gated:
         self.release()
 
 
+class Events:
+    """A stream of server-sent events `{"n": 0}`, `{"n": 1}`, …, each sent when the test says.
+
+    Attributes:
+        sent: how many were sent.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._wanted = 0
+        self._is_over = False
+
+    def send(self) -> None:
+        self._wanted += 1
+
+    def end(self) -> None:
+        self._is_over = True
+
+    async def __call__(self, channel: Channel, seen: Seen) -> None:
+        await channel.send(head(200, [("content-type", "text/event-stream"), _CHUNKED]))
+        while not channel.gone.is_set():
+            if self.sent < self._wanted:
+                data = b'data: {"n": %d}\n\n' % self.sent
+                self.sent += 1
+                await channel.send(b"%x\r\n%b\r\n" % (len(data), data))
+            elif self._is_over:
+                await channel.send(b"0\r\n\r\n")
+                return
+            else:
+                await channel.pause(0.005)
+
+
 def in_turn(*behaviours: Behaviour) -> Behaviour:
     """Returns a behaviour that uses the next of these for each request, and repeats the last one."""
     rest = list(behaviours)
@@ -399,6 +431,8 @@ class Upstream:
         self.url = f"http://127.0.0.1:{self.port}"
         started.set()
         self._loop.run_forever()
+        # A connection that is accepted and not begun when the server closes leaks its socket.
+        self._loop.run_until_complete(asyncio.sleep(0.01))
         server.close()
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:

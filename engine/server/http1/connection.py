@@ -9,6 +9,7 @@ parser and flow control it uses; must not know what is done with a request.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import deque
 from typing import Any, Final
@@ -19,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from engine.errors import ExchangeError
 from engine.server.http1.connection_limit import Room
 from engine.server.http1.cycle import EXTENSION, Cycle
-from engine.server.http1.framing import Framing, check_size, framing_of, refusal, target_of
+from engine.server.http1.framing import Framing, Target, check_size, framing_of, refusal, target_of
 from engine.server.http1.limits import Limits
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
@@ -190,8 +191,7 @@ class Connection(HttpToolsProtocol):
             self._is_replay, self._replayed = True, framing.line
         keep_alive = version == "1.1" and parser.should_keep_alive() and not self._is_ending
         scope = self._scope(method, version)
-        scope["raw_path"], scope["path"], scope["query_string"] = target
-        self._take(Cycle(self, scope, framing, keep_alive))
+        self._take(Cycle(self, scope, framing, keep_alive, None, _add_target(scope, target)))
 
     def _scope(self, method: str, version: str) -> dict[str, Any]:
         return {
@@ -201,7 +201,7 @@ class Connection(HttpToolsProtocol):
             "method": method,
             "scheme": "http",
             "root_path": "",
-            "raw_path": "",
+            "raw_path": b"",
             "path": "",
             "query_string": b"",
             "headers": self.headers,
@@ -259,22 +259,20 @@ class Connection(HttpToolsProtocol):
             self.url, self.headers = b"", []
         self._in_head = False
         scope = self._scope(self._method(), "1.1")
-        if self.headers:
-            self._add_target(scope)
-        self._take(Cycle(self, scope, _UNKNOWN, False, error))
+        path = _add_target(scope, self._target_of_refused()) if self.headers else ""
+        self._take(Cycle(self, scope, _UNKNOWN, False, error, path))
 
     def _method(self) -> str:
         return str(self.parser.get_method().decode("ascii"))
 
-    def _add_target(self, scope: dict[str, Any]) -> None:
-        """The path of a request that is refused, as far as it is one: it decides in whose words."""
+    def _target_of_refused(self) -> Target:
+        """The target of a refused request, as far as it is valid: it decides the error format."""
         if self.url == b"*":
-            scope["raw_path"] = scope["path"] = "*"
-        elif len(self.url) <= self.limits.target_bytes:
-            try:
-                scope["raw_path"], scope["path"], scope["query_string"] = target_of("GET", self.url)
-            except ExchangeError:
-                return
+            return Target("*", "*", b"")
+        if len(self.url) <= self.limits.target_bytes:
+            with contextlib.suppress(ExchangeError):
+                return target_of("GET", self.url)
+        return Target("", "", b"")
 
     # --- What cycles ask for -----------------------------------------------------------------------------
 
@@ -418,6 +416,13 @@ class Connection(HttpToolsProtocol):
             self.running.interrupt(reason)
         else:
             self.transport.close()
+
+
+def _add_target(scope: dict[str, Any], target: Target) -> str:
+    """Write a request target into a scope; its raw path."""
+    raw = target.raw
+    scope["raw_path"], scope["path"], scope["query_string"] = raw.encode(), target.path, target.query
+    return raw
 
 
 class _Lines:

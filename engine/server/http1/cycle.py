@@ -65,6 +65,7 @@ class Cycle:
     """One request and its answer.
 
     Attributes:
+        path: the raw path of the request, percent-encoded; empty if the request target has none.
         fault: why the request is refused before anything else is looked at, or None.
         keep_alive: the connection outlives the answer.
         is_gone: the client has left.
@@ -100,6 +101,7 @@ class Cycle:
         "is_received",
         "is_started",
         "keep_alive",
+        "path",
         "received",
         "scope",
         "seconds",
@@ -114,8 +116,10 @@ class Cycle:
         framing: Framing,
         keep_alive: bool,
         fault: ExchangeError | None = None,
+        path: str = "",
     ) -> None:
         self.scope = scope
+        self.path = path
         self.framing = framing
         self.keep_alive = keep_alive
         self.fault = fault
@@ -159,7 +163,7 @@ class Cycle:
 
     def _give_up(self) -> None:
         if self.is_started:
-            self.cut()
+            self.truncate()
             return
         self.keep_alive = False
         fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_DEFECT))]
@@ -216,14 +220,14 @@ class Cycle:
         """Whether the answer that was started has a body."""
         return not self._without_body
 
-    def beat(self, data: bytes) -> None:
-        """Send a piece of the body, out of turn: only where the last one has been taken."""
+    def write_comment(self, data: bytes) -> None:
+        """Send a piece of the body between two others, unless the last one is still being sent."""
         is_open = self.is_started and not self.is_complete and not self.is_gone
         if self._head is None and is_open and not self._wire.is_full:
             self._send_body(data, more=True)
 
-    def cut(self) -> None:
-        """End the answer without the mark of its end, so that it cannot be taken for a whole one."""
+    def truncate(self) -> None:
+        """End the response without its end marker, so that the client does not take it for complete."""
         if self.is_gone or self.is_complete:
             return
         if self._head is not None:
@@ -311,13 +315,12 @@ class Cycle:
             self._send_body(message.get("body", b""), message.get("more_body", False))
 
     @property
-    def can_respond(self) -> bool:
-        """Whether `answer` and `write` can be called: somebody takes what is sent, as fast as it comes."""
+    def is_writable(self) -> bool:
+        """Whether `respond` and `write` can be called: the client is connected and reads fast enough."""
         return not self.is_gone and not self._wire.is_full
 
-    def answer(self, status: int, fields: Iterable[tuple[str, str]], data: bytes) -> None:
-        """Send an answer that is there as a whole; to be called in the place of `send`, where nothing stands
-        between this and the application.
+    def respond(self, status: int, fields: Iterable[tuple[str, str]], data: bytes) -> None:
+        """Send a complete response instead of calling `send`, if no middleware wraps `send`.
 
         Args:
             fields: header fields in ISO 8859-1, framing included.
@@ -328,7 +331,7 @@ class Cycle:
         self._send_body(data, more=False)
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the body of an answer that was started; where `can_answer`."""
+        """Send a piece of the body after the head, if `is_writable`."""
         self._send_body(data, more=True)
 
     def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:

@@ -2,7 +2,7 @@
 
 Contract: pure. What two servers could read in two ways is refused (RFC 9112, sections 3.2, 6.3 and 11.2), so
 that nobody's next request is hidden in this one's body. Host decides nothing about the framing.
-The parser has seen to names, values, line ends and to the digits of Content-Length.
+The parser has checked names, values and line ends.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _WATCHED: Final = frozenset(
 )
 #: RFC 3986, section 3.2.2, without user information: a name or IPv4 address, or an IPv6 address.
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?\Z")
+#: Digits of a Content-Length, of which a 64-bit integer has at most so many.
+_LENGTH_DIGITS: Final = 19
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#@]+(?=[/?]|\Z)", re.IGNORECASE)
 _ALLOWED: Final = (("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),)
 
@@ -74,8 +76,11 @@ def framing_of(version: str, headers: Fields) -> Framing:
         return Framing(False, False, expects, b"", host, is_of_page)
     if len(lengths) > 1:
         raise refusal("more than one Content-Length")
-    line = b"content-length: " + lengths[0]
-    return Framing(int(lengths[0]) > 0, False, expects, line, host, is_of_page)
+    length = lengths[0].strip()
+    if not length.isdigit() or len(length) > _LENGTH_DIGITS:
+        raise refusal("the Content-Length is not a number")
+    line = b"content-length: " + length
+    return Framing(int(length) > 0, False, expects, line, host, is_of_page)
 
 
 def _chunked(version: str, found: dict[bytes, list[bytes]]) -> bytes:
