@@ -2,7 +2,7 @@
 # The image of Dragoman: all mappings of /mappings, on port 8080.
 #   docker build --tag dragoman .
 #   docker run --publish 8080:8080 --env DRAGOMAN_API_KEYS --volume ./mappings:/mappings:ro dragoman
-# What is installed is pinned with hashes in deploy/*.lock, which `make lock` makes anew.
+# All dependencies are pinned with hashes in deploy/*.lock; `make lock` updates them.
 
 ARG PYTHON=3.13
 
@@ -22,7 +22,7 @@ RUN /opt/dragoman/bin/python -m pip install --no-deps --no-index dist/dragoman-*
 
 FROM python:${PYTHON}-slim
 LABEL org.opencontainers.image.title="Dragoman" \
-      org.opencontainers.image.description="A declarative routing proxy: one YAML file puts one HTTP API's shape before another." \
+      org.opencontainers.image.description="A declarative routing proxy: one YAML file puts one HTTP API in front of another." \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.documentation="docs/operations.md"
 COPY --from=build /opt/dragoman /opt/dragoman
@@ -39,7 +39,7 @@ VOLUME ["/mappings"]
 USER 65532:65532
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
-# Asks /livez of the address in DRAGOMAN_ADMIN.
+# Requests /livez from the address in DRAGOMAN_ADMIN.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["dragoman", "healthcheck"]
 ENTRYPOINT ["dragoman"]
 CMD ["serve"]

@@ -90,7 +90,7 @@ bench-quick: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.transform --check --rounds 20
 	$(BIN)/python -m benchmarks --quick
 
-# The figures of docs/benchmarks.md, with its table and its picture.
+# The results of docs/benchmarks.md, with its tables and its chart.
 bench-document: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --install --json docs/benchmarks.json
 	$(BIN)/python -m benchmarks.document docs/benchmarks.json

@@ -1,4 +1,4 @@
-"""Benchmarks: of templates alone (`transform`), and of the whole request path (`python -m benchmarks`).
+"""Benchmarks of templates (`transform`) and of the complete request path (`python -m benchmarks`).
 
-Both compare within one run: their ratios carry over to another machine, their absolute figures do not.
+Both compare within one run: the ratios carry over to another machine, the absolute results do not.
 """

@@ -1,8 +1,8 @@
-"""The command of the benchmark of the request path.
+"""The command line of the request path benchmark.
 
 python -m benchmarks [--quick] [--only NAME]... [--measure NAME]... [--against PATH] [--json FILE] [--install]
 
-With --against this checkout is compared with another one, by the CPU time that each takes.
+With --against, compares this checkout with another one by the CPU time that each takes.
 """
 
 from __future__ import annotations
@@ -33,16 +33,20 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the request path.")
     names = [each.name for each in CONTENDERS]
     measures = [each.name for each in MEASURES]
-    parser.add_argument("--quick", action="store_true", help="a short run, less exact")
-    parser.add_argument("--only", action="append", choices=names, help="this contender; several times")
-    parser.add_argument("--measure", action="append", choices=measures, help="this measure; several times")
+    parser.add_argument("--quick", action="store_true", help="a short, less precise run")
+    parser.add_argument("--only", action="append", choices=names, help="run this contender only; repeatable")
     parser.add_argument(
-        "--against", type=Path, metavar="PATH", help="another checkout of this project to compare with"
+        "--measure", action="append", choices=measures, help="take this measure only; repeatable"
     )
-    parser.add_argument("--rounds", type=int, help="each with processes of its own")
-    parser.add_argument("--seconds", type=float, help="of one slice")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures to FILE")
-    parser.add_argument("--install", action="store_true", help="install LiteLLM in the user's cache first")
+    parser.add_argument(
+        "--against", type=Path, metavar="PATH", help="compare with another checkout of this project"
+    )
+    parser.add_argument("--rounds", type=int, help="number of rounds; each starts new processes")
+    parser.add_argument("--seconds", type=float, help="duration of a slice")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw results to FILE")
+    parser.add_argument(
+        "--install", action="store_true", help="first install LiteLLM in the user's cache directory"
+    )
     arguments = parser.parse_args()
     try:
         arguments.against = arguments.against and checkout(arguments.against)
@@ -64,7 +68,7 @@ def _contenders(arguments: argparse.Namespace) -> list[Contender]:
 
 
 def _measures(arguments: argparse.Namespace) -> list[Measure]:
-    """The chosen ones; comparing two checkouts, those of CPU time where none was chosen."""
+    """The chosen measures; the CPU measures if two checkouts are compared and none was chosen."""
     if arguments.against is None or arguments.measure:
         return _chosen(MEASURES, arguments.measure)
     return [each for each in MEASURES if each.name.endswith("-cpu")]
@@ -75,7 +79,7 @@ def _chosen(table: Iterable[T], names: Sequence[str] | None) -> list[T]:
 
 
 def _about(extent: Extent) -> dict[str, Any]:
-    """What the figures were taken of."""
+    """The machine, versions and options of the run."""
     found = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:
@@ -95,12 +99,12 @@ def main() -> int:
         litellm.install()
     extent = _extent(arguments)
     about = _about(extent)
-    figures = run(extent, _contenders(arguments), _measures(arguments))
-    figures.about = about
-    print(report.text(figures))
+    results = run(extent, _contenders(arguments), _measures(arguments))
+    results.about = about
+    print(report.text(results))
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures.as_json(), indent=1, ensure_ascii=False) + "\n")
-    return 1 if figures.broken else 0
+        arguments.json.write_text(json.dumps(results.as_json(), indent=1, ensure_ascii=False) + "\n")
+    return 1 if results.broken else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The longest callback of the event loop: for how long one request can keep all others waiting.
+"""The longest callback of the event loop: how long one request can block all others.
 
-Each workload is one large exchange through the shipped mappings. The figure is the CPU time of the callback
-that took longest while it ran: CPU time, not wall time, so that a busy machine does not change it. The server
-runs on asyncio's own loop, as the callbacks of uvloop cannot be timed from Python.
+Each workload is one large exchange through the shipped mappings. The result is the CPU time of the longest
+callback of the exchange: CPU time, not wall time, so that a busy machine does not change it. The server runs
+on asyncio's own loop, as Python cannot time the callbacks of uvloop.
 
     python -m benchmarks.callbacks [--against PATH] [--workload TITLE]...
 """
@@ -20,25 +20,25 @@ from typing import Any
 
 from benchmarks import load, payloads, report
 from benchmarks.contenders.base import module
-from benchmarks.requests import Ask
+from benchmarks.requests import Request
 from benchmarks.servers import (
     ROOT,
     Command,
-    Failed,
     Server,
+    ServerFailed,
     compile_sources,
     cores,
     free_port,
-    listens,
-    on,
-    scratch,
+    is_listening,
+    on_cores,
+    temporary_directory,
 )
 
 _START_SECONDS = 60.0
 _SECONDS = 600.0
 
-#: Statuses that a workload may end with: one that is refused, as larger than a limit, blocks nobody either.
-_ENDS = (200, 400, 413, 502)
+#: Statuses that a workload may end with: a request rejected for its size must not block others either.
+_ACCEPTED_STATUSES = (200, 400, 413, 502)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,82 +46,82 @@ class Workload:
     """One large exchange."""
 
     title: str
-    ask: Callable[[], Ask]
+    make_request: Callable[[], Request]
 
 
-def _chat(model: str, stream: bool, **more: Any) -> Callable[[], Ask]:
-    return lambda: Ask("POST", "/api/chat", payloads.ollama_request(model, stream) | more)
+def _chat(model: str, stream: bool, **more: Any) -> Callable[[], Request]:
+    return lambda: Request("POST", "/api/chat", payloads.ollama_request(model, stream) | more)
 
 
-def _tool_calls(count: int) -> Callable[[], Ask]:
-    """A chat whose history has so many calls of a tool, each with its result."""
+def _tool_calls(count: int) -> Callable[[], Request]:
+    """Makes a chat whose history has `count` tool calls, each with its result."""
 
-    def ask() -> Ask:
+    def make_request() -> Request:
         call = {"function": {"name": "look_up", "arguments": {"word": "sky"}}}
         turns = [
             {"role": "assistant", "content": "", "tool_calls": [call]},
             {"role": "tool", "tool_name": "look_up", "content": "blue"},
         ]
         body = payloads.ollama_request("plain", False)
-        return Ask("POST", "/api/chat", body | {"messages": [*body["messages"], *turns * count]})
+        return Request("POST", "/api/chat", body | {"messages": [*body["messages"], *turns * count]})
 
-    return ask
+    return make_request
 
 
-def _long_text(mebibytes: int) -> Callable[[], Ask]:
-    def ask() -> Ask:
+def _long_text(mebibytes: int) -> Callable[[], Request]:
+    def make_request() -> Request:
         body = payloads.ollama_request("plain", False)
         message = {"role": "user", "content": "sky " * (mebibytes << 18)}
-        return Ask("POST", "/api/chat", body | {"messages": [message]})
+        return Request("POST", "/api/chat", body | {"messages": [message]})
 
-    return ask
+    return make_request
 
 
 WORKLOADS = (
-    Workload("a usual chat", _chat("plain", False)),
-    Workload("a stream of 50,000 chunks at once", _chat("flood", True)),
-    Workload("a response of 15 MB", _chat("large", False)),
-    Workload("a request of 15 MB", _long_text(15)),
-    Workload("a history of 500 tool calls", _tool_calls(500)),
-    Workload("a history of 2,000 tool calls", _tool_calls(2_000)),
+    Workload("typical chat", _chat("plain", False)),
+    Workload("stream of 50,000 chunks at once", _chat("flood", True)),
+    Workload("15 MB response", _chat("large", False)),
+    Workload("15 MB request", _long_text(15)),
+    Workload("history of 500 tool calls", _tool_calls(500)),
+    Workload("history of 2,000 tool calls", _tool_calls(2_000)),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Longest:
-    """CPU milliseconds of a callback, and which it was."""
+    """The longest callback: its CPU milliseconds and its name, and the status of the response."""
 
     ms: float
     callback: str
     status: int
 
 
-class _Timed:
-    """A server whose callbacks are timed."""
+class _TimedServer:
+    """A server that times its callbacks."""
 
     def __init__(self, server: Server, file: Path) -> None:
         self.server = server
         self._file = file
 
-    def longest(self, ask: Ask) -> Longest:
-        """The longest callback while one request is carried out."""
-        self._taken()
-        status, _ = load.once(self.server.port, ask, _SECONDS)
-        if status not in _ENDS:
-            raise Failed(f"{ask.method} {ask.path}: status {status}")
-        found = self._taken()
+    def longest(self, request: Request) -> Longest:
+        """The longest callback while the server handles one request."""
+        self._read_and_reset()
+        status, _ = load.once(self.server.port, request, _SECONDS)
+        if status not in _ACCEPTED_STATUSES:
+            raise ServerFailed(f"{request.method} {request.path}: status {status}")
+        found = self._read_and_reset()
         return Longest(found["ms"], found["callback"], status)
 
-    def _taken(self) -> dict[str, Any]:
+    def _read_and_reset(self) -> dict[str, Any]:
         self._file.unlink(missing_ok=True)
-        self.server.report()
+        self.server.request_report()
         self.server.await_response(self._file.exists, _SECONDS)
         found: dict[str, Any] = json.loads(self._file.read_text())
         return found
 
 
 @contextlib.contextmanager
-def _serving(checkout: Path, upstream: str, directory: Path) -> Iterator[_Timed]:
+def _serving(checkout: Path, upstream: str, directory: Path) -> Iterator[_TimedServer]:
     port, file = free_port(), directory / "longest.json"
     options = ["--port", str(port), "--log-level", "warning"]
     argv = [sys.executable, "-P", str(ROOT / "benchmarks" / "timed_server.py")]
@@ -133,8 +133,8 @@ def _serving(checkout: Path, upstream: str, directory: Path) -> Iterator[_Timed]
     command = Command([*argv, "serve", *options, "ollama-over-openai"], env)
     server = Server(port, command, cores()[0], directory / "timed.log")
     try:
-        server.await_response(lambda: listens(port), _START_SECONDS)
-        yield _Timed(server, file)
+        server.await_response(lambda: is_listening(port), _START_SECONDS)
+        yield _TimedServer(server, file)
     finally:
         server.stop()
 
@@ -142,10 +142,10 @@ def _serving(checkout: Path, upstream: str, directory: Path) -> Iterator[_Timed]
 def measure(
     checkout: Path, upstream: str, directory: Path, workloads: Sequence[Workload]
 ) -> dict[str, Longest]:
-    """The longest callback of each workload, by its title."""
+    """The longest callback of each workload, by the workload's title."""
     with _serving(checkout, upstream, directory) as timed:
-        timed.longest(WORKLOADS[0].ask())
-        return {each.title: timed.longest(each.ask()) for each in workloads}
+        timed.longest(WORKLOADS[0].make_request())
+        return {each.title: timed.longest(each.make_request()) for each in workloads}
 
 
 def _rows(found: list[dict[str, Longest]]) -> Iterator[tuple[str, ...]]:
@@ -157,19 +157,21 @@ def _rows(found: list[dict[str, Longest]]) -> Iterator[tuple[str, ...]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.callbacks")
     titles = [each.title for each in WORKLOADS]
-    parser.add_argument("--against", type=Path, metavar="PATH", help="another checkout to compare with")
-    parser.add_argument("--workload", action="append", choices=titles, help="this one; several times")
+    parser.add_argument("--against", type=Path, metavar="PATH", help="compare with another checkout")
+    parser.add_argument(
+        "--workload", action="append", choices=titles, help="run this workload only; repeatable"
+    )
     arguments = parser.parse_args()
     compile_sources()
     chosen = [each for each in WORKLOADS if each.title in (arguments.workload or titles)]
     checkouts = [ROOT, *([arguments.against.resolve()] if arguments.against else [])]
     port = free_port()
-    with scratch() as directory, on(cores()[1]):
+    with temporary_directory() as directory, on_cores(cores()[1]):
         upstream = Server(
             port, module("benchmarks.upstream", str(port)), cores()[1], directory / "upstream.log"
         )
         try:
-            upstream.await_response(lambda: listens(port), _START_SECONDS)
+            upstream.await_response(lambda: is_listening(port), _START_SECONDS)
             url = f"http://127.0.0.1:{port}"
             found = [measure(each, url, directory, chosen) for each in checkouts]
         finally:

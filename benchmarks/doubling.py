@@ -1,8 +1,8 @@
-"""Twice as much input takes about twice the CPU time, for every shipped route.
+"""Checks that twice the input takes about twice the CPU time, for every shipped route.
 
-Of each case of the shipped suites, each list and each string of the request and of the upstream's response is
-made long, up to a megabyte at twice the length. The result is the CPU time of the exchange without a network,
-the minimum of several runs. `--check` fails where twice the input takes more than `LIMIT` times the CPU time.
+In each case of the shipped suites, lengthens each list and each string of the request and of the upstream's
+response, up to a megabyte at twice the length. The result is the CPU time of the exchange without a network,
+the minimum of several runs. `--check` fails if twice the input takes more than `LIMIT` times the CPU time.
 
     python -m benchmarks.doubling [--check] [--route TEXT]
 """
@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from benchmarks import report
-from benchmarks.growth import Growth, carried_out, cases, distinct_growths
+from benchmarks.growth import Growth, cases, distinct_growths, run_case
 from engine.http.messages import Content, UpstreamResponse
-from engine.testing.cases import CannedCall, Case
+from engine.testing.cases import Case, StubbedCall
 
 LIMIT = 2.6
 #: Bytes of the grown request or response, at twice the length.
 MAX_BYTES = 1_000_000
-#: A ratio below this needs no more than `CLEAR_RUNS`, one up to `LIMIT` no more than `RUNS`.
+#: A ratio below this needs at most `CLEAR_RUNS`, a ratio up to `LIMIT` at most `RUNS`.
 CLEAR = 2.3
 CLEAR_RUNS, RUNS, MOST_RUNS = 2, 5, 25
 #: Below this many seconds the clock and the fixed cost of an exchange outweigh the input.
@@ -42,7 +42,7 @@ _retained: list[bytes] = []
 
 @dataclass(frozen=True, slots=True)
 class Doubled:
-    """The CPU seconds of one length, and of twice that; infinite if it exceeds the limits of an exchange."""
+    """The CPU seconds of one length and of twice that length; infinite above the limits of an exchange."""
 
     once: float
     twice: float
@@ -74,7 +74,7 @@ def _size(case: Case) -> int:
 
 
 def _times(growth: Growth, max_bytes: int) -> int:
-    """How many times its unit a growth has, so that it is large enough at twice that."""
+    """The number of units of a growth at which twice the length has about `max_bytes`."""
     unit = max(1, _size(growth.case(2)) - _size(growth.case(1)))
     return max(1, max_bytes // (2 * unit))
 
@@ -83,7 +83,7 @@ def _times(growth: Growth, max_bytes: int) -> int:
 
 
 def _unparsed(case: Case) -> Case:
-    """The case with bodies that no run has parsed yet: a `Content` caches its value."""
+    """A copy of the case with unparsed bodies: a `Content` caches its parsed value."""
     return replace(
         case,
         content=Content(case.content.data, case.content.media_type),
@@ -92,21 +92,21 @@ def _unparsed(case: Case) -> Case:
     )
 
 
-def _unparsed_call(call: CannedCall) -> CannedCall:
+def _unparsed_call(call: StubbedCall) -> StubbedCall:
     response = call.response
     content = Content(response.content.data, response.content.media_type)
     return replace(call, response=UpstreamResponse(response.status, response.headers, content))
 
 
 def _seconds(case: Case) -> float | None:
-    """The CPU seconds of a run; None if it makes more calls than the case has responses for.
+    """The CPU seconds of a run; None if it makes more calls than the case has responses.
 
-    Infinite if it exceeds the limits of an exchange, which nothing linear does: both lengths of quadratic
-    work may end there, after the same time.
+    Infinite if it exceeds the limits of an exchange, which linear work never does: quadratic work may reach
+    them at both lengths, after the same time.
     """
     fresh = _unparsed(case)
     before = time.thread_time()
-    result = carried_out(fresh)
+    result = run_case(fresh)
     seconds = time.thread_time() - before
     if result is None:
         return None
@@ -115,8 +115,8 @@ def _seconds(case: Case) -> float | None:
 
 
 def _outcome(case: Case) -> tuple[int, str] | None:
-    """The status and the kind of error of a run; None as `_seconds`."""
-    result = carried_out(_unparsed(case))
+    """The status and the kind of error of a run; None as in `_seconds`."""
+    result = run_case(_unparsed(case))
     if result is None:
         return None
     return result.response.status, "" if result.error is None else result.error.kind
@@ -126,31 +126,31 @@ def _outcome(case: Case) -> tuple[int, str] | None:
 
 
 def measured(growth: Growth, max_bytes: int = MAX_BYTES) -> Doubled | None:
-    """The CPU time of a growth, up to so many bytes at twice the length; None if it is below `LEAST_SECONDS`.
+    """The CPU time of a growth, with at most `max_bytes` at twice the length; None below `LEAST_SECONDS`.
 
-    If its ratio is above the limit, the length is doubled once more, and the smaller ratio counts. Work that
-    starts at some size, or caches that some size exceeds, cost more at one doubling only. The ratio of
-    superlinear work grows with the length, so it is above the limit at the second doubling too.
+    If the ratio is above the limit, the length is doubled once more, and the smaller ratio counts. Work that
+    starts at some size, or a cache that overflows at some size, raises the ratio of one doubling only. The
+    ratio of superlinear work grows with the length, so the second doubling is above the limit too.
     """
     times = _times(growth, max_bytes)
     found = _pair(growth, times)
     if found is None or not LIMIT < found.ratio < math.inf:
         return found
     further = _pair(growth, 2 * times)
-    # Where the longest ends otherwise, as with an error, its time shows nothing.
+    # If the longest run ends differently, such as with an error, its time is not comparable.
     if further is None or _outcome(growth.case(4 * times)) != _outcome(growth.case(2 * times)):
         return found
     return min(found, further, key=lambda each: each.ratio)
 
 
 def _pair(growth: Growth, times: int) -> Doubled | None:
-    """The minimum CPU seconds of so many times the unit, and of twice that.
+    """The minimum CPU seconds of `times` units and of twice as many.
 
-    Other processes leave a run with cold caches and a slower core, but never make it faster. So a ratio is
-    above the limit only if it remains there in `MOST_RUNS`; superlinear work has no fast run.
+    Other processes can slow a run down, through cold caches and a slower core, but never speed it up. So a
+    ratio counts as above the limit only if it stays there for `MOST_RUNS`; superlinear work has no fast run.
     """
     one, two = _unparsed(growth.case(times)), _unparsed(growth.case(2 * times))
-    # The first run maps the memory that the others reuse.
+    # The first run maps the memory that later runs reuse.
     first = _seconds(two)
     if first is None or first < LEAST_SECONDS:
         return None
@@ -167,7 +167,7 @@ def _pair(growth: Growth, times: int) -> Doubled | None:
 
 
 def doubled(route: str) -> Iterator[Doubled]:
-    """Each growth of a route, where it takes time at all."""
+    """The measured growths of a route, without those that take too little time to measure."""
     for case, growth in distinct_growths(route):
         found = measured(growth)
         if found is not None:
@@ -178,7 +178,7 @@ def doubled(route: str) -> Iterator[Doubled]:
 
 
 def _rows(found: dict[str, list[Doubled]]) -> Iterator[tuple[str, ...]]:
-    yield "route", "growths", "worst ratio", "of", "CPU ms"
+    yield "route", "growths", "worst ratio", "growth", "CPU ms"
     for route, each in found.items():
         worst = max(each, key=lambda one: one.ratio)
         yield (
@@ -192,8 +192,8 @@ def _rows(found: dict[str, list[Doubled]]) -> Iterator[tuple[str, ...]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.doubling")
-    parser.add_argument("--check", action="store_true", help=f"fail where a ratio is above {LIMIT}")
-    parser.add_argument("--route", default="", metavar="TEXT", help="routes whose names contain this")
+    parser.add_argument("--check", action="store_true", help=f"fail if a ratio is above {LIMIT}")
+    parser.add_argument("--route", default="", metavar="TEXT", help="only routes whose names contain TEXT")
     arguments = parser.parse_args()
     gc.disable()
     retain_memory()
@@ -201,10 +201,10 @@ def main() -> int:
     found = {route: list(doubled(route)) for route in routes}
     found = {route: each for route, each in found.items() if each}
     print(report.table(_rows(found)))
-    wrong = [each for one in found.values() for each in one if each.ratio > LIMIT]
-    for each in wrong:
+    superlinear = [each for one in found.values() for each in one if each.ratio > LIMIT]
+    for each in superlinear:
         print(f"above {LIMIT}: {each.label}: {each.once * 1e3:.1f} ms, then {each.twice * 1e3:.1f} ms")
-    return 1 if wrong and arguments.check else 0
+    return 1 if superlinear and arguments.check else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Cases of the shipped suites with a part of the request or of a response that is made longer.
+"""Cases of the shipped suites in which one part of the request or of a response is lengthened.
 
-Contract: of each case, each list and each string of the client's body and of the upstream's responses can be
-made as long as is wanted. The same case of the same length is always the same.
+Contract: each list and each string of the client's body and of the upstream's responses can have any length.
+The result depends on the case and the length alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ Grow = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class Growth:
-    """A part of a case that can be made longer: what makes the case with so many times its unit."""
+    """A part of a case that can be lengthened.
+
+    Attributes:
+        shape: equal for growths that templates treat the same way.
+        case: returns the case with a number of units of the part.
+    """
 
     label: str
     shape: str
@@ -41,7 +46,7 @@ class Growth:
 
 
 def renumbered(value: Any, number: int) -> Any:
-    """A copy whose indexes and identifiers are those of another item; the same number makes the same."""
+    """A copy with other indexes and identifiers, which depend on `number` alone."""
     if isinstance(value, dict):
         return {key: _renumbered(key, item, number) for key, item in value.items()}
     return [renumbered(item, number) for item in value] if isinstance(value, list) else value
@@ -56,24 +61,24 @@ def _renumbered(key: str, value: Any, number: int) -> Any:
 
 
 def longer(value: Any, times: int) -> Any:
-    """A list or a string, long: a list holds its items again and again, a string its characters."""
+    """A list with its items repeated, or a string with its characters repeated."""
     if isinstance(value, str):
         count = CHARACTERS * times
         return (value * (count // len(value) + 1))[:count]
     return [item for number in range(ITEMS * times) for item in renumbered(value, number)]
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The lists and strings in a JSON value that are not empty, with their paths."""
+def growable(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The paths and values of the non-empty lists and strings in a JSON value."""
     if value and isinstance(value, str | list):
         yield path, value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        yield from places(item, (*path, key))
+        yield from growable(item, (*path, key))
 
 
 def with_longer(value: Any, path: tuple[Any, ...], times: int) -> Any:
-    """A copy of a JSON value with what stands at a path made longer."""
+    """A copy of a JSON value with the value at a path lengthened."""
     if not path:
         return longer(value, times)
     made = copy.copy(value)
@@ -82,16 +87,16 @@ def with_longer(value: Any, path: tuple[Any, ...], times: int) -> Any:
 
 
 def all_longer(value: Any, times: int) -> Any:
-    """A copy with each list made longer that stands in no other."""
+    """A copy with each list lengthened that is not inside another list."""
     if isinstance(value, list):
         return longer(value, times)
     return {key: all_longer(item, times) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def growths(value: Any) -> Iterator[tuple[str, str, Grow]]:
-    """The ways in which a JSON value grows, each with its label, its shape and what makes the value."""
+    """The ways to lengthen a JSON value: label, shape, and a function that returns the longer value."""
     found_lists = False
-    for path, found in places(value):
+    for path, found in growable(value):
         found_lists = found_lists or isinstance(found, list)
         shape = json.dumps([["*" if isinstance(key, int) else key for key in path], shape_of(found)])
         yield ".".join(map(str, path)), shape, lambda times, path=path: with_longer(value, path, times)
@@ -100,7 +105,7 @@ def growths(value: Any) -> Iterator[tuple[str, str, Grow]]:
 
 
 def shape_of(value: Any) -> Any:
-    """What tells values apart that templates treat differently: keys and types."""
+    """The keys and types of a value, which decide how templates treat it."""
     if isinstance(value, dict):
         return {key: shape_of(item) for key, item in sorted(value.items())}
     if isinstance(value, list):
@@ -112,7 +117,7 @@ def shape_of(value: Any) -> Any:
 
 
 def growths_of(case: Case) -> Iterator[Growth]:
-    """All ways in which the client's body and the upstream's responses grow."""
+    """All ways to lengthen the client's body or a response of the upstream."""
     if isinstance(case.body, dict | list):
         for label, shape, grow in growths(case.body):
             yield Growth(f"body {label}", f"body {shape}", lambda n, grow=grow: with_body(case, grow(n)))
@@ -122,7 +127,7 @@ def growths_of(case: Case) -> Iterator[Growth]:
                 yield Growth(
                     f"response {number} {label}",
                     f"response {number} {shape}",
-                    lambda n, number=number, data=data: with_reply(case, number, data(n)),
+                    lambda n, number=number, data=data: with_response(case, number, data(n)),
                 )
 
 
@@ -131,7 +136,7 @@ def with_body(case: Case, value: Any) -> Case:
     return replace(case, content=Content(data, case.content.media_type), body=value)
 
 
-def with_reply(case: Case, number: int, data: bytes) -> Case:
+def with_response(case: Case, number: int, data: bytes) -> Case:
     call = case.calls[number]
     content = Content(data, call.response.content.media_type)
     made = replace(call, response=UpstreamResponse(call.response.status, call.response.headers, content))
@@ -139,7 +144,7 @@ def with_reply(case: Case, number: int, data: bytes) -> Case:
 
 
 def of_content(content: Content) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
-    """The ways in which a response grows, a JSON value or a stream of events."""
+    """The ways to lengthen a response, which is a JSON value or a stream of events."""
     try:
         value = json.loads(content.data)
     except ValueError:
@@ -150,7 +155,7 @@ def of_content(content: Content) -> Iterator[tuple[str, str, Callable[[int], byt
 
 
 def of_stream(text: str) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
-    """Each event comes many times, and what is in it grows."""
+    """The ways to lengthen a stream: by repeating an event, or by lengthening a value in it."""
     end = "\n\n" if "data:" in text else "\n"
     blocks = text.split(end)
     for number, block in enumerate(blocks):
@@ -177,12 +182,12 @@ def of_stream(text: str) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
             )
 
 
-# --- Their work ------------------------------------------------------------------------------------------
+# --- Running a case --------------------------------------------------------------------------------------
 
 
 @dataclass
 class Responses:
-    """Answers calls in their turn; one more ends the exchange."""
+    """Returns the responses of a case in order; a further call ends the exchange."""
 
     calls: tuple[StubbedCall, ...]
     sent: int = 0
@@ -208,21 +213,21 @@ class Responses:
         return Content(self.next() or b"", "")
 
 
-def carried_out(case: Case) -> exchange.ExchangeResult | None:
-    """What a case comes to; None where it calls more than its own responses are for."""
+def run_case(case: Case) -> exchange.ExchangeResult | None:
+    """The result of a case; None if it makes more calls than the case has responses."""
     match = case.plans.tree.find(case.inbound.path, case.inbound.method)
     try:
-        answered = carry_out(exchange.run_exchange(match, case.inbound), case.content, Responses(case.calls))
+        result = carry_out(exchange.run_exchange(match, case.inbound), case.content, Responses(case.calls))
     except Halt:
         return None
-    assert answered.defect is None, answered.defect
-    return answered
+    assert result.defect is None, result.defect
+    return result
 
 
 def steps_of(case: Case) -> int | None:
-    """The steps that the engine counts for a case; None as `carried_out`."""
-    answered = carried_out(case)
-    return None if answered is None else answered.exchange.steps_taken
+    """The steps that the engine counts for a case; None as in `run_case`."""
+    result = run_case(case)
+    return None if result is None else result.exchange.steps_taken
 
 
 @cache
@@ -241,7 +246,7 @@ def cases() -> dict[str, list[Case]]:
 
 
 def distinct_growths(route: str) -> Iterator[tuple[Case, Growth]]:
-    """The growths of a route's cases, those that go the same way once."""
+    """The growths of a route's cases, without those that take the same path through the mapping."""
     seen: set[tuple[Any, ...]] = set()
     for case in cases()[route]:
         for growth in growths_of(case):
@@ -252,6 +257,6 @@ def distinct_growths(route: str) -> Iterator[tuple[Case, Growth]]:
 
 
 def shape_key(case: Case) -> str:
-    """Which way a case goes: by the keys of its body, and by what its upstream answers with."""
+    """The path of a case through its mapping, by the keys of its body and the statuses of its responses."""
     body = sorted(case.body) if isinstance(case.body, dict) else type(case.body).__name__
     return json.dumps([body, [call.response.status for call in case.calls]])

@@ -1,8 +1,8 @@
-"""The load generator: keep-alive connections in one loop, with a parser of its own.
+"""The load generator: keep-alive connections in one event loop, with a parser of its own.
 
-Contract: an answer that differs from what the full check saw (status, length within a tenth, number of lines)
-raises `WrongAnswer`. Each function runs one slice in an event loop of its own, which lasts until there is
-something to count, however slow the server is; `_SLOWEST_SECONDS` without anything is a failure.
+Contract: a response that differs from the fully checked one (status, length within a tenth, number of lines)
+raises `WrongResponse`. Each function runs one slice in a new event loop. A slice lasts until there is
+something to count, however slow the server is; nothing within `_SLOWEST_SECONDS` is a failure.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import http.client
 import re
 import statistics
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import httptools
 import uvloop
 
-from benchmarks.requests import Ask
+from benchmarks.requests import Request
 
 CONNECTIONS = 64
 PACED_STREAMS = 100
@@ -37,42 +37,43 @@ T = TypeVar("T")
 
 
 class WrongResponse(Exception):
-    """An answer is not what it should be."""
+    """A response is not the expected one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What every right answer to an ask has."""
+    """The length and number of lines of every correct response to a request."""
 
     length: int
     lines: int
 
-    def holds(self, status: int, length: int, lines: int) -> bool:
+    def matches(self, status: int, length: int, lines: int) -> bool:
+        """Whether a response has status 200, about this length, and as many lines."""
         return status == 200 and lines == self.lines and abs(length - self.length) * 10 <= self.length
 
 
-def checked(port: int, ask: Ask, seconds: float = _SLOWEST_SECONDS) -> Expected:
-    """Ask once and check the whole answer.
+def checked(port: int, request: Request, seconds: float = _SLOWEST_SECONDS) -> Expected:
+    """Send a request once and check the complete response.
 
     Raises:
-        WrongAnswer: it is not right.
-        OSError: there was none.
+        WrongResponse: it is wrong.
+        OSError: there was no response.
     """
-    status, body = once(port, ask, seconds)
+    status, body = once(port, request, seconds)
     try:
         assert status == 200, f"status {status}"
-        assert ask.check is not None
-        ask.check(body)
+        assert request.check is not None
+        request.check(body)
     except Exception as error:
-        raise WrongResponse(f"{ask.method} {ask.path}: {error!r} in {body[:500]!r}") from error
+        raise WrongResponse(f"{request.method} {request.path}: {error!r} in {body[:500]!r}") from error
     return Expected(len(body), body.count(b"\n"))
 
 
-def once(port: int, ask: Ask, seconds: float) -> tuple[int, bytes]:
-    """Status and body of one request on a connection of its own."""
+def once(port: int, request: Request, seconds: float) -> tuple[int, bytes]:
+    """The status and body of the response to one request, on a new connection."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)) as connection:
-        headers = {"content-type": "application/json", **dict(ask.headers)}
-        connection.request(ask.method, ask.path, ask.data or None, headers)
+        headers = {"content-type": "application/json", **dict(request.headers)}
+        connection.request(request.method, request.path, request.data or None, headers)
         response = connection.getresponse()
         try:
             return response.status, response.read()
@@ -80,23 +81,30 @@ def once(port: int, ask: Ask, seconds: float) -> tuple[int, bytes]:
             raise WrongResponse(repr(error)) from error
 
 
-class Asking(asyncio.Protocol):
-    """A connection that asks one thing over and over, until `until` (of `time.perf_counter`).
+class Connection(asyncio.Protocol):
+    """A connection that repeats one request until `until` (of `time.perf_counter`).
 
-    `answers` and `lines` count what came; `firsts` holds the seconds to each first byte of a body, `delays`
-    those between the sending of a chunk and its coming. `first` is the status, once a line, a timed chunk or
-    an answer came, or 0 where none will.
+    Attributes:
+        responses: the number of complete responses.
+        lines: the number of lines received.
+        firsts: the seconds to the first byte of each body.
+        delays: the nanoseconds from the sending of each timed chunk to its arrival.
+        first: the status, set by the first line, timed chunk or complete response; 0 if the connection ended
+            before.
+        ended: set when the connection has ended, with the error if there was one.
     """
 
-    def __init__(self, ask: Ask, expected: Expected | None, until: float, timed: bool = False) -> None:
-        self._request = ask.request
+    def __init__(
+        self, request: Request, expected: Expected | None, until: float, timed: bool = False
+    ) -> None:
+        self._request = request.encoded
         self._expected = expected
         self._until = until
-        self._receive = self._take_timed if timed else self._take
+        self._receive = self._count_delays if timed else self._count_lines
         self._parser = httptools.HttpResponseParser(self)
         self._started = 0.0
         self._length = self._newlines = 0
-        self.answers = self.lines = 0
+        self.responses = self.lines = 0
         self.firsts: list[float] = []
         self.delays: list[int] = []
         self.first = asyncio.get_running_loop().create_future()
@@ -104,10 +112,10 @@ class Asking(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._ask()
+        self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(WrongResponse("the connection was closed before the end of an answer"))
+        self._end(WrongResponse("the connection was closed before the end of a response"))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -115,7 +123,7 @@ class Asking(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._end(WrongResponse(repr(error)))
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         self._length = self._newlines = 0
         self._started = time.perf_counter()
         self.transport.write(self._request)
@@ -126,59 +134,61 @@ class Asking(asyncio.Protocol):
         self._length += len(data)
         self._receive(data)
 
-    def _take(self, data: bytes) -> None:
+    def _count_lines(self, data: bytes) -> None:
         newlines = data.count(b"\n")
         self._newlines += newlines
         self.lines += newlines
         if newlines:
-            self._something()
+            self._set_first()
 
-    def _take_timed(self, data: bytes) -> None:
+    def _count_delays(self, data: bytes) -> None:
         now = time.monotonic_ns()
         found = [now - int(sent) for sent in _SENT_AT.findall(data)]
         self.delays += found
         if found:
-            self._something()
+            self._set_first()
 
-    def forget(self) -> None:
-        """Count the delays of what comes from now on alone."""
+    def reset_delays(self) -> None:
+        """Discard the delays measured so far."""
         self.delays.clear()
         self.first = asyncio.get_running_loop().create_future()
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self._expected and not self._expected.holds(status, self._length, self._newlines):
+        if self._expected and not self._expected.matches(status, self._length, self._newlines):
             found = f"status {status}, {self._length} bytes, {self._newlines} lines"
-            self._end(WrongResponse(f"{found} in the place of {self._expected}"))
+            self._end(WrongResponse(f"{found} instead of {self._expected}"))
             return
-        self.answers += 1
-        self._something()
+        self.responses += 1
+        self._set_first()
         if time.perf_counter() < self._until:
-            self._ask()
+            self._send()
         else:
             self._end(None)
 
-    def _something(self, status: int | None = None) -> None:
-        """There is something to count, or an end."""
+    def _set_first(self, status: int | None = None) -> None:
+        """Set `first`, if it is not set yet."""
         if not self.first.done():
             self.first.set_result(self._parser.get_status_code() if status is None else status)
 
     def _end(self, error: Exception | None) -> None:
-        self._something(0)
+        self._set_first(0)
         if not self.ended.done():
             self.ended.set_result(None) if error is None else self.ended.set_exception(error)
         self.transport.close()
 
 
 @contextlib.asynccontextmanager
-async def asking(port: int, count: int, *arguments: Any, **options: Any) -> AsyncIterator[list[Asking]]:
-    """So many connections; aborted at the end of the block."""
+async def connections(
+    port: int, count: int, *arguments: Any, **options: Any
+) -> AsyncIterator[list[Connection]]:
+    """Open `count` connections; they are aborted at the end of the block."""
     loop = asyncio.get_running_loop()
-    opened: list[Asking] = []
+    opened: list[Connection] = []
     try:
         for _ in range(count):
             _, protocol = await loop.create_connection(
-                lambda: Asking(*arguments, **options), "127.0.0.1", port
+                lambda: Connection(*arguments, **options), "127.0.0.1", port
             )
             opened.append(protocol)
         yield opened
@@ -190,14 +200,14 @@ async def asking(port: int, count: int, *arguments: Any, **options: Any) -> Asyn
         await asyncio.sleep(0)
 
 
-async def _anything(opened: list[Asking]) -> None:
-    """A slow server may take longer than the whole slice: then there is nothing to count yet."""
+async def _wait_for_first(opened: list[Connection]) -> None:
+    """Wait until there is something to count: a slow server may take longer than the slice."""
     firsts = [each.first for each in opened]
     await asyncio.wait(firsts, timeout=_SLOWEST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _settle(opened: list[Asking]) -> None:
-    """Let answers under way come to their end, for a while."""
+async def _settle(opened: list[Connection]) -> None:
+    """Wait up to `_SETTLE_SECONDS` for responses in progress to end."""
     done, _ = await asyncio.wait([each.ended for each in opened], timeout=_SETTLE_SECONDS)
     for future in done:
         future.result()
@@ -205,7 +215,7 @@ async def _settle(opened: list[Asking]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Responses and stream events: how many in `seconds`, and in all, those completed afterwards included."""
+    """The numbers of responses and stream events within `seconds`, and in all, including later ones."""
 
     seconds: float
     responses: int
@@ -214,83 +224,83 @@ class Counts:
     all_events: float
 
 
-async def _counts(port: int, ask: Ask, expected: Expected, seconds: float) -> Counts:
+async def _counts(port: int, request: Request, expected: Expected, seconds: float) -> Counts:
     started = time.perf_counter()
-    async with asking(port, CONNECTIONS, ask, expected, started + seconds) as opened:
+    async with connections(port, CONNECTIONS, request, expected, started + seconds) as opened:
         await asyncio.sleep(started + seconds - time.perf_counter())
-        await _anything(opened)
+        await _wait_for_first(opened)
         taken = time.perf_counter() - started
-        within = _counted(opened, ask)
+        within = _counted(opened, request)
         await _settle(opened)
-        return Counts(taken, *within, *_counted(opened, ask))
+        return Counts(taken, *within, *_counted(opened, request))
 
 
-def _counted(opened: list[Asking], ask: Ask) -> tuple[int, float]:
-    return sum(each.answers for each in opened), sum(each.lines for each in opened) / ask.lines
+def _counted(opened: list[Connection], request: Request) -> tuple[int, float]:
+    return sum(each.responses for each in opened), sum(each.lines for each in opened) / request.lines
 
 
-async def _first_event(port: int, ask: Ask, expected: Expected, seconds: float) -> float:
-    async with asking(port, 1, ask, expected, time.perf_counter() + seconds) as (only,):
+async def _first_event(port: int, request: Request, expected: Expected, seconds: float) -> float:
+    async with connections(port, 1, request, expected, time.perf_counter() + seconds) as (only,):
         await asyncio.wait_for(only.ended, seconds + _SLOWEST_SECONDS)
         return statistics.median(only.firsts)
 
 
-async def _paced(port: int, ask: Ask, seconds: float) -> float:
-    async with asking(port, PACED_STREAMS, ask, None, 0.0, timed=True) as opened:
+async def _paced(port: int, request: Request, seconds: float) -> float:
+    async with connections(port, PACED_STREAMS, request, None, 0.0, timed=True) as opened:
         await asyncio.sleep(_WARM_UP_SECONDS)
         for each in opened:
-            each.forget()
+            each.reset_delays()
         await asyncio.sleep(seconds)
-        await _anything(opened)
+        await _wait_for_first(opened)
         delays = [delay for each in opened for delay in each.delays]
     if not delays:
-        raise WrongResponse("no chunk came")
+        raise WrongResponse("no chunk arrived")
     return statistics.median(delays) / 1e9
 
 
-async def _idle(port: int, ask: Ask, streams: int, weigh: Any) -> tuple[float, int]:
-    held: list[Asking] = []
+async def _idle(port: int, request: Request, streams: int, memory: Callable[[], int]) -> tuple[float, int]:
+    held: list[Connection] = []
     async with contextlib.AsyncExitStack() as stack:
-        before = weigh()
+        before = memory()
         while len(held) < streams:
             opened = await stack.enter_async_context(
-                asking(port, min(_AT_ONCE, streams - len(held)), ask, None, 0.0)
+                connections(port, min(_AT_ONCE, streams - len(held)), request, None, 0.0)
             )
             await asyncio.wait_for(asyncio.gather(*(each.first for each in opened)), _SLOWEST_SECONDS)
             if any(each.first.result() != 200 for each in opened):
                 break
             held += opened
         await asyncio.sleep(0.5)
-        return weigh() - before, len(held)
+        return memory() - before, len(held)
 
 
-def counts(port: int, ask: Ask, expected: Expected, seconds: float) -> Counts:
-    """Responses and stream events over `CONNECTIONS` connections, each sending its next request at once."""
-    return _run(_counts(port, ask, expected, seconds))
+def counts(port: int, request: Request, expected: Expected, seconds: float) -> Counts:
+    """Counts responses and stream events over `CONNECTIONS` connections, which send requests back to back."""
+    return _run(_counts(port, request, expected, seconds))
 
 
-def first_event(port: int, ask: Ask, expected: Expected, seconds: float) -> float:
-    """Median seconds from the request to the first byte of the body, one request after the other."""
-    return _run(_first_event(port, ask, expected, seconds))
+def first_event(port: int, request: Request, expected: Expected, seconds: float) -> float:
+    """The median seconds from a request to the first byte of the body, over one connection."""
+    return _run(_first_event(port, request, expected, seconds))
 
 
-def paced(port: int, ask: Ask, seconds: float) -> float:
-    """Median seconds from the sending of a chunk to its coming, over `PACED_STREAMS` streams."""
-    return _run(_paced(port, ask, seconds))
+def paced(port: int, request: Request, seconds: float) -> float:
+    """The median seconds from the sending of a chunk to its arrival, over `PACED_STREAMS` streams."""
+    return _run(_paced(port, request, seconds))
 
 
-def idle(port: int, ask: Ask, streams: int, weigh: Any) -> tuple[float, int]:
-    """By how much `weigh()` grows with open streams that are silent, and how many were held."""
-    return _run(_idle(port, ask, streams, weigh))
+def idle(port: int, request: Request, streams: int, memory: Callable[[], int]) -> tuple[float, int]:
+    """The growth of `memory()` with idle streams, and the number of streams that were open."""
+    return _run(_idle(port, request, streams, memory))
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    with _no_collection():
+    with _without_gc():
         return uvloop.run(work)
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
+def _without_gc() -> Iterator[None]:
     gc.collect()
     gc.disable()
     try:

@@ -1,6 +1,6 @@
-"""What upstreams answer and clients ask in the benchmarks.
+"""The request and response bodies of the benchmarks.
 
-Contract: plain values, made anew on each call. Must not know servers, nor anything of the engine.
+Contract: plain values, new on each call. Must not know servers or the engine.
 """
 
 from __future__ import annotations
@@ -8,21 +8,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-#: Content chunks of a stream that comes as fast as it goes, and of one that is short.
+#: Content chunks of an unpaced stream and of a short one.
 BURST_CHUNKS = 200
 SHORT_CHUNKS = 3
-#: Chunks of a stream that takes an event loop for long.
+#: Content chunks of a stream that occupies an event loop for a long time.
 FLOOD_CHUNKS = 50_000
 #: Seconds between two chunks of a paced stream.
 PACE_SECONDS = 0.01
 
 CREATED = 1_704_190_830
-ANSWER = "The quick brown fox jumps over the lazy dog. " * 14
+TEXT = "The quick brown fox jumps over the lazy dog. " * 14
 #: 15 MB of text.
 LARGE_TEXT = "sky " * 3_750_000
 MESSAGES = [
     {"role": "system", "content": "You are a helpful assistant."},
-    {"role": "user", "content": "Why is the sky blue? Answer in one paragraph."},
+    {"role": "user", "content": "Why is the sky blue? Explain it in one paragraph."},
 ]
 
 A_CHUNK = {
@@ -36,7 +36,7 @@ A_CHUNK = {
 
 
 def models(count: int) -> dict[str, Any]:
-    """What `GET /api/tags` of Ollama answers, its times as servers write them."""
+    """The response of Ollama's `GET /api/tags`, with timestamps in the forms that servers use."""
     zones = ["Z", "+02:00", "-07:00", "+05:30"]
     return {
         "models": [
@@ -60,8 +60,8 @@ def models(count: int) -> dict[str, Any]:
     }
 
 
-def listed(count: int) -> list[tuple[str, int]]:
-    """Id and time of each model, as a client of OpenAI's API must be told them."""
+def expected_models(count: int) -> list[tuple[str, int]]:
+    """The id and Unix time of each model in the translated list."""
     return [
         (model["name"], int(datetime.fromisoformat(model["modified_at"]).timestamp()))
         for model in models(count)["models"]
@@ -69,7 +69,7 @@ def listed(count: int) -> list[tuple[str, int]]:
 
 
 def words(count: int) -> list[str]:
-    """The contents of a stream."""
+    """The content of each chunk of a stream."""
     return [f" word{i}" for i in range(count)]
 
 
@@ -77,10 +77,10 @@ def usage(count: int) -> dict[str, int]:
     return {"prompt_tokens": 21, "completion_tokens": count, "total_tokens": 21 + count}
 
 
-# --- OpenAI's dialect -------------------------------------------------------------------------------------
+# --- OpenAI's API -----------------------------------------------------------------------------------------
 
 
-def openai_response(content: str = ANSWER) -> dict[str, Any]:
+def openai_response(content: str = TEXT) -> dict[str, Any]:
     message = {"role": "assistant", "content": content, "refusal": None}
     return {
         "id": "chatcmpl-8f1b3c2e",
@@ -99,7 +99,7 @@ def openai_chunk(content: str, finish: str | None = None) -> dict[str, Any]:
 
 
 def openai_chunks(count: int) -> list[dict[str, Any]]:
-    """A whole stream, but for its closing `[DONE]`."""
+    """A complete stream without its end marker (`[DONE]`)."""
     closing = [openai_chunk("", "stop"), A_CHUNK | {"choices": [], "usage": usage(count)}]
     return [openai_chunk(word) for word in words(count)] + closing
 
@@ -108,7 +108,7 @@ def openai_request(model: str, stream: bool) -> dict[str, Any]:
     return {"model": model, "messages": MESSAGES, "temperature": 0.7, "stream": stream}
 
 
-# --- Ollama's dialect -------------------------------------------------------------------------------------
+# --- Ollama's API -----------------------------------------------------------------------------------------
 
 
 def ollama_line(content: str, **more: Any) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def ollama_last(content: str, count: int) -> dict[str, Any]:
 
 
 def ollama_lines(count: int) -> list[dict[str, Any]]:
-    """A whole stream."""
+    """A complete stream."""
     return [*map(ollama_line, words(count)), ollama_last("", count)]
 
 

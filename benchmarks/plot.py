@@ -1,6 +1,6 @@
-"""Figures as a picture: one panel of bars for each of some measures, written as SVG.
+"""Results as an SVG bar chart, with one panel for each of some measures.
 
-Contract: the same figures give the same bytes. Colours follow the reader's light or dark scheme.
+Contract: the same results give the same bytes. Colours follow the reader's light or dark scheme.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from html import escape
 from benchmarks.contenders import CONTENDERS
 from benchmarks.measures import MEASURES, Measure
 from benchmarks.report import number
-from benchmarks.results import Figures
+from benchmarks.results import Results
 
 _OWN = "dragoman"
 _PANELS = ("models", "chat", "chunks", "added")
@@ -43,7 +43,7 @@ def _text(x: float, y: float, words: str, kind: str = "") -> str:
 
 
 def _bar(name: str, value: float, most: float, x: float, y: float) -> Iterator[str]:
-    """One contender: its name, a bar, the figure."""
+    """One contender: its name, its bar and its value."""
     width = max(1.5, (_PANEL_WIDTH - _NAME_WIDTH - _VALUE_WIDTH) * max(value, 0.0) / most)
     left = x + _NAME_WIDTH
     kind = "own" if name == _OWN else "other"
@@ -52,25 +52,25 @@ def _bar(name: str, value: float, most: float, x: float, y: float) -> Iterator[s
     yield _text(left + width + 6, y + _BAR - 3, number(value))
 
 
-def _panel(figures: Figures, measure: Measure, x: float, y: float) -> Iterator[str]:
+def _panel(results: Results, measure: Measure, x: float, y: float) -> Iterator[str]:
     better = "more is better" if measure.more_is_better else "less is better"
     yield _text(x, y + 14, f"{measure.title}, {measure.unit}", "title")
-    medians = {name: figures.median(measure.name, name) for name in _SHOWN}
+    medians = {name: results.median(measure.name, name) for name in _SHOWN}
     found = {name: value for name, value in medians.items() if value is not None}
     for row, (name, value) in enumerate(found.items()):
         yield from _bar(name, value, max(*found.values(), 1e-9), x, y + _TITLE_HEIGHT + row * _ROW - 4)
     yield _text(x, y + _TITLE_HEIGHT + len(found) * _ROW + 8, better, "quiet")
 
 
-def svg(figures: Figures) -> str:
-    """The picture of a run."""
+def svg(results: Results) -> str:
+    """The chart of a run."""
     width = 2 * _MARGIN + 2 * _PANEL_WIDTH + _GAP
     height = 2 * _MARGIN + (len(_PANELS) + 1) // 2 * (_PANEL_HEIGHT + _GAP)
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">']
-    lines += ["  <title>Dragoman beside its peers</title>", f"  <style>{_STYLE}  </style>"]
+    lines += ["  <title>Dragoman compared with other proxies</title>", f"  <style>{_STYLE}  </style>"]
     by_name = {measure.name: measure for measure in MEASURES}
-    for place, name in enumerate(_PANELS):
-        x = _MARGIN + place % 2 * (_PANEL_WIDTH + _GAP)
-        y = _MARGIN + place // 2 * (_PANEL_HEIGHT + _GAP)
-        lines += _panel(figures, by_name[name], x, y)
+    for index, name in enumerate(_PANELS):
+        x = _MARGIN + index % 2 * (_PANEL_WIDTH + _GAP)
+        y = _MARGIN + index // 2 * (_PANEL_HEIGHT + _GAP)
+        lines += _panel(results, by_name[name], x, y)
     return "\n".join([*lines, "</svg>", ""])

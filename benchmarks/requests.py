@@ -1,7 +1,7 @@
-"""Requests of the load generator, and what a right answer to each is.
+"""The requests of the load generator, with checks of their responses.
 
-An answer is checked fully once for each contender; under load its status, its length and its number of lines
-are.
+The first response of each contender to each request is checked completely; under load only status, length
+and number of lines are.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import orjson
 
 from benchmarks import payloads
 
-#: What an answer must hold; raises `AssertionError` or any error of reading it.
+#: Checks a response body; raises `AssertionError`, or the error of a parser.
 Check = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Request:
     """One request.
 
     Attributes:
         body: a JSON value, or None for no body.
-        check: of a whole answer; None where it never ends.
-        lines: line feeds that one event of a stream takes.
-        headers: beside those that every request has.
+        check: checks the complete response; None if the response never ends.
+        lines: the number of line feeds in one event of a stream.
+        headers: in addition to those of every request.
     """
 
     method: str
@@ -38,12 +38,12 @@ class Ask:
 
     @property
     def data(self) -> bytes:
-        """The body's bytes."""
+        """The bytes of the body."""
         return b"" if self.body is None else orjson.dumps(self.body)
 
     @property
-    def request(self) -> bytes:
-        """The bytes on the wire."""
+    def encoded(self) -> bytes:
+        """The request as HTTP/1.1 sends it."""
         lines = [f"{self.method} {self.path} HTTP/1.1", "host: 127.0.0.1", "accept: */*"]
         if self.body is not None:
             lines += ["content-type: application/json", f"content-length: {len(self.data)}"]
@@ -51,34 +51,34 @@ class Ask:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.data
 
 
-Asks = dict[str, Ask]
+Requests = dict[str, Request]
 
 
-def models_listed(body: bytes) -> None:
-    answer = orjson.loads(body)
-    assert answer["object"] == "list"
-    assert [(model["id"], model["created"]) for model in answer["data"]] == payloads.listed(10)
-    assert all((m["object"], m["owned_by"]) == ("model", "ollama") for m in answer["data"])
+def check_models(body: bytes) -> None:
+    response = orjson.loads(body)
+    assert response["object"] == "list"
+    assert [(model["id"], model["created"]) for model in response["data"]] == payloads.expected_models(10)
+    assert all((m["object"], m["owned_by"]) == ("model", "ollama") for m in response["data"])
 
 
-def any_json(body: bytes) -> None:
+def check_json(body: bytes) -> None:
     orjson.loads(body)
 
 
-def ollama_answered(body: bytes) -> None:
-    answer = orjson.loads(body)
-    assert answer["message"] == {"role": "assistant", "content": payloads.ANSWER}
-    assert answer["done"] is True
-    assert answer["eval_count"] == 140
+def check_ollama_chat(body: bytes) -> None:
+    response = orjson.loads(body)
+    assert response["message"] == {"role": "assistant", "content": payloads.TEXT}
+    assert response["done"] is True
+    assert response["eval_count"] == 140
 
 
-def openai_answered(body: bytes) -> None:
-    answer = orjson.loads(body)
-    assert answer["choices"][0]["message"]["content"] == payloads.ANSWER
-    assert answer["usage"]["completion_tokens"] == 140
+def check_openai_chat(body: bytes) -> None:
+    response = orjson.loads(body)
+    assert response["choices"][0]["message"]["content"] == payloads.TEXT
+    assert response["usage"]["completion_tokens"] == 140
 
 
-def ollama_streamed(count: int) -> Check:
+def ollama_stream_check(count: int) -> Check:
     def check(body: bytes) -> None:
         lines = [orjson.loads(line) for line in body.splitlines()]
         assert [line["message"]["content"] for line in lines[:-1]] == payloads.words(count)
@@ -88,7 +88,7 @@ def ollama_streamed(count: int) -> Check:
     return check
 
 
-def openai_streamed(count: int) -> Check:
+def openai_stream_check(count: int) -> Check:
     def check(body: bytes) -> None:
         blocks = body.decode().strip().split("\n\n")
         assert blocks[-1] == "data: [DONE]"
@@ -100,35 +100,35 @@ def openai_streamed(count: int) -> Check:
     return check
 
 
-def models(path: str, check: Check = models_listed) -> Asks:
-    return {"models": Ask("GET", path, check=check)}
+def models(path: str, check: Check = check_models) -> Requests:
+    return {"models": Request("GET", path, check=check)}
 
 
-def ollama_chats(path: str = "/api/chat") -> Asks:
-    """Chats by their names, as a client of Ollama asks for them."""
+def ollama_chats(path: str = "/api/chat") -> Requests:
+    """Chats with Ollama's API, by the names that measures use."""
 
-    def ask(model: str, stream: bool, check: Check | None = None) -> Ask:
-        return Ask("POST", path, payloads.ollama_request(model, stream), check)
+    def request(model: str, stream: bool, check: Check | None = None) -> Request:
+        return Request("POST", path, payloads.ollama_request(model, stream), check)
 
     return {
-        "chat": ask("plain", False, ollama_answered),
-        "first": ask("short", True, ollama_streamed(payloads.SHORT_CHUNKS)),
-        "burst": ask("burst", True, ollama_streamed(payloads.BURST_CHUNKS)),
-        "paced": ask("paced", True),
-        "idle": ask("idle", True),
+        "chat": request("plain", False, check_ollama_chat),
+        "first": request("short", True, ollama_stream_check(payloads.SHORT_CHUNKS)),
+        "burst": request("burst", True, ollama_stream_check(payloads.BURST_CHUNKS)),
+        "paced": request("paced", True),
+        "idle": request("idle", True),
     }
 
 
-def openai_chats(path: str = "/v1/chat/completions") -> Asks:
-    """Chats by their names, as a client of OpenAI asks for them."""
+def openai_chats(path: str = "/v1/chat/completions") -> Requests:
+    """Chats with OpenAI's API, by the names that measures use."""
 
-    def ask(model: str, stream: bool, check: Check | None = None) -> Ask:
-        return Ask("POST", path, payloads.openai_request(model, stream), check, lines=2)
+    def request(model: str, stream: bool, check: Check | None = None) -> Request:
+        return Request("POST", path, payloads.openai_request(model, stream), check, lines=2)
 
     return {
-        "chat": ask("plain", False, openai_answered),
-        "first": ask("short", True, openai_streamed(payloads.SHORT_CHUNKS)),
-        "burst": ask("burst", True, openai_streamed(payloads.BURST_CHUNKS)),
-        "paced": ask("paced", True),
-        "idle": ask("idle", True),
+        "chat": request("plain", False, check_openai_chat),
+        "first": request("short", True, openai_stream_check(payloads.SHORT_CHUNKS)),
+        "burst": request("burst", True, openai_stream_check(payloads.BURST_CHUNKS)),
+        "paced": request("paced", True),
+        "idle": request("idle", True),
     }

@@ -1,7 +1,7 @@
-"""The figures of a run, and what is asked of them.
+"""The results of a run, and the goals for them.
 
-Contract: raw figures are kept, round by round; medians and ratios are made when they are wanted. A ratio is
-the median of what each round gave.
+Contract: the results of each round are stored; medians and ratios are computed on demand. A ratio is the
+median of the ratios of the rounds.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-#: Figures of each round, by measure and contender.
+#: The results of the rounds, by measure and contender.
 Values = dict[str, dict[str, list[float]]]
 
 
 @dataclass(slots=True)
-class Figures:
-    """What a run found.
+class Results:
+    """The results of a run; the names of the attributes are the keys of its JSON file.
 
     Attributes:
-        skipped: contenders that could not be started, with the reason.
-        broken: what went wrong.
-        notes: what a reader should know of single figures.
-        about: the machine and the versions of what was measured.
+        skipped: the contenders that are not installed, each with the reason.
+        broken: the errors of contenders.
+        notes: remarks on single results.
+        about: the machine, the versions of the measured software, and the size of the run.
     """
 
     values: Values = field(default_factory=dict)
@@ -43,14 +43,14 @@ class Figures:
         return statistics.median(rounds) if rounds else None
 
     def ratio(self, measure: str, contender: str, other: str) -> float | None:
-        """How many times the other's figure; None where one has none."""
+        """The median ratio of a contender's results to another's; None if either has no results."""
         pairs = zip(self.rounds(measure, contender), self.rounds(measure, other), strict=False)
         ratios = [own / others for own, others in pairs if others > 0]
         return statistics.median(ratios) if ratios else None
 
     @property
     def contenders(self) -> list[str]:
-        """Those with figures, in the order they came."""
+        """The contenders with results, in the order of their first result."""
         return list(dict.fromkeys(name for found in self.values.values() for name in found))
 
     def as_json(self) -> dict[str, Any]:
@@ -59,45 +59,45 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound on a figure, or on a ratio of two."""
+    """A limit for a result, or for the ratio of two results."""
 
     title: str
     limit: float
-    found: Callable[[Figures], float | None]
+    value: Callable[[Results], float | None]
     is_floor: bool = False
 
-    def holds(self, value: float) -> bool:
+    def is_met(self, value: float) -> bool:
         return value >= self.limit if self.is_floor else value <= self.limit
 
 
-def _ratio(measure: str, other: str) -> Callable[[Figures], float | None]:
-    return lambda figures: figures.ratio(measure, "dragoman", other)
+def _ratio(measure: str, other: str) -> Callable[[Results], float | None]:
+    return lambda results: results.ratio(measure, "dragoman", other)
 
 
-def _median(measure: str) -> Callable[[Figures], float | None]:
-    return lambda figures: figures.median(measure, "dragoman")
+def _median(measure: str) -> Callable[[Results], float | None]:
+    return lambda results: results.median(measure, "dragoman")
 
 
 GOALS = (
-    Goal("models: times nginx with njs", 0.8, _ratio("models", "nginx"), True),
-    Goal("chat: times LiteLLM", 40, _ratio("chat", "litellm"), True),
-    Goal("chunks: times LiteLLM", 100, _ratio("chunks", "litellm"), True),
-    Goal("chunks: times Starlette and httpx", 8, _ratio("chunks", "starlette"), True),
-    Goal("added to a paced chunk: times the code by hand", 1.5, _ratio("added", "by-hand")),
+    Goal("models: requests/s relative to nginx with njs", 0.8, _ratio("models", "nginx"), True),
+    Goal("chat: requests/s relative to LiteLLM", 40, _ratio("chat", "litellm"), True),
+    Goal("streaming: chunks/s relative to LiteLLM", 100, _ratio("chunks", "litellm"), True),
+    Goal("streaming: chunks/s relative to Starlette and httpx", 8, _ratio("chunks", "starlette"), True),
+    Goal("added chunk latency relative to handwritten code", 1.5, _ratio("added", "by-hand")),
     Goal("memory when idle, MB", 60, _median("idle")),
-    Goal("start to first answer, s", 0.6, _median("start")),
-    Goal("1,000 routes: times the time of 10", 1.05, _median("routes")),
-    Goal("memory of a silent stream, kB", 30, _median("held")),
+    Goal("startup to first response, s", 0.6, _median("start")),
+    Goal("time with 1,000 routes, relative to 10", 1.05, _median("routes")),
+    Goal("memory per idle stream, kB", 30, _median("held")),
 )
 
-#: The goals of a run that has another checkout among its contenders.
+#: The goals of a run that compares with another checkout.
 AGAINST_GOALS = (
-    Goal("models: times the CPU of the other checkout", 1.05, _ratio("models-cpu", "against")),
-    Goal("chat: times the CPU of the other checkout", 1.05, _ratio("chat-cpu", "against")),
-    Goal("chunk: times the CPU of the other checkout", 1.05, _ratio("chunk-cpu", "against")),
+    Goal("models: CPU relative to the other checkout", 1.05, _ratio("models-cpu", "against")),
+    Goal("chat: CPU relative to the other checkout", 1.05, _ratio("chat-cpu", "against")),
+    Goal("chunk: CPU relative to the other checkout", 1.05, _ratio("chunk-cpu", "against")),
 )
 
 
-def goals_of(figures: Figures) -> tuple[Goal, ...]:
-    """The goals that a run is judged by."""
-    return AGAINST_GOALS if "against" in figures.contenders else GOALS
+def goals_of(results: Results) -> tuple[Goal, ...]:
+    """The goals that apply to a run."""
+    return AGAINST_GOALS if "against" in results.contenders else GOALS

@@ -1,7 +1,7 @@
-"""Server processes: started on one core, watched, put to rest while another is measured.
+"""Server processes: each runs on one core, and is paused while another is measured.
 
-Contract: Linux (cores, `/proc`). A server's output goes to a file; where it does not come up, `Failed` tells
-the end of it.
+Contract: Linux (CPU affinity, `/proc`). A server's output is written to a file; if it does not start,
+`ServerFailed` contains the end of that file.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ POLL_SECONDS = 0.02
 ROOT = Path(__file__).parent.parent
 
 _OPEN_FILES = 16_384
-#: Variables that a server does not inherit: options of this project, and what would make every start compile.
+#: Variables that a server does not inherit: options of Dragoman, and one that disables the bytecode cache.
 _NOT_INHERITED = re.compile("DRAGOMAN_|PYTHONDONTWRITEBYTECODE$")
 
 
-class Failed(Exception):
-    """A server did not come up, or went down."""
+class ServerFailed(Exception):
+    """A server did not start, or ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a server is started. `env` comes before the environment there is."""
+    """The command that starts a server; `env` overrides inherited variables."""
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
 
 
 def cores() -> tuple[set[int], set[int]]:
-    """The core of the server that is measured, and those of all else; the same where there is but one."""
+    """The core of the measured server, and that of everything else; the same on a single-core machine."""
     allowed = sorted(os.sched_getaffinity(0))
     return {allowed[0]}, set(allowed[1:2] or allowed)
 
 
-def more_files() -> None:
-    """Let this process and its children open as many files as idle streams take."""
+def raise_file_limit() -> None:
+    """Raise the limit of open files of this process and its children, for the idle streams."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def compile_sources() -> None:
-    """Have byte code beside the sources of the checkout, as beside those that are installed."""
+    """Compile the checkout to bytecode, as an installation does."""
     for package in ("engine", "cli", "benchmarks"):
         compileall.compile_dir(ROOT / package, quiet=2)
 
 
 @contextlib.contextmanager
-def on(core: set[int]) -> Iterator[None]:
-    """Run on a core; what is started meanwhile stays there."""
+def on_cores(core: set[int]) -> Iterator[None]:
+    """Run on these cores; processes started meanwhile stay there."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, core)
     try:
@@ -76,8 +76,8 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-def listens(port: int) -> bool:
-    """Whether a connection to a port comes up."""
+def is_listening(port: int) -> bool:
+    """Whether the port accepts a connection."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
@@ -87,7 +87,7 @@ class Server:
     """A process that serves on a port.
 
     Attributes:
-        seconds: from its start to its first answer.
+        seconds: from its start to its first response.
     """
 
     def __init__(self, port: int, command: Command, core: set[int], log: Path) -> None:
@@ -97,7 +97,7 @@ class Server:
         self._started = time.monotonic()
         inherited = {k: v for k, v in os.environ.items() if not _NOT_INHERITED.match(k)}
         path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
-        with on(core), log.open("wb") as output:
+        with on_cores(core), log.open("wb") as output:
             self._process = subprocess.Popen(
                 command.argv,
                 env={**inherited, "PYTHONPATH": path, **command.env},
@@ -107,20 +107,20 @@ class Server:
                 start_new_session=True,
             )
 
-    def await_response(self, answers: Callable[[], bool], seconds: float) -> None:
-        """Ask every `POLL_SECONDS` until there is an answer.
+    def await_response(self, responds: Callable[[], bool], seconds: float) -> None:
+        """Call `responds` every `POLL_SECONDS` until it returns True.
 
         Raises:
-            Failed: there was none in time.
+            ServerFailed: the server ended, or did not respond within `seconds` of its start.
         """
-        while not answers():
+        while not responds():
             if self._process.poll() is not None or time.monotonic() > self._started + seconds:
-                raise Failed(f"it does not answer: {self.said()}")
+                raise ServerFailed(f"the server does not respond: {self.log_tail()}")
             time.sleep(POLL_SECONDS)
         self.seconds = time.monotonic() - self._started
 
-    def said(self) -> str:
-        """The end of its output."""
+    def log_tail(self) -> str:
+        """The last 500 characters of its output."""
         return self._log.read_text(errors="replace").strip()[-500:]
 
     @property
@@ -129,29 +129,30 @@ class Server:
 
     @property
     def cpu_seconds(self) -> float:
-        """CPU time of all its threads so far, children included (`/proc/PID/task/*/schedstat`)."""
-        return sum(map(_on_cpu, _family(self._process.pid))) / 1e9
+        """The CPU time of all its threads so far, children included (`/proc/PID/task/*/schedstat`)."""
+        return sum(map(_cpu_ns, _process_tree(self._process.pid))) / 1e9
 
     @property
-    def bytes(self) -> int:
+    def resident_bytes(self) -> int:
         """Resident memory, children included."""
-        return sum(map(_resident, _family(self._process.pid)))
+        return sum(map(_resident_bytes, _process_tree(self._process.pid)))
 
-    def rest(self) -> None:
-        """Take no time from others."""
+    def pause(self) -> None:
+        """Stop the process, so that it takes no CPU time from others."""
         self._signal(signal.SIGSTOP)
 
-    def wake(self) -> None:
+    def resume(self) -> None:
+        """Continue a paused process."""
         self._signal(signal.SIGCONT)
 
-    def report(self) -> None:
-        """Have it write down what it has measured of itself."""
+    def request_report(self) -> None:
+        """Make a timed server write its measurements to its file."""
         self._process.send_signal(signal.SIGUSR2)
 
     def stop(self) -> None:
-        """End it, at once if it does not end soon."""
+        """Terminate the process; kill it if it has not ended after 2 s."""
         self._signal(signal.SIGTERM)
-        self.wake()
+        self.resume()
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:
@@ -163,25 +164,25 @@ class Server:
             os.killpg(self._process.pid, number)
 
 
-def _family(pid: int) -> Iterator[int]:
+def _process_tree(pid: int) -> Iterator[int]:
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in children.read_text().split():
-            yield from _family(int(child))
+            yield from _process_tree(int(child))
 
 
-def _on_cpu(pid: int) -> int:
-    """Nanoseconds on a core, of the threads that a process has now."""
+def _cpu_ns(pid: int) -> int:
+    """The CPU nanoseconds of the current threads of a process."""
     return sum(int(each.read_text().split()[0]) for each in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
-def _resident(pid: int) -> int:
+def _resident_bytes(pid: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A directory for configurations and output."""
+def temporary_directory() -> Iterator[Path]:
+    """A temporary directory for configurations and output."""
     with tempfile.TemporaryDirectory(prefix="dragoman-bench-") as directory:
         yield Path(directory)

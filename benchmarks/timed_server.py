@@ -1,8 +1,8 @@
-"""The command line of Dragoman on asyncio's own event loop, with each callback's CPU time taken.
+"""Dragoman's command line on asyncio's own event loop, with the CPU time of each callback measured.
 
-Contract: run as a file, so that it can serve any checkout that `PYTHONPATH` names. On SIGUSR2 it writes the
-callback that took the most CPU time of its thread since the last such signal to the file that
-`DRAGOMAN_BENCH_CALLBACKS` names, as JSON `{"ms", "callback"}`, and begins anew.
+Contract: run as a file, so that it serves the checkout that `PYTHONPATH` names. On SIGUSR2 it writes the
+callback with the most CPU time since the last such signal to the file that `DRAGOMAN_BENCH_CALLBACKS` names,
+as JSON `{"ms", "callback"}`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# uvloop's callbacks are not Python's: without it uvicorn takes the loop of asyncio.
+# Callbacks of uvloop do not pass through asyncio.Handle. Without uvloop, uvicorn uses asyncio's loop.
 sys.modules["uvloop"] = None  # type: ignore[assignment]
 
 _run = asyncio.Handle._run
@@ -25,7 +25,7 @@ _longest: tuple[float, str] = (0.0, "")
 
 def _timed(handle: Any) -> None:
     global _longest
-    # A finished handle forgets its callback.
+    # A finished handle has no callback any more.
     callback = handle._callback
     before = time.thread_time()
     _run(handle)

@@ -1,10 +1,10 @@
-"""What a compiled template costs, beside the same translation written by hand and by jmespath's interpreter.
+"""The CPU time of compiled templates, compared with handwritten code and with jmespath's interpreter.
 
-Three ways of doing one thing run in one process, in interleaved rounds. Times are the processor's, medians
-over the rounds; ratios are medians of what each round gave. The figures are of this machine, the ratios carry
-over. `--check` fails where a compiled template takes more than 1.5 times what the code by hand takes.
+The three implementations of a translation run in one process, in interleaved rounds. Results are medians over
+the rounds, ratios are medians of the ratios of the rounds. Ratios carry over to another machine, times do
+not. `--check` fails if a compiled template takes more than 1.5 times as long as handwritten code.
 
-All three convert times by the same function, which remembers the texts it has seen.
+All three convert timestamps by the same function, which caches its results.
 
     python -m benchmarks.transform [--check] [--rounds N]
 """
@@ -36,7 +36,7 @@ from engine.language.templates import TemplateCompiler
 LIMIT = 1.5
 ROUND_SECONDS = 0.004
 OWNER = "ollama"
-WAYS = ("compiled", "by hand", "jmespath")
+IMPLEMENTATIONS = ("compiled", "by hand", "jmespath")
 
 epoch = FUNCTIONS["epoch"].implementation
 iso_time = FUNCTIONS["iso_time"].implementation
@@ -47,7 +47,7 @@ Translation = Callable[[Any, Any], Any]
 
 
 class NoExchange(Budget):
-    """Where warnings go: nowhere."""
+    """A budget without an exchange: it discards warnings."""
 
     started_ns = 0
 
@@ -159,11 +159,11 @@ def from_json(text: str) -> Any:
         return {}
 
 
-# --- The three ways --------------------------------------------------------------------------------------
+# --- The three implementations ---------------------------------------------------------------------------
 
 
 class Functions(functions.Functions):  # type: ignore[misc]
-    """jmespath's own way to functions of one's own."""
+    """The functions of the expressions, as custom functions of jmespath."""
 
     @functions.signature({"types": ["string", "null"]})  # type: ignore[untyped-decorator]
     def _func_epoch(self, text: Any) -> Any:
@@ -204,7 +204,7 @@ def interpreted(expression: str) -> Translation:
 
 @dataclass(frozen=True)
 class Case:
-    """One translation in three ways, and what it translates."""
+    """A payload, and three implementations of its translation."""
 
     name: str
     payload: Any
@@ -212,9 +212,9 @@ class Case:
     by_hand: Translation
     expression: str
 
-    def ways(self) -> dict[str, Translation]:
+    def implementations(self) -> dict[str, Translation]:
         made = (compiled(self.template).function, self.by_hand, interpreted(self.expression))
-        return dict(zip(WAYS, made, strict=True))
+        return dict(zip(IMPLEMENTATIONS, made, strict=True))
 
 
 CASES = [
@@ -228,7 +228,7 @@ CASES = [
 
 
 def with_json(translate: Translation) -> Translation:
-    """The translation between bytes and bytes."""
+    """The translation of JSON bytes to JSON bytes."""
     return lambda data, context: orjson.dumps(translate(orjson.loads(data), context))
 
 
@@ -242,55 +242,63 @@ def seconds(translate: Translation, payload: Any, times: int) -> float:
 Rounds = list[dict[str, float]]
 
 
-def measured(ways: dict[str, Translation], payload: Any, rounds: int) -> Rounds:
-    """Seconds a call by way, for each round: a round runs every way, each for about as long."""
-    once = {name: seconds(way, payload, 20) for name, way in ways.items()}
+def measured(translations: dict[str, Translation], payload: Any, rounds: int) -> Rounds:
+    """The CPU seconds per call in each round, by implementation; each runs for about `ROUND_SECONDS`."""
+    once = {name: seconds(translate, payload, 20) for name, translate in translations.items()}
     times = {name: max(1, int(ROUND_SECONDS / taken)) for name, taken in once.items()}
-    return [{n: seconds(way, payload, times[n]) for n, way in ways.items()} for _ in range(rounds)]
+    return [
+        {name: seconds(translate, payload, times[name]) for name, translate in translations.items()}
+        for _ in range(rounds)
+    ]
 
 
-def microseconds(rounds: Rounds, way: str) -> float:
-    return statistics.median(found[way] for found in rounds) * 1e6
+def microseconds(rounds: Rounds, name: str) -> float:
+    return statistics.median(each[name] for each in rounds) * 1e6
 
 
-def ratio(rounds: Rounds, way: str, other: str) -> float:
-    return statistics.median(found[way] / found[other] for found in rounds)
+def ratio(rounds: Rounds, name: str, other: str) -> float:
+    return statistics.median(each[name] / each[other] for each in rounds)
 
 
-def agree(case: Case) -> None:
-    """Compiled and by hand, the result is the same."""
-    results = {name: orjson.dumps(way(case.payload, CONTEXT)) for name, way in case.ways().items()}
+def check_agreement(case: Case) -> None:
+    """Check that the compiled and the handwritten code return the same."""
+    results = {
+        name: orjson.dumps(translate(case.payload, CONTEXT))
+        for name, translate in case.implementations().items()
+    }
     assert results["compiled"] == results["by hand"], results
 
 
 def measure(rounds: int) -> dict[str, Rounds]:
     rows = {}
     for case in CASES:
-        agree(case)
-        ways = case.ways()
-        whole = {name: with_json(way) for name, way in ways.items()}
-        rows[case.name] = measured(ways, case.payload, rounds)
-        rows[f"{case.name}, bytes to bytes"] = measured(whole, orjson.dumps(case.payload), rounds)
+        check_agreement(case)
+        translations = case.implementations()
+        on_bytes = {name: with_json(translate) for name, translate in translations.items()}
+        rows[case.name] = measured(translations, case.payload, rounds)
+        rows[f"{case.name}, bytes to bytes"] = measured(on_bytes, orjson.dumps(case.payload), rounds)
     return rows
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure compiled templates.")
-    parser.add_argument("--check", action="store_true", help=f"fail above {LIMIT} times the code by hand")
+    parser.add_argument(
+        "--check", action="store_true", help=f"fail above {LIMIT} times the time of handwritten code"
+    )
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
     gc.disable()
     rows = measure(arguments.rounds)
     print(f"{'µs':30} {'compiled':>10} {'by hand':>10} {'jmespath':>10}   compiled/hand  jmespath/compiled")
-    for name, rounds in rows.items():
-        columns = " ".join(f"{microseconds(rounds, way):10.2f}" for way in WAYS)
+    for title, rounds in rows.items():
+        columns = " ".join(f"{microseconds(rounds, name):10.2f}" for name in IMPLEMENTATIONS)
         print(
-            f"{name:30} {columns} {ratio(rounds, 'compiled', 'by hand'):15.2f}"
+            f"{title:30} {columns} {ratio(rounds, 'compiled', 'by hand'):15.2f}"
             f" {ratio(rounds, 'jmespath', 'compiled'):18.1f}"
         )
-    slow = [name for name, rounds in rows.items() if ratio(rounds, "compiled", "by hand") > LIMIT]
+    slow = [title for title, rounds in rows.items() if ratio(rounds, "compiled", "by hand") > LIMIT]
     if slow and arguments.check:
-        print(f"more than {LIMIT} times the code by hand: {', '.join(slow)}", file=sys.stderr)
+        print(f"more than {LIMIT} times the time of handwritten code: {', '.join(slow)}", file=sys.stderr)
         return 1
     return 0
 

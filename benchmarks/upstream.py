@@ -1,7 +1,8 @@
-"""A fast upstream on loopback: canned bytes, the same for every contender.
+"""A fast stub upstream on loopback, with the same prepared bytes for every contender.
 
-It speaks Ollama's list of models and both dialects' chat. The model's name says how a chat is answered: see
-`WAYS`. A paced chunk holds the time it was sent, in ns of `time.monotonic_ns()`, as its content.
+It serves Ollama's list of models, and chats of both APIs. The model's name selects the kind of response to a
+chat: see `STREAMS` and `_CHATS`. The content of a paced chunk is the time at which it was sent, in ns of
+`time.monotonic_ns()`.
 
     python -m benchmarks.upstream PORT
 """
@@ -36,11 +37,11 @@ def ndjson(event: Any) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """As one chunk of a body (RFC 9112, 7.1)."""
+    """The data as one chunk of a body (RFC 9112, 7.1)."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def whole(body: Any) -> bytes:
+def json_response(body: Any) -> bytes:
     data = orjson.dumps(body)
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
         len(data),
@@ -78,25 +79,25 @@ OPENAI_CHAT, OLLAMA_CHAT = b"/v1/chat/completions", b"/api/chat"
 
 _CHATS = {
     OPENAI_CHAT: {
-        "plain": whole(payloads.openai_response()),
+        "plain": json_response(payloads.openai_response()),
         "short": openai_stream(payloads.SHORT_CHUNKS),
         "burst": openai_stream(payloads.BURST_CHUNKS),
         "flood": openai_stream(payloads.FLOOD_CHUNKS),
-        "large": whole(payloads.openai_response(payloads.LARGE_TEXT)),
+        "large": json_response(payloads.openai_response(payloads.LARGE_TEXT)),
     },
     OLLAMA_CHAT: {
-        "plain": whole(payloads.ollama_last(payloads.ANSWER, 140)),
+        "plain": json_response(payloads.ollama_last(payloads.TEXT, 140)),
         "short": ollama_stream(payloads.SHORT_CHUNKS),
         "burst": ollama_stream(payloads.BURST_CHUNKS),
     },
 }
-_LISTS = {b"/api/tags": whole(payloads.models(10))}
+_LISTS = {b"/api/tags": json_response(payloads.models(10))}
 _LIVE = {OPENAI_CHAT: (_SSE, openai_now), OLLAMA_CHAT: (_NDJSON, ollama_now)}
 _UNKNOWN = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 
-class Answering(asyncio.Protocol):
-    """One connection of a proxy."""
+class UpstreamConnection(asyncio.Protocol):
+    """One connection from a proxy."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -125,20 +126,21 @@ class Answering(asyncio.Protocol):
             self._transport.write(_LISTS[self._url])
         elif self._url in _CHATS:
             model = orjson.loads(self._body)["model"]
-            WAYS.get(model, Answering.canned)(self, model)
+            STREAMS.get(model, UpstreamConnection.prepared)(self, model)
         else:
             self._transport.write(_UNKNOWN)
 
-    def canned(self, model: str) -> None:
+    def prepared(self, model: str) -> None:
+        """The prepared response of a model, or 404."""
         self._transport.write(_CHATS[self._url].get(model, _UNKNOWN))
 
     def idle(self, model: str) -> None:
-        """The first event, and then nothing."""
+        """The first event of a stream, which then stays idle."""
         start, now = _LIVE[self._url]
         self._transport.write(start + now())
 
     def paced(self, model: str) -> None:
-        """An event every `PACE_SECONDS`; the streams are spread evenly over that time."""
+        """An event every `PACE_SECONDS`; the streams are spread evenly over that interval."""
         start, now = _LIVE[self._url]
         self._transport.write(start)
         time_now, phase = asyncio.get_running_loop().time(), next(_PHASES) % _STREAMS / _STREAMS
@@ -151,12 +153,16 @@ class Answering(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_at(due, self._tick, now, due, left - 1)
 
 
-WAYS: dict[str, Callable[[Answering, str], None]] = {"idle": Answering.idle, "paced": Answering.paced}
+#: The streams that are written as time passes, by the name of the model.
+STREAMS: dict[str, Callable[[UpstreamConnection, str], None]] = {
+    "idle": UpstreamConnection.idle,
+    "paced": UpstreamConnection.paced,
+}
 
 
 async def serve(port: int) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Answering, "127.0.0.1", port, backlog=_BACKLOG)
+    server = await loop.create_server(UpstreamConnection, "127.0.0.1", port, backlog=_BACKLOG)
     await server.serve_forever()
 
 

@@ -15,12 +15,12 @@ from engine import Findings, PlanSet
 from engine.observability import logs
 from engine.server.serve import (
     Limits,
-    Origin,
+    PlanSource,
     Service,
-    address,
-    check_clients,
-    openness,
-    warn_of_unset_keys,
+    check_client_options,
+    describe_open_access,
+    parse_address,
+    warn_about_unset_keys,
 )
 from engine.server.serve import run as serve
 from engine.server.workers import run as serve_by_workers
@@ -44,7 +44,7 @@ def _seconds(flag: str, text: str, name: str | None = None) -> Callable[[options
 
 def _address(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, int] | None:
     try:
-        return address(text) if text else None
+        return parse_address(text) if text else None
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -156,7 +156,7 @@ def command(
     # The log drops lines that cannot be written.
     logs.configure(log_level, log_format, output.unguarded(sys.stderr))
     try:
-        check_clients(storage, trusted_proxies, allowed_hosts)
+        check_client_options(storage, trusted_proxies, allowed_hosts)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     limits = replace(
@@ -167,18 +167,18 @@ def command(
         allowed_hosts=allowed_hosts,
         **seconds,  # type: ignore[arg-type]
     )
-    origin = Origin(
+    source = PlanSource(
         paths,
         partial(options.environment_files, env_files),
         partial(_environment, env_files),
         host,
         (options.DOTENV,),
     )
-    sys.exit(run(origin, port, limits, watch, admin, workers))
+    sys.exit(run(source, port, limits, watch, admin, workers))
 
 
 def run(
-    origin: Origin,
+    source: PlanSource,
     port: int,
     limits: Limits,
     watch: bool = False,
@@ -186,20 +186,20 @@ def run(
     workers: int = 1,
 ) -> int:
     """Serve until a signal, and return the exit status."""
-    files = origin.env_files()
+    files = source.env_files()
     if files:
         logs.info("environment_files", files=list(files))
     output.outlive_standard_output()
     findings = Findings()
-    loaded = origin.load(findings)
+    loaded = source.load(findings)
     if report(findings, "text"):
         return 1
     if loaded.plans is None or not loaded.plans.mappings:
         render.line("no routes to serve in these files", stderr=True)
         return 1
-    warn_of_unset_keys(loaded.plans)
-    ready = partial(_announce, _announcement(loaded.plans), openness(loaded.plans, origin.host))
-    service = Service(origin, loaded, origin.host, port, limits, ready, watch, admin)
+    warn_about_unset_keys(loaded.plans)
+    ready = partial(_announce, _announcement(loaded.plans), describe_open_access(loaded.plans, source.host))
+    service = Service(source, loaded, source.host, port, limits, ready, watch, admin)
     served = serve(service) if workers == 1 else serve_by_workers(service, workers)
     return 0 if served else 1
 

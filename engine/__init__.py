@@ -1,6 +1,6 @@
-"""Dragoman's engine: mappings in YAML, checked, compiled and served.
+"""Dragoman's engine: validates, compiles and serves mappings.
 
-The names below are all that the command line, or any other program, needs of it.
+`__all__` is the public API, for the command line and other programs.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ __all__ = [
     "source_files",
 ]
 
-#: What serving does without, and where each lies.
-_LATER = {
+#: Names that serving does not need, with the packages that define them.
+_LAZY = {
     **dict.fromkeys(
         ("CaseResult", "Mismatch", "SuiteResult", "SuiteRun", "Uncovered", "run_suites"), "engine.testing"
     ),
@@ -61,7 +61,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """The runner of suites and the explainer are imported when they are asked for: serving does without."""
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+    """Import the test runner and the explainer on first use: serving does not need them."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

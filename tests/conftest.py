@@ -11,9 +11,9 @@ from tests.support.upstream import Upstream
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    """One loopback upstream for the tests of a module; requests are told apart by their request id.
+    """One loopback upstream for the tests of a module; requests are identified by their request id.
 
-    Not for those of several: what one module scripts for `/slow` would answer another's `/slow/hang`.
+    Not shared by modules: a behaviour that one sets for `/slow` would serve another's `/slow/hang`.
     """
     with Upstream() as running:
         yield running

@@ -211,7 +211,7 @@ def test_an_empty_volume_is_reported(image: Image, volume: Path) -> None:
     with running(image, volume, ports()) as container:
         assert container.process.wait(START) == 1
         eventually(lambda: bool(container.lines))
-    assert str(volume) in container.text() or "no route to serve" in container.text()
+    assert str(volume) in container.text() or "no routes to serve" in container.text()
 
 
 def test_its_health_check_reports_its_state(image: Image, volume: Path) -> None:

@@ -1,9 +1,9 @@
-"""An author is told at once what is wrong with a mapping, and where.
+"""Findings: every mistake in a mapping is reported at load, with its location.
 
-The cases are the files of `suites/broken/`: beside each NAME.yaml its NAME.expect has one line a finding,
-`line:column severity code`, with `file:` before it where it is in another file. A folder NAME/ holds what
-the case includes or reads, and NAME/beside/ the mappings that are served with it. Places are written by
-hand: they are where an author would look first.
+The cases are the files of `suites/broken/`. For each NAME.yaml, NAME.expect has one line per finding,
+`line:column severity code`, prefixed by `file:` if it is in another file. A folder NAME/ has the files that
+the case includes or reads, and NAME/served_with/ the mappings that are served together with it. Locations are
+written by hand: they are where an author would look first.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ BROKEN = Path(__file__).parent / "suites" / "broken"
 GOOD = Path(__file__).parent / "suites" / "good"
 CASES = sorted(path.stem for path in BROKEN.glob("*.yaml"))
 
-#: Where findings about mappings are made, and by what.
+#: The modules that create findings about mappings, and the functions and classes they use for it.
 SOURCES = [
     file
-    for room in (
+    for module in (
         "language/yaml",
         "language/schema",
         "language/spec",
@@ -50,25 +50,25 @@ SOURCES = [
         "language/templates",
         "compiler",
     )
-    for file in sorted([*ROOT.glob(f"engine/{room}.py"), *ROOT.glob(f"engine/{room}/*.py")])
+    for file in sorted([*ROOT.glob(f"engine/{module}.py"), *ROOT.glob(f"engine/{module}/*.py")])
 ]
-MAKERS = {"error", "warning", "report", "add", "_fail", "Withheld", "Diagnostic"}
+CREATORS = {"error", "warning", "report", "add", "_fail", "Withheld", "Diagnostic"}
 CODE = re.compile(r"[a-z]+(-[a-z]+)+\Z")
-#: Found by tests of their own, below: they need a large file, no file at all, a package that is not there.
-REACHED_HERE = {"file-too-large", "no-files", "missing-package"}
+#: Codes with their own tests below: they need a large file, no file, or a missing package.
+TESTED_BELOW = {"file-too-large", "no-files", "missing-package"}
 
 
 @cache
 def found(name: str) -> tuple[Diagnostic, ...]:
-    """The findings of a case, served as its folder says, in an empty environment."""
+    """The findings of a case, served with the mappings in its folder, in an empty environment."""
     findings = Findings()
-    files = [BROKEN / f"{name}.yaml", *sorted((BROKEN / name / "beside").glob("*.yaml"))]
+    files = [BROKEN / f"{name}.yaml", *sorted((BROKEN / name / "served_with").glob("*.yaml"))]
     compile_set(load(files, findings), {}, findings, served_together=True)
     return tuple(findings)
 
 
-def told(name: str, diagnostic: Diagnostic) -> str:
-    """A finding as NAME.expect has it."""
+def expectation_line(name: str, diagnostic: Diagnostic) -> str:
+    """A finding in the format of NAME.expect."""
     span = diagnostic.span
     file = Path(span.file.name).relative_to(BROKEN).as_posix()
     before = "" if file == f"{name}.yaml" else f"{file}:"
@@ -86,51 +86,52 @@ def printed(diagnostics: tuple[Diagnostic, ...], output_format: str = "text") ->
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_mistake_is_found_once_and_in_its_place(name: str) -> None:
+def test_each_mistake_is_found_once_at_its_location(name: str) -> None:
     expected = (BROKEN / f"{name}.expect").read_text("utf-8").splitlines()
-    got = [told(name, diagnostic) for diagnostic in found(name)]
+    got = [expectation_line(name, diagnostic) for diagnostic in found(name)]
     assert sorted(got) == sorted(expected), printed(found(name))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_finding_lies_inside_its_file(name: str) -> None:
+def test_each_finding_is_inside_its_file(name: str) -> None:
     for diagnostic in found(name):
         span = diagnostic.span
         lines = Path(span.file.name).read_bytes().decode("utf-8-sig", "replace").split("\n")
-        assert 1 <= span.line <= len(lines), told(name, diagnostic)
+        assert 1 <= span.line <= len(lines), expectation_line(name, diagnostic)
         rest = len(lines[span.line - 1]) - span.column + 1
-        assert span.column >= 1, told(name, diagnostic)
-        assert span.length <= max(rest, 1), f"{told(name, diagnostic)}: {span.length} of {rest} characters"
+        assert span.column >= 1, expectation_line(name, diagnostic)
+        assert span.length <= max(rest, 1), (
+            f"{expectation_line(name, diagnostic)}: {span.length} of {rest} characters"
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_findings_come_in_the_order_of_the_file(name: str) -> None:
-    places = [(d.span.file.name, d.span.line, d.span.column) for d in found(name)]
-    assert places == sorted(places)
-    assert len({(*place, d.code, d.message) for place, d in zip(places, found(name), strict=True)}) == len(
-        places
-    )
+def test_findings_have_the_order_of_the_file(name: str) -> None:
+    locations = [(d.span.file.name, d.span.line, d.span.column) for d in found(name)]
+    assert locations == sorted(locations)
+    distinct = {(*location, d.code, d.message) for location, d in zip(locations, found(name), strict=True)}
+    assert len(distinct) == len(locations)
 
 
-def test_there_is_a_case_for_each_expectation_and_the_other_way_round() -> None:
+def test_cases_and_expectations_match() -> None:
     assert sorted(path.stem for path in BROKEN.glob("*.expect")) == CASES
     assert len(CASES) >= 70
     kinds = [{diagnostic.code for diagnostic in found(name)} for name in CASES]
     assert sum(len(codes) > 1 for codes in kinds) >= 20
-    assert all(kinds), "a case has no finding at all"
+    assert all(kinds), "every case must have a finding"
 
 
 def codes_of(source: Path) -> Iterator[str]:
-    """The codes that a module gives to findings: the first argument of whatever makes one."""
+    """The codes of a module's findings: the first argument of each call that creates one."""
     for node in ast.walk(ast.parse(source.read_text("utf-8"))):
-        if isinstance(node, ast.Call) and node.args and MAKERS & set(_names(node.func)):
+        if isinstance(node, ast.Call) and node.args and CREATORS & set(_names(node.func)):
             code = node.args[0]
             if isinstance(code, ast.Constant) and isinstance(code.value, str) and CODE.match(code.value):
                 yield code.value
 
 
 def _names(function: ast.expr) -> Iterator[str]:
-    """What a call calls; either of two where a condition chooses."""
+    """The names of the function that is called; both if a condition selects one."""
     if isinstance(function, ast.IfExp):
         yield from (*_names(function.body), *_names(function.orelse))
     elif isinstance(function, ast.Attribute):
@@ -139,16 +140,16 @@ def _names(function: ast.expr) -> Iterator[str]:
         yield function.id
 
 
-def test_each_code_is_reached_by_a_case() -> None:
+def test_each_code_has_a_case() -> None:
     codes = {code for source in SOURCES for code in codes_of(source)} | {"encoding"}
-    assert len(codes) > 35, "the codes are made in another way now: see codes_of"
+    assert len(codes) > 35, "findings are created in another way: adapt codes_of"
     reached = {diagnostic.code for name in CASES for diagnostic in found(name)}
-    assert codes - reached - REACHED_HERE == set(), "codes without a case"
-    assert reached <= codes, "codes that codes_of does not see"
+    assert codes - reached - TESTED_BELOW == set(), "codes without a case"
+    assert reached <= codes, "codes that codes_of does not find"
 
 
-def test_no_finding_tells_a_secret() -> None:
-    """Keys that stand in files, and values of secret variables, are named by their place alone."""
+def test_no_finding_contains_a_secret() -> None:
+    """Findings name only the location of keys in files and of values of secret variables."""
     for name in CASES:
         for output_format in ("text", "json", "github"):
             assert "abcdefghijklmnop" not in printed(found(name), output_format), name
@@ -169,7 +170,7 @@ SUGGESTIONS = {
 }
 
 
-# --- Findings that need a file of their own making ------------------------------------------------------
+# --- Findings that need a generated file ----------------------------------------------------------------
 
 
 def findings_of(*files: Path, served_together: bool = True) -> list[Diagnostic]:
@@ -183,13 +184,13 @@ def findings_of(*files: Path, served_together: bool = True) -> list[Diagnostic]:
     [b"# " + b"x" * MAX_BYTES, b"dragoman: 1\nvars: {a: [" + b"1," * (MAX_NODES + 1) + b"]}\n"],
     ids=["bytes", "values"],
 )
-def test_a_file_that_is_too_large_is_not_read(content: bytes, tmp_path: Path) -> None:
+def test_a_file_above_the_size_limit_is_not_read(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "large.yaml"
     file.write_bytes(content)
     assert [diagnostic.code for diagnostic in findings_of(file)] == ["file-too-large"]
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.yaml"
     os.mkfifo(pipe)
     assert [diagnostic.code for diagnostic in findings_of(pipe)] == ["file-unreadable"]
@@ -219,7 +220,7 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize("route", REFERENCES.values(), ids=REFERENCES)
-def test_a_schema_elsewhere_is_never_fetched(route: str, tmp_path: Path) -> None:
+def test_a_remote_schema_is_never_fetched(route: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as trap:
         url = f"http://127.0.0.1:{trap.getsockname()[1]}/schema.json"
         hits: list[object] = []
@@ -233,7 +234,7 @@ def test_a_schema_elsewhere_is_never_fetched(route: str, tmp_path: Path) -> None
         socket.create_connection(trap.getsockname()).close()
         assert eventually(lambda: hits)
         threading.Event().wait(0.05)
-        assert len(hits) == 1, "only the trap's own trial came"
+        assert len(hits) == 1, "only the test's own connection may arrive"
 
 
 def _count(trap: socket.socket, hits: list[object]) -> None:
@@ -253,29 +254,29 @@ def _count(trap: socket.socket, hits: list[object]) -> None:
         ("mapping-unknown", "unknown-mapping"),
     ],
 )
-def test_what_only_serving_needs_is_a_warning_for_validate(name: str, code: str) -> None:
-    files = [BROKEN / f"{name}.yaml", *sorted((BROKEN / name / "beside").glob("*.yaml"))]
+def test_findings_that_matter_only_for_serving_are_warnings_in_validate(name: str, code: str) -> None:
+    files = [BROKEN / f"{name}.yaml", *sorted((BROKEN / name / "served_with").glob("*.yaml"))]
     severities = {d.severity for d in findings_of(*files, served_together=False) if d.code == code}
     assert severities == {"warning"}
     assert {d.severity for d in found(name) if d.code == code} == {"error"}
 
 
-def test_two_routes_of_one_file_are_an_error_for_validate_too() -> None:
+def test_conflicting_routes_of_one_file_are_an_error_in_validate_too() -> None:
     alone = findings_of(BROKEN / "route-conflicts.yaml", served_together=False)
     assert {d.severity for d in alone if d.code == "route-conflict"} == {"error"}
 
 
-# --- How they are printed --------------------------------------------------------------------------------
+# --- Output ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("case", "place"), SUGGESTIONS, ids=lambda value: str(value))
-def test_a_misspelt_name_comes_with_the_one_that_was_meant(case: str, place: str) -> None:
-    hints = [d.hint for d in found(case) if told(case, d).startswith(f"{place} ")]
-    assert hints == [f"did you mean '{SUGGESTIONS[case, place]}'?"], printed(found(case))
+@pytest.mark.parametrize(("case", "location"), SUGGESTIONS, ids=lambda value: str(value))
+def test_a_misspelt_name_has_a_suggestion(case: str, location: str) -> None:
+    hints = [d.hint for d in found(case) if expectation_line(case, d).startswith(f"{location} ")]
+    assert hints == [f"did you mean '{SUGGESTIONS[case, location]}'?"], printed(found(case))
 
 
-#: The line, the text the caret is under, and what is printed: tabs and control characters take one column,
-#: wide characters two, combining ones none.
+#: The line, the text above the caret, and the output: tabs and control characters take one column, wide
+#: characters two, combining characters none.
 EXCERPTS = {
     "plain": ("name: ${ nope() }", "nope", "  7 | name: ${ nope() }\n    |          ^^^^\n"),
     "tab": ("\tname:\tnope", "nope", "  7 |  name: nope\n    |        ^^^^\n"),
@@ -289,7 +290,7 @@ EXCERPTS = {
 
 
 @pytest.mark.parametrize(("line", "text", "expected"), EXCERPTS.values(), ids=EXCERPTS)
-def test_the_caret_is_under_what_is_meant(line: str, text: str, expected: str) -> None:
+def test_the_caret_is_under_the_mistake(line: str, text: str, expected: str) -> None:
     file = SourceFile("x.yaml", "#\n" * 6 + line + "\n")
     column = line.index(text) + 1 if text else len(line) + 1
     diagnostic = Diagnostic("unknown-key", "?", Span(file, 7, column, len(text)))
@@ -298,32 +299,36 @@ def test_the_caret_is_under_what_is_meant(line: str, text: str, expected: str) -
     assert excerpt == expected
 
 
-def test_no_message_holds_a_secret() -> None:
-    told = str([diagnostic.message for diagnostic in found("secrets-told")])
-    assert "mapping" in told
-    assert "abc" not in told
+def test_no_message_contains_a_secret() -> None:
+    messages = str([diagnostic.message for diagnostic in found("secrets-in-messages")])
+    assert "mapping" in messages
+    assert "abc" not in messages
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_caret_stands_below_its_own_line(name: str) -> None:
-    """The text above the first caret begins at the finding's column, however wide what is before it."""
+def test_every_caret_is_below_its_own_line(name: str) -> None:
+    """The text above the first caret begins at the finding's column, however wide the text before it is."""
     for diagnostic in found(name):
         lines = printed((diagnostic,)).splitlines()
         carets = [number for number, line in enumerate(lines) if re.fullmatch(r" +\| +\^+", line)]
         if not carets:
-            assert not diagnostic.span.file.line(diagnostic.span.line).strip(), told(name, diagnostic)
+            assert not diagnostic.span.file.line(diagnostic.span.line).strip(), expectation_line(
+                name, diagnostic
+            )
             continue
         above, caret = lines[carets[0] - 1], lines[carets[0]]
-        text = above[len(_cut(above, caret.index("^"))) :]
+        text = above[len(_first_columns(above, caret.index("^"))) :]
         source = diagnostic.span.file.line(diagnostic.span.line)[diagnostic.span.column - 1 :]
         if diagnostic.code == "secret-literal":
             source = "*" * diagnostic.span.length + source[diagnostic.span.length :]
         source = re.sub(r"(?<=://)[\w%]+:\w+(?=@)", lambda found: "*" * len(found[0]), source)
-        assert text == "".join(c if c.isprintable() else " " for c in source), told(name, diagnostic)
+        assert text == "".join(c if c.isprintable() else " " for c in source), expectation_line(
+            name, diagnostic
+        )
 
 
-def _cut(text: str, columns: int) -> str:
-    """The beginning of a text that takes so many columns on a terminal."""
+def _first_columns(text: str, columns: int) -> str:
+    """The beginning of a text that takes `columns` columns on a terminal."""
     end = 0
     while end < len(text) and (columns > 0 or unicodedata.category(text[end]) in ("Mn", "Me")):
         wide = 2 if unicodedata.east_asian_width(text[end]) in "WF" else 1
@@ -334,15 +339,15 @@ def _cut(text: str, columns: int) -> str:
 
 @pytest.mark.parametrize("output_format", ["text", "json", "github"])
 @pytest.mark.parametrize("name", ["misspelt-required", "unicode"])
-def test_printed_findings_are_as_ever(name: str, output_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files in `printed/` were checked by hand."""
+def test_printed_findings_are_stable(name: str, output_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The expected files in `printed/` are checked by hand."""
     monkeypatch.chdir(BROKEN)
     result = CliRunner().invoke(main, ["validate", "--format", output_format, f"{name}.yaml"])
     assert result.output == (BROKEN / "printed" / f"{name}.{output_format}").read_text("utf-8")
     assert result.exit_code == 1
 
 
-def test_json_is_json_and_annotations_are_one_line_each() -> None:
+def test_json_output_is_valid_and_annotations_have_one_line_each() -> None:
     for name in CASES:
         data = json.loads(printed(found(name), "json"))
         assert [item["code"] for item in data] == [diagnostic.code for diagnostic in found(name)]
@@ -373,7 +378,7 @@ WARNED = (
 WRONG = "dragoman: 1\nrouts: {}\n"
 
 
-def test_the_exit_status_tells_errors_from_wrong_usage(tmp_path: Path) -> None:
+def test_the_exit_status_distinguishes_errors_from_wrong_usage(tmp_path: Path) -> None:
     write(tmp_path, "fine.yaml", FINE.format(path="/fine"))
     write(tmp_path, "warned.yaml", WARNED.format(path="/warned"))
     write(tmp_path, "wrong.yaml", WRONG)
@@ -400,7 +405,7 @@ def validate(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_directories_globs_and_shipped_names_stand_for_files(
+def test_directories_globs_and_shipped_names_are_expanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -413,7 +418,7 @@ def test_directories_globs_and_shipped_names_stand_for_files(
     write(tmp_path, "f.json", WRONG)
     assert validate(".") == (0, "2 files: no findings\n")
     assert validate("*.yaml", "below/*.yml") == (0, "2 files: no findings\n")
-    assert validate("**/*.y*ml", ".", "a.yaml") == (0, "2 files: no findings\n"), "each file once"
+    assert validate("**/*.y*ml", ".", "a.yaml") == (0, "2 files: no findings\n"), "each file counts once"
     name = next(iter(shipped_mappings()))
     assert validate(name) == (0, "1 file: no findings\n")
     write(tmp_path, "g.yaml", WRONG)
@@ -422,7 +427,7 @@ def test_directories_globs_and_shipped_names_stand_for_files(
 
 
 @pytest.mark.parametrize("path", ["nowhere.yaml", "*.nothing", "empty", "no-such-name"])
-def test_a_path_that_leads_to_no_file_is_a_finding(
+def test_a_path_without_a_file_is_a_finding(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

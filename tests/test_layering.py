@@ -1,4 +1,4 @@
-"""The package layout: which package may import which, where each library is imported, documentation."""
+"""The package layout: permitted imports between packages, the importer of each library, documentation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-#: The modules at the top of `engine` that every package may use; they import one another alone.
+#: The modules at the top of `engine` that every package may use; they import only one another.
 BASE = ("locations", "diagnostics", "json_fallback", "values", "errors", "resources")
 
-#: Each package, and those that it may import, with all that these may import.
+#: Each package with the packages that it may import; it may also import what those may import.
 LAYERS = {
     "base": (),
     "process": (),
@@ -35,7 +35,7 @@ LAYERS = {
     "cli": ("engine", "server"),
 }
 
-#: Libraries that shape the project, and the one place that imports each.
+#: Libraries that shape the project, and the only modules that import each.
 LIBRARIES = {
     "yaml": ("engine.language.yaml.composer",),
     "jsonschema": ("engine.language.schema.validation_errors",),
@@ -56,7 +56,7 @@ LIBRARIES = {
     "dotenv": ("cli.options",),
 }
 
-#: Packages that may know the event loop and sockets.
+#: Packages that may use the event loop and sockets.
 IMPURE = ("process", "observability", "stores", "client", "server", "cli")
 
 MODULES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("cli/**/*.py")])
@@ -83,7 +83,7 @@ def _module(module: str, name: str) -> str:
 
 
 def package_of(module: str) -> str | None:
-    """The entry of `LAYERS` that a module belongs to; None for a module of somebody else."""
+    """The entry of `LAYERS` that a module belongs to; None for an external module."""
     tree, _, rest = module.partition(".")
     if tree == "engine" and rest:
         name = rest.partition(".")[0]
@@ -92,7 +92,7 @@ def package_of(module: str) -> str | None:
 
 
 def allowed(package: str) -> set[str]:
-    """The packages that one may import, itself included."""
+    """The packages that a package may import, including itself."""
     return {package}.union(*(allowed(other) for other in LAYERS[package]))
 
 
@@ -138,7 +138,7 @@ PACKAGES = sorted(name_of(file) for file in MODULES if file.name == "__init__.py
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_cycles_inside_a_package(package: str) -> None:
-    """Among its files and the packages in it: an import anywhere in one is an import of it."""
+    """Checks a package's modules and subpackages; an import by any module of a subpackage counts."""
 
     def part(module: str) -> str | None:
         if module == package:
@@ -161,20 +161,20 @@ def test_cycles_are_found() -> None:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_libraries_are_imported_in_one_place(file: Path) -> None:
+def test_each_library_is_imported_only_by_its_owner(file: Path) -> None:
     for module in imports(file):
-        places = LIBRARIES.get(module.partition(".")[0])
-        assert places is None or name_of(file) in places, f"{module} belongs to {places}"
+        owners = LIBRARIES.get(module.partition(".")[0])
+        assert owners is None or name_of(file) in owners, f"{module} belongs to {owners}"
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_pure_packages_know_no_event_loop(file: Path) -> None:
+def test_pure_packages_do_not_use_the_event_loop(file: Path) -> None:
     if package_of(name_of(file)) not in IMPURE:
         assert not {"asyncio", "socket", "anyio", "uvloop"} & set(imports(file))
 
 
-def test_requests_to_upstreams_are_authenticated_in_one_place() -> None:
-    """mypy accepts only an `OutgoingRequest` for sending; one function makes them."""
+def test_upstream_requests_are_authenticated_by_one_function() -> None:
+    """mypy accepts only an `OutgoingRequest` for sending; one function creates them."""
     makers = [
         name_of(file)
         for file in MODULES
@@ -184,7 +184,7 @@ def test_requests_to_upstreams_are_authenticated_in_one_place() -> None:
     assert sorted(makers) == ["engine.exchange.outgoing", "engine.http.messages"]
 
 
-def test_the_command_line_uses_public_names_alone() -> None:
+def test_the_command_line_uses_only_public_names() -> None:
     for file in MODULES:
         if name_of(file).startswith("cli"):
             inner = [m for m in imports(file) if m.startswith("engine.")]
@@ -193,8 +193,10 @@ def test_the_command_line_uses_public_names_alone() -> None:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_every_file_says_what_it_is_for(file: Path) -> None:
-    assert ast.get_docstring(ast.parse(file.read_text())), "a file opens with its purpose"
+def test_every_module_has_a_docstring(file: Path) -> None:
+    assert ast.get_docstring(ast.parse(file.read_text())), (
+        "a module needs a docstring that describes its purpose"
+    )
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
@@ -206,7 +208,7 @@ def test_public_names_are_documented(file: Path) -> None:
             assert documented, f"{node.name} has no docstring"
 
 
-#: What may ask for the time of day: functions of mappings, logs, spans, counters that machines share.
+#: Modules that may read the wall clock: functions of mappings, logs, spans, counters shared between machines.
 CLOCKS = {
     "engine.language.functions.times",
     "engine.observability.log_lines",
@@ -216,7 +218,7 @@ CLOCKS = {
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_durations_are_measured_by_a_clock_that_is_never_set(file: Path) -> None:
+def test_durations_are_measured_with_a_monotonic_clock(file: Path) -> None:
     names = {
         f"{node.value.id}.{node.attr}"
         for node in ast.walk(ast.parse(file.read_text()))
@@ -236,7 +238,7 @@ def test_no_provider_is_named_in_the_code() -> None:
 
 
 def _literals(tree: ast.Module) -> Iterator[ast.Constant]:
-    """String literals that are no docstrings."""
+    """String literals other than docstrings."""
     docstrings = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -249,7 +251,7 @@ def _literals(tree: ast.Module) -> Iterator[ast.Constant]:
             yield node
 
 
-def test_no_path_of_a_machine_is_tracked() -> None:
+def test_no_tracked_file_contains_a_local_path() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split()

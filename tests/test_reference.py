@@ -1,4 +1,4 @@
-"""docs/reference.md is what `make docs` writes, and no key, function or option is missing."""
+"""docs/reference.md is the output of `make docs`, and no key, function or option is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.commands import command
 
 
 def sections(text: str) -> dict[str, list[str]]:
-    """The lines of a page below each of its headings."""
+    """The lines of a page under each of its headings."""
     found: dict[str, list[str]] = {}
     heading = ""
     for line in text.splitlines():
@@ -30,27 +30,27 @@ def sections(text: str) -> dict[str, list[str]]:
 
 
 def differences(old: str, new: str) -> list[str]:
-    """What a page lacks, has too much, or tells otherwise: its headings, and the first cells of its rows."""
+    """The missing, superfluous and different parts of a page: headings, and first cells of table rows."""
     before, after = sections(old), sections(new)
-    told = [f"{heading}: missing" for heading in after if heading not in before]
-    told += [f"{heading}: no longer there" for heading in before if heading not in after]
+    found = [f"{heading}: missing" for heading in after if heading not in before]
+    found += [f"{heading}: no longer there" for heading in before if heading not in after]
     for heading, lines in after.items():
         for line in lines:
             if heading in before and line not in before[heading]:
-                told.append(f"{heading}: {line.split(' | ')[0]}")
-    return told
+                found.append(f"{heading}: {line.split(' | ')[0]}")
+    return found
 
 
 def test_the_page_is_up_to_date() -> None:
     committed, now = PAGE.read_text("utf-8"), reference()
-    told = differences(committed, now)
-    assert committed == now, "\n".join(["docs/reference.md is stale, `make docs` writes it anew:", *told])
+    found = differences(committed, now)
+    assert committed == now, "\n".join(["docs/reference.md is stale; run `make docs`:", *found])
 
 
-def test_what_is_stale_is_named() -> None:
+def test_stale_parts_are_named() -> None:
     old = reference().replace("#### concat\n", "#### concatenate\n").replace("| `retry` |", "| `retries` |")
-    told = differences(old, reference())
-    assert told == [
+    found = differences(old, reference())
+    assert found == [
         "#### concat: missing",
         "#### concatenate: no longer there",
         "### mapping: upstream: | `retry`",
@@ -58,7 +58,7 @@ def test_what_is_stale_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["mapping", "suite"])
-def test_every_key_of_a_schema_is_there(name: str) -> None:
+def test_every_key_of_a_schema_is_documented(name: str) -> None:
     page = sections(reference())
     schema = json.loads(schema_text(name))
     title = {"mapping": "## Mapping files", "suite": "## Test suites"}[name]
@@ -67,7 +67,7 @@ def test_every_key_of_a_schema_is_there(name: str) -> None:
         for path in keys(part):
             rows = [line for line in page[heading] if line.startswith(f"| `{path}`")]
             assert len(rows) == 1, f"{heading} has no row for {path}"
-            assert rows[0].split(" | ")[2].strip(" |"), f"{heading} says nothing of {path}"
+            assert rows[0].split(" | ")[2].strip(" |"), f"{heading} does not describe {path}"
 
 
 def keys(part: dict[str, Any], before: str = "") -> Iterator[str]:
@@ -76,7 +76,7 @@ def keys(part: dict[str, Any], before: str = "") -> Iterator[str]:
         yield from keys(own, f"{before}{key}.")
 
 
-def test_every_function_is_there_with_its_examples() -> None:
+def test_every_function_is_documented_with_its_examples() -> None:
     page = sections(reference())
     for function in FUNCTIONS.values():
         lines = page[f"#### {function.name}"]
@@ -85,7 +85,7 @@ def test_every_function_is_there_with_its_examples() -> None:
             assert any(line.startswith(f"{example.expression} => ") for line in lines)
 
 
-def test_every_option_is_there() -> None:
+def test_every_option_is_documented() -> None:
     page = sections(reference())
     for name in COMMANDS:
         text = "\n".join(page[f"### dragoman {name}"])
@@ -95,7 +95,7 @@ def test_every_option_is_there() -> None:
             assert not parameter.envvar or f"`{parameter.envvar}`" in text
 
 
-def test_links_inside_the_page_lead_somewhere() -> None:
+def test_links_inside_the_page_have_a_target() -> None:
     text = reference()
     anchors = {
         re.sub(r"[^\w -]", "", heading.lstrip("# ").lower()).replace(" ", "-") for heading in sections(text)
@@ -103,8 +103,8 @@ def test_links_inside_the_page_lead_somewhere() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
 
 
-def test_no_example_of_an_expression_is_wrong() -> None:
-    """Variables aside, of which each place has its own."""
+def test_examples_of_expressions_are_valid() -> None:
+    """Except for variables, which differ from key to key."""
     findings = Findings()
     templates = TemplateCompiler(findings)
     texts = [text for name in ("mapping", "suite") for text in expressions(json.loads(schema_text(name)))]
@@ -112,8 +112,8 @@ def test_no_example_of_an_expression_is_wrong() -> None:
         document = Document(SourceFile(text, text), text)
         templates.compile(document.root, Scope(Atom("p"), {}), "example")
     assert len(texts) > 50
-    told = [(d.span.file.name, d.code) for d in findings if d.code != "unknown-variable"]
-    assert told == []
+    found = [(d.span.file.name, d.code) for d in findings if d.code != "unknown-variable"]
+    assert found == []
 
 
 def expressions(value: Any, is_example: bool = False) -> Iterator[str]:

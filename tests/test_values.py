@@ -1,4 +1,4 @@
-"""JSON as values and back: what RFC 8259 allows and the usual parser refuses, and what is out of bounds."""
+"""Parsing and writing JSON: texts that RFC 8259 allows but orjson refuses, and the limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.values import MAX_DEPTH, MAX_DIGITS, JsonError, dumps, dumps_ascii, 
 from tests.support.properties import property_settings
 from tests.support.times import time_limit
 
-#: Strings with lone surrogates; a pair of them, escaped, is one character.
+#: Strings with lone surrogates; an escaped pair of them is one character.
 STRINGS = st.text(st.one_of(st.characters(), st.characters(categories=["Cs"])), max_size=8).map(
     lambda text: text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 )
@@ -39,7 +39,7 @@ def nested(levels: int, opening: str = "[", closing: str = "]", inner: str = "")
 
 @property_settings(300, heavy=5000)
 @given(VALUES)
-def test_what_is_written_is_json_of_the_same_value(value: Any) -> None:
+def test_written_json_has_the_same_value(value: Any) -> None:
     written = dumps(value)
     assert json.loads(written.decode()) == value
     assert json.loads(dumps_ascii(value)) == value
@@ -48,8 +48,8 @@ def test_what_is_written_is_json_of_the_same_value(value: Any) -> None:
 
 @property_settings(300, heavy=5000)
 @given(VALUES)
-def test_what_is_read_can_be_written_and_is_the_same(value: Any) -> None:
-    """Integers beyond 64 bits are floats as the usual parser has them."""
+def test_parsed_values_can_be_written_and_are_the_same(value: Any) -> None:
+    """Integers beyond 64 bits are floats, as in orjson."""
     text = dumps(value)
     read = loads(text)
     assert loads(dumps(read)) == read
@@ -58,7 +58,7 @@ def test_what_is_read_can_be_written_and_is_the_same(value: Any) -> None:
 
 @property_settings(300, heavy=5000)
 @given(VALUES)
-def test_the_fallback_reads_what_python_reads(value: Any) -> None:
+def test_the_fallback_agrees_with_pythons_parser(value: Any) -> None:
     text = json.dumps([value, "\ud800"])
     assert loads(text.encode()) == json.loads(text)
 
@@ -69,11 +69,14 @@ READ: dict[str, tuple[bytes, Any]] = {
     "surrogates the wrong way round": (b'"\\udc00\\ud800"', "\udc00\ud800"),
     "a surrogate before a pair": (b'"\\ud800\\ud83d\\ude00"', "\ud800\U0001f600"),
     "a surrogate in a key": (b'{"\\ud800": 1}', {"\ud800": 1}),
-    "a backslash before what is none": (b'["\\\\ud800", "\\ud800"]', ["\\ud800", "\ud800"]),
+    "a backslash before text that looks like a surrogate": (
+        b'["\\\\ud800", "\\ud800"]',
+        ["\\ud800", "\ud800"],
+    ),
     "a number beyond a double": (b"1e400", 10**400),
-    "a negative one": (b"-1E+400", -(10**400)),
-    "one with a fraction that the exponent takes away": (b"1.25e400", 125 * 10**398),
-    "one with leading zeros in its exponent": (b"1e0000400", 10**400),
+    "a negative number beyond a double": (b"-1E+400", -(10**400)),
+    "a number with a fraction that the exponent removes": (b"1.25e400", 125 * 10**398),
+    "leading zeros in an exponent": (b"1e0000400", 10**400),
     "many digits": (b"1" * MAX_DIGITS, int("1" * MAX_DIGITS)),
     "many digits and an exponent of zero": (b"1" * 400 + b"e0", int("1" * 400)),
     "a byte order mark": (b"\xef\xbb\xbf[1]", [1]),
@@ -82,7 +85,7 @@ READ: dict[str, tuple[bytes, Any]] = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_only_the_fallback_reads(name: str) -> None:
+def test_texts_that_only_the_fallback_parses(name: str) -> None:
     text, value = READ[name]
     with pytest.raises(orjson.JSONDecodeError):
         orjson.loads(text)
@@ -98,14 +101,17 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a byte order mark inside": (b"[\xef\xbb\xbf1]", "is invalid JSON: line 1 column 2"),
     "UTF-16": ("1".encode("utf-16"), "is invalid JSON: line 1 column 1"),
     "a surrogate in UTF-8": (b'"\xed\xa0\x80"', "is invalid JSON: line 1 column 1"),
-    "such a one beside an escape": (b'["\\ud800", "\xed\xa0\x80"]', "is invalid JSON: line 1 column 1"),
+    "a surrogate in UTF-8 and an escaped one": (
+        b'["\\ud800", "\xed\xa0\x80"]',
+        "is invalid JSON: line 1 column 1",
+    ),
     "NaN": (b"[NaN]", "is invalid JSON: line 1 column 2"),
-    "NaN beside a surrogate": (b'["\\ud800",\n NaN]', "is invalid JSON: line 2 column 2"),
-    "Infinity beside a surrogate": (b'["\\ud800", -Infinity]', "is invalid JSON: line 1 column 12"),
-    "a trailing comma beside a surrogate": (b'["\\ud800",]', "is invalid JSON: line 1 column 11"),
-    "a control character beside a surrogate": (b'["\\ud800\n"]', "is invalid JSON: line 1 column 9"),
+    "NaN and a surrogate": (b'["\\ud800",\n NaN]', "is invalid JSON: line 2 column 2"),
+    "Infinity and a surrogate": (b'["\\ud800", -Infinity]', "is invalid JSON: line 1 column 12"),
+    "a trailing comma and a surrogate": (b'["\\ud800",]', "is invalid JSON: line 1 column 11"),
+    "a control character and a surrogate": (b'["\\ud800\n"]', "is invalid JSON: line 1 column 9"),
     "two texts, the first with a surrogate": (b'"\\ud800" 1', "is invalid JSON: line 1 column 10"),
-    "a number that is none": (b"[1e400, 01]", "is invalid JSON: line 1 column 10"),
+    "an invalid number": (b"[1e400, 01]", "is invalid JSON: line 1 column 10"),
     "an exponent beyond bounds": (b"[1, 1e4300]", "has a number out of range: line 1 column 5"),
     "an exponent beyond all bounds": (
         b"1e999999999999999999999",
@@ -113,8 +119,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "too many digits": (b"\n" + b"1" * (MAX_DIGITS + 1), "has a number out of range: line 2 column 1"),
     "a fraction beyond a double": (b"1" * 400 + b".5", "has a number out of range: line 1 column 1"),
-    "one in a key is none": (b'{"1e5000": 1e5000}', "has a number out of range: line 1 column 12"),
-    "many that grow": (
+    "a number in a key does not count": (
+        b'{"1e5000": 1e5000}',
+        "has a number out of range: line 1 column 12",
+    ),
+    "many numbers with large exponents": (
         b"[" + b"1e3999," * (MAX_EXPANDED_DIGITS // 4000) + b"1e3999]",
         "has a number out of range: line 1 column 1752",
     ),
@@ -136,7 +145,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_and_why(name: str) -> None:
+def test_refused_texts_and_their_messages(name: str) -> None:
     text, problem = REFUSED[name]
     with pytest.raises(JsonError) as raised:
         loads(text)
@@ -144,7 +153,7 @@ def test_what_is_refused_and_why(name: str) -> None:
 
 
 @pytest.mark.parametrize("levels", [254, 255, 256, 900, 1000, MAX_DEPTH])
-def test_what_is_deep_is_read_and_written(levels: int) -> None:
+def test_deep_values_are_read_and_written(levels: int) -> None:
     for text in (
         nested(levels),
         nested(levels, '{"a":', "}", "1"),
@@ -158,7 +167,7 @@ def test_what_is_deep_is_read_and_written(levels: int) -> None:
 
 
 @pytest.mark.parametrize("item", [None, "\ud800", 2**64])
-def test_what_is_too_deep_is_not_written(item: Any) -> None:
+def test_values_nested_too_deeply_are_not_written(item: Any) -> None:
     for levels in (MAX_DEPTH + 1, 5000, 200_000):
         value = item
         for _ in range(levels):
@@ -169,15 +178,15 @@ def test_what_is_too_deep_is_not_written(item: Any) -> None:
             assert raised.value.predicate == "is nested more than 1024 levels deep"
 
 
-def test_a_value_that_has_no_json_is_not_written() -> None:
+def test_values_without_json_form_are_not_written() -> None:
     for value in ([object()], {"a": {1, 2}}, [2**64, float("inf")], [10**MAX_DIGITS]):
         with pytest.raises(JsonError) as raised:
             dumps(value)
         assert raised.value.problem == "cannot be written as JSON"
 
 
-def test_what_only_the_fallback_knows_takes_linear_time() -> None:
-    """Each of these would take minutes where it was quadratic, or gigabytes where numbers could grow."""
+def test_the_fallback_takes_linear_time() -> None:
+    """Each would take minutes in quadratic time, or gigabytes if numbers could grow without bound."""
     size = 400_000
     with time_limit():
         for text in (

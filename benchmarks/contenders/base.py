@@ -1,4 +1,4 @@
-"""What a contender is."""
+"""The description of a contender."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.requests import Asks
+from benchmarks.requests import Requests
 from benchmarks.servers import Command
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a contender is to serve, the upstream's URL, and a directory of its own."""
+class LaunchOptions:
+    """The port to serve on, the upstream's URL, and a directory for the contender's files."""
 
     port: int
     upstream: str
     directory: Path
 
 
-def present() -> str | None:
-    """Nothing is missing."""
+def nothing_missing() -> str | None:
+    """The `missing` of a contender that needs no installation."""
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One way of doing what is measured.
+    """A server that is measured.
 
     Attributes:
-        asks: what it can be asked, by the names that measures use.
-        command: how it is started.
-        missing: why it cannot be started here; None if it can.
-        patience: a slice is so many times as long, for those that give few answers in a short one.
-        holding: how it is started to hold thousands of streams, where that is not as ever.
+        requests: the requests that it supports, by the names that measures use.
+        command: returns the command that starts it.
+        missing: returns why it cannot be started here; None if it can.
+        slice_factor: the duration of its slices, relative to others: a slow server needs longer ones.
+        streams_command: the same as `command`, for thousands of idle streams, if that needs other options.
     """
 
     name: str
     about: str
-    asks: Asks
-    command: Callable[[Place], Command]
-    missing: Callable[[], str | None] = present
-    patience: float = 1.0
-    holding: Callable[[Place], Command] | None = None
+    requests: Requests
+    command: Callable[[LaunchOptions], Command]
+    missing: Callable[[], str | None] = nothing_missing
+    slice_factor: float = 1.0
+    streams_command: Callable[[LaunchOptions], Command] | None = None
 
 
 def module(name: str, *arguments: str) -> Command:
-    """A Python module of ours."""
+    """The command that runs a Python module."""
     return Command([sys.executable, "-m", name, *arguments])

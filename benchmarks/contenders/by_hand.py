@@ -1,6 +1,6 @@
-"""The least that a translator can be: a bare ASGI callable on this project's own upstream client.
+"""A minimal translator: a bare ASGI callable on this project's own upstream client.
 
-What Dragoman takes beyond this one is the price of being driven by a mapping.
+The additional time that Dragoman takes is the cost of mappings.
 
     python -m benchmarks.contenders.by_hand PORT MAPPING
 """
@@ -24,8 +24,8 @@ from engine.http.messages import EMPTY, JSON, Content, UpstreamRequest, Upstream
 PORT, MAPPING = int(sys.argv[1]), sys.argv[2]
 
 
-def opened(mapping: str) -> Upstream:
-    """The one upstream of a mapping, as `serve` opens it."""
+def open_upstream(mapping: str) -> Upstream:
+    """The upstream of a mapping, opened as by `serve`."""
     findings = Findings()
     plans = compile_set(load(source_files([mapping], findings), findings), {}, findings)
     assert not findings.has_errors, list(findings)
@@ -33,19 +33,19 @@ def opened(mapping: str) -> Upstream:
     return found.upstream
 
 
-upstream = opened(MAPPING)
+upstream = open_upstream(MAPPING)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
-        await live(receive, send)
+        await lifespan(receive, send)
     elif scope["path"] == "/v1/models":
         await models(send)
     else:
         await chat(receive, send)
 
 
-async def live(receive: Any, send: Any) -> None:
+async def lifespan(receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()
@@ -55,7 +55,7 @@ async def live(receive: Any, send: Any) -> None:
 
 async def models(send: Any) -> None:
     response = await upstream.send(UpstreamRequest("up", "GET", "/api/tags", (), EMPTY))
-    await whole(send, translation.models(response.content.value))
+    await send_json(send, translation.models(response.content.value))
 
 
 async def chat(receive: Any, send: Any) -> None:
@@ -73,10 +73,10 @@ async def chat(receive: Any, send: Any) -> None:
     if wanted["stream"]:
         await stream(receive, send, response, translation.ChatStream(body["model"]))
     else:
-        await whole(send, translation.chat_response(response.content.value, body["model"], started_ns))
+        await send_json(send, translation.chat_response(response.content.value, body["model"], started_ns))
 
 
-async def whole(send: Any, value: Any) -> None:
+async def send_json(send: Any, value: Any) -> None:
     data = orjson.dumps(value)
     length = (b"content-length", str(len(data)).encode())
     await start(send, b"application/json", length)
@@ -88,18 +88,18 @@ async def start(send: Any, media_type: bytes, *more: tuple[bytes, bytes]) -> Non
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-async def stream(receive: Any, send: Any, response: UpstreamResponse, made: translation.ChatStream) -> None:
-    """One write for each read, until either side ends."""
-    left = asyncio.ensure_future(receive())
+async def stream(receive: Any, send: Any, response: UpstreamResponse, chat: translation.ChatStream) -> None:
+    """Write once for each read, until either side ends."""
+    disconnected = asyncio.ensure_future(receive())
     await start(send, b"application/x-ndjson")
     rest = b""
     try:
-        while not left.done() and (data := await response.source.next()) is not None:
+        while not disconnected.done() and (data := await response.source.next()) is not None:
             *lines, rest = (rest + data).split(b"\n")
-            if body := b"".join([made.line(line) for line in lines if line]):
+            if body := b"".join([chat.line(line) for line in lines if line]):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
     finally:
-        left.cancel()
+        disconnected.cancel()
         await response.source.aclose()
     await send({"type": "http.response.body", "body": b""})
 

@@ -1,6 +1,6 @@
 """This project: `serve` with the shipped mappings, one process.
 
-The log level is `warning`: no line for each request, as no other contender writes one.
+The log level is `warning`: no other contender writes a line for each request.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ import sys
 from pathlib import Path
 
 from benchmarks import requests
-from benchmarks.contenders.base import Contender, Place
+from benchmarks.contenders.base import Contender, LaunchOptions
 from benchmarks.servers import Command
 
 _MAPPINGS = Path(__file__).parents[2] / "mappings"
-_HELD = 4000
+_MAX_STREAMS = 4000
 
 
 def serve(port: int, *mappings: str, **env: str) -> Command:
-    """`dragoman serve` of files, or of shipped mappings by their names."""
+    """The command `dragoman serve`, for files or names of shipped mappings."""
     options = ["--port", str(port), "--log-level", "warning"]
     return Command([sys.executable, "-m", "cli", "serve", *options, *mappings], env)
 
 
-def _command(place: Place) -> Command:
+def _command(launch: LaunchOptions) -> Command:
     return serve(
-        place.port,
+        launch.port,
         "ollama-over-openai",
         "openai-over-ollama",
-        OLLAMA_HOST=place.upstream,
-        OPENAI_BASE_URL=f"{place.upstream}/v1",
+        OLLAMA_HOST=launch.upstream,
+        OPENAI_BASE_URL=f"{launch.upstream}/v1",
     )
 
 
-def _holding(place: Place) -> Command:
-    """The shipped mapping with more connections than by default: a silent stream has one for itself."""
-    copy = shutil.copytree(_MAPPINGS, place.directory / "mappings", dirs_exist_ok=True)
+def _streams_command(launch: LaunchOptions) -> Command:
+    """The shipped mapping with a higher connection limit: each idle stream occupies a connection."""
+    copy = shutil.copytree(_MAPPINGS, launch.directory / "mappings", dirs_exist_ok=True)
     file = copy / "ollama-over-openai.yaml"
     text, url = file.read_text(), "    url: ${ $env.OPENAI_BASE_URL }\n"
     assert text.count(url) == 1
-    file.write_text(text.replace(url, f"{url}    connections: {_HELD}\n"))
-    command = serve(place.port, str(file), OPENAI_BASE_URL=f"{place.upstream}/v1")
-    return Command([*command.argv, "--max-in-flight", str(_HELD)], command.env)
+    file.write_text(text.replace(url, f"{url}    connections: {_MAX_STREAMS}\n"))
+    command = serve(launch.port, str(file), OPENAI_BASE_URL=f"{launch.upstream}/v1")
+    return Command([*command.argv, "--max-in-flight", str(_MAX_STREAMS)], command.env)
 
 
 DRAGOMAN = Contender(
@@ -50,35 +50,37 @@ DRAGOMAN = Contender(
     "this project, the shipped mappings",
     requests.models("/ollama/v1/models") | requests.ollama_chats(),
     _command,
-    holding=_holding,
+    streams_command=_streams_command,
 )
 
 _REVERSED = requests.openai_chats("/ollama/v1/chat/completions")
 
 REVERSE = Contender(
     "reverse",
-    "this project the other way round: OpenAI's chat before Ollama",
+    "this project in the other direction: OpenAI API → Ollama",
     requests.models("/ollama/v1/models") | {name: _REVERSED[name] for name in ("chat", "burst")},
     _command,
 )
 
 
 def checkout(path: Path) -> Contender:
-    """Another checkout of this project, with the shipped mappings of its own, run by this interpreter."""
+    """Another checkout of this project, with its own shipped mappings, run by this interpreter."""
     if not (path / "engine").is_dir() or not (path / "cli").is_dir():
-        raise ValueError(f"{path} is no checkout of this project")
+        raise ValueError(f"{path} is not a checkout of this project")
 
-    def command(place: Place) -> Command:
-        ours = _command(place)
+    def command(launch: LaunchOptions) -> Command:
+        ours = _command(launch)
         _, *rest = ours.argv
-        # Without -P the working directory, this checkout, would come first.
+        # Without -P, Python would import this checkout from the working directory.
         return Command([sys.executable, "-P", *rest], {**ours.env, "PYTHONPATH": str(path.resolve())})
 
-    return dataclasses.replace(DRAGOMAN, name="against", about=f"{path}", command=command, holding=None)
+    return dataclasses.replace(
+        DRAGOMAN, name="against", about=f"{path}", command=command, streams_command=None
+    )
 
 
 def many_routes(count: int, file: Path) -> Path:
-    """Write a mapping of so many routes that answer at once."""
+    """Write a mapping with `count` routes that respond without an upstream."""
     route = (
         "  GET /r{0}/items/{{id}}: {{ respond: {{ body: {{ id: '${{ $request.params.id }}', r: {0} }} }} }}"
     )

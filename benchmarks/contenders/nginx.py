@@ -1,4 +1,4 @@
-"""nginx with njs: the list of models, remapped by a script. It has no chat."""
+"""nginx with njs: the list of models, translated by a script. It has no chat."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks import requests
-from benchmarks.contenders.base import Contender, Place
+from benchmarks.contenders.base import Contender, LaunchOptions
 from benchmarks.servers import Command
 
 _HERE = Path(__file__).parent
@@ -19,20 +19,24 @@ def _missing() -> str | None:
     return None
 
 
-def _command(place: Place) -> Command:
+def _command(launch: LaunchOptions) -> Command:
     conf = (_HERE / "nginx.conf").read_text()
     values = {
-        "DIRECTORY": str(place.directory),
-        "PORT": str(place.port),
-        "UPSTREAM": place.upstream.removeprefix("http://"),
+        "DIRECTORY": str(launch.directory),
+        "PORT": str(launch.port),
+        "UPSTREAM": launch.upstream.removeprefix("http://"),
     }
     for name, value in values.items():
         conf = conf.replace(name, value)
-    (place.directory / "nginx.conf").write_text(conf)
-    shutil.copy(_HERE / "remap.js", place.directory)
-    return Command(["nginx", "-e", "stderr", "-p", str(place.directory), "-c", "nginx.conf"])
+    (launch.directory / "nginx.conf").write_text(conf)
+    shutil.copy(_HERE / "remap.js", launch.directory)
+    return Command(["nginx", "-e", "stderr", "-p", str(launch.directory), "-c", "nginx.conf"])
 
 
 NGINX = Contender(
-    "nginx", "nginx with an njs script; models alone", requests.models("/v1/models"), _command, _missing
+    "nginx",
+    "nginx with an njs script; list of models only",
+    requests.models("/v1/models"),
+    _command,
+    _missing,
 )

@@ -1,4 +1,4 @@
-// Ollama's list of models → OpenAI's, in nginx. njs's Date takes no offsets, so times are read by hand.
+// Ollama's list of models → OpenAI's, in nginx. Date of njs does not parse offsets, so this script does.
 
 const TIME = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:Z|([+-])(\d\d):(\d\d))$/;
 
@@ -16,12 +16,12 @@ function epoch(text) {
 }
 
 async function models(r) {
-  const reply = await r.subrequest('/upstream/tags');
-  if (reply.status !== 200) {
+  const response = await r.subrequest('/upstream/tags');
+  if (response.status !== 200) {
     r.return(502);
     return;
   }
-  const data = JSON.parse(reply.responseText).models.map(m => ({
+  const data = JSON.parse(response.responseText).models.map(m => ({
     id: m.name,
     object: 'model',
     created: epoch(m.modified_at),

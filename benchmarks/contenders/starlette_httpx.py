@@ -1,4 +1,4 @@
-"""A translator as a good engineer would write it: Starlette, one shared httpx client, orjson.
+"""A translator in the usual Python stack: Starlette, one shared httpx client, orjson.
 
 python -m benchmarks.contenders.starlette_httpx PORT UPSTREAM
 """

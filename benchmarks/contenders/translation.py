@@ -1,4 +1,4 @@
-"""The translation of models and chats as plain code, which both translators written by hand share."""
+"""The translation of models and chats as plain code, shared by both handwritten translators."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def models(body: Any) -> dict[str, Any]:
 
 
 def chat_request(body: Any) -> dict[str, Any]:
-    """A chat as Ollama's clients ask for it → OpenAI's."""
+    """Ollama's chat request → OpenAI's."""
     options = body.get("options") or {}
     request: dict[str, Any] = {
         "model": re.sub(":latest$", "", body["model"]),
@@ -53,7 +53,7 @@ def _counts(usage: Any) -> dict[str, Any]:
 
 
 def chat_response(body: Any, model: str, started_ns: int) -> dict[str, Any]:
-    """OpenAI's whole answer → Ollama's."""
+    """OpenAI's complete response → Ollama's."""
     choice = body["choices"][0]
     return {
         "model": model,
@@ -67,7 +67,7 @@ def chat_response(body: Any, model: str, started_ns: int) -> dict[str, Any]:
 
 
 class ChatStream:
-    """OpenAI's events → Ollama's lines, one stream."""
+    """Translates the events of one OpenAI stream to Ollama's lines."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -76,7 +76,7 @@ class ChatStream:
         self._usage: dict[str, Any] = {}
 
     def line(self, line: bytes | str) -> bytes:
-        """What one line of the upstream gives: a line, or nothing."""
+        """The translation of one line of the upstream: a line, or empty."""
         data = line.encode() if isinstance(line, str) else line
         if not data.startswith(b"data: "):
             return b""

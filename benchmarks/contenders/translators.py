@@ -1,24 +1,24 @@
-"""Two translators written by hand: how they are started. Their code is in files of their own."""
+"""The two handwritten translators as contenders; their code is in `by_hand.py` and `starlette_httpx.py`."""
 
 from __future__ import annotations
 
 from benchmarks import requests
-from benchmarks.contenders.base import Contender, Place, module
+from benchmarks.contenders.base import Contender, LaunchOptions, module
 from benchmarks.servers import Command
 
-#: A mapping that opens the upstream; the route is never asked.
+#: A mapping that opens the upstream; the route is never called.
 _ONE_ROUTE = "routes: { GET /: { call: GET up /, respond: { body: {} } } }\n"
 
 
-def _starlette(place: Place) -> Command:
-    return module("benchmarks.contenders.starlette_httpx", str(place.port), place.upstream)
+def _starlette(launch: LaunchOptions) -> Command:
+    return module("benchmarks.contenders.starlette_httpx", str(launch.port), launch.upstream)
 
 
-def _by_hand(place: Place) -> Command:
-    mapping = place.directory / "by-hand.yaml"
-    upstream = f"{{ url: '{place.upstream}', connections: 4000 }}"
+def _by_hand(launch: LaunchOptions) -> Command:
+    mapping = launch.directory / "by-hand.yaml"
+    upstream = f"{{ url: '{launch.upstream}', connections: 4000 }}"
     mapping.write_text(f"dragoman: 1\nupstreams: {{ up: {upstream} }}\n{_ONE_ROUTE}")
-    return module("benchmarks.contenders.by_hand", str(place.port), str(mapping))
+    return module("benchmarks.contenders.by_hand", str(launch.port), str(mapping))
 
 
 def _no_httpx() -> str | None:

@@ -1,4 +1,4 @@
-"""Upstreams: URLs taken apart, timeouts in seconds, credentials and TLS made once."""
+"""Compiles upstreams: parses URLs, converts timeouts to seconds, and prepares credentials and TLS once."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from engine.values import ABSENT, JsonError, text
 
 _SCHEMES: Final = ("http", "https")
 _MAPPING: Final = "mapping:"
-#: The upstream of a call whose own could not be made out; a plan that has it is never served.
+#: The upstream of a call whose upstream could not be determined; a plan with it is never served.
 NOWHERE: Final = UpstreamPlan("", "http://invalid.invalid", None, "", (), Timeouts())
 
-#: What is tried again where the mapping does not say, and after how many seconds.
+#: The default conditions of a retry, and the default wait in seconds.
 _RETRIED: Final = ("connect", 502, 503, 504)
 _RETRY_WAIT: Final = 0.1
-#: How long a check of health may take, and how long its result counts, in seconds.
+#: The default timeout of a health check, and how long its result is cached, in seconds.
 _HEALTH_TIMEOUT: Final = 2.0
-_HEALTH_KEPT: Final = 5.0
-#: How long a breaker stays open, in seconds.
+_HEALTH_CACHED: Final = 5.0
+#: How long a circuit breaker stays open by default, in seconds.
 _OPEN: Final = 5.0
 
-#: Between URLs in one text; a comma can stand in a URL too.
-_BETWEEN = re.compile(r"\s*,\s*(?=https?://)")
+#: The separator of URLs in one text; a URL itself may contain a comma.
+_SEPARATOR = re.compile(r"\s*,\s*(?=https?://)")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 
 
 def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> UpstreamPlan:
-    """One upstream. What is wrong with its URL is a finding, and the plan then leads nowhere."""
+    """The plan of one upstream; an error in its URL is a finding, and the plan then has no server."""
     urls = _urls(context, spec.url, name)
     headers = _headers(context, spec.headers, name)
     auth = _auth(context, spec.auth, name)
@@ -98,25 +98,25 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
 
 
 def _urls(context: MappingContext, node: Node, name: str) -> list[str]:
-    """The URLs of an upstream: a list, or text with commas; none where there is a finding."""
+    """The URLs of an upstream, from a list or a comma-separated text; none if there is a finding."""
     label = f"upstreams.{name}.url"
     if not isinstance(node.value, list):
         text = context.text(node, label)
-        return [] if text is None else _BETWEEN.split(text)
+        return [] if text is None else _SEPARATOR.split(text)
     texts = [context.text(item, label) for item in node.elements()]
     if None in texts:
         return []
-    return [url for text in texts if text for url in _BETWEEN.split(text)] or [""]
+    return [url for text in texts if text for url in _SEPARATOR.split(text)] or [""]
 
 
 def _are_alike(context: MappingContext, node: Node, servers: list[SplitResult]) -> bool:
-    """Whether several servers can stand for each other: they differ in host and port alone."""
+    """Whether servers are interchangeable: they differ only in host and port."""
     problem = None
     kinds = {(parts.scheme, parts.path.rstrip("/"), parts.username, parts.password) for parts in servers}
     if len(kinds) > 1:
-        problem = "the URLs of one upstream differ in host and port alone"
+        problem = "the URLs of an upstream may differ only in host and port"
     elif len({_origin(parts) for parts in servers}) < len(servers):
-        problem = "one of these URLs stands here twice"
+        problem = "duplicate URL"
     if problem is not None:
         context.findings.error("bad-url", problem, node.span)
     return problem is None
@@ -126,7 +126,7 @@ def _warn_of_no_effect(context: MappingContext, spec: UpstreamSpec, keys: tuple[
     for key in keys:
         node = spec.node.get(key)
         if node is not None:
-            message = f"'{key}' has no effect for a URL such as this upstream's"
+            message = f"'{key}' has no effect for the URL of this upstream"
             context.findings.warning("no-effect", message, node.key_span)
 
 
@@ -145,7 +145,7 @@ def _proxy(context: MappingContext, node: Node | None, name: str) -> str | None:
 
 
 def _origin(parts: SplitResult) -> str:
-    """`scheme://host:port`, the host as it goes over the wire (RFC 3490 for names that are not ASCII)."""
+    """`scheme://host:port`, with a host that is not ASCII in its encoded form (RFC 3490)."""
     host = (parts.hostname or "").encode("idna").decode() if not parts.netloc.isascii() else parts.hostname
     host = f"[{host}]" if host and ":" in host else host
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port is not None else "")
@@ -161,7 +161,7 @@ def _split(
         problem = problem_of(parts, url)
         _origin(parts)
     except ValueError:
-        problem = "this is no URL: its host or port cannot be"
+        problem = "invalid URL: the host or port is malformed"
     if problem is None:
         return parts
     environment = context.environment
@@ -174,41 +174,41 @@ def _problem(parts: SplitResult, url: str) -> str | None:
     if not url:
         return "the URL is empty"
     if parts.scheme not in _SCHEMES:
-        return "the URL of an upstream begins with http://, https:// or mapping:"
-    problem = _place_problem(parts, url)
+        return "the URL of an upstream must begin with http://, https:// or mapping:"
+    problem = _authority_problem(parts, url)
     if problem is not None:
         return problem
     if any(segment in (".", "..") for segment in unquote(parts.path).split("/")):
-        return "the URL's path has a dot segment"
+        return "the path of the URL contains a dot segment"
     if parts.query or parts.fragment:
-        return "the URL of an upstream has no query and no fragment; put parameters under auth or query"
+        return "the URL of an upstream cannot have a query or a fragment; set parameters under auth or query"
     return None
 
 
 def _proxy_problem(parts: SplitResult, url: str) -> str | None:
     if parts.scheme not in _SCHEMES:
-        return "the URL of a proxy begins with http:// or https://"
+        return "the URL of a proxy must begin with http:// or https://"
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        return "the URL of a proxy has nothing after its host and port"
-    return _place_problem(parts, url)
+        return "the URL of a proxy must end after its host and port"
+    return _authority_problem(parts, url)
 
 
-def _place_problem(parts: SplitResult, url: str) -> str | None:
+def _authority_problem(parts: SplitResult, url: str) -> str | None:
     if not parts.hostname or re.search(r"[\s\x00-\x1f\\]", url):
-        return "the URL names no host, or holds white space or a backslash"
+        return "the URL has no host, or contains whitespace or a backslash"
     if parts.port == 0:
-        return "port 0 cannot be called"
+        return "the port cannot be 0"
     return None
 
 
 def _url_auth(context: MappingContext, node: Node, parts: SplitResult) -> UpstreamAuth:
-    """`user:password@` of a URL, sent as basic authentication; it is no part of the origin."""
+    """The basic authentication for `user:password@` of a URL; it is not part of the origin."""
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     return _made(context, node, lambda: BasicAuth(username, password))
 
 
 def _auth(context: MappingContext, node: Node | None, name: str) -> UpstreamAuth:
-    """The authentication of an upstream; none where the secret is empty, or there is a finding."""
+    """The authentication of an upstream; none if the secret is empty or there is a finding."""
     if node is None:
         return NO_AUTH
     scheme, option = next(iter(node.items()))
@@ -219,9 +219,9 @@ def _auth(context: MappingContext, node: Node | None, name: str) -> UpstreamAuth
 
 
 def _made(context: MappingContext, node: Node, make: Callable[[], UpstreamAuth]) -> UpstreamAuth:
-    """The authentication that `make` returns; none, and a finding, where it cannot be used.
+    """The authentication that `make` returns; none, with a finding, if it cannot be used.
 
-    Of exceptions other than `AuthError` the finding has only the type: their text may contain the secret.
+    For exceptions other than `AuthError`, the finding has only the type: their text may contain the secret.
     """
     try:
         auth = make()
@@ -233,7 +233,7 @@ def _made(context: MappingContext, node: Node, make: Callable[[], UpstreamAuth])
     except AuthError as error:
         problem = str(error)
     except Exception as error:
-        problem = f"the credentials cannot be made: {type(error).__name__}"
+        problem = f"the credentials cannot be created: {type(error).__name__}"
     context.findings.error("bad-value", problem, node.span)
     return NO_AUTH
 
@@ -241,7 +241,7 @@ def _made(context: MappingContext, node: Node, make: Callable[[], UpstreamAuth])
 def _has_credentials(
     context: MappingContext, auth: UpstreamAuth, headers: tuple[tuple[str, str], ...]
 ) -> bool:
-    """Whether calls carry credentials of ours: by `auth`, or in a header field."""
+    """Whether calls carry credentials of the mapping, by `auth` or in a header field."""
     named = any(value and CREDENTIAL_NAME.search(name) for name, value in headers)
     secret = any(not context.environment.may_show(value) for _, value in headers)
     return auth.is_configured or named or secret
@@ -259,16 +259,16 @@ def _headers(context: MappingContext, node: Node | None, name: str) -> tuple[tup
     for key, item in value.items() if isinstance(value, dict) else ():
         written = "" if item is None else _field_value(item)
         if not FIELD_NAME.match(key):
-            context.findings.error("bad-value", "a header field cannot have this name", _span_of(node, key))
+            context.findings.error("bad-value", "invalid header field name", _span_of(node, key))
         elif written is None:
-            context.findings.error("bad-value", "a header cannot hold this value", _span_of(node, key))
+            context.findings.error("bad-value", "invalid header field value", _span_of(node, key))
         elif item is not None:
             found.append((key.lower(), written))
     return tuple(found)
 
 
 def _field_value(value: Any) -> str | None:
-    """A value as a header field has it; None where it can have none."""
+    """A value as the text of a header field; None if a header field cannot carry it."""
     try:
         written = text(value)
     except JsonError:
@@ -308,7 +308,7 @@ def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | No
         method=spec.method,
         path=literal_path(spec.path.value),
         timeout=context.seconds(spec.timeout, _HEALTH_TIMEOUT) or _HEALTH_TIMEOUT,
-        keep=context.seconds(spec.keep, _HEALTH_KEPT) or _HEALTH_KEPT,
+        keep=context.seconds(spec.keep, _HEALTH_CACHED) or _HEALTH_CACHED,
     )
 
 

@@ -1,8 +1,8 @@
 """The client's request → the call of its route: target, header fields and body.
 
-Contract: a client's values fill the places that the mapping has for them and lead nowhere else: not out of
-the path, not to another host, not into framing. The upstream's credentials are added when a call is sent.
-What fails here is the client's fault or, where the value is one that an earlier call returned, an upstream's.
+Contract: a client's values appear only where the mapping inserts them: they cannot change the rest of the
+path, the host or the framing. The upstream's credentials are added when a call is sent. Errors raised here
+are the client's or, if an earlier call returned the value, an upstream's.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from engine.values import ABSENT, text, truth, type_name
 
 _KIND: Final = "invalid_request"
 _MAX_TARGET: Final = 8192
-#: What `$calls` shows of a call where it is asked whose fault a failure is.
+#: `$calls.NAME` without a result, to determine whether an error is the client's or an upstream's.
 _NOTHING: Final[dict[str, Any]] = dict.fromkeys(("status", "headers", "body", "error"))
 _NO_ENCODING = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\x21-\x7e]")
 
 
 def select_call(attempt: AttemptPlan, exchange: Exchange) -> CallPlan | None:
-    """The first call of an attempt whose `when` holds; None where none is to be made."""
+    """The first call of an attempt whose `when` holds; None if there is none."""
     for call in attempt.calls:
         if is_made(call, exchange):
             return call
@@ -67,11 +67,11 @@ def select_upstream(
 def build_request(
     route: RoutePlan, call: CallPlan, upstream: UpstreamPlan, exchange: Exchange, payload: Any
 ) -> UpstreamRequest:
-    """A call of a route, from the client's body or, among calls for a list, from an item of that.
+    """The request of a call, from the client's body or, for one of parallel calls, from an item of a list.
 
     Raises:
-        ExchangeError: `invalid_request`, where the client's values cannot be translated; `upstream_error`,
-            where those of an earlier call cannot.
+        ExchangeError: `invalid_request` if the client's values cannot be translated; `upstream_error` if
+            those of an earlier call cannot.
     """
     exchange.upstream = upstream.name
     part, step = "headers", cast("_Step", _headers)
@@ -102,13 +102,13 @@ def build_request(
 
 
 def client_of(upstream: UpstreamPlan, path: tuple[PathPart, ...], exchange: Exchange) -> Client | None:
-    """For whom another mapping is called; None for an upstream that is no mapping."""
+    """The client on whose behalf another mapping is called; None for an upstream that is a server."""
     if upstream.mapping is None:
         return None
     return Client(exchange.inbound.key, any(part.parameter for part in path))
 
 
-#: Makes a part of a call; the last argument is the kind of error that it raises.
+#: Builds a part of a call; the last argument is the kind of error that it raises.
 _Step = Callable[[CallPlan, UpstreamPlan, Exchange, Any, str], Any]
 
 
@@ -121,10 +121,10 @@ def _blame_upstream(
     exchange: Exchange,
     payload: Any,
 ) -> None:
-    """Raise the error of a part of a call as an upstream's, where an earlier call returned the value.
+    """Raise the error of a part of a call as an upstream's if an earlier call returned the value.
 
-    Where a part reads both that and the client's request, it is the client's fault if it fails in the same
-    way without what the calls returned.
+    If the part also reads the client's request, the error is the client's if it remains the same without the
+    results of the calls.
     """
     warnings = len(exchange.warnings)
     if part in call.mixed:
@@ -146,10 +146,10 @@ def _blame_upstream(
 
 
 def time_left(route: RoutePlan, exchange: Exchange, timeout: float | None, upstream: UpstreamPlan) -> float:
-    """How many seconds a call may take, of those that are left to its route.
+    """The seconds that a call may take, within the remaining time of its route.
 
     Raises:
-        ExchangeError: `upstream_timeout`, where none are.
+        ExchangeError: `upstream_timeout` if no time remains.
     """
     left = upstream.timeouts.total
     if timeout is not None and timeout < left:
@@ -190,7 +190,7 @@ def _content(
 
 
 def _as_declared(content: Content, media_type: str) -> Content:
-    """A body under a Content-Type of the mapping's own: text is sent as text, unless that is JSON's."""
+    """A body with the Content-Type that the mapping sets: text is sent as text, unless the type is JSON."""
     if content.media_type != JSON or type(content.value) is not str or is_json(media_type):
         return content
     return Content(content.value.encode("utf-8", "replace"), media_type)
@@ -205,7 +205,7 @@ def _form(template: Compiled, exchange: Exchange, payload: Any, kind: str) -> Co
 
 
 def _pairs(template: Compiled, exchange: Exchange, payload: Any, kind: str) -> Iterator[tuple[str, str]]:
-    """Fields of a query or form; a list repeats one, null leaves it out."""
+    """The fields of a query or form; a list repeats a field, null omits it."""
     fields = evaluate(template, payload, exchange, kind)
     for name, value in fields.items() if isinstance(fields, dict) else ():
         for item in value if type(value) is list else (value,):
@@ -219,11 +219,11 @@ def _pairs(template: Compiled, exchange: Exchange, payload: Any, kind: str) -> I
 def build_target(
     upstream: UpstreamPlan, path: tuple[PathPart, ...], query: str, exchange: Exchange, payload: Any
 ) -> str:
-    """What stands on the request line: the path with its values percent-encoded, and the query.
+    """The target on the request line: the path with its values percent-encoded, and the query.
 
     Raises:
-        ExchangeError: a value could lead elsewhere, cannot stand in a path, or is too long: `invalid_request`
-            or, where it is one that an earlier call returned, `upstream_error`.
+        ExchangeError: a value could change the path, cannot be part of a path, or is too long:
+            `invalid_request` or, if an earlier call returned the value, `upstream_error`.
     """
     pieces = [_path_part(part, exchange, payload) for part in path]
     written = upstream.base_path + "".join(pieces)
@@ -233,21 +233,21 @@ def build_target(
         )
     target = f"{written}?{query}" if query else written
     if len(target) > _MAX_TARGET:
-        room = _MAX_TARGET - len(upstream.base_path) - len(query)
-        raise _bad_path("the values for the path are too long", path, pieces, lambda text: len(text) > room)
+        limit = _MAX_TARGET - len(upstream.base_path) - len(query)
+        raise _bad_path("the values for the path are too long", path, pieces, lambda text: len(text) > limit)
     return target
 
 
 def _bad_path(
     message: str, path: tuple[PathPart, ...], pieces: list[str], is_bad: Callable[[str], bool]
 ) -> ExchangeError:
-    """The error of a path as a whole; an upstream's, where it is good without what earlier calls returned."""
+    """The error of a complete path; an upstream's if the path is good without values of earlier calls."""
     own = ["x" if part.kind != _KIND else piece for part, piece in zip(path, pieces, strict=True)]
     kind = _KIND if is_bad("".join(own)) else "upstream_error"
-    places = [
+    locations = [
         first_location(part.template) for part in path if part.template is not None and part.kind == kind
     ]
-    return ExchangeError(kind, message, cause=f"{places[0] if places else 'path'}: {message}")
+    return ExchangeError(kind, message, cause=f"{locations[0] if locations else 'path'}: {message}")
 
 
 def _query(
@@ -279,7 +279,7 @@ def _path_part(part: PathPart, exchange: Exchange, payload: Any) -> str:
         raise _bad_value(part, f"is {_described(value)}, where text is needed")
     try:
         if part.parameter:
-            return _as_it_came(exchange.raw_params.get(part.parameter, ""), text(value))
+            return _raw_segment(exchange.raw_params.get(part.parameter, ""), text(value))
         return quote(text(value), safe="")
     except UnicodeEncodeError:
         raise _bad_value(part, "is no valid text") from None
@@ -297,9 +297,11 @@ def _bad_value(part: PathPart, why: str) -> ExchangeError:
     return ExchangeError(part.kind, message, cause=f"{first_location(part.template)}: {message}")
 
 
-def _as_it_came(raw: str, decoded: str) -> str:
-    """A piece of the client's own path: `%2F` in it stays what it is, and what is no percent-encoding is
-    encoded."""
+def _raw_segment(raw: str, decoded: str) -> str:
+    """A parameter of the client's path with its percent-encoding unchanged, so that `%2F` stays encoded.
+
+    If `raw` contains invalid percent-encoding or unencoded characters, the result is encoded from `decoded`.
+    """
     if _NO_ENCODING.search(raw):
         return quote(decoded, safe="/")
     return literal_path(raw)

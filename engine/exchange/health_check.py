@@ -1,7 +1,7 @@
-"""How an upstream is asked whether it is well, and what its answer tells.
+"""Health checks of upstreams: the request, and the report on its outcome.
 
-Contract: a report is `{healthy, status, error, latency_ms}`, JSON values all. Must not know how it is asked,
-nor what is done with a report.
+Contract: a report is `{healthy, status, error, latency_ms}`, all JSON values. Must not know how the request
+is sent, or what a report is used for.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from engine.plan import USER_AGENT, UpstreamPlan
 
 
 def health_request(plan: UpstreamPlan) -> OutgoingRequest:
-    """The request of an upstream's `health`.
+    """The request of an upstream's health check.
 
     Raises:
-        ExchangeError: as `outgoing`.
+        ExchangeError: as in `outgoing`.
     """
     health = plan.health
     assert health is not None
@@ -28,23 +28,23 @@ def health_request(plan: UpstreamPlan) -> OutgoingRequest:
 
 
 def is_healthy(status: int) -> bool:
-    """Whether an answer with this status says that the upstream is well."""
+    """Whether a response with this status means that the upstream is healthy."""
     return 200 <= status < 400
 
 
 def response_report(status: int, latency_ms: float) -> dict[str, Any]:
-    """The report on an upstream that has answered."""
+    """The report on an upstream that responded."""
     error = None if is_healthy(status) else f"status {status}"
     return _report(error is None, status, error, latency_ms)
 
 
 def failed_report(message: str) -> dict[str, Any]:
-    """The report on an upstream that has not."""
+    """The report on an upstream that did not respond."""
     return _report(False, None, message, None)
 
 
 def skipped_report() -> dict[str, Any]:
-    """The report on an upstream of which nothing is known, or that answers calls: it is well."""
+    """The report on an unchecked upstream: healthy. It has no health check, or responds to calls."""
     return _report(True, None, None, None)
 
 

@@ -1,8 +1,9 @@
-"""The request that is sent: the request of a call, forward or health check, with its upstream's credentials.
+"""Outgoing requests: the request of a call, a `forward` or a health check, with its upstream's credentials.
 
-Contract: only `outgoing` makes an `OutgoingRequest`, and nothing else can be sent, so that no request goes
-out without the credentials of its upstream. They replace whatever the mapping or its client has put under
-their names. What is authenticated is what is sent, but for the trace context.
+Contract: only `outgoing` returns an `OutgoingRequest`, and nothing else can be sent, so no request is sent
+without the credentials of its upstream. Credentials replace fields and parameters of the same names, whether
+from the mapping or the client. The authenticated request is the one that is sent, except for the trace
+context.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def outgoing(upstream: UpstreamPlan, request: UpstreamRequest) -> OutgoingReques
     """A request with the credentials of its upstream.
 
     Raises:
-        ExchangeError: `internal`, where the credentials cannot be made; `invalid_request`, where they need a
-            body that cannot be written.
+        ExchangeError: `internal` if the credentials cannot be created; `invalid_request` if they need a body
+            that cannot be serialized.
     """
     added = upstream.credentials
     if added is None:
@@ -38,7 +39,7 @@ def outgoing(upstream: UpstreamPlan, request: UpstreamRequest) -> OutgoingReques
 
 
 def sent_secrets(upstream: UpstreamPlan, request: OutgoingRequest) -> tuple[bytes, ...]:
-    """The credentials of a request that no other request has, such as a signature, the longest first."""
+    """The credentials that are specific to this request, such as a signature, longest first."""
     if upstream.credentials is not None:
         return ()
     secrets = (value.encode() for value in request.credentials.values() if len(value) >= SHORTEST)
@@ -48,7 +49,7 @@ def sent_secrets(upstream: UpstreamPlan, request: OutgoingRequest) -> tuple[byte
 def _apply(upstream: UpstreamPlan, request: UpstreamRequest) -> Credentials:
     auth, body = upstream.auth, b""
     if auth.needs_body:
-        assert request.body is None, "a route reads a body that is authenticated"
+        assert request.body is None, "an authenticated body must be read before the call"
         body = write(request.content, _KIND, "the request")
     try:
         return auth.apply(AuthRequest(request.method, request.target, request.headers, body))
@@ -59,7 +60,7 @@ def _apply(upstream: UpstreamPlan, request: UpstreamRequest) -> Credentials:
 
 
 def _failure(upstream: UpstreamPlan, error: Exception) -> ExchangeError:
-    """The failure to make credentials. The text of any exception but `AuthError` may contain secrets."""
+    """The error of failed authentication. The text of any exception but `AuthError` may contain secrets."""
     defect = Defect.of(error)
     reason = str(error) if isinstance(error, AuthError) else f"{defect.error} at {defect.trace[-1]}"
     cause = f"auth of the upstream '{upstream.name}': {reason}"
@@ -70,7 +71,7 @@ def _failure(upstream: UpstreamPlan, error: Exception) -> ExchangeError:
 
 
 def _with(request: UpstreamRequest, added: Credentials) -> UpstreamRequest:
-    """A copy of a request with credentials, in place of what it has under their names."""
+    """A copy of a request with credentials, which replace fields and parameters of the same names."""
     names, target, headers = added.header_names, request.target, request.headers
     if names:
         # As `hyphenated` does; this runs for every field of every call.
@@ -82,7 +83,7 @@ def _with(request: UpstreamRequest, added: Credentials) -> UpstreamRequest:
 
 
 def _without(request: UpstreamRequest, added: Credentials) -> UpstreamRequest:
-    """A request without what it has under the names of credentials; the same where it has nothing."""
+    """A request without fields and parameters of the names of credentials; the same object if it has none."""
     names = added.header_names
     headers = tuple(field for field in request.headers if hyphenated(field[0]) not in names)
     target = _without_parameters(request.target, added.parameter_names)
@@ -100,6 +101,6 @@ def _without_parameters(target: str, names: frozenset[str]) -> str:
 
 
 def _without_named(pair: str, names: frozenset[str]) -> str:
-    """A parameter, or several with ';' between them, as some servers read it, without those of `names`."""
+    """A parameter, or several separated by ';', as some servers read it, without those of `names`."""
     parts = pair.split(";")
     return ";".join(part for part in parts if parameter_name(part.partition("=")[0]) not in names)

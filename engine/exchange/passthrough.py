@@ -1,9 +1,9 @@
-"""A request that goes through to an upstream as it is, and its answer back.
+"""Pass-through: a request is forwarded to an upstream unchanged, and its response to the client.
 
-Contract: bytes are not looked at. Header fields that concern one connection stay on it (RFC 9110, 7.6.1). The
-client's credentials are not sent to the upstream, which receives its own, and what it says about these is
-never shown. A body that is part of the authentication is read into memory first. Fields that tell of the
-client (`X-Forwarded-For`) are passed on from trusted proxies alone.
+Contract: bodies are not parsed. Hop-by-hop header fields are not forwarded (RFC 9110, 7.6.1). The client's
+credentials are not sent to the upstream, which receives its own; response fields about these are removed. A
+body that is part of the authentication is buffered in memory first. Fields that reveal the client
+(`X-Forwarded-For`) are forwarded from trusted proxies only.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from engine.plan import ForwardPlan, MappingPlan, RoutePlan, UpstreamPlan
 
 _KIND: Final = "invalid_request"
 
-#: Fields of one connection (RFC 9110, 7.6.1), and those of framing.
+#: Hop-by-hop fields (RFC 9110, 7.6.1), and those of framing.
 _HOP_BY_HOP: Final = FRAMING_FIELDS - {"host"} | {"proxy-authenticate", "proxy-authorization"}
-#: What is the client's and this server's own affair.
+#: Request fields that concern only the client and this server.
 _NOT_SENT: Final = frozenset(("host", "authorization", "expect", REQUEST_ID_HEADER))
-#: Statuses that are about the credentials of a request, and response fields that are.
+#: Statuses and response fields about the credentials of a request.
 _ABOUT_CREDENTIALS: Final = (401, 403)
 _OF_CREDENTIALS: Final = ("www-authenticate", "authentication-info")
 
@@ -44,10 +44,10 @@ _OF_CREDENTIALS: Final = ("www-authenticate", "authentication-info")
 def forward(
     mapping: MappingPlan, route: RoutePlan, plan: ForwardPlan, exchange: Exchange
 ) -> Effects[Response]:
-    """Send the client's request on; the response is given back as it comes, whatever its status.
+    """Forward the client's request; the response is forwarded unchanged, whatever its status.
 
     Raises:
-        ExchangeError: the upstream does not respond, or refuses credentials that are not the client's.
+        ExchangeError: the upstream does not respond, or rejects credentials that are not the client's.
     """
     upstream = select_upstream(plan.upstream, exchange.body, exchange)
     exchange.upstream = upstream.name
@@ -62,8 +62,8 @@ def forward(
 
 
 def is_refusal(response: Response) -> bool:
-    """Whether an upstream's response says that it did not do what it was asked for; a 304 (RFC 9110, 15.4.5)
-    is the response to a condition that the client has made."""
+    """Whether a response means that the upstream did not perform the request; a 304 is the response to a
+    conditional request (RFC 9110, 15.4.5)."""
     return not 200 <= response.status < 300 and response.status != 304
 
 
@@ -104,7 +104,7 @@ def _headers(
 
 
 def end_to_end(headers: Headers) -> Iterable[tuple[str, str]]:
-    """Header fields without those of one connection, and those that `Connection` lists."""
+    """End-to-end header fields: without hop-by-hop fields and those that `Connection` lists."""
     listed = {
         name.strip().lower() for key, value in headers if key == "connection" for name in value.split(",")
     }
@@ -112,7 +112,7 @@ def end_to_end(headers: Headers) -> Iterable[tuple[str, str]]:
 
 
 def _outbound(response: UpstreamResponse, has_credentials: bool) -> Response:
-    """The upstream's response, to be given back as it comes, without what it says of credentials of ours."""
+    """The upstream's response for the client, without the fields about our credentials."""
     media_type = response.header("content-type") or ""
     left_out = {"content-type", "date", *(_OF_CREDENTIALS if has_credentials else ())}
     headers = tuple(field for field in end_to_end(response.headers) if field[0] not in left_out)

@@ -90,7 +90,7 @@ def _json_line(fields: dict[str, Any]) -> str:
     try:
         return orjson.dumps(fields, default=repr, option=orjson.OPT_UTC_Z).decode()
     except TypeError:
-        # orjson writes no lone surrogates, which the path of a request may have.
+        # orjson does not write lone surrogates, which the path of a request may contain.
         return json.dumps({**fields, "timestamp": _iso(fields["timestamp"])}, default=repr)
 
 
@@ -122,7 +122,7 @@ def _take_head(fields: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _text(value: Any) -> str:
-    """A value in `key=value`: plain text as it is, else JSON, which quotes and escapes."""
+    """A value in `key=value`: plain text unchanged, anything else as JSON."""
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         return value
     text = json.dumps(value, ensure_ascii=False, default=repr)
@@ -131,7 +131,7 @@ def _text(value: Any) -> str:
 
 
 def _iso(moment: datetime) -> str:
-    """The time in UTC, ISO 8601."""
+    """A UTC time in ISO 8601."""
     # Not isoformat(): each call leaves a string in Python's method cache, which may pin a MiB of memory.
     date = f"{moment.year}-{moment.month:02}-{moment.day:02}"
     return f"{date}T{moment.hour:02}:{moment.minute:02}:{moment.second:02}.{moment.microsecond:06}Z"

@@ -132,10 +132,10 @@ class _Metrics:
 
 
 class _State:
-    """Metrics of this process.
+    """The metrics of this process.
 
     Attributes:
-        directory: shared with other processes; None for a single process.
+        directory: the files shared with other processes; None for a single process.
         count_active_requests: returns the number of requests in progress.
     """
 
@@ -155,14 +155,14 @@ def enable_multiprocess(directory: str) -> None:
     """Aggregate the metrics of this process and its children through files in a directory. Call it before the
     first metric is recorded and before the process forks."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-    # The library reads the variable when it is imported, which was before.
+    # The library has read the variable already, when it was imported.
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
     _state.directory = directory
     _state.metrics = _Metrics(CollectorRegistry())
 
 
 def mark_process_dead(process: int) -> None:
-    """Remove the gauges of a process that has ended; its counters and histograms stay."""
+    """Remove the gauges of a process that has ended, but not its counters and histograms."""
     assert _state.directory is not None
     multiprocess.mark_process_dead(process, _state.directory)  # type: ignore[no-untyped-call]
 
@@ -244,7 +244,7 @@ def record_client_disconnect(match: PlanMatch, inbound: Inbound, started_ns: int
 
 
 def exposition() -> Content:
-    """All metrics, in Prometheus's text format."""
+    """All metrics in Prometheus's text format."""
     if _state.directory is None:
         return Content(generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
     update_active_requests()

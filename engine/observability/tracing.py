@@ -1,8 +1,8 @@
-"""Traces of exchanges: a span for each, and one for each call, as OpenTelemetry has them.
+"""Traces of exchanges: an OpenTelemetry span for each exchange, and one for each call.
 
-Contract: without tracing a client's trace context (W3C Trace Context, level 1) is passed on and nothing else
-is done. Spans tell names, statuses and times: never a query, a header or a payload.
-The only importer of opentelemetry, an extra, which is imported once tracing is switched on.
+Contract: while tracing is off, the client's trace context (W3C Trace Context, level 1) is forwarded and
+nothing else is done. Spans contain names, statuses and times, never a query, a header or a payload. The only
+importer of opentelemetry, an optional dependency, which is imported when tracing starts.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from engine.resources import distribution_version
 #: W3C Trace Context, 3.2.2: neither id is all zeros.
 _PARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})\Z")
 _STATE = re.compile(r"[\x20-\x7e]{1,512}\Z")
-_ASKED: Final = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_SWITCHES: Final = (
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
 _OFF: Final = "none"
 
 
 class _Tracing:
-    """`api` is the package, `provider` what makes spans; None while tracing is off."""
+    """The package `opentelemetry.trace`, the tracer provider and the tracer; None while tracing is off."""
 
     def __init__(self) -> None:
         self.api: Any = None
@@ -38,13 +42,13 @@ _tracing: Final = _Tracing()
 
 
 def start(environ: Mapping[str, str]) -> str | None:
-    """Switch tracing on where the environment asks for it; what keeps it from that, or None."""
-    wanted = environ.get("OTEL_TRACES_EXPORTER", "otlp")
-    is_asked = any(environ.get(name) for name in _ASKED) and wanted != _OFF
-    if not is_asked or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    """Start tracing if the environment enables it. Returns the reason if that is not possible, else None."""
+    exporter = environ.get("OTEL_TRACES_EXPORTER", "otlp")
+    is_enabled = any(environ.get(name) for name in _SWITCHES) and exporter != _OFF
+    if not is_enabled or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
-    if wanted != "otlp":
-        return f"OTEL_TRACES_EXPORTER: there is 'otlp' and '{_OFF}' alone"
+    if exporter != "otlp":
+        return f"OTEL_TRACES_EXPORTER: unknown exporter (supported: 'otlp' and '{_OFF}')"
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -55,22 +59,23 @@ def start(environ: Mapping[str, str]) -> str | None:
 
 
 def use(processor: Any) -> None:
-    """Give spans to a processor of OpenTelemetry's."""
+    """Start tracing with a span processor of OpenTelemetry."""
     from opentelemetry import trace
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
     own = Resource({"service.name": "dragoman", "service.version": distribution_version()})
-    # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say goes before.
-    told = {key: value for key, value in Resource.create().attributes.items() if value != "unknown_service"}
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override these.
+    configured = Resource.create().attributes
+    overrides = {key: value for key, value in configured.items() if value != "unknown_service"}
     _tracing.api = trace
-    _tracing.provider = TracerProvider(resource=own.merge(Resource(told)))
+    _tracing.provider = TracerProvider(resource=own.merge(Resource(overrides)))
     _tracing.provider.add_span_processor(processor)
     _tracing.tracer = _tracing.provider.get_tracer("dragoman", distribution_version())
 
 
 def stop() -> None:
-    """Send what is left; blocks until it is sent, or cannot be."""
+    """Stop tracing; blocks until the remaining spans are sent, or sending failed."""
     if _tracing.provider is not None:
         _tracing.provider.shutdown()
         _tracing.provider = _tracing.tracer = None
@@ -80,17 +85,17 @@ def stop() -> None:
 
 
 def begin(inbound: Inbound) -> Any:
-    """The span of an exchange, from now on the parent of its calls; None while tracing is off."""
+    """Start the span of an exchange, the parent of the spans of its calls; None while tracing is off."""
     if _tracing.tracer is None:
         return None
     attributes = {"http.request.method": inbound.method, "url.path": inbound.path, "url.scheme": "http"}
     span = _span(inbound.method, "SERVER", _parent_of(inbound), attributes)
-    inbound.trace = _written(span)
+    inbound.trace = _traceparent(span)
     return span
 
 
 def end(span: Any, result: ExchangeResult) -> None:
-    """An exchange has come to its end; `span` is what `begin` gave."""
+    """End the span of a finished exchange; `span` is the result of `begin`."""
     if span is None:
         return
     route, mapping, status = result.route, result.mapping, result.response.status
@@ -101,8 +106,8 @@ def end(span: Any, result: ExchangeResult) -> None:
         span.set_attribute("dragoman.mapping", mapping.name)
     span.set_attribute("http.response.status_code", status)
     if result.events:
-        passed = time.monotonic_ns() - result.first_event_ns
-        span.add_event("first event", timestamp=time.time_ns() - passed)
+        elapsed = time.monotonic_ns() - result.first_event_ns
+        span.add_event("first event", timestamp=time.time_ns() - elapsed)
         span.add_event("end of stream", {"dragoman.events": result.events})
     if result.error is not None:
         span.set_attribute("error.type", result.error.kind)
@@ -112,7 +117,7 @@ def end(span: Any, result: ExchangeResult) -> None:
 
 
 def abandon(span: Any) -> None:
-    """The client of an exchange has left."""
+    """End the span of an exchange whose client disconnected."""
     if span is not None:
         span.set_attribute("error.type", "client_disconnected")
         span.end()
@@ -122,12 +127,15 @@ def abandon(span: Any) -> None:
 
 
 def begin_call(inbound: Inbound, step: SendCall) -> Any:
-    """The span of a call, None while tracing is off; in both cases the call carries the trace context."""
+    """Start the span of a call and put its trace context into the request.
+
+    While tracing is off, returns None, and the request carries the trace context of the client.
+    """
     request = step.request
     if _tracing.tracer is None:
         parent = _parent_of(inbound)
         if parent is not None and not any(name == "traceparent" for name, _ in request.headers):
-            request.headers = (*request.headers, *_carried(inbound, parent))
+            request.headers = (*request.headers, *_context_fields(inbound, parent))
         return None
     attributes = {
         "http.request.method": request.method,
@@ -137,12 +145,12 @@ def begin_call(inbound: Inbound, step: SendCall) -> Any:
     }
     span = _span(request.method, "CLIENT", inbound.trace or _parent_of(inbound), attributes)
     others = (field for field in request.headers if field[0] not in ("traceparent", "tracestate"))
-    request.headers = (*others, *_carried(inbound, _written(span)))
+    request.headers = (*others, *_context_fields(inbound, _traceparent(span)))
     return span
 
 
 def end_call(span: Any, outcome: int | ExchangeError) -> None:
-    """A call was answered with a status, or failed."""
+    """End the span of a call with the status of its response, or its error."""
     if span is None:
         return
     if isinstance(outcome, ExchangeError):
@@ -157,18 +165,18 @@ def end_call(span: Any, outcome: int | ExchangeError) -> None:
 
 
 def follow(span: Any, response: UpstreamResponse) -> None:
-    """A call was answered; of an answer that is read as it comes the span ends with its body."""
+    """End the span of a call when its response ends: now, or with the body of a streaming response."""
     if span is None:
         return
     if response.source is None:
         end_call(span, response.status)
         return
-    span.add_event("head of the answer")
+    span.add_event("response head")
     response.source = _TracedSource(response.source, span, response.status)
 
 
 class _TracedSource(PumpByNext):
-    """The body of an answer, with whose end or closing the span of its call ends."""
+    """The body of a response; the span of its call ends when the body ends or is closed."""
 
     __slots__ = ("_source", "_span", "_status")
 
@@ -178,7 +186,7 @@ class _TracedSource(PumpByNext):
         self._status = status
 
     async def next(self) -> Any:
-        """What comes next; None at the end."""
+        """The next batch; None at the end."""
         try:
             batch = await self._source.next()
         except ExchangeError as error:
@@ -189,7 +197,7 @@ class _TracedSource(PumpByNext):
         return batch
 
     async def content(self, limit: int) -> Content:
-        """All that still comes, at most so many bytes."""
+        """The rest of the body, at most `limit` bytes."""
         try:
             content: Content = await self._source.content(limit)
         except ExchangeError as error:
@@ -199,7 +207,7 @@ class _TracedSource(PumpByNext):
         return content
 
     async def aclose(self) -> None:
-        """Read no more."""
+        """Close the source and end the span."""
         self._end(self._status)
         await self._source.aclose()
 
@@ -208,19 +216,19 @@ class _TracedSource(PumpByNext):
         end_call(span, outcome)
 
 
-def _carried(inbound: Inbound, parent: str | None) -> Headers:
-    """The header fields of a trace context; vendors' state goes with its parent alone."""
+def _context_fields(inbound: Inbound, parent: str | None) -> Headers:
+    """The header fields of a trace context; `tracestate` only if the client's `traceparent` is valid."""
     if parent is None:
         return ()
     state = inbound.header("tracestate")
-    is_sound = state is not None and _STATE.match(state) and _parent_of(inbound) is not None
-    return (("traceparent", parent), *((("tracestate", str(state)),) if is_sound else ()))
+    is_valid = state is not None and _STATE.match(state) and _parent_of(inbound) is not None
+    return (("traceparent", parent), *((("tracestate", str(state)),) if is_valid else ()))
 
 
 def _parent_of(inbound: Inbound) -> str | None:
-    """The trace context that the client sent, if it is one."""
-    told = inbound.header("traceparent")
-    return told if told is not None and _PARENT.match(told) else None
+    """The client's `traceparent`; None if it is absent or invalid."""
+    parent = inbound.header("traceparent")
+    return parent if parent is not None and _PARENT.match(parent) else None
 
 
 def _span(name: str, kind: str, parent: str | None, attributes: dict[str, Any]) -> Any:
@@ -229,12 +237,13 @@ def _span(name: str, kind: str, parent: str | None, attributes: dict[str, Any]) 
     match = _PARENT.match(parent) if parent else None
     if match is not None:
         ids = int(match[1], 16), int(match[2], 16)
-        before = trace.SpanContext(*ids, is_remote=True, trace_flags=trace.TraceFlags(int(match[3], 16)))
-        context = trace.set_span_in_context(trace.NonRecordingSpan(before))
+        remote = trace.SpanContext(*ids, is_remote=True, trace_flags=trace.TraceFlags(int(match[3], 16)))
+        context = trace.set_span_in_context(trace.NonRecordingSpan(remote))
     span_kind = getattr(trace.SpanKind, kind)
     return _tracing.tracer.start_span(name, context=context, kind=span_kind, attributes=attributes)
 
 
-def _written(span: Any) -> str:
+def _traceparent(span: Any) -> str:
+    """The context of a span as the header field `traceparent`."""
     context = span.get_span_context()
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"

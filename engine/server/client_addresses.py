@@ -1,7 +1,7 @@
-"""Whose request it is: the address of a client, behind proxies of our own too.
+"""Client addresses, including those of clients behind our own reverse proxies.
 
-Contract: `X-Forwarded-For` is believed from trusted proxies alone, and read from its end: what a client
-writes into it itself stands before what our proxies add.
+Contract: `X-Forwarded-For` is trusted only from trusted proxies, and read from its end, because the values
+that a client sends itself precede those that our proxies append.
 """
 
 from __future__ import annotations
@@ -11,27 +11,31 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: What one customer of an IPv6 network usually has, in bits: its addresses count as one.
+#: The usual prefix length of one customer's IPv6 network: all addresses in it count as one client.
 _IPV6_PREFIX: Final = 64
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Networks in text with commas, such as `10.0.0.0/8, ::1`.
+    """The networks in comma-separated text, such as `10.0.0.0/8, ::1`.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: One of them is not a network.
     """
     parts = (part.strip() for part in text.split(","))
     return tuple(ipaddress.ip_network(part) for part in parts if part)
 
 
 class Addresses:
-    """Finds clients' addresses, given the networks of our own proxies.
+    """Determines clients' addresses.
+
+    Args:
+        trusted: the networks of our own proxies.
 
     Attributes:
-        has_proxies: there are any of these.
+        has_proxies: whether there are trusted networks.
     """
 
     def __init__(self, trusted: Iterable[Network] = ()) -> None:
@@ -39,37 +43,38 @@ class Addresses:
         self.has_proxies = bool(self._trusted)
 
     def of(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
-        """The address of the client that a connection from `peer` is for; IPv6 as its network of 64 bits."""
+        """The address of the client whose request arrives from `peer`; for IPv6, its /64 network."""
         if not self._trusted:
-            return _own(peer)
-        address = _parsed(peer)
+            return _direct_client(peer)
+        address = _parse(peer)
         if self._is_trusted(address):
             forwarded = [v for name, v in headers if name == "x-forwarded-for"]
             for hop in reversed(",".join(forwarded).split(",")):
-                found = _parsed(hop.strip())
+                found = _parse(hop.strip())
                 if found is None:
                     break
                 address = found
                 if not self._is_trusted(address):
                     break
-        return peer if address is None else _counted(address)
+        return peer if address is None else _client(address)
 
     def is_proxy(self, peer: str) -> bool:
-        """Whether a connection from `peer` is one of our own proxies."""
-        return self._is_trusted(_parsed(peer))
+        """Whether `peer` is one of our own proxies."""
+        return self._is_trusted(_parse(peer))
 
-    def _is_trusted(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
+    def _is_trusted(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
 
 
 @lru_cache(4096)
-def _own(peer: str) -> str:
-    """The address of a connection that no proxy of ours has made."""
-    address = _parsed(peer)
-    return peer if address is None else _counted(address)
+def _direct_client(peer: str) -> str:
+    """The address of a client that connects directly."""
+    address = _parse(peer)
+    return peer if address is None else _client(address)
 
 
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parse(text: str) -> Address | None:
+    """The address in text, an IPv4-mapped one as IPv4; None if the text is not an address."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -78,7 +83,8 @@ def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or address
 
 
-def _counted(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def _client(address: Address) -> str:
+    """The text that identifies the client with this address."""
     if address.version == 4:
         return str(address)
     return str(ipaddress.ip_network(f"{address}/{_IPV6_PREFIX}", strict=False))

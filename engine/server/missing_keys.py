@@ -1,4 +1,4 @@
-"""Who can reach what is served: which mappings have no keys, and whether that is an error on an address."""
+"""Mappings without client keys: which ones there are, and whether an address may serve them."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from engine.plan import MappingPlan, PlanSet
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
+    """Whether an address is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def check_exposure(plans: PlanSet, host: str, findings: Findings) -> None:
-    """An address that others can reach is served only with keys, or where the mapping says `auth: none`."""
+def check_missing_keys(plans: PlanSet, host: str, findings: Findings) -> None:
+    """Report mappings without keys, unless the address is loopback or the mapping has `auth: none`."""
     if is_loopback(host):
         return
     for mapping in plans.mappings.values():
         if not mapping.is_open and not mapping.keys and _has_guarded_routes(mapping):
-            place = mapping.spec.auth or mapping.spec.node.get("name") or mapping.spec.node
-            message = f"no key is set for '{mapping.name}', and {host} can be reached from other machines"
-            hint = "set the keys that auth.bearer names, or say 'auth: none'"
-            findings.error("no-key", message, place.key_span, hint)
+            node = mapping.spec.auth or mapping.spec.node.get("name") or mapping.spec.node
+            message = f"no key is set for '{mapping.name}', and {host} is reachable from other machines"
+            hint = "set the keys in auth.bearer, or allow access without a key with 'auth: none'"
+            findings.error("no-key", message, node.key_span, hint)
 
 
-def without_keys(plans: PlanSet) -> list[str]:
-    """The names of mappings that want no key."""
+def mappings_without_keys(plans: PlanSet) -> list[str]:
+    """The names of mappings that require no key."""
     return [mapping.name for mapping in plans.mappings.values() if not mapping.keys]
 
 
-def unset_keys(plans: PlanSet) -> list[str]:
-    """The names of mappings whose `auth.bearer` gives no key."""
-    return [name for name in without_keys(plans) if _names_keys(plans.mappings[name])]
+def mappings_with_unset_keys(plans: PlanSet) -> list[str]:
+    """The names of mappings whose `auth.bearer` contains no key."""
+    return [name for name in mappings_without_keys(plans) if _requires_keys(plans.mappings[name])]
 
 
-def _names_keys(mapping: MappingPlan) -> bool:
+def _requires_keys(mapping: MappingPlan) -> bool:
     return mapping.spec.auth is not None and not mapping.is_open and _has_guarded_routes(mapping)
 
 

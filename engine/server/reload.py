@@ -1,9 +1,9 @@
-"""Mappings that change while they are served: noticing it, and putting a new set in the place of the old one.
+"""Reloads mappings while they are served: detects changed files, and replaces the plans.
 
-Contract: a set is loaded and compiled whole, in a thread, and applied at once or not at all; what is wrong
-with it is logged, and the old one stays. A change is told by what the files hold, never by events alone.
-A process that forks polls the files and pauses reloads while it forks: then no thread of this module runs.
-The only importer of watchfiles.
+Contract: all files are loaded and compiled in a thread, and the new plans are applied together or not at all.
+If they have errors, these are logged and the old plans stay in use. A change is detected by the contents of
+the files, never by events alone. A process that forks polls the files instead, and pauses reloads while it
+forks, so that no thread of this module runs then. The only importer of watchfiles.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ from engine.language import yaml
 from engine.locations import SourceFile, Span
 from engine.observability import logs, metrics
 from engine.plan import PlanSet
-from engine.server.missing_keys import check_exposure
+from engine.server.missing_keys import check_missing_keys
 
-#: Milliseconds without a change after which files count as written, and the longest to wait for that.
-_QUIET: Final = 200
-_LONGEST: Final = 2000
-#: Milliseconds after which files are looked at even where the system tells of no change.
-_LOOK: Final = 1000
-#: Seconds between two looks without events, and the number of looks in a row that each find another change
-#: after which files are loaded all the same.
-_POLL: Final = 0.5
-_UNSETTLED_LOOKS: Final = 4
+#: Milliseconds without an event after which files count as written, and the maximum time to wait for that.
+_QUIET_MS: Final = 200
+_MAX_DEBOUNCE_MS: Final = 2000
+#: Milliseconds after which files are checked even if the system reports no change.
+_CHECK_INTERVAL_MS: Final = 1000
+#: Seconds between two checks when polling.
+_POLL_INTERVAL: Final = 0.5
+#: The number of consecutive checks that each find another change, after which files are loaded anyway.
+_MAX_UNSETTLED_CHECKS: Final = 4
 
 _T = TypeVar("_T")
 _Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(slots=True)
-class Loaded:
-    """A set of plans, and the digests of all files it was made from, by their names."""
+class LoadedPlans:
+    """A set of plans, with the digests of all files that it was loaded from, by file name."""
 
     plans: PlanSet | None
     files: yaml.Digests
 
     def take(self) -> PlanSet:
-        """Give the plans away: who serves them must be the only one to hold them, so that they are freed."""
+        """Return the plans and drop the reference to them, so that only the caller keeps them alive."""
         plans, self.plans = self.plans, None
-        assert plans is not None, "they were taken already"
+        assert plans is not None, "take() was called before"
         return plans
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where plans come from: what `serve` was given.
+class PlanSource:
+    """The files and the environment that plans are loaded from: the arguments of `serve`.
 
     Attributes:
         paths: files, directories, globs and names of shipped mappings.
-        env_files: gives the files with variables that there are now.
-        later_files: those that are read once they are there.
-        environ: reads the environment anew, with what these files add; raises OSError where one is no text.
-        host: the address on which the plans are served, which decides whether they may be.
+        env_files: returns the files with variables that exist now.
+        environ: reads the environment and these files again; raises OSError if a file is not text.
+        host: the address that serves the plans; some addresses require keys.
+        later_files: files that are watched, and read as soon as they exist.
     """
 
     paths: tuple[str, ...]
@@ -74,24 +74,24 @@ class Origin:
     host: str
     later_files: tuple[str, ...] = ()
 
-    def load(self, findings: Findings) -> Loaded:
-        """Read and compile everything; the plans can be served where `findings` has no error."""
+    def load(self, findings: Findings) -> LoadedPlans:
+        """Read and compile all mappings. The plans can be served only if `findings` has no error."""
         with yaml.track_reads() as files:
             for name in self.env_files():
                 yaml.read_bytes(Path(name), findings, Span(SourceFile(name, ""), 1, 1))
             sources = source_files(self.paths, findings)
             plans = compile_set(load(sources, findings), self.environ(), findings, served_together=True)
-        check_exposure(plans, self.host, findings)
+        check_missing_keys(plans, self.host, findings)
         expected = (*self.later_files, *map(str, sources))
-        return Loaded(plans, {**dict.fromkeys(expected), **files})
+        return LoadedPlans(plans, {**dict.fromkeys(expected), **files})
 
     def names(self) -> list[str]:
-        """The files that the paths stand for now."""
+        """The files that the paths match now."""
         files = map(Path, (*self.later_files, *self.env_files()))
         return [str(file) for file in (*files, *source_files(self.paths, Findings()))]
 
     def directories(self) -> list[str]:
-        """The directories among the paths, with those below them."""
+        """The directories among the paths, with their subdirectories."""
         found: list[str] = []
         for path in self.paths:
             for root, inner, _ in os.walk(path):
@@ -100,31 +100,31 @@ class Origin:
         return found
 
 
-class Reloads:
-    """Keeps what is served up with its files.
+class Reloader:
+    """Reloads the plans when their files change.
 
     Attributes:
-        generation: the number of the set that is served.
-        files: what the set that was loaded last was made from.
+        generation: the number of the set of plans in use.
+        files: the digests of the files of the set loaded last.
 
     Args:
-        apply: puts a new set in the place of the old one; called in the event loop.
-        is_counted: whether the metrics count these reloads; those of one worker among several do not.
-        is_polling: `watch` polls the files; events of the system need a thread, which a process that forks
-            must not have.
+        apply: replaces the plans in use; called in the event loop.
+        is_counted: whether the metrics count these reloads; those of one worker among several are not.
+        is_polling: whether `watch` polls the files. Events of the system need a thread, which a process that
+            forks must not have.
     """
 
     def __init__(
         self,
-        origin: Origin,
-        loaded: Loaded,
+        source: PlanSource,
+        loaded: LoadedPlans,
         apply: Callable[[PlanSet], None],
         generation: int = 1,
         is_counted: bool = True,
         is_polling: bool = False,
     ) -> None:
         self.generation = generation
-        self._origin = origin
+        self._source = source
         self.files = loaded.files
         self._apply = apply
         self._is_counted = is_counted
@@ -133,41 +133,42 @@ class Reloads:
         metrics.set_generation(generation)
 
     async def reload(self) -> bool:
-        """Load everything anew, whether something has changed or not; whether it is served now."""
+        """Reload even if nothing has changed; returns whether the new plans are in use."""
         async with self._lock:
             return await self._reload()
 
     async def reload_changed(self) -> None:
-        """Load everything anew if some file holds something else than what was loaded last."""
+        """Reload if the contents of a file differ from those loaded last."""
         async with self._lock:
-            if await _in_thread(self._current) != self.files:
+            if await _in_thread(self._current_digests) != self.files:
                 await self._reload()
 
     async def pause(self) -> None:
-        """Wait until no reload and no thread of one runs, and start none before `resume`."""
+        """Wait until no reload and none of its threads runs, and start none before `resume`."""
         await self._lock.acquire()
 
     def resume(self) -> None:
-        """End a pause."""
+        """Allow reloads again."""
         self._lock.release()
 
     async def watch(self) -> None:
-        """Look after the files until this is cancelled."""
+        """Reload when files change, until cancelled."""
         signature: _Signature | None = None
         suspected: _Signature | None = None
         unsettled = 0
         while True:
-            places = self._places()
-            async for is_changed in _ticks() if self._is_polling else _events(places):
-                now = self._signature(places)
+            directories = self._directories()
+            async for is_changed in _poll_ticks() if self._is_polling else _file_events(directories):
+                now = self._signature(directories)
                 unsettled = unsettled + 1 if now != signature else 0
-                is_settled = now == suspected or unsettled >= _UNSETTLED_LOOKS
-                # What no event told of is taken up once it has stood still for as long as from look to look.
+                is_settled = now == suspected or unsettled >= _MAX_UNSETTLED_CHECKS
+                # Without an event, reload when the files are unchanged since the previous check, or after
+                # several checks if they change all the time.
                 if is_changed or (unsettled and is_settled):
                     await self.reload_changed()
-                    # The signature from before: a change during the reload differs from it.
+                    # Store the signature from before the reload, so that changes during it are detected.
                     signature, unsettled = now, 0
-                    if self._places() != places:
+                    if self._directories() != directories:
                         break
                 suspected = now
 
@@ -175,64 +176,62 @@ class Reloads:
         started = time.monotonic()
         findings = Findings()
         try:
-            loaded = await _in_thread(self._origin.load, findings)
+            loaded = await _in_thread(self._source.load, findings)
         except OSError as error:
-            return self._failed(str(error))
+            return self._log_failure(str(error))
         except Exception as error:
             logs.internal_error(Defect.of(error), where="reload")
-            return self._failed("internal error")
+            return self._log_failure("internal error")
         self.files = loaded.files
         for diagnostic in findings:
             logs.finding(diagnostic)
         if findings.has_errors:
-            return self._failed("there are errors")
+            return self._log_failure("the mappings have errors")
         plans = loaded.take()
         if not plans.mappings:
-            return self._failed("there is no route to serve in these files")
+            return self._log_failure("no routes to serve in these files")
         self._apply(plans)
         self.generation += 1
         metrics.set_generation(self.generation)
-        self._count("done")
+        self._count_reload("done")
         seconds = round(time.monotonic() - started, 3)
         names = sorted(plans.mappings)
         logs.info("reload", outcome="done", generation=self.generation, mappings=names, seconds=seconds)
         return True
 
-    def _failed(self, reason: str) -> bool:
-        self._count("failed")
+    def _log_failure(self, reason: str) -> bool:
+        self._count_reload("failed")
         logs.error("reload", outcome="failed", generation=self.generation, reason=reason)
         return False
 
-    def _count(self, outcome: str) -> None:
+    def _count_reload(self, outcome: str) -> None:
         if self._is_counted:
             metrics.record_reload(outcome)
 
-    # What is watched
+    def _current_digests(self) -> yaml.Digests:
+        """The digests of the files that were read, and of those that would be read now."""
+        return {name: yaml.digest(Path(name)) for name in {*self.files, *self._source.names()}}
 
-    def _current(self) -> yaml.Digests:
-        """The digests of what was read, and of what would be read now."""
-        return {name: yaml.digest(Path(name)) for name in {*self.files, *self._origin.names()}}
-
-    def _signature(self, places: Iterable[str]) -> _Signature:
-        """What tells cheaply that files, or the directories they are in, may have changed."""
-        names = {*self.files, *places}
+    def _signature(self, directories: Iterable[str]) -> _Signature:
+        """The metadata of the files and directories: a cheap indication that something may have changed."""
+        names = {*self.files, *directories}
         return tuple(sorted((name, *_stat(name)) for name in names))
 
-    def _places(self) -> list[str]:
-        """The directories to watch; whatever a file's name is led through by links is among them."""
-        found = {place for name in self.files for place in _led_through(name)}
-        found |= set(self._origin.directories())
-        return sorted(place for place in found if os.path.isdir(place))
+    def _directories(self) -> list[str]:
+        """The directories to watch, including those of symbolic links in file paths."""
+        found = {directory for name in self.files for directory in _path_directories(name)}
+        found |= set(self._source.directories())
+        return sorted(directory for directory in found if os.path.isdir(directory))
 
 
-async def _events(places: Iterable[str]) -> AsyncIterator[bool]:
-    """Whether the system reports a change, when it does and at least once a second."""
+async def _file_events(directories: Iterable[str]) -> AsyncIterator[bool]:
+    """True when the system reports a change; False after each second without one."""
     async for changes in awatch(
-        *places,
+        *directories,
         watch_filter=None,
-        step=_QUIET,
-        debounce=_LONGEST,
-        rust_timeout=_LOOK,
+        step=_QUIET_MS,
+        debounce=_MAX_DEBOUNCE_MS,
+        rust_timeout=_CHECK_INTERVAL_MS,
         yield_on_timeout=True,
         recursive=False,
         ignore_permission_denied=True,
@@ -240,16 +239,16 @@ async def _events(places: Iterable[str]) -> AsyncIterator[bool]:
         yield bool(changes)
 
 
-async def _ticks() -> AsyncIterator[bool]:
-    """The same without events: False, at regular intervals."""
+async def _poll_ticks() -> AsyncIterator[bool]:
+    """False at regular intervals: replaces `_file_events` when polling."""
     while True:
-        await asyncio.sleep(_POLL)
+        await asyncio.sleep(_POLL_INTERVAL)
         yield False
 
 
 async def _in_thread(function: Callable[..., _T], *args: Any) -> _T:
-    """The result of a call in a thread that has ended when this returns. If this is cancelled, the call goes
-    on, and nothing waits for it."""
+    """The result of a call in a thread, which has ended when this returns. If this is cancelled, the call
+    continues, and nothing waits for it."""
     executor = ThreadPoolExecutor(1)
     call = executor.submit(function, *args)
     try:
@@ -266,9 +265,10 @@ def _stat(name: str) -> tuple[int, int, int]:
     return (state.st_mtime_ns, state.st_size, state.st_ino)
 
 
-def _led_through(name: str) -> Iterable[str]:
-    """The directories in which a change makes `name` another file: its own, those that hold a symbolic link
-    on the way, and the one where it really is. (A mounted ConfigMap is replaced by a link beside it.)"""
+def _path_directories(name: str) -> Iterable[str]:
+    """The directories in which a change can make `name` refer to another file: its parent, the parents of
+    symbolic links in its path, and the real directory. (Kubernetes updates a mounted ConfigMap by replacing a
+    symbolic link next to its files.)"""
     path = Path(os.path.abspath(name))
     yield str(path.parent)
     yield os.path.dirname(os.path.realpath(path))

@@ -65,7 +65,7 @@ class Case:
         inbound: the client's request, without its body, which is `content`.
         expected: the expectations of the response, part by part.
         body: the JSON value of `content`, for expectations.
-        keys: what stands in files and is shown to upstreams as credentials; it is never told.
+        keys: credentials of upstreams that are read from files; never shown.
     """
 
     spec: spec.CaseSpec

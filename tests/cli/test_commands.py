@@ -1,4 +1,4 @@
-"""The commands that are no suite and no server: what they print, and with which status they end."""
+"""Output and exit status of the commands other than `test`, `explain` and a running `serve`."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def mapping(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_reads_like_a_manual(name: str) -> None:
+def test_every_command_and_option_has_help(name: str) -> None:
     command = command_of(name)
     shown = run(name, "--help")
     assert shown.exit_code == 0
     assert command.help
-    assert len(command.help) > 80, "help says what the command does, not only its name"
+    assert len(command.help) > 80, "help describes what the command does"
     for parameter in command.params:
         if isinstance(parameter, click.Option) and "--help" not in parameter.opts:
             assert parameter.help, f"--{parameter.name} has no help"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_has_a_variable(name: str) -> None:
+def test_every_option_has_an_environment_variable(name: str) -> None:
     for parameter in command_of(name).params:
         if isinstance(parameter, click.Option):
             assert str(parameter.envvar).startswith("DRAGOMAN_"), f"{name} --{parameter.name}"
 
 
-def test_wrong_usage_ends_with_2() -> None:
+def test_a_usage_error_exits_with_2() -> None:
     for arguments in (
         ["validate"],
         ["serve"],
@@ -69,17 +69,17 @@ def test_wrong_usage_ends_with_2() -> None:
         assert run(*arguments).exit_code == 2, arguments
 
 
-def test_the_version_is_told() -> None:
+def test_version() -> None:
     assert run("--version").output.startswith("dragoman, version ")
 
 
-def test_check_is_validate(mapping: Path) -> None:
+def test_check_is_an_alias_of_validate(mapping: Path) -> None:
     keys = {"KEYS": "key"}
     checked = [run(name, str(mapping), env=keys).output for name in ("check", "validate")]
     assert checked == ["1 file: no findings\n"] * 2
 
 
-def test_routes_are_a_table(mapping: Path) -> None:
+def test_routes_as_a_table(mapping: Path) -> None:
     shown = run("routes", str(mapping), env={"KEYS": "one"})
     assert shown.output == (
         "METHOD  PATH     CALLS  KEY     MAPPING  SUMMARY\n"
@@ -88,7 +88,7 @@ def test_routes_are_a_table(mapping: Path) -> None:
     )
 
 
-def test_routes_are_json(mapping: Path) -> None:
+def test_routes_as_json(mapping: Path) -> None:
     rows = json.loads(run("routes", str(mapping), "--format", "json").output)
     assert [(row["method"], row["path"], row["calls"]) for row in rows] == [
         ("GET", "/items", "shop"),
@@ -96,14 +96,14 @@ def test_routes_are_json(mapping: Path) -> None:
     ]
 
 
-def test_routes_of_a_mistaken_file_end_with_1(tmp_path: Path) -> None:
+def test_routes_of_an_invalid_file_exits_with_1(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("dragoman: 1\nroutes: { GET /x: { respond: { body: '${ oops( }' } } }\n")
     assert run("routes", str(file)).exit_code == 1
 
 
 @pytest.mark.parametrize("name", ["mapping", "suite"])
-def test_schemas_are_printed_as_they_are(name: str) -> None:
+def test_schemas_are_printed_unchanged(name: str) -> None:
     assert json.loads(run("schema", name).output) == json.loads(schema_text(name))
 
 
@@ -120,13 +120,13 @@ def test_a_function_is_explained_with_examples() -> None:
     assert "epoch('2024-01-02T10:20:30Z') => 1704190830" in shown.output
 
 
-def test_an_unknown_function_is_named_with_a_suggestion() -> None:
+def test_an_unknown_function_has_a_suggestion() -> None:
     shown = run("functions", "lenght")
     assert shown.exit_code == 1
     assert "did you mean 'length'" in shown.stderr
 
 
-def test_an_env_file_gives_variables_and_the_environment_wins(mapping: Path, tmp_path: Path) -> None:
+def test_the_environment_overrides_an_env_file(mapping: Path, tmp_path: Path) -> None:
     (tmp_path / "a.env").write_text('# comment\nKEYS="one,two"\nexport SHOP_URL=nonsense\n')
     shown = run("validate", str(mapping), "--env-file", str(tmp_path / "a.env"))
     assert "bad-url" in shown.output
@@ -139,7 +139,7 @@ def test_paths_can_come_from_the_environment(mapping: Path) -> None:
     assert run("validate", env=env).output == "1 file: no findings\n"
 
 
-def test_a_healthy_server_and_one_that_is_none(tmp_path: Path) -> None:
+def test_healthcheck(tmp_path: Path) -> None:
     with dragoman_server(MAPPING) as server:
         assert run("healthcheck", f"{server.url}/health").output == "healthy: status 200\n"
         missing = run("healthcheck", f"{server.url}/nothing")
@@ -151,12 +151,14 @@ def test_a_healthy_server_and_one_that_is_none(tmp_path: Path) -> None:
     assert run("healthcheck", "ftp://x").exit_code == 2
 
 
-LIVING = "dragoman: 1\nroutes: { GET /livez: { respond: { body: ok } } }\n"
+LIVEZ = "dragoman: 1\nroutes: { GET /livez: { respond: { body: ok } } }\n"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "", "localhost"])
-def test_healthcheck_asks_the_server_of_its_environment(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with dragoman_server(LIVING) as server:
+def test_healthcheck_uses_the_admin_address_of_the_environment(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dragoman_server(LIVEZ) as server:
         monkeypatch.setenv("DRAGOMAN_ADMIN", f"{host}:{server.address[1]}")
         assert run("healthcheck").output == "healthy: status 200\n"
         assert run("healthcheck", f"{server.url}/other").output == "unhealthy: status 404\n"
@@ -165,7 +167,7 @@ def test_healthcheck_asks_the_server_of_its_environment(host: str, monkeypatch: 
     assert run("healthcheck").exit_code == 2
 
 
-def test_serve_says_what_a_missing_variable_is_for(tmp_path: Path) -> None:
+def test_serve_describes_a_missing_variable(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(
         "dragoman: 1\n"
@@ -178,7 +180,7 @@ def test_serve_says_what_a_missing_variable_is_for(tmp_path: Path) -> None:
     assert run("validate", str(file)).exit_code == 0
 
 
-def test_a_port_that_is_taken_is_told(mapping: Path) -> None:
+def test_serve_reports_a_port_in_use(mapping: Path) -> None:
     with dragoman_server(MAPPING) as server:
         port = server.address[1]
         done = subprocess.run(

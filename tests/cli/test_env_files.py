@@ -1,4 +1,4 @@
-"""Environment variables come from .env, --env-file and the process, and reach mappings and options alike."""
+"""Environment variables from .env, --env-file and the process apply to mappings and options."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_dotenv_of_the_working_directory_is_read(here: Path) -> None:
     assert run("validate", "--strict", "m.yaml").exit_code == 0, "TOKEN is set"
 
 
-def test_a_given_file_wins_over_dotenv_and_the_process_over_both(here: Path) -> None:
+def test_env_file_overrides_dotenv_and_the_process_overrides_both(here: Path) -> None:
     (here / ".env").write_text("PREFIX=/dotenv\n")
     (here / "more.env").write_text("PREFIX=/more\n")
     (here / "last.env").write_text("PREFIX=/last\n")
@@ -54,38 +54,40 @@ def test_a_given_file_wins_over_dotenv_and_the_process_over_both(here: Path) -> 
     assert "/process/x" in run("routes", "m.yaml", *files, PREFIX="/process").output
 
 
-def test_dotenv_of_a_folder_above_is_not_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dotenv_of_a_parent_directory_is_not_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / ".env").write_text("PREFIX=/dotenv\n")
     (here / "below").mkdir()
     monkeypatch.chdir(here / "below")
     assert "/default/x" in run("routes", "../m.yaml").output
 
 
-def test_options_take_their_variables_from_files(here: Path) -> None:
+def test_files_set_variables_of_options(here: Path) -> None:
     (here / ".env").write_text("DRAGOMAN_MAPPINGS=m.yaml\nDRAGOMAN_FORMAT=json\nDRAGOMAN_STRICT=1\n")
     result = run("validate")
     assert "missing-env" in json.dumps(json.loads(result.output))
     assert result.exit_code == 1, "strict: TOKEN is not set"
-    assert "warning[missing-env]" in run("validate", "--format", "text").output, "the command line wins"
-    told = run("validate", DRAGOMAN_FORMAT="github").output
-    assert "::warning" in told, "the process wins"
+    assert "warning[missing-env]" in run("validate", "--format", "text").output, (
+        "the command line has precedence"
+    )
+    output = run("validate", DRAGOMAN_FORMAT="github").output
+    assert "::warning" in output, "the process's environment has precedence"
 
 
-def test_plain_names_of_options_mean_nothing_in_the_environment_of_a_process(here: Path) -> None:
-    """HOST and PORT are anybody's there."""
+def test_option_names_without_prefix_are_ignored_in_the_process_environment(here: Path) -> None:
+    """Other programs use HOST and PORT too."""
     (here / ".env").write_text("TOKEN=t\nPORT=0\nHOST=256.0.0.1\n")
-    told = run("serve", "m.yaml", HOST="nowhere.invalid", PORT="many", DRAGOMAN_HOST="0.0.0.0").output
-    assert "no-key" in told, "the address that is served is that of DRAGOMAN_HOST"
+    output = run("serve", "m.yaml", HOST="nowhere.invalid", PORT="many", DRAGOMAN_HOST="0.0.0.0").output
+    assert "no-key" in output, "the server must use the address of DRAGOMAN_HOST"
 
 
-def test_a_wrong_value_of_an_option_is_wrong_usage(here: Path) -> None:
+def test_an_invalid_option_value_is_a_usage_error(here: Path) -> None:
     (here / ".env").write_text("DRAGOMAN_PORT=many\n")
     result = run("serve", "m.yaml")
     assert result.exit_code == 2
     assert "--port" in result.output
 
 
-def test_a_file_that_is_no_text_is_wrong_usage(here: Path) -> None:
+def test_a_binary_env_file_is_a_usage_error(here: Path) -> None:
     (here / ".env").write_bytes(b"A=\xff\xfe\n")
     result = run("routes", "m.yaml")
     assert result.exit_code == 2
@@ -100,7 +102,7 @@ def test_a_file_that_is_no_text_is_wrong_usage(here: Path) -> None:
         "HOST=127.0.0.3\nDRAGOMAN_HOST=127.0.0.2\nPORT=0\n",
     ],
 )
-def test_serve_takes_its_address_from_dotenv_and_says_so(here: Path, settings: str) -> None:
+def test_serve_reads_its_address_from_dotenv_and_logs_the_file(here: Path, settings: str) -> None:
     (here / ".env").write_text(f"PREFIX=/dotenv\nTOKEN=canary-token\nDRAGOMAN_LOG_FORMAT=json\n{settings}")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
     process = subprocess.Popen(
@@ -119,12 +121,12 @@ def test_serve_takes_its_address_from_dotenv_and_says_so(here: Path, settings: s
         process.terminate()
         lines.append(process.communicate(timeout=PATIENCE)[1])
     assert re.search(r"at http://127\.0\.0\.2:\d+", "".join(lines))
-    told = [json.loads(line) for line in lines if line.startswith("{") and '"environment_files"' in line]
-    assert [line["files"] for line in told] == [[".env"]]
+    entries = [json.loads(line) for line in lines if line.startswith("{") and '"environment_files"' in line]
+    assert [entry["files"] for entry in entries] == [[".env"]]
     assert "canary-token" not in "".join(lines)
 
 
-def test_serve_names_a_variable_that_is_missing(here: Path) -> None:
+def test_serve_reports_a_missing_variable(here: Path) -> None:
     result = run("serve", "m.yaml")
     assert result.exit_code == 1
     assert "the environment variable TOKEN is not set" in result.output

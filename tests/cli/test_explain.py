@@ -1,7 +1,7 @@
-"""`dragoman explain`: what it prints, to the letter, and what it says of what cannot be explained.
+"""`dragoman explain`: its exact output, and its errors.
 
-`tests/suites/explain/cases.txt` has a name and arguments a line, and `NAME.expect` beside it what is printed;
-where `DRAGOMAN_WRITE_EXPECTED` is set, these files are written.
+`tests/suites/explain/cases.txt` has a name and arguments per line; `NAME.expect` has the expected output. If
+`DRAGOMAN_WRITE_EXPECTED` is set, the test writes these files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cli.main import main
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests/suites/explain"
 SHOP = "tests/suites/explain/shop.yaml"
-#: What is secret in the shop, where no environment says otherwise.
+#: The secrets in the shop mapping's default environment.
 SECRETS = (
     *("pass-of-orders", "orders.example", "key-of-stock", "token-of-chat", "key-one", "key-two"),
     *("key-of-files", "key-of-chat-server", "pass-of-proxy", "proxy-user", "c2hvcDpwYXNz"),
@@ -35,7 +35,7 @@ def cases() -> list[tuple[str, list[str]]]:
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test runs beside the mappings, with no variable that they read."""
+    """Run each test in the root of the repository, without environment variables that mappings read."""
     monkeypatch.chdir(ROOT)
     for name in os.environ:
         if name not in ("PATH", "HOME", "PYTHONPATH", "DRAGOMAN_WRITE_EXPECTED"):
@@ -49,18 +49,18 @@ def explain(*arguments: str, env: dict[str, str] | None = None, given: str | Non
 
 
 @pytest.mark.parametrize(("name", "arguments"), cases(), ids=[name for name, _ in cases()])
-def test_what_is_told(name: str, arguments: list[str]) -> None:
+def test_output(name: str, arguments: list[str]) -> None:
     result = explain(*arguments)
-    told = f"{result.output}exit status {result.exit_code}\n"
+    output = f"{result.output}exit status {result.exit_code}\n"
     file = CASES / f"{name}.expect"
     if os.environ.get("DRAGOMAN_WRITE_EXPECTED"):
-        file.write_text(told)
-    assert told == file.read_text()
+        file.write_text(output)
+    assert output == file.read_text()
     if "shop" in name:
-        assert not [secret for secret in SECRETS if secret in told]
+        assert not [secret for secret in SECRETS if secret in output]
 
 
-def test_no_case_is_left_behind() -> None:
+def test_every_expected_file_has_a_case() -> None:
     assert {file.stem for file in CASES.glob("*.expect")} == {name for name, _ in cases()}
 
 
@@ -85,12 +85,12 @@ routes:
       query: { t: "${ $env.TOKEN }", token: "${ $vars.folded.key }", u: "${ $env.PLAIN_URL }" }
       headers: { x-digest: "${ sha256($env.TOKEN) }", x-b: "${ base64_encode($env.TOKEN) }" }
       body: { parts: "${ split($env.TOKEN, '-') }", up: "${ upper($env.TOKEN) }", set: "${ $is_set.TOKEN }" }
-    respond: { body: { said: "${ @ }", folded: "${ $vars.folded.list[0] }" } }
+    respond: { body: { data: "${ @ }", folded: "${ $vars.folded.list[0] }" } }
 """
 
 
 @pytest.mark.parametrize("token", ["sesame-open-now", "a&b=c-d%41+e", "http://sesame.example/a"])
-def test_nothing_that_is_made_of_a_secret_tells_it(tmp_path: Path, token: str) -> None:
+def test_values_derived_from_a_secret_are_masked(tmp_path: Path, token: str) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(DERIVED)
     (tmp_path / "folded.json").write_text('{"key": "key-of-file", "list": ["item-of-file"]}')
@@ -105,17 +105,17 @@ def test_nothing_that_is_made_of_a_secret_tells_it(tmp_path: Path, token: str) -
     ):
         result = explain(str(file), *arguments, env={"TOKEN": token})
         assert len(result.output) > 100
-        told = result.output.lower()
+        output = result.output.lower()
         for part in (token, "sesame", "secret-of-url", "host-secret", "host-other", "key-of-file"):
-            assert part.lower() not in told, (arguments, part)
-    walked = explain(str(file), "--request", "POST /x/7", env={"TOKEN": token}).output
-    assert "POST https://host.example/" in walked
-    assert "/7?t=" in walked
-    assert "***&token=***" in walked
-    assert '"set": true' in walked
+            assert part.lower() not in output, (arguments, part)
+    traced = explain(str(file), "--request", "POST /x/7", env={"TOKEN": token}).output
+    assert "POST https://host.example/" in traced
+    assert "/7?t=" in traced
+    assert "***&token=***" in traced
+    assert '"set": true' in traced
 
 
-def test_what_looks_like_a_key_is_masked_wherever_it_stands(tmp_path: Path) -> None:
+def test_text_that_looks_like_a_key_is_masked_everywhere(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(
         'dragoman: 1\nupstreams: { u: { url: "http://h" } }\nroutes:\n  GET /x:\n'
@@ -127,16 +127,16 @@ def test_what_looks_like_a_key_is_masked_wherever_it_stands(tmp_path: Path) -> N
         ("--python",),
         ("--request", "GET /x?k=sk-0123456789abcdefghij", "--response", "-"),
     ):
-        told = explain(str(file), *arguments, given="1").output
-        assert "sk-0" not in told
-        assert "***" in told, arguments
+        output = explain(str(file), *arguments, given="1").output
+        assert "sk-0" not in output
+        assert "***" in output, arguments
 
 
 # --- Requests --------------------------------------------------------------------------------------------
 
 
-def test_the_trace_gives_what_the_server_gives() -> None:
-    """The answer of a call by another mapping, whole and as a stream."""
+def test_the_trace_has_the_response_of_the_server() -> None:
+    """With another mapping as the upstream, for a complete and a streaming response."""
     mappings = ("mappings/ollama-over-openai.yaml", "mappings/demo.yaml")
     env = {"OPENAI_BASE_URL": "mapping:demo/v1"}
     for stream in (True, False):
@@ -157,7 +157,7 @@ def test_a_route_is_found_by_its_pattern_and_by_a_path() -> None:
     assert by_pattern.output == explain(SHOP, "--route", "get /shop/orders/17").output
 
 
-def test_headers_and_parameters_reach_the_mapping(tmp_path: Path) -> None:
+def test_header_and_query_options_reach_the_mapping(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(
         "dragoman: 1\nroutes: { GET /x: { respond: { body: "
@@ -172,10 +172,10 @@ def test_headers_and_parameters_reach_the_mapping(tmp_path: Path) -> None:
     assert value == {"q": {"a": "b c"}, "h": "1 2"}
 
 
-# --- What cannot be explained ----------------------------------------------------------------------------
+# --- Errors ----------------------------------------------------------------------------------------------
 
 
-def test_findings_are_told_as_validate_tells_them(tmp_path: Path) -> None:
+def test_findings_are_printed_as_by_validate(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
     file.write_text("dragoman: 1\nroutes: { GET /x: { respond: { body: '${ lenght(@) }' } } }\n")
     result = explain(str(file))
@@ -185,7 +185,7 @@ def test_findings_are_told_as_validate_tells_them(tmp_path: Path) -> None:
     assert json.loads(explain(str(file), "--format", "json").output)[0]["code"] == "unknown-function"
 
 
-def test_a_mapping_that_is_not_there() -> None:
+def test_an_unknown_mapping() -> None:
     result = explain("nowhere")
     assert result.exit_code == 1
     assert "error[no-files]" in result.output
@@ -200,13 +200,13 @@ def test_a_mapping_that_is_not_there() -> None:
     ],
 )
 @pytest.mark.parametrize("option", ["--route", "--request"])
-def test_a_route_that_is_not_there(option: str, name: str, hint: str) -> None:
+def test_an_unknown_route(option: str, name: str, hint: str) -> None:
     result = explain("mappings/ollama-over-openai.yaml", option, name)
     assert result.exit_code == 1
     assert result.output == f"no route serves '{name}'" + (f"; {hint}" if hint else "") + "\n"
 
 
-def test_a_body_that_is_no_json() -> None:
+def test_a_body_of_invalid_json() -> None:
     result = explain(SHOP, "--request", "POST /shop/orders", "--body", "-", given="{oops")
     assert result.exit_code == 1
     assert "error: invalid_request: the request's body is invalid JSON: line 1 column 2" in result.output
@@ -234,14 +234,14 @@ def test_a_body_that_is_no_json() -> None:
         (SHOP, "--format", "github"),
     ],
 )
-def test_wrong_usage(arguments: tuple[str, ...]) -> None:
+def test_usage_errors(arguments: tuple[str, ...]) -> None:
     result = explain(*arguments)
     assert result.exit_code == 2
     assert "Traceback" not in result.output
 
 
-def test_nothing_of_it_is_imported_by_a_server() -> None:
-    """What only explains costs serving nothing."""
+def test_a_server_does_not_import_it() -> None:
+    """The code of `explain` must not slow down `serve`."""
     code = (
         "import sys, cli.serve; print([m for m in sys.modules if m in ('engine.explain', 'engine.testing')])"
     )

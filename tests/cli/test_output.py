@@ -1,4 +1,4 @@
-"""Wherever output goes (closed, full, a pipe that nobody reads), a command ends with its usual status."""
+"""A command exits with its usual status even if its output is closed, full or a pipe without a reader."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.upstream import eventually
 
 ROOT = Path(__file__).parents[2]
 
-#: One that has a warning, which `serve` writes to standard output.
+#: A mapping with a warning, which `serve` writes to standard output.
 UNSET = "dragoman: 1\nname: n\nauth: { bearer: '' }\nroutes: { GET /y: { respond: { body: y } } }\n"
 MAPPING = "dragoman: 1\nname: m\nroutes: { GET /x: { respond: { body: x } } }\n"
 BROKEN = "dragoman: 1\nroutes: { GET /x: { respond: { body: x, statu: 200 } } }\n"
@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[list[str], int, bool]] = {
     "serve-broken": (["serve", "broken.yaml"], 1, False),
     "usage": (["validate"], 2, False),
 }
-#: What a shell does with the streams, and what becomes of standard output by it.
+#: Redirections of a shell, and the resulting state of standard output.
 REDIRECTIONS = {
     "out-full": (">/dev/full", "full"),
     "out-closed": (">&-", "closed"),
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shell(folder: Path, arguments: Sequence[str], redirection: str) -> subprocess.Popen[str]:
-    """The command, its streams redirected by a shell that it takes the place of."""
+    """The command, started by a shell that redirects its streams and then replaces itself with it."""
     return subprocess.Popen(
         ["bash", "-c", f'exec "$@" {redirection}', "bash", sys.executable, "-m", "cli", *arguments],
         cwd=folder,
@@ -73,7 +73,7 @@ def shell(folder: Path, arguments: Sequence[str], redirection: str) -> subproces
 
 
 @pytest.mark.parametrize("name", REDIRECTIONS)
-def test_a_command_ends_with_its_status(folder: Path, name: str) -> None:
+def test_a_command_exits_with_its_status_despite_broken_output(folder: Path, name: str) -> None:
     redirection, output = REDIRECTIONS[name]
     for command, (arguments, status, writes) in COMMANDS.items():
         with shell(folder, arguments, redirection) as process:
@@ -86,13 +86,13 @@ def test_a_command_ends_with_its_status(folder: Path, name: str) -> None:
             assert err in ("", "Error: cannot write to standard output: No space left on device\n"), command
             assert (err == "") == (name == "both-full")
         else:
-            # The reader may have taken what there was before it left.
+            # The reader may have read all output before it closed the pipe.
             assert process.returncode in (1, status), (command, err)
             assert err == "", command
 
 
 @pytest.mark.parametrize("variables", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
-def test_a_character_that_the_encoding_has_not_is_escaped(tmp_path: Path, variables: dict[str, str]) -> None:
+def test_a_character_outside_the_encoding_is_escaped(tmp_path: Path, variables: dict[str, str]) -> None:
     (tmp_path / "ü.yaml").write_text("dragoman: 1\nröutes: {}\n")
     done = subprocess.run(
         [sys.executable, "-m", "cli", "validate", "ü.yaml"],
@@ -110,7 +110,7 @@ def test_a_character_that_the_encoding_has_not_is_escaped(tmp_path: Path, variab
 @pytest.mark.parametrize(
     ("name", "workers"), [*((name, "1") for name in REDIRECTIONS), ("err-full", "2"), ("all-closed", "2")]
 )
-def test_a_server_serves_wherever_its_lines_go(folder: Path, name: str, workers: str) -> None:
+def test_a_server_works_despite_broken_output(folder: Path, name: str, workers: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -128,7 +128,7 @@ def test_a_server_serves_wherever_its_lines_go(folder: Path, name: str, workers:
 
 
 def status_of(port: int) -> int | None:
-    """The status of a request; None where nobody listens."""
+    """The status of a request; None if the connection is refused."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/x", timeout=PATIENCE) as response:
             return int(response.status)
@@ -136,7 +136,7 @@ def status_of(port: int) -> int | None:
         return None
 
 
-def test_a_reader_of_the_log_that_dies_stops_nothing(folder: Path) -> None:
+def test_a_server_survives_the_end_of_its_log_reader(folder: Path) -> None:
     arguments = ["serve", "m.yaml", "--port", "0"]
     with shell(folder, arguments, "") as process:
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""What a start does without: libraries that take long to import and are not needed to serve."""
+"""`serve` does not import slow libraries that it does not need."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: Each with what it is imported for.
+#: Each library with the feature that needs it.
 NOT_IMPORTED = {
     "attr": "rich and referencing",
-    "dotenv": "a file of variables",
+    "dotenv": "an environment file",
     "httpx2": "HTTP/2 and proxies",
-    "jsonschema": "what does not fit its schema",
+    "jsonschema": "validation errors",
     "limits": "limits in a Redis",
     "opentelemetry": "traces",
     "redis": "limits in a Redis",
-    "referencing": "what does not fit its schema",
+    "referencing": "validation errors",
     "rich": "a terminal",
     "importlib.metadata": "nothing",
     "engine.testing": "tests of mappings",
@@ -34,14 +34,14 @@ findings = Findings()
 sources = load([files["ollama-over-openai"], files["openai-over-ollama"]], findings)
 assert compile_set(sources, {}, findings, served_together=True).mappings
 cli.serve.logs.configure("info", "json")
-cli.serve.check_clients("memory://", "")
+cli.serve.check_client_options("memory://", "")
 print(*sys.modules)
 """
 
 
 @pytest.fixture(scope="module")
 def imported() -> set[str]:
-    """The modules that are there once mappings are ready to be served."""
+    """The modules imported by the time mappings are ready to be served."""
     started = subprocess.run(
         [sys.executable, "-c", _CODE], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -49,5 +49,5 @@ def imported() -> set[str]:
 
 
 @pytest.mark.parametrize("library", NOT_IMPORTED)
-def test_a_start_does_without(imported: set[str], library: str) -> None:
-    assert library not in imported, f"it is there for {NOT_IMPORTED[library]}"
+def test_serve_does_not_import(imported: set[str], library: str) -> None:
+    assert library not in imported, f"only needed for {NOT_IMPORTED[library]}"

@@ -1,4 +1,4 @@
-"""`dragoman test`: what it prints, in each format, and its exit status."""
+"""`dragoman test`: its output in each format, and its exit status."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ cases:
 
 @pytest.fixture(autouse=True)
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test runs in a directory with a mapping."""
+    """Run each test in a directory with a mapping."""
     monkeypatch.chdir(tmp_path)
     Path("m.yaml").write_text(MAPPING)
 
 
-def called(*arguments: str, env: dict[str, str] | None = None) -> Result:
+def run_test(*arguments: str, env: dict[str, str] | None = None) -> Result:
     result = CliRunner().invoke(main, ["test", *arguments], env=env)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result
 
 
-def test_what_passes() -> None:
+def test_passing_cases() -> None:
     Path("m.test.yaml").write_text(PASSING)
-    result = called("m.yaml")
+    result = run_test("m.yaml")
     assert result.output == (
         "m.test.yaml: 1 passed\n"
         "not covered by any case:\n"
@@ -63,9 +63,9 @@ def test_what_passes() -> None:
     assert result.exit_code == 0
 
 
-def test_what_fails() -> None:
+def test_failing_cases() -> None:
     Path("m.test.yaml").write_text(FAILING)
-    result = called(".")
+    result = run_test(".")
     assert result.output.splitlines() == [
         "m.test.yaml: 1 passed, 1 failed",
         "  m.test.yaml:4:11: gives b",
@@ -81,25 +81,25 @@ def test_what_fails() -> None:
 
 def test_coverage_can_be_required() -> None:
     Path("m.test.yaml").write_text(PASSING)
-    assert called("m.yaml", "--require-coverage").exit_code == 1
-    assert called("m.yaml", env={"DRAGOMAN_REQUIRE_COVERAGE": "1"}).exit_code == 1
+    assert run_test("m.yaml", "--require-coverage").exit_code == 1
+    assert run_test("m.yaml", env={"DRAGOMAN_REQUIRE_COVERAGE": "1"}).exit_code == 1
     Path("m.yaml").write_text("dragoman: 1\nroutes: { GET /a: { respond: { body: { id: 1 } } } }\n")
-    result = called("m.yaml", "--require-coverage")
+    result = run_test("m.yaml", "--require-coverage")
     assert result.output == "m.test.yaml: 1 passed\n1 case passed, 0 failed\n"
     assert result.exit_code == 0
 
 
-def test_some_cases_alone() -> None:
+def test_cases_can_be_filtered() -> None:
     Path("m.test.yaml").write_text(FAILING)
-    result = called("m.yaml", "--case", "gives a")
+    result = run_test("m.yaml", "--case", "gives a")
     assert result.output == "m.test.yaml: 1 passed\n1 case passed, 0 failed\n"
     assert result.exit_code == 0
-    assert called("m.yaml", env={"DRAGOMAN_CASE": "gives b"}).exit_code == 1
+    assert run_test("m.yaml", env={"DRAGOMAN_CASE": "gives b"}).exit_code == 1
 
 
-def test_a_filter_that_leaves_nothing_fails() -> None:
+def test_a_filter_without_a_match_fails() -> None:
     Path("m.test.yaml").write_text(FAILING)
-    result = called("m.yaml", "--case", "gives c")
+    result = run_test("m.yaml", "--case", "gives c")
     assert result.output == (
         "m.test.yaml:1:1: error[no-case]: no case has 'gives c' in its name\n0 cases passed, 0 failed\n"
     )
@@ -108,40 +108,40 @@ def test_a_filter_that_leaves_nothing_fails() -> None:
 
 def test_a_filter_and_required_coverage_exclude_each_other() -> None:
     Path("m.test.yaml").write_text(PASSING)
-    result = called("m.yaml", "--case", "a", "--require-coverage")
+    result = run_test("m.yaml", "--case", "a", "--require-coverage")
     assert result.exit_code == 2
     assert "cannot be combined with --case" in result.output
 
 
-def test_a_path_without_a_test_is_a_finding() -> None:
+def test_a_path_without_a_suite_is_a_finding() -> None:
     Path("m.test.yaml").write_text(PASSING)
-    result = called("m.test.yaml", "gone", "*.none")
+    result = run_test("m.test.yaml", "gone", "*.none")
     assert "gone:1:1: error[no-files]: no test file found" in result.output
     assert "*.none:1:1: error[no-files]: no test file found" in result.output
     assert "m.test.yaml: 1 passed" in result.output
     assert result.exit_code == 1
 
 
-def test_a_broken_suite_is_not_run() -> None:
+def test_an_invalid_suite_is_not_run() -> None:
     Path("m.test.yaml").write_text(PASSING.replace("expect", "expct"))
-    result = called("m.yaml")
+    result = run_test("m.yaml")
     assert "m.test.yaml:3:39: error[unknown-key]: unknown key 'expct'" in result.output
     assert "did you mean 'expect'?" in result.output
     assert result.output.endswith("m.test.yaml: not run\n0 cases passed, 0 failed; 1 suite not run\n")
     assert result.exit_code == 1
 
 
-def test_a_broken_mapping_is_told_with_its_own_places() -> None:
+def test_an_invalid_mapping_is_reported_with_its_own_locations() -> None:
     Path("m.test.yaml").write_text(PASSING)
     Path("m.yaml").write_text(MAPPING.replace("fail(", "fial("))
-    result = called("m.yaml")
+    result = run_test("m.yaml")
     assert "m.yaml:4:34: error[unknown-function]: unknown function 'fial'" in result.output
     assert result.exit_code == 1
 
 
-def test_json() -> None:
+def test_json_output() -> None:
     Path("m.test.yaml").write_text(FAILING)
-    result = called("m.yaml", "nowhere", "--format", "json")
+    result = run_test("m.yaml", "nowhere", "--format", "json")
     report = json.loads(result.output)
     assert (report["passed"], report["failed"], report["not_run"]) == (1, 1, 0)
     assert [finding["code"] for finding in report["findings"]] == ["no-files"]
@@ -165,40 +165,40 @@ def test_json() -> None:
         "line": 7,
         "column": 7,
     }
-    assert [place["line"] for place in report["unreached"]] == []
+    assert [entry["line"] for entry in report["unreached"]] == []
     assert result.exit_code == 1
 
 
-def test_annotations() -> None:
+def test_github_output() -> None:
     Path("m.test.yaml").write_text(PASSING)
-    result = called("m.yaml", env={"DRAGOMAN_FORMAT": "github"})
+    result = run_test("m.yaml", env={"DRAGOMAN_FORMAT": "github"})
     assert result.output == (
         "::warning file=m.yaml,line=4,col=3,title=not-reached::no case covers the route GET /b\n"
         "1 case passed, 0 failed; 1 not covered\n"
     )
     Path("m.test.yaml").write_text(PASSING.replace("id: 1", "id: 2"))
-    result = called("m.yaml", "--format", "github", "--require-coverage")
+    result = run_test("m.yaml", "--format", "github", "--require-coverage")
     assert result.output.splitlines()[:2] == [
         "::error file=m.test.yaml,line=3,col=61,title=case-failed::gives a: body.id: expected 2, got 1",
         "::error file=m.yaml,line=4,col=3,title=not-reached::no case covers the route GET /b",
     ]
 
 
-def test_the_help_names_every_option_and_its_variable() -> None:
-    help_text = " ".join(called("--help").output.split())
+def test_help_lists_options_and_variables() -> None:
+    help_text = " ".join(run_test("--help").output.split())
     for word in ("--format", "--case", "--require-coverage", "DRAGOMAN_CASE", "DRAGOMAN_REQUIRE_COVERAGE"):
         assert word in help_text
-    assert "Exit status: 0 all cases passed, 1 some did not" in help_text
+    assert "Exit status: 0 all cases passed, 1 failures or errors" in help_text
 
 
-def test_a_shipped_mapping_is_tested_by_its_name() -> None:
-    result = called("demo")
+def test_a_shipped_mapping_can_be_tested_by_name() -> None:
+    result = run_test("demo")
     assert result.exit_code == 0, result.output
     assert "demo.test.yaml: " in result.output
 
 
-def test_without_a_path_it_is_called_wrongly() -> None:
-    assert called(env={"DRAGOMAN_MAPPINGS": ""}).exit_code == 2
+def test_a_missing_path_is_a_usage_error() -> None:
+    assert run_test(env={"DRAGOMAN_MAPPINGS": ""}).exit_code == 2
 
 
 def test_as_a_process(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Streams as tests see them: bytes in chunks in; events, and whether the decoder failed, out."""
+"""Decodes streams for tests: chunks of bytes in; events, and whether the decoder failed, out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from engine.codecs import FRAMINGS, MAX_EVENT_BYTES, Decoder, Event, FramingErro
 
 
 class Outcome(NamedTuple):
-    """What a stream gave: its events, those of a failure included."""
+    """The events of a stream, including those of an error, and whether the decoder failed."""
 
     events: list[Event]
     failed: bool = False
 
 
 def decoded(framing: str, chunks: Iterable[bytes], bound: int = MAX_EVENT_BYTES) -> Outcome:
-    """Read a stream to its end or to its failure; after either the decoder takes no more."""
+    """Decode a stream until its end or an error; checks that the decoder then accepts no more."""
     decoder = FRAMINGS[framing].decoder(bound)
     events: list[Event] = []
     failed = False
@@ -30,12 +30,12 @@ def decoded(framing: str, chunks: Iterable[bytes], bound: int = MAX_EVENT_BYTES)
     except FramingError as error:
         events += error.events
         failed = True
-    assert takes_no_more(decoder)
+    assert is_closed(decoder)
     return Outcome(events, failed)
 
 
-def takes_no_more(decoder: Decoder) -> bool:
-    """Whether a decoder that has ended refuses bytes, and has no event left."""
+def is_closed(decoder: Decoder) -> bool:
+    """Whether a decoder that has ended refuses bytes and has no event left."""
     for data in (b"", b"data: late\n\n", b"\n\n"):
         with pytest.raises(FramingError) as refusal:
             decoder.feed(data)
@@ -48,19 +48,19 @@ def one_by_one(stream: bytes) -> list[bytes]:
     return [stream[i : i + 1] for i in range(len(stream))]
 
 
-def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
-    """The stream, cut at these places; chunks may be empty."""
-    ends = [0, *sorted(places), len(stream)]
+def split_at(stream: bytes, positions: Iterable[int]) -> list[bytes]:
+    """The stream, split at these positions; chunks may be empty."""
+    ends = [0, *sorted(positions), len(stream)]
     return [stream[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def all_cuts(stream: bytes, longest_for_pairs: int = 64) -> Iterator[list[bytes]]:
-    """Byte by byte, with nothing between them, cut at every place, and at every two where it is short."""
+def all_splits(stream: bytes, longest_for_pairs: int = 64) -> Iterator[list[bytes]]:
+    """The stream byte by byte, with empty chunks, split at each position, and at each two if it is short."""
     yield one_by_one(stream)
     yield [chunk for byte in one_by_one(stream) for chunk in (b"", byte, b"")]
-    places = range(len(stream) + 1)
-    for place in places:
-        yield cut(stream, [place])
+    positions = range(len(stream) + 1)
+    for position in positions:
+        yield split_at(stream, [position])
     if len(stream) <= longest_for_pairs:
-        for pair in itertools.combinations(places, 2):
-            yield cut(stream, pair)
+        for pair in itertools.combinations(positions, 2):
+            yield split_at(stream, pair)

@@ -1,7 +1,7 @@
-"""The HTML standard's interpretation of an event stream, as it is written there: of whole streams, and slow.
+"""The HTML standard's algorithm for event streams, written literally: for complete streams, and slow.
 
-What `engine.codecs.sse` is compared with. Where that promises otherwise, so does this: data stays bytes,
-`id` and `retry` do nothing, and the end of the stream ends the last event.
+Tests compare `engine.codecs.sse` with it. It has the same documented deviations: data stays bytes, `id` and
+`retry` do nothing, and the end of the stream ends the last event.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from engine.codecs import Event
 
 
 def events_of(stream: bytes) -> list[Event]:
-    """The events of a whole stream."""
+    """The events of a complete stream."""
     events: list[Event] = []
     data, name = b"", b""
     for line in [*lines_of(stream.removeprefix(b"\xef\xbb\xbf")), b""]:
@@ -33,7 +33,7 @@ def events_of(stream: bytes) -> list[Event]:
 
 
 def lines_of(stream: bytes) -> list[bytes]:
-    """The lines of a stream, byte by byte; what follows the last line end is one too."""
+    """The lines of a stream, read byte by byte; text after the last line end is a line too."""
     lines = [bytearray()]
     for before, byte in zip(b"\0" + stream, stream, strict=False):
         if byte == ord("\n") and before == ord("\r"):

@@ -1,4 +1,4 @@
-"""What an endless event takes: no more than the bound and a chunk, in bytes, and little more in memory."""
+"""An endless event is refused after the bound and one chunk, and takes little more memory than that."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .chunks import decoded
 MIB = 1024 * 1024
 CHUNK = 64 * 1024
 PLENTY = 64 * MIB
-#: What else the interpreter allocates meanwhile: caches, and the test runner's own threads.
+#: Bytes that the interpreter allocates meanwhile: caches, and the test runner's own threads.
 NOISE = 32 * 1024
-#: What another thread allocates in one try it hardly does in all.
+#: Another thread may allocate memory in one try, but hardly in all.
 TRIES = 3
 
-#: Endless events: what they begin with, and what goes on for ever.
+#: Endless events: framing, beginning, and the part that repeats.
 ENDLESS = {
     "a line of data": ("sse", b"data: ", b"x"),
     "a name": ("sse", b"event: ", b"x"),
@@ -40,7 +40,7 @@ ENDLESS = {
 
 
 def chunks(start: bytes, part: bytes, size: int, total: int = PLENTY) -> Iterator[bytes]:
-    """An endless event in chunks, cut off after a total of bytes."""
+    """An endless event in chunks, truncated after `total` bytes."""
     block = part * (size // len(part) + 1)
     for _ in range(0, total, size):
         yield (start + block)[:size]
@@ -48,7 +48,7 @@ def chunks(start: bytes, part: bytes, size: int, total: int = PLENTY) -> Iterato
 
 
 def bytes_taken(decoder: Decoder, stream: Iterator[bytes]) -> int:
-    """How many bytes a decoder takes until it fails."""
+    """The number of bytes a decoder accepts until it fails."""
     taken = 0
     for chunk in stream:
         taken += len(chunk)
@@ -56,14 +56,16 @@ def bytes_taken(decoder: Decoder, stream: Iterator[bytes]) -> int:
             assert decoder.feed(chunk) == []
         except FramingError:
             return taken
-    raise AssertionError("it takes all")
+    raise AssertionError("the decoder never fails")
 
 
 @pytest.mark.parametrize(("framing", "start", "part"), ENDLESS.values(), ids=ENDLESS)
 @pytest.mark.parametrize("bound", [MIB, MAX_EVENT_BYTES])
-def test_an_endless_event_ends_at_the_bound(framing: str, start: bytes, part: bytes, bound: int) -> None:
+def test_an_endless_event_is_refused_at_the_bound(
+    framing: str, start: bytes, part: bytes, bound: int
+) -> None:
     taken = bytes_taken(FRAMINGS[framing].decoder(bound), chunks(start, part, CHUNK))
-    # CR LF counts as one byte, so up to twice the bytes may come.
+    # CR LF counts as one byte, so up to twice the bytes may be accepted.
     ends = 1 + part.count(b"\r\n") / len(part)
     assert bound < taken <= bound * ends * 1.02 + CHUNK
 
@@ -79,17 +81,17 @@ def test_memory_is_bounded(framing: str, start: bytes, part: bytes, size: int) -
     bound = (128 if size > 1 or TORTURE else 32) * 1024
     peaks, lefts = [], []
     for _ in range(TRIES):
-        peak, left = weighed(FRAMINGS[framing].decoder(bound), chunks(start, part, size))
+        peak, left = memory_used(FRAMINGS[framing].decoder(bound), chunks(start, part, size))
         peaks.append(peak)
         lefts.append(left)
         if peak < 2 * bound + 8 * size + NOISE and left < 2 * size + NOISE:
             return
     assert min(peaks) < 2 * bound + 8 * size + NOISE
-    assert min(lefts) < 2 * size + NOISE, "a decoder that failed holds nothing"
+    assert min(lefts) < 2 * size + NOISE, "a decoder that failed must hold no memory"
 
 
-def weighed(decoder: Decoder, stream: Iterator[bytes]) -> tuple[int, int]:
-    """The bytes that are taken at most and in the end; by other threads of the process too."""
+def memory_used(decoder: Decoder, stream: Iterator[bytes]) -> tuple[int, int]:
+    """Peak and final memory in bytes, including other threads of the process."""
     tracemalloc.start()
     try:
         bytes_taken(decoder, stream)
@@ -101,7 +103,7 @@ def weighed(decoder: Decoder, stream: Iterator[bytes]) -> tuple[int, int]:
 
 @pytest.mark.parametrize("part", [b"data\n", b"data:\n", b"data:ab\n", b"event\n", b":\n", b"x\n"])
 def test_an_event_of_many_small_lines_takes_a_multiple_of_the_bound(part: bytes) -> None:
-    """Less than its data would take as JSON that is read."""
+    """Less memory than the parsed JSON of its data would take."""
     bound = MIB
     stream = part * ((bound - 2) // len(part)) + b"\n"
     decoder = FRAMINGS["sse"].decoder(bound)
@@ -115,14 +117,14 @@ def test_an_event_of_many_small_lines_takes_a_multiple_of_the_bound(part: bytes)
 
 @pytest.mark.parametrize("size", [1000, 1024, 4096, CHUNK, 16 * MIB])
 @pytest.mark.parametrize(("framing", "frame"), [("sse", b"data: %b\n\n"), ("ndjson", b"%b\n")])
-def test_a_large_event_comes_out_whole(framing: str, frame: bytes, size: int) -> None:
+def test_a_large_event_is_decoded_completely(framing: str, frame: bytes, size: int) -> None:
     data = bytes(itertools.islice(itertools.cycle(b'"abc\xe2\x80\xa8"'), MAX_EVENT_BYTES - len(frame % b"")))
     stream = frame % data + frame % b"small"
     pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
     assert decoded(framing, pieces).events == [Event(data), Event(b"small")]
 
 
-def test_a_failure_tells_no_payload() -> None:
+def test_an_error_does_not_contain_payload() -> None:
     for framing in FRAMINGS:
         with pytest.raises(FramingError) as failure:
             FRAMINGS[framing].decoder(16).feed(b"data: secret\n\ndata: secret secret secret")

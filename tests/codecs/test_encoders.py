@@ -1,4 +1,4 @@
-"""What encoders write, to the byte."""
+"""The exact bytes that encoders write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SSE = FRAMINGS["sse"].encoder()
 NDJSON = FRAMINGS["ndjson"].encoder()
 
 
-def test_the_table_names_media_types() -> None:
+def test_framings_have_media_types() -> None:
     assert {name: framing.media_type for name, framing in FRAMINGS.items()} == {
         "sse": "text/event-stream",
         "ndjson": "application/x-ndjson",

@@ -1,13 +1,13 @@
-"""The cases of `tests/suites/streams`: one file a feature, each case a stream and the events in it.
+"""The cases of `tests/suites/streams`: one file per feature, each case a stream and its events.
 
-A file names its `framing`. A case has `given`, and says what comes out; texts are bytes in ASCII, with the
+A file names its `framing`. A case has `given` and the expected result; texts are bytes in ASCII, with the
 escapes of a bytes literal:
 
-- `expect`: the events, each its data, or `{ event: its name, data: … }`;
-- `bound`: the most bytes of an event, where it is not the usual;
-- `fails: true`: after these events the decoder fails.
+- `expect`: the events, each as its data or as `{ event: its name, data: … }`;
+- `bound`: the maximum number of bytes of an event, if not the default;
+- `fails: true`: the decoder fails after these events.
 
-All of it holds however the stream is cut, and whichever line ends it has.
+Each case must hold for any chunks and any line ends.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import yaml
 
 from engine.codecs import FRAMINGS, MAX_EVENT_BYTES, Event
 
-from .chunks import Outcome, all_cuts, decoded, one_by_one
+from .chunks import Outcome, all_splits, decoded, one_by_one
 
 FOLDER = Path(__file__).parents[1] / "suites" / "streams"
 
 
 class Case(NamedTuple):
-    """A stream, and what it gives."""
+    """A stream and its expected outcome."""
 
     framing: str
     stream: bytes
@@ -36,7 +36,7 @@ class Case(NamedTuple):
 
 
 def read_case(framing: str, case: str, given: str, expect: list[Any], **more: Any) -> Any:
-    """A case of a file, as a parameter."""
+    """A case of a file, as a parameter of a test."""
     events = [event(item) for item in expect]
     outcome = Outcome(events, more.pop("fails", False))
     return pytest.param(Case(framing, text(given), outcome, **more), id=f"{framing}-{case}")
@@ -59,11 +59,11 @@ def cases() -> list[Any]:
 
 
 def line_ends(ends: bytes) -> Callable[[bytes], bytes]:
-    """How to give a stream other line ends."""
+    """A function that replaces the line ends of a stream."""
     return lambda stream: stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", ends)
 
 
-#: By framing, the ways to write the same stream.
+#: By framing, functions that write the same stream in another way.
 SAME: dict[str, dict[str, Callable[[bytes], bytes]]] = {
     "sse": {"LF": line_ends(b"\n"), "CR LF": line_ends(b"\r\n"), "CR": line_ends(b"\r")},
     "ndjson": {},
@@ -77,7 +77,7 @@ def test_case(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases())
 def test_case_in_chunks(case: Case) -> None:
-    for chunks in all_cuts(case.stream):
+    for chunks in all_splits(case.stream):
         assert decoded(case.framing, chunks, case.bound) == case.outcome, chunks
 
 
@@ -86,13 +86,13 @@ def test_case_with_other_line_ends(case: Case) -> None:
     for name, written in SAME[case.framing].items():
         stream = written(case.stream)
         assert decoded(case.framing, [stream], case.bound) == case.outcome, name
-        for chunks in all_cuts(stream, longest_for_pairs=32):
+        for chunks in all_splits(stream, longest_for_pairs=32):
             assert decoded(case.framing, chunks, case.bound) == case.outcome, (name, chunks)
 
 
 @pytest.mark.parametrize("case", [case for case in cases() if not case.values[0].outcome.failed])
-def test_decoders_share_nothing(case: Case) -> None:
-    """Two streams read in turn, a byte each, give what each gives alone."""
+def test_decoders_share_no_state(case: Case) -> None:
+    """Two decoders fed in turn, byte by byte, give the same events as each one alone."""
     new = FRAMINGS[case.framing].decoder
     first, second = new(case.bound), new(case.bound)
     read: tuple[list[Event], list[Event]] = ([], [])
@@ -105,8 +105,8 @@ def test_decoders_share_nothing(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", cases())
-def test_a_case_after_the_end_of_another_stream(case: Case) -> None:
-    """A decoder that failed, or was left in the middle of an event, leaves nothing to the next."""
+def test_case_after_another_stream(case: Case) -> None:
+    """A decoder that failed, or was abandoned in the middle of an event, does not affect the next one."""
     for before in (b"\xef\xbb", b"data: left\r", b"event: e\ndata: left", b"x" * (case.bound % 4096 + 1)):
         decoded(case.framing, [before], case.bound)
         FRAMINGS[case.framing].decoder(MAX_EVENT_BYTES).feed(before)

@@ -1,4 +1,4 @@
-"""Which files paths stand for, and where the files that mappings name are looked for."""
+"""Which files a path refers to, and where the files that mappings name are searched."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def codes(findings: Findings) -> list[str]:
     return [finding.code for finding in findings]
 
 
-def test_a_directory_gives_its_mappings_and_leaves_other_yaml_alone(tmp_path: Path) -> None:
+def test_a_directory_means_its_mappings_and_no_other_yaml(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / ".hidden").mkdir()
     for name in ("b.yaml", "a.yml", "deep/c.yaml", ".hidden/d.yaml", ".e.yaml", "f.yaml~", "a.test.yaml"):
@@ -40,19 +40,19 @@ def test_a_directory_gives_its_mappings_and_leaves_other_yaml_alone(tmp_path: Pa
     assert not len(findings)
 
 
-def test_a_file_that_is_named_is_read_whatever_it_holds(tmp_path: Path) -> None:
+def test_a_named_file_is_read_whatever_it_contains(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").write_text("qwen3: {}\n")
     _, findings = plans_of(tmp_path / "models.yaml")
     assert "missing-key" in codes(findings)
 
 
-def test_a_pipe_blocks_nothing(tmp_path: Path) -> None:
+def test_a_pipe_does_not_block_loading(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     _, findings = plans_of(tmp_path)
     assert codes(findings) == ["file-unreadable"]
 
 
-def test_one_file_is_taken_once(tmp_path: Path) -> None:
+def test_a_file_given_several_times_is_loaded_once(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(MAPPING)
     (tmp_path / "link.yaml").symlink_to(file)
@@ -65,7 +65,7 @@ def test_shipped_mappings_are_found_by_name() -> None:
         assert source_files([name], Findings()) == [file]
 
 
-def test_a_file_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> None:
+def test_a_file_is_relative_to_the_file_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "words.txt").write_text("# words\none\n\ntwo\n")
     (tmp_path / "shared" / "words.yaml").write_text("dragoman: 1\nvars: { words: { $file: words.txt } }\n")
@@ -81,7 +81,7 @@ def test_a_file_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> N
     assert body.function(None, None) == ["one", "two"]
 
 
-def test_a_file_of_the_environment_is_looked_for_in_the_working_directory_first(
+def test_a_path_from_the_environment_is_relative_to_the_working_directory_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
@@ -114,7 +114,7 @@ def test_a_file_of_the_environment_is_looked_for_in_the_working_directory_first(
         ("https://user:pass@host.example/v1", "https://host.example", "/v1"),
     ],
 )
-def test_a_url_is_taken_apart(tmp_path: Path, url: str, origin: str, base: str) -> None:
+def test_a_url_is_split_into_origin_and_base_path(tmp_path: Path, url: str, origin: str, base: str) -> None:
     plans, findings = upstream_at(tmp_path, url)
     assert codes(findings) == []
     upstream = plans.mappings["m"].upstreams["u"]
@@ -124,7 +124,7 @@ def test_a_url_is_taken_apart(tmp_path: Path, url: str, origin: str, base: str) 
 @pytest.mark.parametrize(
     "url", ["http://\u0640\u3002.x..y", "http://h/a/../b", "http://h/%2e%2e/b", "http://h:99999"]
 )
-def test_a_url_that_leads_nowhere_is_a_finding(tmp_path: Path, url: str) -> None:
+def test_an_invalid_url_is_a_finding(tmp_path: Path, url: str) -> None:
     _, findings = upstream_at(tmp_path, url)
     assert codes(findings) == ["bad-url"]
 
@@ -135,7 +135,7 @@ def upstream_at(tmp_path: Path, url: str) -> tuple[PlanSet, Findings]:
     return plans_of(file, URL=url)
 
 
-def test_a_key_that_no_header_carries_is_a_finding(tmp_path: Path) -> None:
+def test_a_key_that_is_invalid_in_a_header_is_a_finding(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(f"{MAPPING}env: {{ KEYS: {{ secret: true }} }}\nauth: {{ bearer: '${{ $env.KEYS }}' }}\n")
     assert codes(plans_of(file, KEYS="good, schlüssel")[1]) == ["bad-value"]
@@ -153,7 +153,7 @@ def test_a_key_that_no_header_carries_is_a_finding(tmp_path: Path) -> None:
         ("[{ when: '${ ok }', body: a }, { body: b }]", True),
     ],
 )
-def test_an_answer_is_parsed_only_where_it_is_read(tmp_path: Path, respond: str, reads: bool) -> None:
+def test_an_upstream_body_is_parsed_only_if_it_is_read(tmp_path: Path, respond: str, reads: bool) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(
         "dragoman: 1\nupstreams: { u: { url: 'http://h' } }\n"
@@ -164,7 +164,7 @@ def test_an_answer_is_parsed_only_where_it_is_read(tmp_path: Path, respond: str,
     assert plans.mappings["m"].routes[0].attempts[0].reads_upstream_body is reads
 
 
-def test_a_mapping_that_stands_in_anothers_place_is_no_conflict_until_both_are_served(tmp_path: Path) -> None:
+def test_a_mapping_conflicts_with_one_it_includes_only_if_both_are_served(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(
         "dragoman: 1\nvars: { word: base }\nroutes: { GET /word: { respond: { body: '${ $vars.word }' } } }\n"
     )
@@ -182,20 +182,20 @@ def conflicts(paths: list[str], served_together: bool) -> list[str]:
     return [finding.severity for finding in findings if finding.code == "route-conflict"]
 
 
-def test_the_keys_of_an_included_mapping_hold_for_its_routes(tmp_path: Path) -> None:
-    """A route must not lose its lock on the way into another file."""
+def test_the_client_keys_of_an_included_mapping_apply_to_its_routes(tmp_path: Path) -> None:
+    """A route must not lose its authentication when another file includes it."""
     (tmp_path / "base.yaml").write_text(
         "dragoman: 1\nauth: { bearer: one }\nroutes:\n  GET /x: { respond: { body: x } }\n"
     )
     (tmp_path / "more.yaml").write_text("dragoman: 1\ninclude: [base.yaml]\n")
     (tmp_path / "open.yaml").write_text("dragoman: 1\ninclude: [base.yaml]\nauth: none\n")
-    for name, is_locked in (("more", True), ("open", False)):
+    for name, requires_key in (("more", True), ("open", False)):
         plans, findings = plans_of(tmp_path / f"{name}.yaml")
         assert codes(findings) == []
-        assert plans.mappings[name].routes[0].requires_key is is_locked
+        assert plans.mappings[name].routes[0].requires_key is requires_key
 
 
-def test_an_included_limit_holds_unless_the_mapping_has_its_own(tmp_path: Path) -> None:
+def test_an_included_limit_applies_unless_the_mapping_sets_its_own(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("dragoman: 1\nlimits: { steps: 5, bytes: 7 }\n")
     for name, own, limits in (
         ("none", "", Limits(5, 7)),
@@ -215,7 +215,7 @@ def test_limits_have_defaults(tmp_path: Path) -> None:
     assert plans.mappings["m"].limits == Limits(10_000_000, 64 * 1024 * 1024)
 
 
-def test_a_place_is_written_out_without_the_text_of_its_file() -> None:
-    """Plans have places by the thousand: with the text in each, a failing test would write gigabytes."""
+def test_the_repr_of_a_location_omits_the_text_of_its_file() -> None:
+    """Plans have thousands of locations: with the text in each, a failing test would print gigabytes."""
     file = SourceFile("a.yaml", "some: text")
     assert "some" not in repr((file, Span(file, 1, 1), Document(file, {"some": "text"})))

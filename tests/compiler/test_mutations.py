@@ -1,6 +1,6 @@
-"""Whatever happens to a good mapping, loading it ends, with plans or with findings.
+"""Loading a randomly changed mapping ends with plans or findings, never with an exception.
 
-The good mappings are those of `suites/good/`; each is changed in seeded, and so repeatable, ways.
+The mappings are those of `suites/good/`; the changes are seeded, so failures are reproducible.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def flip_bit(content: bytes, chance: random.Random) -> bytes:
 def change_indent(content: bytes, chance: random.Random) -> bytes:
     lines = content.splitlines(keepends=True)
     number = chance.randrange(len(lines))
-    kept = lines[number].lstrip(b" ")
-    lines[number] = chance.choice([b" " * chance.randrange(12), b"\t"]) + kept
+    rest = lines[number].lstrip(b" ")
+    lines[number] = chance.choice([b" " * chance.randrange(12), b"\t"]) + rest
     return b"".join(lines)
 
 
@@ -117,7 +117,7 @@ def test_a_changed_mapping_loads_or_lists_findings(round_number: int, tmp_path: 
                 findings = findings_of(file)
         except Exception as error:
             raise AssertionError(f"seed {seed}, {file.name}:\n{file.read_bytes()!r}") from error
-        check_places(findings, seed)
+        check_locations(findings, seed)
         file.write_bytes(good)
 
 
@@ -127,7 +127,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
     return content
 
 
-def check_places(findings: Findings, seed: int) -> None:
+def check_locations(findings: Findings, seed: int) -> None:
     for diagnostic in findings:
         span = diagnostic.span
         lines = span.file.text.split("\n")

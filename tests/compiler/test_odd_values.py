@@ -1,7 +1,7 @@
-"""Whatever stands in the place of a value, loading ends with plans or findings, never with an exception.
+"""Loading a mapping with odd values and keys ends with plans or findings, never with an exception.
 
-Each value of a mapping that uses everything is replaced by each of the odd ones, and each of its objects is
-given odd keys. The quick form takes a seeded sample of these.
+Each value of a mapping that uses every feature is replaced by each odd value, and each of its objects gets
+each odd key. The fast form of the test uses a seeded sample.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ KEYS: list[tuple[str, Any]] = [
 ]
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def values_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Every value of a document, with its path."""
     yield path, value
     entries = (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     )
     for key, item in entries:
-        yield from places(item, (*path, key))
+        yield from values_of(item, (*path, key))
 
 
 def changes(document: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    """Every path that is written to, and what is written there."""
+    """Every change: the path to set, and the odd value."""
     found: list[tuple[tuple[Any, ...], Any]] = []
-    for path, value in places(document):
+    for path, value in values_of(document):
         if path:
             found += ((path, odd) for odd in VALUES)
         if isinstance(value, dict):
@@ -71,10 +71,10 @@ def changes(document: Any) -> list[tuple[tuple[Any, ...], Any]]:
 
 def changed(document: Any, path: tuple[Any, ...], odd: Any) -> Any:
     result = copy.deepcopy(document)
-    place = result
+    parent = result
     for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = odd
+        parent = parent[step]
+    parent[path[-1]] = odd
     return result
 
 
@@ -123,8 +123,8 @@ UPSTREAMS = ("upstreams", "api")
     ],
     ids=lambda value: f"{value!r:.40}",
 )
-def test_what_is_evaluated_at_load_raises_nothing(folder: Path, path: tuple[Any, ...], odd: Any) -> None:
-    """Those parts alone, so that all of these are tried each time."""
+def test_odd_values_evaluated_at_load_raise_nothing(folder: Path, path: tuple[Any, ...], odd: Any) -> None:
+    """Only the parts evaluated at load, so that all combinations run each time."""
     whole = yaml.safe_load((GOOD / "everything.yaml").read_text("utf-8"))
     document = {key: whole[key] for key in ("dragoman", "env", "vars", "upstreams", "include")}
     file = folder / "part.yaml"

@@ -1,4 +1,4 @@
-"""What routes read is collected while code is generated: never taken from generated code or YAML text."""
+"""What routes read is collected while code is generated, never parsed from generated code or YAML text."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def route_of(tmp_path: Path, route: str, key: str = "POST /x", **environ: str) -
     return plans.mappings["m"].routes[0]
 
 
-# --- What plans are made of ------------------------------------------------------------------------------
+# --- Plans -----------------------------------------------------------------------------------------------
 
-#: An expression in a cached answer, and the header fields that tell its requests apart; None for all.
+#: An expression in a cached response, and the header fields in its cache key; None for all.
 HEADERS: list[tuple[str, tuple[str, ...] | None]] = [
     ("plain", ()),
     ("x.headers", ()),
@@ -81,7 +81,7 @@ HEADERS: list[tuple[str, tuple[str, ...] | None]] = [
 
 
 @pytest.mark.parametrize(("body", "names"), HEADERS)
-def test_a_cached_answer_depends_on_the_header_fields_that_are_read(
+def test_the_cache_key_has_the_header_fields_that_are_read(
     tmp_path: Path, body: str, names: tuple[str, ...] | None
 ) -> None:
     route = route_of(tmp_path, f'{{ cache: 30s, respond: {{ body: "{body}" }} }}')
@@ -99,13 +99,13 @@ def test_a_cached_answer_depends_on_the_header_fields_that_are_read(
         ("${ '$request.key' }", False),
     ],
 )
-def test_a_cached_answer_depends_on_the_key_where_it_is_read(tmp_path: Path, body: str, by_key: bool) -> None:
+def test_the_cache_key_has_the_client_key_if_it_is_read(tmp_path: Path, body: str, by_key: bool) -> None:
     route = route_of(tmp_path, f'{{ cache: 30s, respond: {{ body: "{body}" }} }}')
     assert route.cache is not None
     assert route.cache.by_key is by_key
 
 
-#: A body without a call, and whether it reads that of the request.
+#: A body without a call, and whether it reads the request's body.
 BODIES = [
     ('"p"', False),
     ('"x.body and p"', False),
@@ -125,9 +125,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("body", "reads"), BODIES)
-def test_the_body_of_a_request_is_read_where_a_template_needs_it(
-    tmp_path: Path, body: str, reads: bool
-) -> None:
+def test_the_request_body_is_read_only_if_a_template_needs_it(tmp_path: Path, body: str, reads: bool) -> None:
     assert route_of(tmp_path, f"{{ respond: {{ body: {body} }} }}").reads_body is reads
     assert route_of(tmp_path, f"{{ try: [{{ respond: {{ body: {body} }} }}] }}").reads_body is reads
     events = f"{{ respond: {{ stream: {{ to: sse, emit: [{body}] }} }} }}"
@@ -158,7 +156,7 @@ CHOICES = [
 
 
 @pytest.mark.parametrize(("upstream", "is_choice"), CHOICES)
-def test_an_upstream_is_chosen_at_load_only_where_nothing_can_change(
+def test_an_upstream_is_chosen_at_load_only_if_its_name_is_constant(
     tmp_path: Path, upstream: str, is_choice: bool
 ) -> None:
     call = route_of(tmp_path, f'{{ call: {{ upstream: "{upstream}", path: /x }}, respond: {{}} }}')
@@ -169,7 +167,7 @@ def test_an_upstream_is_chosen_at_load_only_where_nothing_can_change(
 
 
 @pytest.mark.parametrize("site", ["x", "y"])
-def test_a_name_that_no_upstream_has_is_found_whatever_the_environment_is(tmp_path: Path, site: str) -> None:
+def test_an_unknown_upstream_is_a_finding_in_any_environment(tmp_path: Path, site: str) -> None:
     file = tmp_path / "m.yaml"
     file.write_text(
         "dragoman: 1\nenv: { SITE: {} }\nupstreams: { u: { url: http://u.test } }\nroutes:\n  GET /x:\n"
@@ -178,7 +176,7 @@ def test_a_name_that_no_upstream_has_is_found_whatever_the_environment_is(tmp_pa
     assert plans_of(file, SITE=site)[1] == ["6:48 unknown-upstream"]
 
 
-#: A value in a call's path, and the parameter of several segments that it is.
+#: A value in a call's path, and the multi-segment parameter that it is, or ''.
 PARAMETERS = [
     ("${ $request.params.rest }", "rest"),
     ('${$request.\\"params\\".rest}', "rest"),
@@ -190,7 +188,7 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize(("value", "parameter"), PARAMETERS)
-def test_a_parameter_of_several_segments_is_known_by_what_it_is(
+def test_a_multi_segment_parameter_is_recognized_by_its_origin(
     tmp_path: Path, value: str, parameter: str
 ) -> None:
     call = f'{{ call: {{ upstream: u, path: "/a/{value}" }}, respond: {{}} }}'
@@ -198,7 +196,7 @@ def test_a_parameter_of_several_segments_is_known_by_what_it_is(
     assert route.attempts[0].calls[0].path[-1].parameter == parameter
 
 
-# --- What is collected -----------------------------------------------------------------------------------
+# --- Collected uses --------------------------------------------------------------------------------------
 
 
 def atoms(variables: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Atom]]:
@@ -209,8 +207,8 @@ def atoms(variables: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, A
             yield from atoms({**variable.fields, **({"": variable.whole} if variable.whole else {})}, key)
 
 
-def test_every_variable_that_is_no_constant_has_its_name(tmp_path: Path) -> None:
-    """Else what reads it would be taken for the same always."""
+def test_every_variable_that_is_not_constant_has_a_name(tmp_path: Path) -> None:
+    """Otherwise a template that reads it would be treated as constant."""
     file = tmp_path / "m.yaml"
     file.write_text("dragoman: 1\nenv: { A: {} }\nroutes: { GET /x: { respond: {} } }\n")
     findings = Findings()
@@ -231,8 +229,8 @@ def test_every_variable_that_is_no_constant_has_its_name(tmp_path: Path) -> None
         assert [name for name, atom in found.items() if not (atom.is_constant or atom.variable)] == []
 
 
-def test_functions_that_are_pure_give_the_same_for_the_same() -> None:
-    """They use no clock, nothing random, and no exchange."""
+def test_pure_functions_use_nothing_that_changes() -> None:
+    """Pure functions use no clock, no randomness and no exchange."""
     changing = {"time", "uuid", "secrets", "random", "os", "context", "datetime.now"}
     for function in FUNCTIONS.values():
         code = inspect.unwrap(function.implementation).__code__
@@ -243,8 +241,8 @@ def test_functions_that_are_pure_give_the_same_for_the_same() -> None:
     assert all(not FUNCTIONS[name].pure for name in FUNCTIONS if FUNCTIONS[name].context)
 
 
-def test_an_origin_that_is_shared_is_visited_once() -> None:
-    """Objects that hold one another twice do not take exponential time."""
+def test_a_shared_origin_is_visited_once() -> None:
+    """Nested objects that contain the same object twice do not take exponential time."""
     origin: Any = VariableOrigin(("request", "body"))
     for _ in range(200):
         made = Constructed()
@@ -257,7 +255,7 @@ def test_an_origin_that_is_shared_is_visited_once() -> None:
     assert paths.found == {("request", "body"), ("request", "body", TESTED)}
 
 
-def test_alternatives_that_double_are_bounded() -> None:
+def test_the_number_of_alternatives_is_bounded() -> None:
     origin: Any = VariableOrigin(("request", "body"))
     for _ in range(40):
         origin = either(origin.child("a"), origin.child("b"))
@@ -268,7 +266,7 @@ def test_alternatives_that_double_are_bounded() -> None:
     assert len(paths.found) == 64
 
 
-def test_paths_that_others_imply_are_left_out() -> None:
+def test_paths_implied_by_others_are_omitted() -> None:
     rest = AllExcept(frozenset("f"))
     paths = {("a",), ("a", "b"), ("a", TESTED), ("c", TESTED), ("c", "d", TESTED), ("e", rest)}
     assert minimal(paths) == {("a",), ("c", "d", TESTED), ("e", rest)}
@@ -276,7 +274,7 @@ def test_paths_that_others_imply_are_left_out() -> None:
     assert minimal({(TESTED,), ("a", ITEM, TESTED)}) == {("a", ITEM, TESTED)}
 
 
-def test_uses_are_joined() -> None:
+def test_uses_are_merged() -> None:
     uses = Uses.of_all([Uses(frozenset({("a", "b")}), frozenset({("a", "b")})), Uses(is_pure=False)])
     assert uses == Uses(frozenset({("a", "b")}), frozenset({("a", "b")}), False)
     assert uses.refers_to(("a",))
@@ -285,23 +283,23 @@ def test_uses_are_joined() -> None:
     assert Uses.of_all([]) == Uses()
 
 
-# --- Generated code and the text of expressions are not looked at ------------------------------------------
+# --- Generated code and the text of expressions are never parsed -------------------------------------------
 
 
 class Unreadable(str):
-    """Generated code that nobody may look at."""
+    """Generated code that raises an error when read."""
 
     __slots__ = ()
 
     def _refuse(self, *arguments: Any, **named: Any) -> Any:
-        raise AssertionError("generated code is looked at")
+        raise AssertionError("generated code was read")
 
     __contains__ = __getitem__ = __iter__ = __len__ = __eq__ = __hash__ = _refuse
     find = index = count = split = splitlines = partition = rpartition = startswith = endswith = _refuse
     encode = replace = strip = lower = upper = _refuse
 
 
-def test_compiling_looks_at_no_generated_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_never_reads_generated_code(monkeypatch: pytest.MonkeyPatch) -> None:
     finish = codegen.Writer.finish
     hidden: list[Compiled] = []
 
@@ -311,14 +309,14 @@ def test_compiling_looks_at_no_generated_code(monkeypatch: pytest.MonkeyPatch) -
         return hidden[-1]
 
     files = [*GOOD, *WAYS, *shipped_mappings().values()]
-    expected = [told(plans_of(file)[0]) for file in files]
+    expected = [results_of(plans_of(file)[0]) for file in files]
     monkeypatch.setattr(codegen.Writer, "finish", finished)
-    assert [told(plans_of(file)[0]) for file in files] == expected
+    assert [results_of(plans_of(file)[0]) for file in files] == expected
     assert len(hidden) > 400
 
 
-def told(plans: PlanSet) -> list[object]:
-    """What plans say that follows from what templates read."""
+def results_of(plans: PlanSet) -> list[object]:
+    """The parts of plans that depend on what templates read."""
     found: list[object] = []
     for mapping in plans.mappings.values():
         for route in mapping.routes:
@@ -333,11 +331,11 @@ def told(plans: PlanSet) -> list[object]:
     return found
 
 
-#: The regular expressions of the packages that compile mappings; each is the grammar of a notation.
-#: None is for expressions or generated code: their meaning comes from syntax trees, and from `Uses`.
+#: The regular expressions of the packages that compile mappings; each one is the grammar of a notation.
+#: None parses expressions or generated code: these are analyzed as syntax trees and `Uses`.
 GRAMMARS = {
-    "engine.language.expressions.parser": {"_VARIABLE"},  # where variables are, in the text that is parsed
-    "engine.language.templates.strings": {"_OPENING", "_INSIDE"},  # where `${ … }` begins and ends
+    "engine.language.expressions.parser": {"_VARIABLE"},  # the variables in the text of an expression
+    "engine.language.templates.strings": {"_OPENING", "_INSIDE"},  # the ends of `${ … }`
     "engine.language.templates.directives": {"_NAME"},
     "engine.compiler.context": {"_DURATION"},
     "engine.compiler.client_keys": {"_KEY", "_NAME", "_DIGEST", "_ROUTES", ""},
@@ -346,7 +344,7 @@ GRAMMARS = {
     "engine.compiler.files": {"_OWN_KEYS", "KEY_LIKE"},
     "engine.compiler.upstreams": {"_BETWEEN", "_FIELD_VALUE", ""},
     "engine.compiler.mapping": {"_PREFIX"},
-    "engine.compiler.masking": {"_FIELDS", "_SCHEME", "_URL", ""},  # credentials in texts for people
+    "engine.compiler.masking": {"_FIELDS", "_SCHEME", "_URL", ""},  # credentials in output
 }
 COMPILING = [
     ROOT / "engine/language/codegen.py",
@@ -358,7 +356,7 @@ COMPILING = [
 
 
 def regexes(tree: ast.Module) -> set[str]:
-    """The names that regular expressions are given in a module; an empty one where one is used in place."""
+    """The names of a module's regular expressions; '' for one without a name."""
     uses = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "re"]
     named: dict[ast.expr, str] = {}
     for node in tree.body:
@@ -370,7 +368,7 @@ def regexes(tree: ast.Module) -> set[str]:
     return {named.get(use, "") for use in uses if use.attr not in flags}
 
 
-def test_regular_expressions_are_grammars_of_notations() -> None:
+def test_only_the_listed_regular_expressions_exist() -> None:
     found: dict[str, set[str]] = {}
     for file in COMPILING:
         tree = ast.parse(file.read_text("utf-8"))
@@ -384,6 +382,6 @@ def test_regular_expressions_are_grammars_of_notations() -> None:
     assert found == GRAMMARS
 
 
-def test_a_regular_expression_that_is_added_is_seen() -> None:
+def test_an_additional_regular_expression_is_found() -> None:
     added = 'import re\n_A = re.compile("a", re.DOTALL)\ndef f(s): return re.search("b", s)'
     assert regexes(ast.parse(added)) == {"_A", ""}

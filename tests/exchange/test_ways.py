@@ -1,7 +1,7 @@
-"""The ways to an answer: several calls, attempts, bytes through, and answers of the engine's own.
+"""Ways to get a response: several calls, attempts, pass-through, and responses without a call.
 
-The cases are the suites of `suites/ways/`, carried out by the runner of suites: without a network, and call
-by call where a server would make several at the same time.
+The cases are the suites of `suites/ways/`. The suite runner uses no network, and makes one call after another
+where a server would make parallel calls.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ SUITES = sorted(WAYS.glob("*.test.yaml"))
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name.partition(".")[0])
-def test_every_case_holds_and_every_place_is_reached(suite: Path) -> None:
+def test_every_case_passes_and_covers_the_mapping(suite: Path) -> None:
     run = run_suites([suite])
-    told = [
+    mismatches = [
         f"{case.span}: {case.name}: {mismatch}"
         for result in run.suites
         for case in result.cases
         for mismatch in case.mismatches
     ]
     assert [str(d) for result in run.suites for d in result.findings] == []
-    assert told == []
-    assert [f"{place.span}: {place.what}" for place in run.uncovered] == []
+    assert mismatches == []
+    assert [f"{uncovered.span}: {uncovered.what}" for uncovered in run.uncovered] == []
 
 
 def test_there_are_suites() -> None:

@@ -1,7 +1,7 @@
-"""Each authentication scheme of upstreams: what it sends, and that no part of it is forgotten.
+"""Each upstream authentication scheme: what it sends, and that its schema, docs and cases exist.
 
-The cases are the files of `suites/auth/`, one a scheme: an `auth`, the environment, the header fields and the
-query that are added to a request, the header fields that differ between a call, a forward and a health
+The cases are the files of `suites/auth/`, one per scheme: an `auth`, the environment, the header fields and
+the query that are added to a request, the header fields that differ between a call, a forward and a health
 check (`headers_of`), its description, its secrets, the environments without a secret (`empty`), and the
 environments and values of `auth` that are findings (`refused`, `refused_auth`).
 """
@@ -18,8 +18,17 @@ import pytest
 import yaml
 
 import engine.http.auth
-from engine import Explainer, Findings, PlanSet, Request, StubResponse, compile_set, load, schema_text
-from engine import exchange as middle
+from engine import (
+    Explainer,
+    Findings,
+    PlanSet,
+    Request,
+    StubResponse,
+    compile_set,
+    exchange,
+    load,
+    schema_text,
+)
 from engine.errors import AuthError
 from engine.http.auth import SCHEMES, AuthRequest, Credentials, make_auth, scheme_options
 from engine.http.messages import EMPTY, JSON, Content, Inbound, UpstreamResponse
@@ -63,12 +72,12 @@ def compiled(auth: Any, env: Mapping[str, str], folder: Path) -> tuple[PlanSet, 
 
 
 class Recorder:
-    """An upstream that records what it is sent, and returns an empty object."""
+    """An upstream that records its requests and returns an empty object."""
 
     def __init__(self) -> None:
-        self.sent: list[middle.SendCall] = []
+        self.sent: list[exchange.SendCall] = []
 
-    def send(self, step: middle.SendCall) -> UpstreamResponse:
+    def send(self, step: exchange.SendCall) -> UpstreamResponse:
         self.sent.append(step)
         return UpstreamResponse(200, (), EMPTY if step.streams else Content(b"{}", JSON))
 
@@ -80,19 +89,19 @@ class Recorder:
 
 
 def sent(plans: PlanSet, way: str) -> tuple[dict[str, str], str]:
-    """The header fields and the query of the one request that an exchange sends."""
+    """The header fields and the query of the only request that an exchange sends."""
     method, path = WAYS[way]
     body = Content(b'{"b":2}', JSON) if method == "POST" else EMPTY
     headers = (("content-type", JSON), ("x-api-key", "of-the-client"), ("x_api_key", "of-the-client"))
     inbound = Inbound(method, path, "key=of-the-client&a=1" if way == "forward" else "", headers)
     recorder = Recorder()
-    answered = carry_out(middle.answer(plans.tree.find(path, method), inbound), body, recorder)
-    assert answered.error is None
+    result = carry_out(exchange.run_exchange(plans.tree.find(path, method), inbound), body, recorder)
+    assert result.error is None
     (step,) = recorder.sent
     return dict(step.request.headers), step.request.target.partition("?")[2]
 
 
-# --- What a scheme sends ---------------------------------------------------------------------------------
+# --- Requests --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -126,7 +135,9 @@ def test_without_a_secret_nothing_is_sent(scheme: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_what_cannot_be_sent_is_a_finding_without_the_secret(scheme: str, tmp_path: Path) -> None:
+def test_credentials_that_cannot_be_sent_are_a_finding_without_the_secret(
+    scheme: str, tmp_path: Path
+) -> None:
     wanted = case(scheme)
     refused = [(wanted["auth"], env) for env in wanted.get("refused", ())]
     refused += [(auth, wanted["env"]) for auth in wanted.get("refused_auth", ())]
@@ -142,18 +153,18 @@ def test_what_cannot_be_sent_is_a_finding_without_the_secret(scheme: str, tmp_pa
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_explain_describes_it_without_the_secret(scheme: str, tmp_path: Path) -> None:
+def test_explain_describes_a_scheme_without_the_secret(scheme: str, tmp_path: Path) -> None:
     wanted = case(scheme)
     findings = Findings()
     specs = load([mapping(wanted["auth"], wanted["env"], tmp_path)], findings)
-    told = repr(Explainer(specs, wanted["env"]).everything())
-    assert wanted["describe"] in told
+    shown = repr(Explainer(specs, wanted["env"]).everything())
+    assert wanted["describe"] in shown
     for secret in wanted["secrets"]:
-        assert secret not in told
+        assert secret not in shown
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_its_secrets_are_masked(scheme: str, tmp_path: Path) -> None:
+def test_secrets_are_masked(scheme: str, tmp_path: Path) -> None:
     wanted = case(scheme)
     plans, _ = compiled(wanted["auth"], wanted["env"], tmp_path)
     (plan,) = plans.mappings.values()
@@ -174,12 +185,12 @@ def test_the_trace_of_a_request_does_not_contain_its_signature(
     auth, env = {"signed": {"signer": "signer-of-tests", "key": "${ $env.KEY }"}}, {"KEY": "a-secret-key"}
     explainer = Explainer(load([mapping(auth, env, tmp_path)], Findings()), env)
     method, path = WAYS[way]
-    told = repr(
+    shown = repr(
         explainer.trace(Request(method, path, "a=1", (), b'{"b":2}'), [StubResponse(body=b"{}")]).steps
     )
-    assert "x-signature: ***" in told
-    assert "signer=***" in told
-    assert not re.search("[0-9a-f]{64}", told)
+    assert "x-signature: ***" in shown
+    assert "signer=***" in shown
+    assert not re.search("[0-9a-f]{64}", shown)
     assert "a-secret-key" not in repr(explainer.everything())
 
 
@@ -188,7 +199,7 @@ def test_a_scheme_that_needs_the_body_is_not_static() -> None:
     assert not [name for name, scheme in schemes.items() if scheme.needs_body and scheme.is_static]
 
 
-# --- What is wrong ---------------------------------------------------------------------------------------
+# --- Errors ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,22 +209,22 @@ def test_a_scheme_that_needs_the_body_is_not_static() -> None:
         ("bearer", None, "expected text"),
         ("bearer", ["k"], "expected text"),
         ("header", "k", "expected a mapping with 'name' and 'value'"),
-        ("header", {"name": "x", "value": ["k"]}, "the options of 'auth' are texts"),
-        ("basic", {"username": True, "password": "p"}, "the options of 'auth' are texts"),
-        ("basic", {"username": "u", "password": {}}, "the options of 'auth' are texts"),
+        ("header", {"name": "x", "value": ["k"]}, "the options of 'auth' must be text"),
+        ("basic", {"username": True, "password": "p"}, "the options of 'auth' must be text"),
+        ("basic", {"username": "u", "password": {}}, "the options of 'auth' must be text"),
     ],
 )
-def test_options_are_texts(scheme: str, value: Any, message: str) -> None:
+def test_options_of_a_wrong_type_are_refused(scheme: str, value: Any, message: str) -> None:
     with pytest.raises(AuthError, match=re.escape(message)):
         make_auth(scheme, value)
 
 
 @pytest.mark.parametrize("value", [None, False, ""])
-def test_null_and_false_are_empty(value: Any) -> None:
+def test_null_and_false_are_empty_text(value: Any) -> None:
     assert not make_auth("header", {"name": "x", "value": value}).is_configured
 
 
-def test_a_number_is_its_text() -> None:
+def test_a_number_is_converted_to_text() -> None:
     auth = make_auth("header", {"name": "x", "value": 17})
     assert auth.apply(AuthRequest("GET", "/")).headers == (("x", "17"),)
 
@@ -232,7 +243,7 @@ def test_a_number_is_its_text() -> None:
         {"query": (("x", "\ud800"),)},
     ],
 )
-def test_what_http_cannot_carry_is_no_credentials(fields: Any) -> None:
+def test_credentials_that_are_invalid_in_http_are_refused(fields: Any) -> None:
     with pytest.raises(AuthError):
         Credentials(**fields)
 
@@ -250,10 +261,10 @@ def test_a_scheme_that_raises_at_load_is_a_finding_without_the_text(
     monkeypatch.setattr(FailingAuth, method, refuse)
     _, findings = compiled({"bearer": "${ $env.KEY }"}, {"KEY": "a-secret-key"}, tmp_path)
     (finding,) = findings
-    assert finding.message == "the credentials cannot be made: ZeroDivisionError"
+    assert finding.message == "the credentials cannot be created: ZeroDivisionError"
 
 
-# --- That no part of a scheme is forgotten ---------------------------------------------------------------
+# --- Completeness of a scheme ----------------------------------------------------------------------------
 
 
 def not_in_the_schema() -> list[str]:
@@ -275,7 +286,7 @@ def not_in_the_schema() -> list[str]:
 
 
 def not_in_the_language() -> list[str]:
-    """The schemes that the table of `docs/language.md` has no row for, and the rows without a scheme."""
+    """The schemes without a row in the table of `docs/language.md`, and the rows without a scheme."""
     page = (ROOT / "docs" / "language.md").read_text("utf-8")
     table = page.partition("| `auth` | what is sent |")[2].partition("\n\n")[0]
     rows = dict(re.findall(r"^\| `(\w+): (.*?)` \|", table, re.MULTILINE))
@@ -298,7 +309,7 @@ def without_a_case() -> list[str]:
 
 
 def without_a_file() -> list[str]:
-    """The schemes that have no documented class in a file of their own name."""
+    """The schemes without a documented class in a file of the same name."""
     found = {name: scheme.__module__ for name, scheme in SCHEMES.items() if scheme.__doc__}
     return [name for name in SCHEMES if found.get(name) != f"{engine.http.auth.__name__}.{name}"]
 
@@ -307,11 +318,11 @@ CHECKS = [not_in_the_schema, not_in_the_language, not_in_the_reference, without_
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_every_part_of_a_scheme_is_there(check: Callable[[], list[str]]) -> None:
+def test_every_part_of_a_scheme_exists(check: Callable[[], list[str]]) -> None:
     assert check() == []
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_a_forgotten_part_is_found(check: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_part_is_found(check: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCHEMES, "signed", TEST_SCHEMES["signed"])
     assert check() == ["signed"]

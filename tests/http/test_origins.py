@@ -33,7 +33,7 @@ from engine.http.origins import covers_the_web, origins_of
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_a_pattern_matches_its_origins_alone(pattern: str, matched: list[str], others: list[str]) -> None:
+def test_a_pattern_matches_only_its_origins(pattern: str, matched: list[str], others: list[str]) -> None:
     origins = origins_of([pattern])
     assert [origin for origin in matched if origin not in origins] == []
     assert [origin for origin in others if origin in origins] == []
@@ -54,16 +54,16 @@ def test_an_origin_matches_any_of_several_patterns() -> None:
      "https://a.example:0", "https://a.example:65536", "https://a.example:x", "https://a.example:4*", "https://bücher.example",
      "https://[::1", "https://a b", "//a.example"],
 )  # fmt: skip
-def test_what_no_browser_can_send_is_no_pattern(pattern: str) -> None:
+def test_a_pattern_that_no_browser_can_send_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="origin") as raised:
         origins_of([pattern])
     assert pattern == "" or pattern not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("pattern", "all_of_it"),
+    ("pattern", "expected"),
     [("*", True), ("http://*", True), ("HTTPS://*", True), ("https://*:8443", True), ("app://*", False),
      ("https://*.example.com", False), ("http://localhost:*", False)],
 )  # fmt: skip
-def test_which_patterns_cover_the_web(pattern: str, all_of_it: bool) -> None:
-    assert covers_the_web(pattern) is all_of_it
+def test_patterns_that_cover_the_web(pattern: str, expected: bool) -> None:
+    assert covers_the_web(pattern) is expected

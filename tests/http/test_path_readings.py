@@ -1,4 +1,4 @@
-"""However a path is written, it never reaches a route that is less guarded than the one it means."""
+"""No encoding of a path reaches a route with weaker authentication than the route that the path means."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> PlanSet:
 
 
 def reached(plans: PlanSet, path: str) -> PlanLeaf | None:
-    """The route that serves a path; None where it is refused."""
+    """The route that serves a path; None if the path is refused."""
     match = plans.tree.find(path, "GET")
     try:
         leaf = match.leaf("GET")
@@ -59,7 +59,7 @@ def reached(plans: PlanSet, path: str) -> PlanLeaf | None:
 
 
 def canonical(path: str) -> str:
-    """A path as a lenient server understands it, written in the one plain way."""
+    """A path as a lenient server interprets it, in canonical form."""
     segments: list[str] = []
     for segment in unquote(path).replace("\\", "/").split("/"):
         text = segment.partition(";")[0]
@@ -71,7 +71,7 @@ def canonical(path: str) -> str:
 
 
 def encoded(text: str) -> st.SearchStrategy[str]:
-    """A text, some of its characters percent-encoded."""
+    """A text with some of its characters percent-encoded."""
     ways = [st.sampled_from([c, f"%{ord(c):02x}", f"%{ord(c):02X}"]) for c in text]
     return st.tuples(*ways).map("".join)
 
@@ -93,7 +93,7 @@ def paths(draw: st.DrawFn) -> str:
 
 @given(path=paths())
 @property_settings(quick=1000, heavy=50_000)
-def test_a_path_is_served_as_what_it_means_or_refused(plans: PlanSet, path: str) -> None:
+def test_a_path_is_served_by_the_route_it_means_or_refused(plans: PlanSet, path: str) -> None:
     leaf, meant = reached(plans, path), reached(plans, canonical(path))
     if leaf is None or meant is None or leaf.route is meant.route:
         return
@@ -107,7 +107,7 @@ def test_a_path_is_served_as_what_it_means_or_refused(plans: PlanSet, path: str)
 
 @given(path=st.text("/.%25cef\\;ax \0\té．", max_size=12).map("/".__add__))
 @property_settings(quick=500, heavy=50_000)
-def test_any_path_has_readings_without_an_end_to_them(plans: PlanSet, path: str) -> None:
+def test_any_path_has_a_bounded_number_of_readings(plans: PlanSet, path: str) -> None:
     raw = quote(path, safe="/%\\;")
     found = list(readings(raw))
     assert 1 <= len(found) <= 6
@@ -137,7 +137,7 @@ def test_any_path_has_readings_without_an_end_to_them(plans: PlanSet, path: str)
         ("/", "/"),
     ],
 )
-def test_what_has_one_meaning_is_served(plans: PlanSet, path: str, pattern: str) -> None:
+def test_an_unambiguous_path_is_served(plans: PlanSet, path: str, pattern: str) -> None:
     leaf = reached(plans, path)
     assert leaf is not None
     assert leaf.route.pattern == pattern
@@ -182,5 +182,5 @@ def test_what_has_one_meaning_is_served(plans: PlanSet, path: str, pattern: str)
         "/users/7%2fblocked",
     ],
 )
-def test_what_could_mean_a_guarded_route_is_refused(plans: PlanSet, path: str) -> None:
+def test_a_path_that_could_mean_a_guarded_route_is_refused(plans: PlanSet, path: str) -> None:
     assert reached(plans, path) is None

@@ -1,4 +1,4 @@
-"""The schemas are sound and documented, and a document that does not fit them keeps what does."""
+"""The schemas are valid and documented; only invalid parts of a document are removed."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ SCHEMAS = {name: json.loads(schema_text(name)) for name in ("mapping", "suite")}
 
 
 def properties() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """Each property of each schema: `(schema, where it is, itself, the whole schema)`."""
+    """Each property of each schema: `(schema name, its location, the property, the complete schema)`."""
     for name, whole in SCHEMAS.items():
-        for place, part in [("#", whole), *whole["definitions"].items()]:
+        for location, part in [("#", whole), *whole["definitions"].items()]:
             for key, found in part.get("properties", {}).items():
-                yield name, f"{place}.{key}", found, whole
+                yield name, f"{location}.{key}", found, whole
 
 
 PROPERTIES = list(properties())
-NAMES = [f"{name}:{place}" for name, place, *_ in PROPERTIES]
+NAMES = [f"{name}:{location}" for name, location, *_ in PROPERTIES]
 
 
 def resolved(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """A part of a schema, or the definition it stands for."""
+    """A part of a schema, with a `$ref` replaced by its definition."""
     reference = part.get("$ref", "")
     if not reference:
         return part
@@ -58,13 +58,13 @@ def resolved(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_is_of_draft_7_which_editors_know(name: str) -> None:
+def test_a_schema_uses_draft_7_for_editors(name: str) -> None:
     assert SCHEMAS[name]["$schema"] == "http://json-schema.org/draft-07/schema#"
     Draft7Validator.check_schema(SCHEMAS[name])
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_references_stay_inside_and_each_definition_is_used(name: str) -> None:
+def test_references_are_local_and_every_definition_is_used(name: str) -> None:
     references = {value for key, value in _pairs(SCHEMAS[name]) if key == "$ref"}
     assert references == {f"#/definitions/{definition}" for definition in SCHEMAS[name]["definitions"]}
 
@@ -77,16 +77,18 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _pairs(child)
 
 
-@pytest.mark.parametrize(("name", "place", "part", "whole"), PROPERTIES, ids=NAMES)
-def test_a_property_is_described(name: str, place: str, part: dict[str, Any], whole: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("name", "location", "part", "whole"), PROPERTIES, ids=NAMES)
+def test_a_property_is_described(
+    name: str, location: str, part: dict[str, Any], whole: dict[str, Any]
+) -> None:
     description = resolved(part, whole).get("description", "")
     assert description.endswith("."), "a property is described in sentences"
     assert description[0].isupper() or description[0] in "'$", description
 
 
-@pytest.mark.parametrize(("name", "place", "part", "whole"), PROPERTIES, ids=NAMES)
-def test_a_property_has_examples_that_fit_it(
-    name: str, place: str, part: dict[str, Any], whole: dict[str, Any]
+@pytest.mark.parametrize(("name", "location", "part", "whole"), PROPERTIES, ids=NAMES)
+def test_a_property_has_valid_examples(
+    name: str, location: str, part: dict[str, Any], whole: dict[str, Any]
 ) -> None:
     examples = resolved(part, whole).get("examples", [])
     assert examples, "a property has examples"
@@ -101,8 +103,8 @@ def test_objects_with_known_keys_allow_no_others(name: str) -> None:
     assert all(part.get("additionalProperties") is False for part in parts if "properties" in part)
 
 
-def test_a_pattern_has_words_for_people() -> None:
-    """`x-expects` says what a regular expression wants."""
+def test_a_pattern_has_a_description() -> None:
+    """`x-expects` describes what a regular expression matches."""
     for whole in SCHEMAS.values():
         for part in _dicts(whole):
             if isinstance(part.get("pattern"), str) and "not" not in part:
@@ -131,24 +133,24 @@ def read(text: str) -> Document:
 
 
 def check(text: str) -> tuple[Document | None, list[str]]:
-    """What is left of a document, and the findings."""
+    """The valid parts of a document, and the findings."""
     findings = Findings()
     left = schema.check(read(text), "mapping", findings)
     return left, [f"{d.span.line}:{d.span.column} {d.code}: {d.message}" for d in findings]
 
 
-def test_a_document_that_fits_is_left_as_it_is() -> None:
+def test_a_valid_document_is_unchanged() -> None:
     for file in shipped_mappings().values():
         text = file.read_text("utf-8")
-        left, told = check(text)
-        assert told == []
+        left, messages = check(text)
+        assert messages == []
         assert left is not None
         assert left.data == read(text).data
 
 
-def test_the_other_version_of_the_language_is_named() -> None:
-    left, told = check("dragoman: 2\nroutes: {}\n")
-    assert told == ["1:11 bad-value: expected 1, the version of the mapping language"]
+def test_an_unknown_version_of_the_language_is_a_finding() -> None:
+    left, messages = check("dragoman: 2\nroutes: {}\n")
+    assert messages == ["1:11 bad-value: expected 1, the version of the mapping language"]
     assert left is not None
 
 
@@ -167,8 +169,8 @@ routes:
 """
 
 
-def test_what_does_not_fit_is_left_out_and_nothing_else() -> None:
-    left, told = check(WRONG)
+def test_only_invalid_parts_are_removed() -> None:
+    left, messages = check(WRONG)
     assert left is not None
     assert left.data == {
         "dragoman": 1,
@@ -180,8 +182,8 @@ def test_what_does_not_fit_is_left_out_and_nothing_else() -> None:
             "GET /c": {"summary": "none"},
         },
     }
-    assert left.original == read(WRONG).data, "the document as it was read is kept beside it"
-    assert [line.partition(": ")[0] for line in told] == [
+    assert left.original == read(WRONG).data, "the original document is available too"
+    assert [line.partition(": ")[0] for line in messages] == [
         "3:1 unknown-key",
         "4:11 wrong-type",
         "4:31 unknown-key",
@@ -193,7 +195,7 @@ def test_what_does_not_fit_is_left_out_and_nothing_else() -> None:
     ]
 
 
-def test_checking_changes_nothing_in_the_document() -> None:
+def test_checking_does_not_change_the_document() -> None:
     document = read(WRONG)
     schema.check(document, "mapping", Findings())
     assert document.data == read(WRONG).data
@@ -225,14 +227,14 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("text", MESSAGES)
-def test_a_message_says_what_is_expected(text: str) -> None:
-    _, told = check(text)
-    assert [line.partition(": ")[2] for line in told] == [MESSAGES[text]]
+def test_a_message_describes_the_expected_value(text: str) -> None:
+    _, messages = check(text)
+    assert [line.partition(": ")[2] for line in messages] == [MESSAGES[text]]
 
 
-# --- The quick look --------------------------------------------------------------------------------------
+# --- The quick check -------------------------------------------------------------------------------------
 
-#: Values that some keyword or other takes, and others do not.
+#: Values that some keywords accept and others do not.
 ODD: list[Any] = [
     None, True, False, -1, 0, 1, 2, 1.0, 1.5, 99, 600, 10**12, "", "none", "x", "GET /a", "get /a", "5s",
     "Host", [], [1], ["a", "b"], [{}], {}, {"body": 1, "form": {}}, {"body": {}}, {"x y": 1}, {"bearer": "k"},
@@ -241,7 +243,7 @@ ODD: list[Any] = [
 
 
 def variants(value: Any) -> Iterator[Any]:
-    """A value as it is, and with each part of it taken out or made something else."""
+    """A value unchanged, and with each of its parts removed or replaced."""
     yield value
     for key in value if isinstance(value, dict) else ():
         yield {k: v for k, v in value.items() if k != key}
@@ -251,37 +253,37 @@ def variants(value: Any) -> Iterator[Any]:
         yield from ([*value[:number], inner, *value[number + 1 :]] for inner in variants(value[number]))
 
 
-def asked() -> Iterator[tuple[str, Any]]:
-    """Each part of each schema by its name, with what to try it with."""
-    for name, place, part, whole in PROPERTIES:
+def quick_check_cases() -> Iterator[tuple[str, Any]]:
+    """Each property of each schema by its name, with values to check."""
+    for name, location, part, whole in PROPERTIES:
         inner = {key: value for key, value in part.items() if key != "examples"}
         yield (
-            f"{name}:{place}",
+            f"{name}:{location}",
             (inner, whole, [*ODD, *part.get("examples", resolved(part, whole).get("examples", []))]),
         )
 
 
-@pytest.mark.parametrize(("part", "whole", "values"), [case for _, case in asked()], ids=NAMES)
-def test_the_quick_look_says_what_the_library_says(part: Any, whole: Any, values: list[Any]) -> None:
+@pytest.mark.parametrize(("part", "whole", "values"), [case for _, case in quick_check_cases()], ids=NAMES)
+def test_the_quick_check_agrees_with_the_library(part: Any, whole: Any, values: list[Any]) -> None:
     validator = Draft7Validator({"allOf": [part], "definitions": whole["definitions"]})
-    sure = 0
+    decided = 0
     for value in (variant for each in values for variant in variants(each)):
         try:
             found = is_valid(value, part, whole)
         except Undecided:
             continue
-        sure += 1
+        decided += 1
         assert found == validator.is_valid(value), value
-    assert sure > len(ODD) / 2, "it is to be sure of most"
+    assert decided > len(ODD) / 2, "most values must be decided"
 
 
 @pytest.mark.parametrize("keyword", ["oneOf", "patternProperties", "dependencies", "format"])
-def test_the_quick_look_is_not_sure_of_keywords_it_does_not_know(keyword: str) -> None:
+def test_the_quick_check_does_not_decide_unknown_keywords(keyword: str) -> None:
     with pytest.raises(Undecided):
         is_valid({}, {keyword: {}}, {})
 
 
-def test_what_fits_is_loaded_without_the_library() -> None:
+def test_valid_mappings_load_without_the_library() -> None:
     code = (
         "import sys; from engine import Findings, load, shipped_mappings\n"
         "assert len(load(shipped_mappings().values(), Findings())) > 3\n"
@@ -292,21 +294,21 @@ def test_what_fits_is_loaded_without_the_library() -> None:
 
 # --- Schemas of bodies -----------------------------------------------------------------------------------
 
-NO_SCHEMAS: dict[str, tuple[Any, tuple[str | int, ...]]] = {
-    "a type that is none": ({"properties": {"a": {"type": "text"}}}, ("properties", "a", "type")),
-    "a list of no keys": ({"required": "name"}, ("required",)),
-    "a pattern that is none": ({"anyOf": [True, {"pattern": "("}]}, ("anyOf", 1, "pattern")),
-    "a schema elsewhere": ({"items": {"$ref": "https://example.com/a.json"}}, ("items", "$ref")),
-    "a schema beside": ({"allOf": [{"$ref": "other.json"}]}, ("allOf", 0, "$ref")),
-    "a place that is not there": ({"$ref": "#/$defs/a"}, ("$ref",)),
-    "a reference that nothing uses": ({"$defs": {"a": {"$ref": "b.json"}}}, ("$defs", "a", "$ref")),
+INVALID_SCHEMAS: dict[str, tuple[Any, tuple[str | int, ...]]] = {
+    "an unknown type": ({"properties": {"a": {"type": "text"}}}, ("properties", "a", "type")),
+    "a required that is no list": ({"required": "name"}, ("required",)),
+    "an invalid pattern": ({"anyOf": [True, {"pattern": "("}]}, ("anyOf", 1, "pattern")),
+    "a schema at a URL": ({"items": {"$ref": "https://example.com/a.json"}}, ("items", "$ref")),
+    "a schema in another file": ({"allOf": [{"$ref": "other.json"}]}, ("allOf", 0, "$ref")),
+    "a missing definition": ({"$ref": "#/$defs/a"}, ("$ref",)),
+    "an unused invalid reference": ({"$defs": {"a": {"$ref": "b.json"}}}, ("$defs", "a", "$ref")),
     "a file": ({"not": {"$ref": "file:///etc/hostname"}}, ("not", "$ref")),
-    "an anchor that is not there": ({"items": {"$dynamicRef": "#a"}}, ("items", "$dynamicRef")),
+    "a missing anchor": ({"items": {"$dynamicRef": "#a"}}, ("items", "$dynamicRef")),
     "look-ahead": ({"properties": {"a": {"pattern": "^(?=a)"}}}, ("properties", "a", "pattern")),
     "look-behind": ({"pattern": "(?<!a)b"}, ("pattern",)),
     "a backreference": ({"items": {"pattern": "(a)\\1"}}, ("items", "pattern")),
     "look-ahead in a name": ({"patternProperties": {"a(?!b)": {}}}, ("patternProperties", "a(?!b)")),
-    "a pattern that grows": ({"pattern": "(a{1000}){1000}"}, ("pattern",)),
+    "a pattern that is too large": ({"pattern": "(a{1000}){1000}"}, ("pattern",)),
     "another draft": ({"$schema": "http://json-schema.org/draft-07/schema#"}, ("$schema",)),
     "another draft inside": (
         {"items": {"$id": "http://a/b", "$schema": "http://json-schema.org/draft-04/schema#"}},
@@ -325,12 +327,12 @@ def nested(levels: int, keyword: str) -> Any:
     return part
 
 
-def test_a_schema_that_is_nested_too_deeply_is_refused() -> None:
+def test_a_schema_nested_too_deeply_is_refused() -> None:
     with pytest.raises(schema.BodySchemaError, match="nested too deeply"):
         schema.body_schema(nested(300, "items"))
 
 
-def test_what_is_refused_says_why() -> None:
+def test_a_refused_schema_has_a_message() -> None:
     for wrong, message in (
         ({"pattern": "(?=a)"}, "'(?=a)' is not a regular expression for linear time"),
         ({"$ref": "a.json"}, "a $ref must refer to its own schema; nothing is fetched"),
@@ -341,7 +343,7 @@ def test_what_is_refused_says_why() -> None:
         assert message in str(caught.value)
 
 
-def test_what_is_data_is_no_schema() -> None:
+def test_data_in_a_schema_is_not_checked_as_a_schema() -> None:
     data = {"$ref": "a.json", "$schema": "x", "pattern": "("}
     for sound in (
         {"const": data},
@@ -355,8 +357,10 @@ def test_what_is_data_is_no_schema() -> None:
         assert schema.body_schema(sound).check({}) is None or "const" in sound or "enum" in sound
 
 
-@pytest.mark.parametrize(("wrong", "path"), NO_SCHEMAS.values(), ids=NO_SCHEMAS)
-def test_what_is_no_schema_is_refused_with_its_place(wrong: Any, path: tuple[str | int, ...]) -> None:
+@pytest.mark.parametrize(("wrong", "path"), INVALID_SCHEMAS.values(), ids=INVALID_SCHEMAS)
+def test_an_invalid_schema_is_refused_with_the_path_of_the_mistake(
+    wrong: Any, path: tuple[str | int, ...]
+) -> None:
     with pytest.raises(schema.BodySchemaError) as caught:
         schema.body_schema(wrong)
     assert caught.value.path == path
@@ -380,14 +384,14 @@ def chain(levels: int, leaf: Any) -> Any:
     return value
 
 
-NO_BODY: dict[str, Any] = {"path": "", "rule": "schema", "message": "does not match the schema"}
+UNLOCATED: dict[str, Any] = {"path": "", "rule": "schema", "message": "does not match the schema"}
 USER = {"properties": {"role": {"const": "user"}, "text": {"type": "string"}}, "required": ["role", "text"]}
 TOOL = {"properties": {"role": {"const": "tool"}, "id": {"type": "string"}}, "required": ["role", "id"]}
 TREE = {"oneOf": [{"type": "string"}, {"items": {"$ref": "#"}, "type": "array"}]}
 
-#: name → schema, body, and the path, rule and message of the misfit.
-MISFITS: dict[str, tuple[Any, Any, tuple[str, str, str] | None]] = {
-    "fits": ({"type": "object"}, {}, None),
+#: name → schema, body, and the path, rule and message of the validation error.
+VALIDATION_ERRORS: dict[str, tuple[Any, Any, tuple[str, str, str] | None]] = {
+    "valid": ({"type": "object"}, {}, None),
     "nothing is allowed": (False, {}, ("", "schema", "is not allowed")),
     "required": ({"required": ["a", "b"]}, {"a": 1}, ("", "required", "'b' is required")),
     "item": (
@@ -403,12 +407,12 @@ MISFITS: dict[str, tuple[Any, Any, tuple[str, str, str] | None]] = {
     "a boolean equals no number": ({"const": 1}, True, ("", "const", "must satisfy const: 1")),
     "a large number": ({"maximum": 2**70}, 2**70 + 1, ("", "maximum", f"must satisfy maximum: {2**70}")),
     "enum": ({"enum": ["a", "b"]}, "secret", ("", "enum", 'must be one of ["a", "b"]')),
-    "a long enum is cut": (
+    "a long enum is truncated": (
         {"enum": ["x" * 300]},
         "secret",
         ("", "enum", f'must be one of ["{"x" * 183}…'),
     ),
-    "a long name is cut": (
+    "a long name is truncated": (
         {"additionalProperties": {"type": "string"}},
         {"k" * 300: {}},
         (f"{'k' * 200}…", "type", "must be string, not object"),
@@ -423,7 +427,7 @@ MISFITS: dict[str, tuple[Any, Any, tuple[str, str, str] | None]] = {
         {"secret": 1},
         ("", "additionalProperties", "has a field that is not allowed"),
     ),
-    "beside known ones": (
+    "additional to known ones": (
         {"additionalProperties": False, "properties": {"a": {}}},
         {"a": 1, "secret": 1},
         ("", "additionalProperties", "has a field that is not allowed"),
@@ -495,12 +499,12 @@ MISFITS: dict[str, tuple[Any, Any, tuple[str, str, str] | None]] = {
     ),
     "unique though alike": ({"uniqueItems": True}, [1, True, "1", [1], {"1": 1}, 0, False, None, ""], None),
     "format is an annotation": ({"format": "email"}, "secret", None),
-    "a branch that is about something deeper": (
+    "the branch with the deepest error": (
         {"items": {"anyOf": [{"type": "string"}, {"items": {"required": ["text"]}, "type": "array"}]}},
         ["x", [{"text": 1}, {}]],
         ("[1][1]", "required", "'text' is required"),
     ),
-    "branches that are told apart": (
+    "branches distinguished by a constant": (
         {"items": {"oneOf": [USER, TOOL]}},
         [{"role": "tool", "id": 5}],
         ("[0].id", "type", "must be string, not number"),
@@ -565,25 +569,33 @@ MISFITS: dict[str, tuple[Any, Any, tuple[str, str, str] | None]] = {
         ("", "schema", "does not match the schema"),
     ),
     "a lone surrogate is a character": ({"type": "string", "maxLength": 1}, "\ud800", None),
-    "two that differ": ({"items": {"minLength": 1}, "uniqueItems": True}, ["\ud800", "\udfff"], None),
-    "two that are alike": (
+    "two different lone surrogates": (
+        {"items": {"minLength": 1}, "uniqueItems": True},
+        ["\ud800", "\udfff"],
+        None,
+    ),
+    "two equal lone surrogates": (
         {"items": {"minLength": 1}, "uniqueItems": True},
         ["\ud800", "\ud800"],
         ("", "uniqueItems", "must satisfy uniqueItems: true"),
     ),
-    "one in a body that does not fit": (
+    "a lone surrogate in an invalid body": (
         {"items": {"maxLength": 2}},
         ["\ud800", "\ud800abc"],
         ("[1]", "maxLength", "must satisfy maxLength: 2"),
     ),
-    "what looks like one": ({"items": {"enum": ["\\ud800", "🦙"]}}, ["\\ud800", "🦙"], None),
-    "one in a deep body": ({"items": {"minLength": 1}}, ["\ud800", chain(1000, "\ud800")], None),
+    "text that looks like a lone surrogate": (
+        {"items": {"enum": ["\\ud800", "🦙"]}},
+        ["\\ud800", "🦙"],
+        None,
+    ),
+    "a lone surrogate in a deep body": ({"items": {"minLength": 1}}, ["\ud800", chain(1000, "\ud800")], None),
     "a large body": (
         {"items": {"type": "null"}, "type": "array"},
         [None] * MAX_LOCATED + [5],
         ("", "schema", "does not match the schema"),
     ),
-    "the largest that is looked at": (
+    "the largest body in which errors are located": (
         {"items": {"type": "null"}},
         [None] * (MAX_LOCATED - 2) + [5],
         (f"[{MAX_LOCATED - 2}]", "type", "must be null, not number"),
@@ -591,13 +603,13 @@ MISFITS: dict[str, tuple[Any, Any, tuple[str, str, str] | None]] = {
 }
 
 
-@pytest.mark.parametrize(("wanted", "body", "expected"), MISFITS.values(), ids=MISFITS)
-def test_a_misfit_is_told_without_the_value(
+@pytest.mark.parametrize(("wanted", "body", "expected"), VALIDATION_ERRORS.values(), ids=VALIDATION_ERRORS)
+def test_a_validation_error_does_not_contain_the_value(
     wanted: Any, body: Any, expected: tuple[str, str, str] | None
 ) -> None:
-    told = schema.body_schema(wanted).check(body)
-    assert told == (expected and dict(zip(("path", "rule", "message"), expected, strict=True)))
-    assert "secret" not in json.dumps(told)
+    error = schema.body_schema(wanted).check(body)
+    assert error == (expected and dict(zip(("path", "rule", "message"), expected, strict=True)))
+    assert "secret" not in json.dumps(error)
 
 
 # --- Compared with another validator ---------------------------------------------------------------------
@@ -642,7 +654,7 @@ def keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def _few(part: dict[str, Any]) -> dict[str, Any]:
-    """A schema with a few of its keywords, so that some bodies fit it."""
+    """A schema with a few of its keywords, so that some bodies are valid."""
     return dict(list(part.items())[: 1 + len(json.dumps(part)) % 4])
 
 
@@ -656,19 +668,19 @@ SOME_SCHEMAS = st.recursive(st.booleans() | keywords(st.booleans()), keywords, m
 
 @property_settings(600, heavy=20_000)
 @given(SOME_SCHEMAS, st.lists(SOME_BODIES, min_size=1, max_size=4))
-def test_bodies_fit_as_another_validator_has_it(wanted: Any, bodies: list[Any]) -> None:
+def test_validity_agrees_with_another_validator(wanted: Any, bodies: list[Any]) -> None:
     other, checked = Draft202012Validator(wanted), BodyValidator(wanted)
     for body in bodies:
-        told = checked.find_error(body)
-        assert (told is None) == other.is_valid(body)
-        if told is not None:
-            assert told["rule"] != "schema" or told != NO_BODY
-            assert len(told["message"]) <= 201
+        error = checked.find_error(body)
+        assert (error is None) == other.is_valid(body)
+        if error is not None:
+            assert error["rule"] != "schema" or error != UNLOCATED
+            assert len(error["message"]) <= 201
 
 
 @property_settings(300, heavy=10_000)
 @given(SOME_SCHEMAS, st.lists(SOME_BODIES, min_size=1, max_size=4))
-def test_a_schema_that_is_rewritten_means_the_same(wanted: Any, bodies: list[Any]) -> None:
+def test_a_rewritten_schema_is_equivalent(wanted: Any, bodies: list[Any]) -> None:
     rewritten = without_branch_errors(wanted)
     one, other = (jsonschema_rs.Draft202012Validator(each) for each in (wanted, rewritten))
     assert [one.is_valid(body) for body in bodies] == [other.is_valid(body) for body in bodies]
@@ -700,18 +712,16 @@ BODIES: list[Any] = [*ODD, {"a": {"b": [1], "c": True}, "b": "x", "c": [{"a": 1}
 
 
 @pytest.mark.parametrize("wanted", PLAIN, ids=json.dumps)
-def test_what_is_told_is_an_error_that_another_validator_finds(wanted: Any) -> None:
+def test_the_error_is_one_that_another_validator_finds(wanted: Any) -> None:
     other, checked = Draft202012Validator(wanted), BodyValidator(wanted)
     for body in (variant for each in BODIES for variant in variants(each)):
-        told = checked.find_error(body)
-        found = [
-            (error.json_path, error.validator) for error in sorted(other.iter_errors(body), key=relevance)
-        ]
-        if told is None:
+        error = checked.find_error(body)
+        found = [(each.json_path, each.validator) for each in sorted(other.iter_errors(body), key=relevance)]
+        if error is None:
             assert found == []
         else:
-            path = "".join(step if step[:1] == "[" else f".{step}" for step in [told["path"]] if step)
-            assert (f"${path}", told["rule"]) in found
+            path = "".join(step if step[:1] == "[" else f".{step}" for step in [error["path"]] if step)
+            assert (f"${path}", error["rule"]) in found
 
 
 # --- Time ------------------------------------------------------------------------------------------------
@@ -719,7 +729,7 @@ def test_what_is_told_is_an_error_that_another_validator_finds(wanted: Any) -> N
 
 SELF = {"$ref": "#/$defs/n"}
 INNER = {"properties": {"a": SELF}}
-#: Schemas that refer to themselves twice a level: exponential for whoever goes through all of it.
+#: Schemas that refer to themselves twice per level: a naive traversal takes exponential time.
 RECURSIVE: dict[str, Any] = {
     "oneOf": {"oneOf": [{"type": "object", **INNER}, {"required": ["b"], **INNER}]},
     "anyOf": {"anyOf": [{"type": "object", "required": ["b"], **INNER}, {"type": "object", **INNER}]},
@@ -738,13 +748,13 @@ def test_a_schema_that_refers_to_itself_takes_linear_time(name: str) -> None:
     with time_limit():
         for levels in (1, 50, 1000):
             assert checked.find_error(chain(levels, {})) is None or name in ("oneOf", "not")
-            told = checked.find_error(chain(levels, 5))
-            assert told is None or len(json.dumps(told)) < 1000
+            error = checked.find_error(chain(levels, 5))
+            assert error is None or len(json.dumps(error)) < 1000
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|a)*$", "(a*)*b$", "^(.*a){20}$", "^(\\w+\\s?)*$"])
 def test_patterns_do_not_backtrack(pattern: str) -> None:
-    """Each would take hours on 100 characters, where it backtracked."""
+    """With backtracking, each would take hours on 100 characters."""
     text = "a" * 100_000 + "!"
     with time_limit():
         for wanted, body in (
@@ -757,7 +767,7 @@ def test_patterns_do_not_backtrack(pattern: str) -> None:
 
 
 def test_large_bodies_take_linear_time() -> None:
-    """Each would take minutes, where items were compared with each other, or all errors were collected."""
+    """Each would take minutes if items were compared pairwise, or if all errors were collected."""
     objects = [{"a": number, "b": [number]} for number in range(200_000)]
     cases: list[tuple[Any, Any, bool]] = [
         ({"uniqueItems": True}, objects, True),
@@ -779,7 +789,7 @@ def test_large_bodies_take_linear_time() -> None:
         ({"enum": [[number] for number in range(2000)]}, objects, False),
     ]
     with time_limit():
-        for wanted, body, fits_it in cases:
-            told = BodyValidator(wanted).find_error(body)
-            assert (told is None) == fits_it
-            assert told in (None, NO_BODY)
+        for wanted, body, is_valid_body in cases:
+            error = BodyValidator(wanted).find_error(body)
+            assert (error is None) == is_valid_body
+            assert error in (None, UNLOCATED)

@@ -1,4 +1,4 @@
-"""The schema and the spec say the same: each class of the one is a definition of the other."""
+"""The schema and the spec agree: each class of the spec has a definition in the schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.language import spec
 
 SCHEMA = json.loads(schema_text("mapping"))
 
-#: Fields of a spec that are no keys: where it stands, and a key that is read into two parts.
+#: Fields of a spec that are not keys: its node, and the two parts of a route's key.
 NOT_KEYS = {"node", "method", "path"}
 
 
@@ -27,8 +27,8 @@ def test_a_class_has_the_fields_of_its_definition(cls: type) -> None:
     name = spec.DEFINITIONS[cls]
     properties = definition(name)["properties"]
     assert isinstance(properties, dict)
-    own_words = NOT_KEYS if name == "route" else {"node"}
-    fields = {field.name.rstrip("_") for field in dataclasses.fields(cls)} - own_words
+    not_keys = NOT_KEYS if name == "route" else {"node"}
+    fields = {field.name.rstrip("_") for field in dataclasses.fields(cls)} - not_keys
     assert fields == set(properties)
 
 

@@ -1,4 +1,4 @@
-"""The loader reads YAML as JSON reads its scalars, and knows where each character of a value was written."""
+"""The loader reads YAML scalars as JSON values and records the location of each character of a value."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ SCALARS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("written", SCALARS)
-def test_scalars_are_those_of_json(written: str) -> None:
+def test_scalars_are_json_values(written: str) -> None:
     value = data(f"a: {written}\n")["a"]
     assert value == SCALARS[written]
     assert type(value) is type(SCALARS[written])
@@ -119,13 +119,13 @@ def test_other_tags_are_refused(tag: str) -> None:
     assert found(f"a: {tag} x\n") == [("yaml-tag", 1, 4)]
 
 
-def test_a_byte_order_mark_is_no_character() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     read = document(b"\xef\xbb\xbfa: b\n")
     assert read.data == {"a": "b"}
     assert (read.span(("a",)).line, read.span(("a",)).column) == (1, 4)
 
 
-def test_line_ends_of_windows_change_nothing() -> None:
+def test_windows_line_ends_change_nothing() -> None:
     text = 'a: one\n  two\nb: |\n  x\n\n  y\nc: >\n  x\n  y\n\n  z\nd: "p\n  q\\\n  r"\n'
     assert data(text.replace("\n", "\r\n")) == data(text)
     read = document(text.replace("\n", "\r\n"))
@@ -133,7 +133,7 @@ def test_line_ends_of_windows_change_nothing() -> None:
     assert at(read, ("d",), "r") == "r"
 
 
-def test_lines_are_those_of_an_editor() -> None:
+def test_lines_are_counted_as_in_an_editor() -> None:
     """YAML 1.1 ends lines at U+0085, U+2028 and a lone CR too; editors and `SourceFile` do not."""
     read = document('a: "x\u2028y"\nb: "x\u0085y"\nc: "x\ry"\nd: 1\n')
     assert [read.span((key,)).line for key in "abcd"] == [1, 2, 3, 4]
@@ -143,18 +143,18 @@ def test_lines_are_those_of_an_editor() -> None:
 # --- Anchors and merges ----------------------------------------------------------------------------------
 
 
-def test_an_alias_is_the_value_where_it_was_written() -> None:
+def test_an_alias_has_the_value_and_location_of_its_anchor() -> None:
     read = document("a: &x { k: [1, two] }\nb: *x\nc: [*x, *x]\n")
     assert read.data == {"a": {"k": [1, "two"]}, "b": {"k": [1, "two"]}, "c": [{"k": [1, "two"]}] * 2}
     assert read.span(("c", 1, "k", 1)) == read.span(("a", "k", 1))
-    assert read.data["a"] is not read.data["b"], "what is done to one is not done to the other"
+    assert read.data["a"] is not read.data["b"], "the values are separate objects"
 
 
-def test_an_anchor_can_be_set_anew() -> None:
+def test_an_anchor_can_be_redefined() -> None:
     assert data("a: &x 1\nb: *x\nc: &x 2\nd: *x\n") == {"a": 1, "b": 1, "c": 2, "d": 2}
 
 
-def test_own_keys_win_over_merged_ones_and_earlier_merges_over_later() -> None:
+def test_own_keys_override_merged_ones_and_earlier_merges_later_ones() -> None:
     text = """
 one: &one { a: 1, b: 1 }
 two: &two { b: 2, c: 2 }
@@ -178,13 +178,13 @@ empty: { <<: [], a: 1 }
     assert read["empty"] == {"a": 1}
 
 
-def test_a_merged_key_stands_where_it_was_written() -> None:
+def test_a_merged_key_has_its_original_location() -> None:
     read = document("base: &base\n  a: 1\nmore:\n  <<: *base\n")
     assert read.key_spans[("more", "a")].line == 2
     assert read.span(("more", "a")).line == 2
 
 
-def test_a_duplicate_key_is_found_and_the_first_one_counts() -> None:
+def test_a_duplicate_key_is_a_finding_and_the_first_value_is_used() -> None:
     findings = Findings()
     read = parse("x.yaml", b"a: 1\nb: { c: 1, c: 2 }\na: 3\n", findings)
     assert read is not None
@@ -195,7 +195,7 @@ def test_a_duplicate_key_is_found_and_the_first_one_counts() -> None:
     ]
 
 
-def test_growth_by_aliases_is_bounded_and_soon_found() -> None:
+def test_growth_by_aliases_is_bounded_and_found_quickly() -> None:
     levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
     merges = [f"m{n}: &m{n} {{ <<: [{', '.join([f'*m{n - 1}'] * 9)}] }}" for n in range(1, 10)]
     with time_limit(SOON):
@@ -204,27 +204,27 @@ def test_growth_by_aliases_is_bounded_and_soon_found() -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{a: " * 3000, "- " * 3000 + "a"])
-def test_depth_is_bounded_and_soon_found(text: str) -> None:
+def test_depth_is_bounded_and_found_quickly(text: str) -> None:
     with time_limit(SOON):
         assert [code for code, *_ in found(text)] == ["yaml-depth"]
 
 
-def test_the_deepest_that_is_allowed_is_read() -> None:
+def test_the_maximum_depth_is_read() -> None:
     assert found("[" * MAX_DEPTH + "]" * MAX_DEPTH) == []
     assert found("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)) == [("yaml-depth", 1, MAX_DEPTH + 1)]
 
 
-def test_a_large_file_is_read_soon() -> None:
+def test_a_large_file_is_read_quickly() -> None:
     text = "a:\n" + "".join(f"  key{n}: [value {n}, 'quoted {n}', {n}]\n" for n in range(15_000))
     with time_limit(2 * PATIENCE):
         assert len(data(text)["a"]) == 15_000
 
 
-# --- Places ----------------------------------------------------------------------------------------------
+# --- Locations -------------------------------------------------------------------------------------------
 
 
 def at(read: Document, path: Path, character: str) -> str:
-    """What is written in the file where a value's (only) such character stands."""
+    """The character of the file at the recorded location of a value's only `character`."""
     value = read.data
     for step in path:
         value = value[step]
@@ -245,8 +245,8 @@ STYLES = {
     "continued": 'a: "one\\\n  two\\\n\n  \\ three X"\n',
     "continued after space": 'a: "one \\\n     two \\\n     X"\n',
     "literal": "a: |\n  one\n    two\n\n  X\n",
-    "literal, stripped": "a: |-\n\n  one X\n\n",
-    "literal, kept": "a: |+\n  one X\n\n\n",
+    "literal, strip": "a: |-\n\n  one X\n\n",
+    "literal, keep": "a: |+\n  one X\n\n\n",
     "literal, indented": "a: |2\n    one\n  X\n",
     "literal, with a comment": "a: | # comment | X\n  one X\n",
     "folded": "a: >\n  one\n  two\n\n\n  three X\n",
@@ -265,7 +265,7 @@ STYLES = {
 
 
 @pytest.mark.parametrize("text", STYLES.values(), ids=STYLES)
-def test_a_character_of_a_value_is_found_in_the_file(text: str) -> None:
+def test_each_character_of_a_value_has_its_location(text: str) -> None:
     read = document(text)
     path: Path = ("a", 1) if isinstance(read.data["a"], list) else ("a",)
     assert at(read, path, "X") == "X"
@@ -276,7 +276,7 @@ def test_a_character_of_a_value_is_found_in_the_file(text: str) -> None:
     assert read.file.line(span.line)[span.column - 1] == "X"
 
 
-def test_an_absent_value_stands_at_its_key() -> None:
+def test_an_absent_value_has_the_location_of_its_key() -> None:
     read = document("a:\nbee:\n  c:\n")
     assert read.data == {"a": None, "bee": {"c": None}}
     spans = [read.span(("a",)), read.span(("bee", "c"))]
@@ -295,14 +295,14 @@ SPANS = {
 
 
 @pytest.mark.parametrize("text", SPANS)
-def test_a_span_is_as_long_as_what_is_written_on_its_line(text: str) -> None:
+def test_a_span_covers_the_value_on_its_line(text: str) -> None:
     span = document(text).span(("a",))
     assert (span.line, span.column, span.length) == SPANS[text]
 
 
 # --- Any data, in any style ------------------------------------------------------------------------------
 
-#: Numbers of JSON that are none in YAML 1.1, so that PyYAML writes such text without quotes.
+#: Numbers in JSON that are text in YAML 1.1, so PyYAML writes such text without quotes.
 EXPONENT = re.compile(r"-?[0-9]+[eE][-+]?[0-9]+\Z")
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"), max_size=30)
 TEXT = ANY_TEXT.filter(lambda text: not EXPONENT.match(text)) | st.sampled_from(
@@ -339,7 +339,7 @@ MAPPINGS = st.dictionaries(TEXT, VALUES, min_size=1, max_size=4)
 
 
 class AnyStyle(yaml.SafeDumper):
-    """Writes each scalar, list and mapping in a style of its own."""
+    """Writes each scalar, list and mapping in a random style."""
 
     chance = random.Random(0)
 
@@ -367,7 +367,7 @@ def dumped(value: Any, seed: int) -> str:
 
 @property_settings(100, 300)
 @given(MAPPINGS, st.integers(0, 2**32))
-def test_what_is_dumped_is_read_again_with_every_place(value: dict[str, Any], seed: int) -> None:
+def test_dumped_yaml_is_read_with_every_location(value: dict[str, Any], seed: int) -> None:
     text = dumped(value, seed)
     assume(_is_sound(text, value))
     read = document(text)
@@ -375,11 +375,11 @@ def test_what_is_dumped_is_read_again_with_every_place(value: dict[str, Any], se
     for path, inner in leaves(read.data, ()):
         if isinstance(inner, dict | list):
             continue
-        check_place(read, path, inner)
+        check_location(read, path, inner)
 
 
 def _is_sound(text: str, value: Any) -> bool:
-    """PyYAML writes some texts with a wrong indent; then it cannot read them itself."""
+    """Whether PyYAML can read its own output: it writes some texts with a wrong indent."""
     try:
         return bool(yaml.safe_load(text) == value)
     except (yaml.YAMLError, ValueError):
@@ -391,8 +391,8 @@ def leaves(value: Any, path: Path) -> list[tuple[Path, Any]]:
     return [(path, value), *(leaf for key, child in inner for leaf in leaves(child, (*path, key)))]
 
 
-def check_place(read: Document, path: Path, value: Any) -> None:
-    """The place points at what begins the scalar, and each character of a text at itself or its escape."""
+def check_location(read: Document, path: Path, value: Any) -> None:
+    """Check that a scalar's span is its beginning, and that each offset is its character or an escape."""
     span = read.span(path)
     written = read.file.line(span.line)[span.column - 1 :]
     while written.startswith("!"):
@@ -403,9 +403,9 @@ def check_place(read: Document, path: Path, value: Any) -> None:
     if isinstance(value, str):
         offsets = read.scalars[path].offsets
         for character, offset in zip(value, offsets, strict=False):
-            assert stands_for(read.file.text, offset, character), (path, character, read.file.text[offset:])
+            assert represents(read.file.text, offset, character), (path, character, read.file.text[offset:])
 
 
-def stands_for(text: str, offset: int, character: str) -> bool:
+def represents(text: str, offset: int, character: str) -> bool:
     there = text[offset : offset + 1]
     return there in (character, "\\") or (character.isspace() and there.isspace())

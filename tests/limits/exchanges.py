@@ -1,4 +1,4 @@
-"""Exchanges of a mapping written in a test, carried out without a network."""
+"""Runs exchanges of a mapping that a test defines, without a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE = "limited.yaml"
 
 
 def compiled(text: str, directory: Path) -> PlanSet:
-    """The plans of a mapping; `text` is what follows the version of the language in its file."""
+    """The plans of a mapping; `text` is its file without the line with the version."""
     file = directory / FILE
     file.write_text("dragoman: 1\n" + text)
     findings = Findings()
@@ -28,7 +28,7 @@ def compiled(text: str, directory: Path) -> PlanSet:
 
 @dataclass
 class Upstream:
-    """Gives the same response to every call: pieces of a body, which are one where it is not streamed."""
+    """Returns the same response to every call; the pieces of its body are joined unless it is streamed."""
 
     pieces: Iterable[bytes] = (b"{}",)
     media_type: str = JSON
@@ -51,7 +51,7 @@ class Upstream:
 
 
 def events(values: Iterable[Any]) -> list[bytes]:
-    """The pieces of a stream of server-sent events, one piece for each."""
+    """The pieces of a stream of server-sent events, one piece per event."""
     return [b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n" for value in values]
 
 
@@ -60,14 +60,14 @@ def sse(values: Iterable[Any]) -> Upstream:
 
 
 def posted(plans: PlanSet, path: str, body: Any = None, upstream: Upstream | None = None) -> ExchangeResult:
-    """What comes of a POST with a JSON body."""
+    """The result of a POST with a JSON body."""
     content = Content(json.dumps(body).encode(), JSON)
     inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
     return carry_out(run_exchange(plans.tree.find(path, "POST"), inbound), content, upstream or Upstream())
 
 
-def place_of(result: ExchangeResult) -> str:
-    """The line and column in the mapping's file that the log tells of a failure."""
+def location_of(result: ExchangeResult) -> str:
+    """The line and column in the mapping's file that the log reports for an error."""
     assert result.error is not None
     cause = result.error.cause or ""
     name, line, column, _ = cause.split(":", 3)

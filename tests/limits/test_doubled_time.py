@@ -49,16 +49,16 @@ def test_quadratic_work_is_above_the_limit(tmp_path: Path, monkeypatch: pytest.M
     assert LIMIT < ratio(growth(tmp_path, QUADRATIC)) < math.inf
 
 
-def test_quadratic_work_is_found_where_it_exceeds_the_limits(tmp_path: Path) -> None:
+def test_quadratic_work_that_exceeds_the_limits_is_found(tmp_path: Path) -> None:
     assert ratio(growth(tmp_path, QUADRATIC, steps=100_000)) == math.inf
     assert ratio(growth(tmp_path, QUADRATIC, steps=50_000)) == math.inf
 
 
-# --- With a clock of its own -----------------------------------------------------------------------------
+# --- With a simulated clock ------------------------------------------------------------------------------
 
 
 def with_cost(monkeypatch: pytest.MonkeyPatch, cost: Callable[[float], float]) -> None:
-    """Make a run take so many seconds for its size, in thousands of bytes."""
+    """Simulate the seconds of a run as a function of its size in thousands of bytes."""
     monkeypatch.setattr(doubling, "_seconds", lambda case: cost(size_of(case) / 1000))
 
 

@@ -1,7 +1,7 @@
-"""Twice as much of a request or of an upstream's response is about twice the work, for every shipped route.
+"""Doubling a part of a request or upstream response about doubles the work, for every shipped route.
 
-What is compared is the number of steps that the engine counts, never time; `benchmarks.doubling` compares the
-CPU time.
+The tests compare the number of steps that the engine counts, never time; `benchmarks.doubling` compares CPU
+time.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import pytest
 from benchmarks.growth import ITEMS, cases, distinct_growths, growths_of, steps_of
 from engine.testing.loading import load_suite
 
-#: What twice the input may cost more than the input, and what does not count.
+#: The maximum ratio of the steps for twice the input, and steps that do not count.
 FACTOR, SLACK = 2.2, 32
 
 
-def unequal(route: str) -> list[str]:
-    """The parts of a route's cases that cost more than twice as much where they are twice as long."""
-    wrong: list[str] = []
+def superlinear(route: str) -> list[str]:
+    """The parts of a route's cases for which doubling the part more than doubles the steps."""
+    found: list[str] = []
     for case, growth in distinct_growths(route):
         once, twice = steps_of(growth.case(1)), steps_of(growth.case(2))
         if once is not None and twice is not None and twice > FACTOR * once + SLACK:
-            wrong.append(f"{case.spec.name}: {growth.label}: {once} steps, then {twice}")
-    return wrong
+            found.append(f"{case.spec.name}: {growth.label}: {once} steps, then {twice}")
+    return found
 
 
 ROUTES = sorted(cases())
@@ -45,7 +45,7 @@ def test_there_are_cases_for_all_routes_with_a_body() -> None:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_twice_the_input_is_twice_the_work(route: str) -> None:
-    assert unequal(route) == []
+    assert superlinear(route) == []
 
 
 # --- The test itself -------------------------------------------------------------------------------------

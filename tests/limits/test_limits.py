@@ -1,7 +1,7 @@
-"""One exchange takes so many loop steps and produces so many bytes, and no more.
+"""An exchange has limits for its loop steps and for the bytes that it produces.
 
-What is counted is steps and bytes, never time. Each case says what is exceeded, by whom, and where in the
-mapping.
+The tests count steps and bytes, never time. Each case checks which limit is exceeded, whether the client or
+the upstream caused it, and the location in the mapping.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ import pytest
 from engine.exchange import ExchangeResult
 from engine.language.budget import Limits
 
-from .exchanges import Upstream, compiled, events, place_of, posted, sse
+from .exchanges import Upstream, compiled, events, location_of, posted, sse
 
 MIB = 1 << 20
 
 
 def steps_of(text: str, tmp_path: Path, body: Any = None, upstream: Upstream | None = None) -> int:
-    """The steps of an exchange that works."""
+    """The steps of a successful exchange."""
     result = posted(compiled(text, tmp_path), "/x", body, upstream)
     assert result.error is None, (result.error.message, result.error.cause)
     return result.exchange.steps_taken
 
 
-def refused(result: ExchangeResult, status: int, kind: str, message: str, place: str) -> None:
-    """The exchange has failed in this way, at this place."""
+def check_refused(result: ExchangeResult, status: int, kind: str, message: str, location: str) -> None:
+    """Check the error of a failed exchange, and its location."""
     assert result.error is not None
-    told = json.loads(result.response.content.data)["error"]
-    assert (result.response.status, told["type"]) == (status, kind)
-    assert told["message"].endswith(message)
+    error = json.loads(result.response.content.data)["error"]
+    assert (result.response.status, error["type"]) == (status, kind)
+    assert error["message"].endswith(message)
     assert result.error.cause is not None
     assert result.error.cause.endswith(message)
-    assert place_of(result) == place
+    assert location_of(result) == location
 
 
 # --- Steps -----------------------------------------------------------------------------------------------
 
-#: A template of the client's body `{a: [n numbers], s: "n letters"}`, `b` and `t` the same; its steps.
-#: Functions cost steps only where they can be given the same value again and again.
+#: A template for the client's body `{a: [n numbers], s: "n letters"}` (`b` and `t` likewise), and its steps.
+#: Functions cost steps only in loops, where the same value can be passed to them many times.
 STEPS: dict[str, tuple[str, Any]] = {
     "nothing": ("{ v: '${ a[0] }' }", lambda n: 0),
     "each": ("{ $each: '${ a }', v: '${ @ }' }", lambda n: n),
@@ -133,18 +133,18 @@ def test_a_client_that_causes_too_many_steps_is_refused(tmp_path: Path) -> None:
     plans = compiled(LOOP, tmp_path)
     message = "the limit of 1000 loop steps is exceeded (limits.steps)"
     assert posted(plans, "/x", {"a": [1] * 31}).error is None
-    refused(posted(plans, "/x", {"a": [1] * 32}), 400, "invalid_request", message, "10:18")
+    check_refused(posted(plans, "/x", {"a": [1] * 32}), 400, "invalid_request", message, "10:18")
 
 
 def test_an_upstream_that_causes_too_many_steps_is_refused(tmp_path: Path) -> None:
     plans = compiled(LOOP, tmp_path)
     message = "the limit of 1000 loop steps is exceeded (limits.steps)"
-    fits, exceeds = (Upstream([json.dumps({"a": [1] * n}).encode()]) for n in (31, 32))
-    assert posted(plans, "/y", None, fits).error is None
-    refused(posted(plans, "/y", None, exceeds), 502, "upstream_error", message, "15:22")
+    within_limit, above_limit = (Upstream([json.dumps({"a": [1] * n}).encode()]) for n in (31, 32))
+    assert posted(plans, "/y", None, within_limit).error is None
+    check_refused(posted(plans, "/y", None, above_limit), 502, "upstream_error", message, "15:22")
 
 
-def test_too_many_steps_in_a_stream_are_told_in_the_stream(tmp_path: Path) -> None:
+def test_too_many_steps_in_a_stream_are_reported_in_the_stream(tmp_path: Path) -> None:
     result = posted(compiled(LOOP, tmp_path), "/z", None, sse([{"a": [1] * 600}] * 3))
     assert result.response.status == 200
     lines = result.response.content.data.splitlines()
@@ -152,11 +152,11 @@ def test_too_many_steps_in_a_stream_are_told_in_the_stream(tmp_path: Path) -> No
     error = json.loads(lines[-1])["error"]
     assert error["type"] == "upstream_error"
     assert error["message"].endswith("the limit of 1000 loop steps is exceeded (limits.steps)")
-    assert place_of(result) == "22:19"
+    assert location_of(result) == "22:19"
 
 
-def test_what_every_event_does_with_the_request_is_counted(tmp_path: Path) -> None:
-    """A loop over events is one that no template writes."""
+def test_work_on_the_request_for_every_event_is_counted(tmp_path: Path) -> None:
+    """The stream of events is a loop too, although no template contains it."""
     for expression in (
         "contains($request.body.a, v)",
         "to_json([$request.body.a])",
@@ -177,10 +177,10 @@ routes:
         result = posted(plans, "/x", body, sse([{"v": 1}] * 200))
         assert result.error is not None, expression
         assert result.error.message.endswith("the limit of 2000 loop steps is exceeded (limits.steps)")
-        assert place_of(result).startswith("8:")
+        assert location_of(result).startswith("8:")
 
 
-def test_errors_have_a_reserve_for_their_own_loops(tmp_path: Path) -> None:
+def test_the_error_template_has_steps_in_reserve(tmp_path: Path) -> None:
     text = """\
 limits: { steps: 3 }
 errors: { body: { words: "${ split(message, ' ')[*] }" } }
@@ -199,7 +199,7 @@ def test_a_loop_at_load_has_the_default_limits(tmp_path: Path) -> None:
 
 # --- Bytes of values -------------------------------------------------------------------------------------
 
-#: Templates that make much of little; each is refused before it has made more than its limit and one text.
+#: Templates with small input and huge output; each fails before it exceeds its limit by more than one text.
 EXPANDING: dict[str, str] = {
     "pad_left": "{ $each: '${ a }', v: \"${ pad_left('x', @) }\" }",
     "replace": "{ $each: '${ a }', v: \"${ replace($request.body.s, 'a', $request.body.s) }\" }",
@@ -212,13 +212,13 @@ EXPANDING: dict[str, str] = {
     "the same list, in an expression": "{ $let: { b: '${ @ }' }, rows: '${ a[*].{v: $b} }' }",
     "the same list, by map": "{ $let: { b: '${ @ }' }, rows: '${ map(&$b, a) }' }",
     "the same list, as JSON": "{ $each: '${ a }', v: '${ to_json($request.body.a) }' }",
-    "much that is constant": "{ $each: '${ a }', v: '" + "x" * 1000 + "', w: '${ @ }' }",
+    "a long constant": "{ $each: '${ a }', v: '" + "x" * 1000 + "', w: '${ @ }' }",
     "a large object": "{ $each: '${ a }', $spread: '${ $request.body }' }",
 }
 
 
 @pytest.mark.parametrize("name", EXPANDING)
-def test_what_is_made_of_little_is_bounded(name: str, tmp_path: Path) -> None:
+def test_output_of_expanding_templates_is_bounded(name: str, tmp_path: Path) -> None:
     text = f"limits: {{ bytes: {MIB} }}\nroutes:\n  POST /x:\n    respond: {{ body: {EXPANDING[name]} }}\n"
     plans = compiled(text, tmp_path)
     assert posted(plans, "/x", {"a": [5] * 10, "s": "a" * 10}).error is None
@@ -226,21 +226,21 @@ def test_what_is_made_of_little_is_bounded(name: str, tmp_path: Path) -> None:
     assert result.response.status == 400
     assert result.error is not None
     assert result.error.message.endswith(f"the limit of {MIB} bytes is exceeded (limits.bytes)")
-    assert place_of(result).startswith("5:")
+    assert location_of(result).startswith("5:")
 
 
-def test_a_list_of_long_texts_is_not_made_first(tmp_path: Path) -> None:
-    """0.4 KB of a body asked for 320 MiB. The default limit leaves room for four texts of 16 MiB."""
+def test_the_limit_applies_before_a_list_of_long_texts_is_complete(tmp_path: Path) -> None:
+    """A body of 0.4 KB would produce 320 MiB. The default limit allows four texts of 16 MiB."""
     text = "routes: { POST /x: { respond: { body: { $each: '${ a }', v: \"${ pad_left('x', @) }\" } } } }\n"
     plans = compiled(text, tmp_path)
     result = posted(plans, "/x", {"a": [16 * MIB] * 20})
-    refused(
+    check_refused(
         result, 400, "invalid_request", f"the limit of {64 * MIB} bytes is exceeded (limits.bytes)", "2:65"
     )
     assert result.exchange.limits == Limits()
 
 
-def test_what_an_upstream_asks_for_is_its_fault(tmp_path: Path) -> None:
+def test_a_limit_exceeded_by_upstream_data_is_an_upstream_error(tmp_path: Path) -> None:
     text = f"""\
 limits: {{ bytes: {MIB} }}
 upstreams: {{ up: {{ url: "http://up.example" }} }}
@@ -253,10 +253,10 @@ routes:
     upstream = Upstream([b'{"a": [400000, 400000, 400000]}'])
     message = f"the limit of {MIB} bytes is exceeded (limits.bytes)"
     result = posted(compiled(text, tmp_path), "/x", None, upstream)
-    refused(result, 502, "upstream_error", message, "8:39")
+    check_refused(result, 502, "upstream_error", message, "8:39")
 
 
-# --- Bytes that are written ------------------------------------------------------------------------------
+# --- Bytes of bodies and heads ---------------------------------------------------------------------------
 
 WRITTEN = f"""\
 limits: {{ bytes: {MIB} }}
@@ -286,14 +286,16 @@ routes:
 TOO_MUCH = f"it writes more than {MIB} bytes (limits.bytes)"
 
 
-@pytest.mark.parametrize(("path", "place"), [("/body", "5:34"), ("/call", "7:43"), ("/form", "10:43")])
-def test_what_is_written_is_bounded(path: str, place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "location"), [("/body", "5:34"), ("/call", "7:43"), ("/form", "10:43")])
+def test_written_bytes_are_bounded(path: str, location: str, tmp_path: Path) -> None:
     plans = compiled(WRITTEN, tmp_path)
     assert posted(plans, path, {"s": "a" * (MIB // 5)}).error is None
-    refused(posted(plans, path, {"s": "a" * (MIB * 2 // 3)}), 400, "invalid_request", TOO_MUCH, place)
+    check_refused(
+        posted(plans, path, {"s": "a" * (MIB * 2 // 3)}), 400, "invalid_request", TOO_MUCH, location
+    )
 
 
-def test_all_calls_and_the_response_are_counted_together(tmp_path: Path) -> None:
+def test_calls_and_the_response_share_one_limit(tmp_path: Path) -> None:
     text = f"""\
 limits: {{ bytes: {MIB} }}
 upstreams: {{ up: {{ url: "http://up.example" }} }}
@@ -307,7 +309,7 @@ routes:
     plans = compiled(text, tmp_path)
     assert posted(plans, "/x", {"s": "a" * (MIB // 4)}).error is None
     result = posted(plans, "/x", {"s": "a" * (MIB * 2 // 5)})
-    refused(result, 502, "upstream_error", TOO_MUCH, "9:22")
+    check_refused(result, 502, "upstream_error", TOO_MUCH, "9:22")
 
 
 def test_a_stream_that_writes_too_much_ends_with_an_error(tmp_path: Path) -> None:
@@ -319,22 +321,22 @@ def test_a_stream_that_writes_too_much_ends_with_an_error(tmp_path: Path) -> Non
     error = json.loads(pieces[-2].removeprefix(b"data: "))["error"]
     assert error["type"] == "upstream_error"
     assert error["message"].endswith(TOO_MUCH)
-    assert place_of(result) == "14:53"
+    assert location_of(result) == "14:53"
 
 
-@pytest.mark.parametrize(("path", "place"), [("/fields", "17:16"), ("/sent", "23:16")])
-def test_a_head_is_bounded(path: str, place: str, tmp_path: Path) -> None:
-    """3,000 fields of 8 KB went out."""
+@pytest.mark.parametrize(("path", "location"), [("/fields", "17:16"), ("/sent", "23:16")])
+def test_a_head_is_bounded(path: str, location: str, tmp_path: Path) -> None:
+    """Without the bound, 3,000 fields of 8 KB would be sent."""
     plans = compiled(WRITTEN, tmp_path)
     few = {"names": [f"x-{n}" for n in range(7)], "s": "a" * 8000}
     assert posted(plans, path, few).error is None
     many = {"names": [f"x-{n}" for n in range(3000)], "s": "a" * 8000}
     plans = compiled(WRITTEN.replace(str(MIB), str(256 * MIB)), tmp_path)
     message = "its header fields exceed 65536 bytes"
-    refused(posted(plans, path, many), 400, "invalid_request", message, place)
+    check_refused(posted(plans, path, many), 400, "invalid_request", message, location)
 
 
-def test_a_long_query_is_refused_before_it_is_written(tmp_path: Path) -> None:
+def test_a_long_query_is_refused_before_it_is_encoded(tmp_path: Path) -> None:
     text = """\
 upstreams: { up: { url: "http://up.example" } }
 routes:
@@ -345,10 +347,10 @@ routes:
     plans = compiled(text, tmp_path)
     assert posted(plans, "/x", {"a": [1] * 2000}).error is None
     result = posted(plans, "/x", {"a": [1] * 200_000})
-    refused(result, 400, "invalid_request", "the values of its query are too long", "5:44")
+    check_refused(result, 400, "invalid_request", "the values of its query are too long", "5:44")
 
 
-def test_events_are_counted_as_they_are_written(tmp_path: Path) -> None:
+def test_events_count_with_their_written_size(tmp_path: Path) -> None:
     upstream = Upstream(events([{"a": 1}] * 3), "text/event-stream")
     result = posted(compiled(WRITTEN, tmp_path), "/events", None, upstream)
     assert result.error is None

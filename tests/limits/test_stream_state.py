@@ -1,6 +1,6 @@
-"""State that rules append to: an event is as much work late as early, and no value ever changes.
+"""State that rules append to: the work per event is constant, and emitted values never change.
 
-Steps and copies are counted, never time.
+The tests count steps and copies, never time.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from engine.language.functions import deltas
 from engine.language.functions.deltas import Merger, merge_deltas
 from engine.plan import PlanSet
 
-from .exchanges import Upstream, compiled, events, place_of, posted, sse
+from .exchanges import Upstream, compiled, events, location_of, posted, sse
 
 
 def streamed(
     rules: str, tmp_path: Path, state: str = "x: null", end: str = "$state.x", more: str = ""
 ) -> PlanSet:
-    """A mapping whose route streams with these rules, and emits what the state has at the end."""
+    """A mapping whose route streams with these rules and emits a part of the state at the end."""
     return compiled(
         f"""\
 {more}
@@ -49,7 +49,7 @@ def lines(result: ExchangeResult) -> list[Any]:
     return [json.loads(line) for line in result.response.content.data.splitlines()]
 
 
-#: Ways to append the event's `v` to the state `x`, and the same in a form that is not recognised.
+#: Ways to append the event's `v` to the state `x`, and an equivalent form that is not optimized.
 FORMS = {
     "flat": ("${ [$state.x, v][] }", "${ [[$state.x, v][]][0] }"),
     "flat of several": ("${ [$state.x, v, w][] }", "${ [[$state.x, v, w][]][0] }"),
@@ -108,8 +108,8 @@ READS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("read", READS)
-def test_what_was_read_of_the_state_does_not_change(read: str, form: str, tmp_path: Path) -> None:
-    """All events come in one piece, so that all are translated before the first is written."""
+def test_values_read_from_the_state_do_not_change(read: str, form: str, tmp_path: Path) -> None:
+    """All events arrive in one piece, so all are translated before the first is written."""
     results = []
     start = {"merge": "{}", "merge_deltas": "{}"}.get(form, "null")
     for template in FORMS[form]:
@@ -121,7 +121,7 @@ def test_what_was_read_of_the_state_does_not_change(read: str, form: str, tmp_pa
     assert results[0] == results[1]
 
 
-def test_a_list_that_is_gone_through_can_be_appended_to(tmp_path: Path) -> None:
+def test_a_list_can_be_appended_to_while_iterating_over_it(tmp_path: Path) -> None:
     rules = """\
 - set: { x: "${ [$state.x, v][] }" }
           - each: ${ $state.x }
@@ -130,7 +130,7 @@ def test_a_list_that_is_gone_through_can_be_appended_to(tmp_path: Path) -> None:
     assert lines(result)[-1]["all"] == [1, 1, 2, 1, 1, 2, 3, 1, 1, 2, 1, 1, 2, 3]
 
 
-#: Rules of 50,000 tiny events, and what the state is like at their end.
+#: Rules for 50,000 tiny events, and the length of the state at the end.
 MANY = {
     "flat": ("- set: { x: '${ [$state.x, v][] }' }", 50_000),
     "flat, its length read": (
@@ -150,7 +150,7 @@ MANY = {
 
 
 @pytest.mark.parametrize("form", MANY)
-def test_fifty_thousand_events_are_no_more_work_each_than_one(form: str, tmp_path: Path) -> None:
+def test_the_work_per_event_is_constant(form: str, tmp_path: Path) -> None:
     rules, length = MANY[form]
     plans = streamed(rules, tmp_path, "x: {}, y: null" if "merge" in form else "x: null, y: null")
     taken = []
@@ -163,8 +163,8 @@ def test_fifty_thousand_events_are_no_more_work_each_than_one(form: str, tmp_pat
     assert taken[1] <= 5 * 50_000
 
 
-def test_distinct_indexes_are_merged_in_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each delta looked at all items that had come before."""
+def test_merging_distinct_indexes_takes_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an index, each delta would be compared with all previous items."""
     looked_at = 0
     index = deltas._index
 
@@ -183,7 +183,7 @@ def test_distinct_indexes_are_merged_in_linear_work(monkeypatch: pytest.MonkeyPa
     assert [call["index"] for call in calls] == list(range(6000))
 
 
-def test_six_thousand_streamed_calls(tmp_path: Path) -> None:
+def test_six_thousand_streamed_tool_calls(tmp_path: Path) -> None:
     rules = "- set: { x: '${ merge_deltas($state.x, {calls: calls}) }' }"
     deltas = [
         {"calls": [{"index": n, "id": f"call_{n}", "function": {"arguments": "{}"}}]} for n in range(6000)
@@ -193,11 +193,11 @@ def test_six_thousand_streamed_calls(tmp_path: Path) -> None:
     assert result.exchange.steps_taken < 6000 * 3
 
 
-# --- Merging, against the rule written plainly --------------------------------------------------------------
+# --- Merging, compared with a simple implementation --------------------------------------------------------
 
 
-def plainly(old: Any, new: Any, key: str = "") -> Any:
-    """The rule of `merge_deltas`, with a copy of everything each time."""
+def simple_merge(old: Any, new: Any, key: str = "") -> Any:
+    """A simple implementation of `merge_deltas`, which copies everything."""
     if new is None:
         return old
     if isinstance(new, str) and isinstance(old, str):
@@ -205,25 +205,25 @@ def plainly(old: Any, new: Any, key: str = "") -> Any:
     if isinstance(new, dict):
         merged = dict(old) if isinstance(old, dict) else {}
         for name, value in new.items():
-            merged[name] = plainly(merged.get(name), value, name)
+            merged[name] = simple_merge(merged.get(name), value, name)
         return merged
     if isinstance(new, list):
-        return plainly_lists(list(old) if isinstance(old, list) else [], new)
+        return simple_merge_lists(list(old) if isinstance(old, list) else [], new)
     return new
 
 
-def plainly_lists(merged: list[Any], new: list[Any]) -> list[Any]:
+def simple_merge_lists(merged: list[Any], new: list[Any]) -> list[Any]:
     def index(item: Any) -> Any:
         return item.get("index") if isinstance(item, dict) else None
 
     for item in new:
-        places = [
+        matches = [
             n for n, other in enumerate(merged) if index(other) is not None and index(other) == index(item)
         ]
-        if places:
-            merged[places[-1]] = plainly(merged[places[-1]], item)
+        if matches:
+            merged[matches[-1]] = simple_merge(merged[matches[-1]], item)
         else:
-            merged.append(plainly(None, item))
+            merged.append(simple_merge(None, item))
     indexes = [index(item) for item in merged]
     is_ordered = None not in indexes and len(set(indexes)) == len(indexes)
     return sorted(merged, key=index) if is_ordered else merged
@@ -246,7 +246,7 @@ def any_item(source: random.Random, depth: int) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_merging_in_place_follows_the_rule(seed: int) -> None:
+def test_merging_in_place_agrees_with_the_simple_implementation(seed: int) -> None:
     source = random.Random(seed)
     pieces = [{"a": any_delta(source), "b": any_delta(source), "id": any_delta(source, 0)} for _ in range(8)]
     before = json.dumps(pieces)
@@ -254,12 +254,12 @@ def test_merging_in_place_follows_the_rule(seed: int) -> None:
     merger = Merger({})
     one_by_one: Any = None
     for delta in pieces:
-        expected = plainly(expected, delta)
+        expected = simple_merge(expected, delta)
         merger.fold(delta)
         one_by_one = merge(one_by_one, delta)
         assert one_by_one == expected
     assert merger.settle() == expected == merge(None, pieces)
-    assert json.dumps(pieces) == before, "what is merged is not changed"
+    assert json.dumps(pieces) == before, "merging must not change its input"
 
 
 def merge(value: Any, pieces: Any) -> Any:
@@ -295,11 +295,11 @@ def test_state_is_bounded(form: str, tmp_path: Path) -> None:
     assert result.error is not None
     assert result.error.kind == "upstream_error"
     assert result.error.message.endswith(f"the limit of {limits.bytes} bytes is exceeded (limits.bytes)")
-    assert place_of(result).startswith("12:")
+    assert location_of(result).startswith("12:")
 
 
-def test_reading_a_state_each_time_is_charged_for(tmp_path: Path) -> None:
-    """What is emitted whole must be copied before the next event appends to it."""
+def test_emitting_the_state_for_each_event_costs_steps(tmp_path: Path) -> None:
+    """An emitted state must be copied before the next event appends to it."""
     rules = "- { set: { x: '${ [$state.x, v][] }' }, emit: { n: '${ join(``, $state.x) }' } }".replace(
         "``", '`""`'
     )

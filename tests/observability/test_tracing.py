@@ -133,7 +133,7 @@ def test_the_call_span_ends_with_the_stream(
     assert 0.6e9 < client.end_time_unix_nano - client.start_time_unix_nano < 30e9
     assert server.start_time_unix_nano <= client.start_time_unix_nano
     (begun,) = client.events
-    assert begun.name == "head of the answer"
+    assert begun.name == "response head"
     assert begun.time_unix_nano - client.start_time_unix_nano < 0.5 * (
         client.end_time_unix_nano - client.start_time_unix_nano
     )

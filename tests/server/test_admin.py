@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.server.admin import address
+from engine.server.admin import parse_address
 from tests.support.server import Response, Server, dragoman_server, failed_start
 from tests.support.times import PATIENCE, SOON
 from tests.support.upstream import Gated, Upstream, eventually, json_response
@@ -153,7 +153,7 @@ def test_an_address_in_use_is_reported() -> None:
 )
 def test_addresses(text: str, expected: tuple[str, int] | None) -> None:
     if expected is not None:
-        assert address(text) == expected
+        assert parse_address(text) == expected
     else:
         with pytest.raises(ValueError, match="HOST:PORT"):
-            address(text)
+            parse_address(text)

@@ -130,9 +130,9 @@ def test_a_cached_response_does_not_depend_on_the_signature(server: Server, upst
 
 
 def test_a_call_of_another_mapping_is_signed(server: Server) -> None:
-    response = server.post("/inner", {"a": 1}).json
-    assert len(response["signature"]) == 64
-    assert (response["signer"], response["body"]) == (SIGNER, {"deep": {"a": 1}})
+    received = server.post("/inner", {"a": 1}).json
+    assert len(received["signature"]) == 64
+    assert (received["signer"], received["body"]) == (SIGNER, {"deep": {"a": 1}})
 
 
 @pytest.mark.parametrize("path", ["/forward/f", "/chosen/f?to=one", "/chosen/f?to=several", "/tried"])

@@ -145,7 +145,7 @@ def test_a_foreign_host_is_refused(server: Server, upstream: Upstream, host: str
         )
         assert response.status == 403, (method, target)
         assert response.json == {
-            "problem": "this Host is not a name of this server; 'serve --allowed-hosts' adds names",
+            "problem": "the Host header does not name this server; add names with 'serve --allowed-hosts'",
             "kind": "forbidden",
         }
         assert calls(upstream) == before
@@ -345,7 +345,7 @@ def test_an_origin_of_an_allowed_host_belongs_to_this_server() -> None:
 def test_an_invalid_host_name_is_a_usage_error(name: str) -> None:
     status, output = failed_start(MAPPINGS["keyed.yaml"], args=("--allowed-hosts", f"ok.example,{name}"))
     assert status == 2
-    assert f"'{name}' is no host name" in output
+    assert f"invalid host name '{name}'" in output
     assert "Traceback" not in output
 
 

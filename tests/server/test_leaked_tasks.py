@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from engine import Findings
-from engine.server.serve import Limits, Origin, Server, Service
+from engine.server.serve import Limits, PlanSource, Server, Service
 from tests.support.server import reset
 from tests.support.times import PATIENCE
 from tests.support.upstream import Channel, Seen, Upstream, eventually, head
@@ -39,9 +39,9 @@ EVENT = b'data: {"n": "' + b"x" * 1_000_000 + b'"}\n\n'
 class Running:
     """A server in a thread of this process."""
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, source: PlanSource) -> None:
         limits = Limits(keep_alive=1, grace=1, allowed_hosts="x")
-        self.server = Server(Service(origin, origin.load(Findings()), "127.0.0.1", 0, limits, self.ready))
+        self.server = Server(Service(source, source.load(Findings()), "127.0.0.1", 0, limits, self.ready))
         self.loop: asyncio.AbstractEventLoop | None = None
         self.address = ("", 0)
 
@@ -91,7 +91,7 @@ def upstream() -> Iterator[Upstream]:
 def running(upstream: Upstream, tmp_path: Path) -> Iterator[Running]:
     file = tmp_path / "mapping.yaml"
     file.write_text(MAPPING)
-    own = Running(Origin((str(file),), tuple, lambda: {"UP": upstream.url}, "127.0.0.1"))
+    own = Running(PlanSource((str(file),), tuple, lambda: {"UP": upstream.url}, "127.0.0.1"))
     thread = threading.Thread(target=lambda: asyncio.run(own.serve()), daemon=True)
     thread.start()
     assert eventually(lambda: own.address[1])

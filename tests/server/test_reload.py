@@ -21,7 +21,7 @@ import pytest
 
 from engine import Findings
 from engine.server.app import Application
-from engine.server.reload import Origin
+from engine.server.reload import PlanSource
 from tests.support.server import Server, dragoman_server
 from tests.support.times import PATIENCE, SOON, TORTURE
 from tests.support.upstream import Upstream, drip, eventually, head
@@ -334,36 +334,36 @@ async def drip_to_the_end(channel: object, seen: object) -> None:
     await channel.send(b"0\r\n\r\n")  # type: ignore[attr-defined]
 
 
-async def _replaced(origin: Origin) -> tuple[weakref.ref[object], ...]:
-    loaded = origin.load(Findings())
+async def _replaced(source: PlanSource) -> tuple[weakref.ref[object], ...]:
+    loaded = source.load(Findings())
     plans = loaded.take()
     function = plans.mappings["shop"].routes[0].cases[0].body.function
     refs = (weakref.ref(plans.tree), weakref.ref(function))
     application = Application(plans, 10)
     del plans, function
-    application.replace(origin.load(Findings()).take())
+    application.replace(source.load(Findings()).take())
     await asyncio.to_thread(eventually, lambda: not any(ref() for ref in refs), SOON)
     return refs
 
 
 def test_old_plans_are_freed(file: Path) -> None:
-    origin = Origin((str(file),), tuple, lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
+    source = PlanSource((str(file),), tuple, lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
     gc.disable()
     try:
-        assert [ref() for ref in asyncio.run(_replaced(origin))] == [None, None]
+        assert [ref() for ref in asyncio.run(_replaced(source))] == [None, None]
     finally:
         gc.enable()
 
 
 def test_lines_of_generated_code_are_freed_with_it(file: Path) -> None:
-    origin = Origin((str(file),), tuple, lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
+    source = PlanSource((str(file),), tuple, lambda: {"UP": "http://127.0.0.1:9"}, "127.0.0.1")
 
     def lines() -> set[str]:
         return {name for name in linecache.cache if str(file) in name}
 
-    plans = origin.load(Findings())
+    plans = source.load(Findings())
     replace(file, mapping("2").replace("/call", "/other"))
-    newer = origin.load(Findings())
+    newer = source.load(Findings())
     both = lines()
     del plans
     gc.collect()

@@ -280,7 +280,7 @@ def test_a_server_shows_no_secret(
         assert "dragoman_" in watched.get("/metrics").text
         break_all(folder)
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: "there are errors" in server.text())
+        assert eventually(lambda: "the mappings have errors" in server.text())
         drained(server, watched, surfaces)
         assert eventually(lambda: len(receiver.spans) > 50)
     receiver.close()

@@ -76,31 +76,32 @@ def server(file: Path, upstream: Upstream) -> Iterator[Server]:
         yield running
 
 
+def requests_counted(server: Server) -> float:
+    """The number of requests of `/version`, by the metrics of all workers."""
+    found = samples(send_request(server, "/metrics").text).get(
+        "http_server_request_duration_seconds_count", ()
+    )
+    return sum(value for labels, value in found if labels["http_route"] == "/version")
+
+
 def test_metrics_are_aggregated(server: Server) -> None:
     assert len(children(server)) == 2
     for _ in range(200):
         assert server.get("/version").status == 200
-    name = "http_server_request_duration_seconds_count"
-
-    def counted() -> float:
-        found = samples(send_request(server, "/metrics").text)
-        return sum(value for labels, value in found[name] if labels["http_route"] == "/version")
-
-    assert eventually(lambda: counted() == 200)
+    assert eventually(lambda: requests_counted(server) == 200)
     assert dict(samples(send_request(server, "/metrics").text))["dragoman_plan_generation"][0][1] == 1
 
 
 def test_counts_of_a_worker_survive_it(server: Server) -> None:
     for _ in range(50):
         assert server.get("/version").status == 200
+    assert eventually(lambda: requests_counted(server) == 50)
     for process in children(server):
         known = children(server)
         os.kill(process, signal.SIGKILL)
         assert eventually(lambda known=known: len(children(server)) == 2 and children(server) != known)
-    metrics = samples(send_request(server, "/metrics").text)
-    counts = metrics["http_server_request_duration_seconds_count"]
-    assert [value for labels, value in counts if labels["http_route"] == "/version"] == [50]
-    assert metrics["http_server_active_requests"] == [({}, 0)]
+    assert requests_counted(server) == 50
+    assert samples(send_request(server, "/metrics").text)["http_server_active_requests"] == [({}, 0)]
 
 
 def test_workers_share_loaded_plans(server: Server) -> None:

@@ -1,1 +1,1 @@
-"""Streams turned from one dialect into another, with no network."""
+"""Tests of translations between APIs, without a network."""

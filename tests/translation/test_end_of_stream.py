@@ -1,4 +1,4 @@
-"""What the rules at the end of a stream know of how it ended: by its closing word, whole, or cut."""
+"""The `$done` variable of `end` rules: whether the stream ended with its end marker."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def plans(tmp_path: Path) -> PlanSet:
         ("/collected", b'data: {"a":1}\n\n', SSE, b"false"),
     ],
 )
-def test_the_end_knows_whether_it_was_told(
+def test_end_rules_know_whether_the_stream_was_complete(
     path: str, sent: bytes, media_type: str, done: bytes, plans: PlanSet
 ) -> None:
     for size in (1, 5, len(sent)):
         chunks = [sent[i : i + size] for i in range(0, len(sent), size)]
-        told = run_offline(plans, path, {}, chunks, media_type)
-        assert told.body.splitlines()[-1] == b'{"done":%s}' % done
+        exchange = run_offline(plans, path, {}, chunks, media_type)
+        assert exchange.body.splitlines()[-1] == b'{"done":%s}' % done

@@ -1,6 +1,6 @@
-"""Long requests and responses of the Ollama fronts: what is right about them, and linear work.
+"""Long requests and responses, Ollama API → OpenAI-compatible server: correct translation in linear work.
 
-Work is counted in bytecode instructions, which are the same on every machine.
+Work is measured in bytecode instructions, which are the same on every machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine import PlanSet
 from tests.support.exchanges import Outcome, run_offline, shipped
 
 SIZE = 60
-ANSWER = [json.dumps({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}).encode()]
+RESPONSE = [json.dumps({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}).encode()]
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,16 @@ def session(pairs: int, with_ids: bool = False, with_names: bool = True) -> dict
 
 
 def chat(plans: PlanSet, body: dict[str, Any]) -> Outcome:
-    return run_offline(plans, "/api/chat", body, ANSWER, "application/json")
+    return run_offline(plans, "/api/chat", body, RESPONSE, "application/json")
 
 
 @pytest.mark.parametrize(("with_ids", "with_names"), [(True, False), (False, True), (False, False)])
-def test_six_thousand_calls_keep_their_results(plans: PlanSet, with_ids: bool, with_names: bool) -> None:
-    told = chat(plans, session(6000, with_ids, with_names))
-    assert told.status == 200
-    messages = told.request["messages"]
+def test_six_thousand_tool_calls_have_matching_results(
+    plans: PlanSet, with_ids: bool, with_names: bool
+) -> None:
+    exchange = chat(plans, session(6000, with_ids, with_names))
+    assert exchange.status == 200
+    messages = exchange.request["messages"]
     assert len(messages) == 12_000
     ids = [message["tool_calls"][0]["id"] for message in messages[::2]]
     assert ids == [message["tool_call_id"] for message in messages[1::2]]
@@ -66,7 +68,7 @@ def calls(count: int) -> list[dict[str, Any]]:
 
 
 def stream_of_calls(plans: PlanSet, count: int) -> Outcome:
-    """All calls in one event: how state grows over many is a matter of the engine."""
+    """All calls in one event: tests of the engine cover state that grows over many events."""
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     return run_offline(plans, "/api/chat", body, chunks([{"tool_calls": calls(count)}]), "text/event-stream")
 
@@ -121,16 +123,16 @@ def shown(plans: PlanSet, count: int) -> Outcome:
 
 
 def logprobs(plans: PlanSet, count: int) -> Outcome:
-    told = {"tokens": ["a"] * count, "token_logprobs": [0.5] * count, "top_logprobs": [{"b": 1.0}] * count}
+    values = {"tokens": ["a"] * count, "token_logprobs": [0.5] * count, "top_logprobs": [{"b": 1.0}] * count}
     body = {"model": "m", "prompt": "x", "raw": True, "stream": False}
-    choice = {"text": "x", "logprobs": told}
+    choice = {"text": "x", "logprobs": values}
     return run_offline(
         plans, "/api/generate", body, [json.dumps({"choices": [choice]}).encode()], "application/json"
     )
 
 
 def instructions(act: Callable[[], object]) -> int:
-    """How many bytecode instructions an act takes."""
+    """The number of bytecode instructions that a function executes."""
     count = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -167,5 +169,5 @@ def test_work_is_linear(plans: PlanSet, act: Callable[[PlanSet, int], Outcome]) 
     assert act(plans, SIZE).status == 200
     once = instructions(lambda: act(plans, SIZE))
     twice = instructions(lambda: act(plans, 2 * SIZE))
-    assert once > 10 * SIZE, "the work is seen"
+    assert once > 10 * SIZE, "the trace must count the work"
     assert twice < 2.2 * once

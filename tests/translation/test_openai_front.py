@@ -1,5 +1,5 @@
-"""OpenAI's API in front of Ollama, where cases are too many or too large to be written as YAML: values of the
-wrong type in every field of requests and responses, long histories, and the work that they take.
+"""OpenAI API → Ollama, with cases too many or too large for YAML: values of the wrong type in every field of
+requests and responses, long histories, and the work that they take.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ RESPONSES: dict[str, dict[str, Any]] = {
 RESPONSES = {path: {**response, **ENDED} for path, response in RESPONSES.items()}
 RESPONSES[EMBEDDINGS] = {"model": "m", "embeddings": [[0.5, -1]], "prompt_eval_count": 3}
 VALUES: list[Any] = [None, True, 0, 2, -1.5, "", "x", [], [1], [[]], [None], {}, {"a": 1}]
-#: Words that only speak of the mapping's own expressions.
+#: Words that appear only in errors about the mapping's own expressions.
 ENGINE_WORDS = ("cannot be translated", "()", "as argument", "$each", "expression")
 
 
@@ -85,28 +85,28 @@ def plans() -> PlanSet:
     return shipped("openai-over-ollama", {"OPENAI_PREFIX": "/"})
 
 
-def ask(plans: PlanSet, path: str, body: Any, response: Any = None) -> Outcome:
+def request_with(plans: PlanSet, path: str, body: Any, response: Any = None) -> Outcome:
     sent = RESPONSES[path] if response is None else response
     return run_offline(plans, path, body, [json.dumps(sent).encode()], "application/json")
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each value within a value, the value itself first."""
+def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path to each value within a value; the empty path is first."""
     yield path
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, inner in steps:
-        yield from places(inner, (*path, step))
+        yield from paths_in(inner, (*path, step))
 
 
-def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
-    """A copy with a new value at a place."""
-    if not place:
+def changed(value: Any, at: tuple[Any, ...], new: Any) -> Any:
+    """A copy with a new value at a path."""
+    if not at:
         return new
     result = copy.deepcopy(value)
     parent = result
-    for step in place[:-1]:
+    for step in at[:-1]:
         parent = parent[step]
-    parent[place[-1]] = new
+    parent[at[-1]] = new
     return result
 
 
@@ -115,43 +115,45 @@ def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
 
 @pytest.mark.parametrize("path", REQUESTS)
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_wrong_value_in_a_request_is_translated_or_refused_in_openais_words(
+def test_an_invalid_value_in_a_request_is_translated_or_a_client_error(
     plans: PlanSet, path: str, stream: bool
 ) -> None:
     body = {**REQUESTS[path], "stream": stream}
-    assert ask(plans, path, body).status == 200
+    assert request_with(plans, path, body).status == 200
     seen = set()
-    for place in places(body):
+    for at in paths_in(body):
         for value in VALUES:
-            told = ask(plans, path, changed(body, place, value))
-            seen.add(told.status)
-            assert told.status in (200, 400), (place, value, told.body)
-            if told.status == 400:
-                error = json.loads(told.body)["error"]
+            exchange = request_with(plans, path, changed(body, at, value))
+            seen.add(exchange.status)
+            assert exchange.status in (200, 400), (at, value, exchange.body)
+            if exchange.status == 400:
+                error = json.loads(exchange.body)["error"]
                 assert error["type"] == "invalid_request_error"
-                assert told.request is None, "nothing wrong is sent"
-                assert not any(word in error["message"] for word in ENGINE_WORDS), (place, value, error)
+                assert exchange.request is None, "an invalid request must not be sent"
+                assert not any(word in error["message"] for word in ENGINE_WORDS), (at, value, error)
     assert seen == {200, 400}
 
 
 @pytest.mark.parametrize("path", REQUESTS)
-def test_null_is_absence_in_every_optional_field(plans: PlanSet, path: str) -> None:
+def test_null_in_an_optional_field_means_absence(plans: PlanSet, path: str) -> None:
     body = {**REQUESTS[path], "stream": False}
     for name in body.keys() - {"model", "messages", "input"}:
         with_null, without = {**body, name: None}, {k: v for k, v in body.items() if k != name}
-        assert ask(plans, path, with_null).request == ask(plans, path, without).request, name
+        assert request_with(plans, path, with_null).request == request_with(plans, path, without).request, (
+            name
+        )
 
 
 @pytest.mark.parametrize("path", RESPONSES)
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_wrong_value_in_a_response_is_translated_or_a_bad_gateway(
+def test_an_invalid_value_in_a_response_is_translated_or_a_bad_gateway(
     plans: PlanSet, path: str, stream: bool
 ) -> None:
     body = {**REQUESTS[path], "stream": stream}
-    for place in places(RESPONSES[path]):
+    for at in paths_in(RESPONSES[path]):
         for value in VALUES:
-            told = ask(plans, path, body, changed(RESPONSES[path], place, value) if place else [value])
-            assert told.status in (200, 502), (place, value, told.body)
+            exchange = request_with(plans, path, body, changed(RESPONSES[path], at, value) if at else [value])
+            assert exchange.status in (200, 502), (at, value, exchange.body)
 
 
 @pytest.mark.parametrize("path", RESPONSES)
@@ -159,12 +161,12 @@ def test_a_wrong_value_in_a_response_is_translated_or_a_bad_gateway(
     "response", [b"null", b'{"foo":1}', b'{"error":"boom"}', b'{"done":false}', b"[]", b"1", b"{}", b""]
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_malformed_response_is_never_an_empty_success(
+def test_a_malformed_response_is_a_bad_gateway(
     plans: PlanSet, path: str, response: bytes, stream: bool
 ) -> None:
-    told = run_offline(plans, path, {**REQUESTS[path], "stream": stream}, [response], "application/json")
-    assert told.status == 502
-    error = json.loads(told.body)["error"]
+    exchange = run_offline(plans, path, {**REQUESTS[path], "stream": stream}, [response], "application/json")
+    assert exchange.status == 502
+    error = json.loads(exchange.body)["error"]
     assert (error["type"], error["param"], error["code"]) == ("api_error", None, None)
     assert (error["message"] == "boom") is (b"boom" in response)
 
@@ -172,21 +174,23 @@ def test_a_malformed_response_is_never_an_empty_success(
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00.5+00:00", None, "soon", -1])
-def test_a_time_that_was_not_set_is_now(plans: PlanSet, path: str, time: Any, stream: bool) -> None:
+def test_an_invalid_creation_time_becomes_the_current_time(
+    plans: PlanSet, path: str, time: Any, stream: bool
+) -> None:
     body = {**REQUESTS[path], "stream": stream}
-    told = ask(plans, path, body, {**RESPONSES[path], "created_at": time})
-    events = told.body.decode().replace("data: ", "").replace("[DONE]", "").split()
+    exchange = request_with(plans, path, body, {**RESPONSES[path], "created_at": time})
+    events = exchange.body.decode().replace("data: ", "").replace("[DONE]", "").split()
     parsed = [json.loads(event) for event in events]
     assert len({event["created"] for event in parsed}) == 1
     assert parsed[0]["created"] > 1_700_000_000
-    assert told.result.exchange.warnings == ["created_at is no ISO 8601 time"]
+    assert exchange.result.exchange.warnings == ["created_at is no ISO 8601 time"]
 
 
 # --- Long histories --------------------------------------------------------------------------------------
 
 
 def history(pairs: int) -> dict[str, Any]:
-    """A chat of as many calls and results."""
+    """A chat with this number of tool calls and results."""
     messages: list[dict[str, Any]] = []
     for number in range(pairs):
         function = {"name": f"f{number % 7}", "arguments": "{}"}
@@ -196,28 +200,28 @@ def history(pairs: int) -> dict[str, Any]:
     return {"model": "m", "messages": messages}
 
 
-def test_six_thousand_calls_have_their_results(plans: PlanSet) -> None:
-    told = ask(plans, CHAT, history(6000))
-    assert told.status == 200
-    sent = told.request["messages"]
+def test_six_thousand_tool_calls_have_matching_results(plans: PlanSet) -> None:
+    exchange = request_with(plans, CHAT, history(6000))
+    assert exchange.status == 200
+    sent = exchange.request["messages"]
     assert [message["tool_name"] for message in sent[1::2]] == [f"f{number % 7}" for number in range(6000)]
 
 
 def lists(count: int) -> dict[str, tuple[str, Any, Any]]:
-    """Exchanges that are long in one list each: path, request and response."""
+    """Exchanges with one long list each: path, request and response."""
     texts = [{"type": "text", "text": "x"}] * count
     images = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0K"}}] * count
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    chat, whole = {"model": "m", "messages": [{"role": "user", "content": "x"}]}, RESPONSES[CHAT]
-    called = {**whole, "message": {"tool_calls": [OLLAMA_CALL] * count}}
+    chat, complete = {"model": "m", "messages": [{"role": "user", "content": "x"}]}, RESPONSES[CHAT]
+    called = {**complete, "message": {"tool_calls": [OLLAMA_CALL] * count}}
     completed = {**RESPONSES[COMPLETIONS], "logprobs": ENDED["logprobs"] * count}
     return {
-        "calls and results": (CHAT, history(count), whole),
-        "messages": (CHAT, {**chat, "messages": chat["messages"] * count}, whole),
-        "texts": (CHAT, {**chat, "messages": [{"role": "user", "content": texts}]}, whole),
-        "images": (CHAT, {**chat, "messages": [{"role": "user", "content": images}]}, whole),
-        "tools": (CHAT, {**chat, "tools": [tool] * count}, whole),
-        "stops": (CHAT, {**chat, "stop": ["x"] * count}, whole),
+        "calls and results": (CHAT, history(count), complete),
+        "messages": (CHAT, {**chat, "messages": chat["messages"] * count}, complete),
+        "texts": (CHAT, {**chat, "messages": [{"role": "user", "content": texts}]}, complete),
+        "images": (CHAT, {**chat, "messages": [{"role": "user", "content": images}]}, complete),
+        "tools": (CHAT, {**chat, "tools": [tool] * count}, complete),
+        "stops": (CHAT, {**chat, "stop": ["x"] * count}, complete),
         "calls in a response": (CHAT, chat, called),
         "calls in an event": (CHAT, {**chat, "stream": True}, called),
         "logprobs": (COMPLETIONS, {"model": "m", "prompt": "x"}, completed),
@@ -238,14 +242,14 @@ def work(plans: PlanSet, path: str, body: Any, response: Any) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        told = ask(plans, path, body, response)
+        exchange = request_with(plans, path, body, response)
     finally:
         sys.settrace(before)
-    assert told.status == 200, told.body
+    assert exchange.status == 200, exchange.body
     return steps
 
 
 @pytest.mark.parametrize("name", lists(1))
-def test_twice_the_list_is_twice_the_work(plans: PlanSet, name: str) -> None:
+def test_work_is_linear_in_each_list(plans: PlanSet, name: str) -> None:
     once, twice = (work(plans, *lists(count)[name]) for count in (60, 120))
     assert twice <= 2.2 * once

@@ -1,4 +1,4 @@
-"""What a client collects from a stream equals the plain answer, for generated answers of the upstream."""
+"""A streaming response contains the same as the complete response, for generated upstream responses."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.properties import property_settings
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 ARGUMENTS = st.dictionaries(st.text("abc", min_size=1, max_size=3), TEXT | st.integers(0, 9), max_size=2)
 CALL = st.tuples(st.sampled_from(["f", "g"]), ARGUMENTS)
-ANSWER = st.fixed_dictionaries(
+RESPONSE = st.fixed_dictionaries(
     {
         "content": TEXT,
         "thinking": TEXT,
         "calls": st.lists(CALL, max_size=2),
         "reason": st.sampled_from(["stop", "length"]),
-        "cuts": st.lists(st.integers(0, 20), max_size=3),
+        "split_at": st.lists(st.integers(0, 20), max_size=3),
     }
 )
 
@@ -38,16 +38,16 @@ def openai_front() -> PlanSet:
     return shipped("openai-over-ollama", {"OPENAI_PREFIX": "/"})
 
 
-def pieces(text: str, cuts: list[int]) -> list[str]:
-    """A text cut at some places, without empty pieces."""
-    ends = [0, *sorted({min(cut, len(text)) for cut in cuts}), len(text)]
+def pieces(text: str, split_at: list[int]) -> list[str]:
+    """A text split at the given positions, without empty pieces."""
+    ends = [0, *sorted({min(position, len(text)) for position in split_at}), len(text)]
     return [text[a:b] for a, b in pairwise(ends) if a < b]
 
 
-# --- Ollama's clients before an OpenAI server ------------------------------------------------------------
+# --- Ollama API → OpenAI-compatible server ---------------------------------------------------------------
 
 
-def openai_calls(answer: dict[str, Any]) -> list[dict[str, Any]]:
+def openai_calls(response: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "index": i,
@@ -55,28 +55,30 @@ def openai_calls(answer: dict[str, Any]) -> list[dict[str, Any]]:
             "type": "function",
             "function": {"name": name, "arguments": json.dumps(args)},
         }
-        for i, (name, args) in enumerate(answer["calls"])
+        for i, (name, args) in enumerate(response["calls"])
     ]
 
 
-def openai_plain(answer: dict[str, Any]) -> bytes:
-    message = {"role": "assistant", "content": answer["content"], "reasoning": answer["thinking"]}
-    message["tool_calls"] = openai_calls(answer)
-    choice = {"index": 0, "message": message, "finish_reason": answer["reason"]}
+def openai_plain(response: dict[str, Any]) -> bytes:
+    message = {"role": "assistant", "content": response["content"], "reasoning": response["thinking"]}
+    message["tool_calls"] = openai_calls(response)
+    choice = {"index": 0, "message": message, "finish_reason": response["reason"]}
     usage = {"prompt_tokens": 3, "completion_tokens": 5}
     return json.dumps({"created": 1, "choices": [choice], "usage": usage}).encode()
 
 
-def openai_stream(answer: dict[str, Any]) -> bytes:
-    deltas: list[dict[str, Any]] = [{"reasoning": p} for p in pieces(answer["thinking"], answer["cuts"])]
-    deltas += [{"content": p} for p in pieces(answer["content"], answer["cuts"])]
-    for call in openai_calls(answer):
+def openai_stream(response: dict[str, Any]) -> bytes:
+    deltas: list[dict[str, Any]] = [
+        {"reasoning": p} for p in pieces(response["thinking"], response["split_at"])
+    ]
+    deltas += [{"content": p} for p in pieces(response["content"], response["split_at"])]
+    for call in openai_calls(response):
         function = call["function"]
         deltas.append({"tool_calls": [{**call, "function": {**function, "arguments": ""}}]})
-        for piece in pieces(function["arguments"], answer["cuts"]):
+        for piece in pieces(function["arguments"], response["split_at"]):
             deltas.append({"tool_calls": [{"index": call["index"], "function": {"arguments": piece}}]})
     chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
-    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": answer["reason"]}]})
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": response["reason"]}]})
     chunks.append({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}})
     return b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
 
@@ -93,48 +95,48 @@ def collected_by_ollama(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @property_settings(75, 150, is_seeded=True)
-@given(answer=ANSWER)
-def test_ollamas_clients_read_the_same(ollama_front: PlanSet, answer: dict[str, Any]) -> None:
+@given(response=RESPONSE)
+def test_ollama_clients_read_the_same_from_both(ollama_front: PlanSet, response: dict[str, Any]) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    streamed = run_offline(ollama_front, "/api/chat", body, [openai_stream(answer)], "text/event-stream")
+    streamed = run_offline(ollama_front, "/api/chat", body, [openai_stream(response)], "text/event-stream")
     plain = run_offline(
-        ollama_front, "/api/chat", {**body, "stream": False}, [openai_plain(answer)], "application/json"
+        ollama_front, "/api/chat", {**body, "stream": False}, [openai_plain(response)], "application/json"
     )
     lines = [json.loads(line) for line in streamed.body.decode().split("\n") if line]
     assert collected_by_ollama(lines) == collected_by_ollama([json.loads(plain.body)])
 
 
-# --- OpenAI's clients before an Ollama server ------------------------------------------------------------
+# --- OpenAI API → Ollama ---------------------------------------------------------------------------------
 
 
-def ollama_calls(answer: dict[str, Any]) -> list[dict[str, Any]]:
+def ollama_calls(response: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"id": f"call_{i}", "function": {"name": name, "arguments": args}}
-        for i, (name, args) in enumerate(answer["calls"])
+        for i, (name, args) in enumerate(response["calls"])
     ]
 
 
-def ollama_end(answer: dict[str, Any]) -> dict[str, Any]:
+def ollama_end(response: dict[str, Any]) -> dict[str, Any]:
     counts = {"prompt_eval_count": 3, "eval_count": 5}
-    return {"created_at": "2026-01-02T03:04:05Z", "done": True, "done_reason": answer["reason"], **counts}
+    return {"created_at": "2026-01-02T03:04:05Z", "done": True, "done_reason": response["reason"], **counts}
 
 
-def ollama_plain(answer: dict[str, Any]) -> bytes:
-    message = {"role": "assistant", "content": answer["content"], "thinking": answer["thinking"]}
-    message["tool_calls"] = ollama_calls(answer)
-    return json.dumps({"message": message, **ollama_end(answer)}).encode()
+def ollama_plain(response: dict[str, Any]) -> bytes:
+    message = {"role": "assistant", "content": response["content"], "thinking": response["thinking"]}
+    message["tool_calls"] = ollama_calls(response)
+    return json.dumps({"message": message, **ollama_end(response)}).encode()
 
 
-def ollama_stream(answer: dict[str, Any]) -> bytes:
+def ollama_stream(response: dict[str, Any]) -> bytes:
     messages: list[dict[str, Any]] = [
-        {"content": "", "thinking": p} for p in pieces(answer["thinking"], answer["cuts"])
+        {"content": "", "thinking": p} for p in pieces(response["thinking"], response["split_at"])
     ]
-    messages += [{"content": p} for p in pieces(answer["content"], answer["cuts"])]
-    messages += [{"content": "", "tool_calls": [call]} for call in ollama_calls(answer)]
+    messages += [{"content": p} for p in pieces(response["content"], response["split_at"])]
+    messages += [{"content": "", "tool_calls": [call]} for call in ollama_calls(response)]
     lines: list[dict[str, Any]] = [
         {"created_at": "2026-01-02T03:04:05Z", "message": m, "done": False} for m in messages
     ]
-    lines.append({"message": {"role": "assistant", "content": ""}, **ollama_end(answer)})
+    lines.append({"message": {"role": "assistant", "content": ""}, **ollama_end(response)})
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
@@ -152,12 +154,14 @@ def collected_by_openai(chunks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @property_settings(75, 150, is_seeded=True)
-@given(answer=ANSWER)
-def test_openais_clients_read_the_same(openai_front: PlanSet, answer: dict[str, Any]) -> None:
+@given(response=RESPONSE)
+def test_openai_clients_read_the_same_from_both(openai_front: PlanSet, response: dict[str, Any]) -> None:
     path, body = "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    streamed = run_offline(openai_front, path, asked, [ollama_stream(answer)], "application/x-ndjson")
-    plain = run_offline(openai_front, path, body, [ollama_plain(answer)], "application/json")
+    streaming_body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    streamed = run_offline(
+        openai_front, path, streaming_body, [ollama_stream(response)], "application/x-ndjson"
+    )
+    plain = run_offline(openai_front, path, body, [ollama_plain(response)], "application/json")
     events = [event.removeprefix("data: ") for event in streamed.body.decode().split("\n\n") if event]
     assert events.pop() == "[DONE]"
     chunks = [json.loads(event) for event in events]

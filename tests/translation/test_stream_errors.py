@@ -1,4 +1,4 @@
-"""A stream's own `error:` rules: what a client reads after the first event where the upstream fails."""
+"""A stream's own `error:` rules: the events after an upstream error that follows the first event."""
 
 from __future__ import annotations
 
@@ -53,55 +53,57 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> PlanSet:
     return plans
 
 
-def events(told: Outcome) -> list[Any]:
-    """The data of all events; an end marker stays text."""
-    data = [line.removeprefix("data: ") for line in told.body.decode().split("\n") if line]
+def events(exchange: Outcome) -> list[Any]:
+    """The data of all events; an end marker remains text."""
+    data = [line.removeprefix("data: ") for line in exchange.body.decode().split("\n") if line]
     return [one if one == "[DONE]" else json.loads(one) for one in data]
 
 
-def test_an_upstream_that_disconnects_is_reported_by_the_streams_own_rules(plans: PlanSet) -> None:
-    told = run_offline(
+def test_a_disconnect_is_reported_by_the_streams_own_rules(plans: PlanSet) -> None:
+    exchange = run_offline(
         plans, "/own", {}, [ONE], "text/event-stream", broken=call_failed("up", "broken", "reset")
     )
-    first, error = events(told)
+    first, error = events(exchange)
     assert first == {"n": 1}
     assert error == {"event": "error", "message": error["message"], "kind": "upstream_error", "after": 1}
     assert error["message"]
-    assert told.failed
+    assert exchange.failed
 
 
-def test_fail_in_a_rule_is_reported_by_them_too(plans: PlanSet) -> None:
-    told = run_offline(
+def test_fail_in_a_rule_is_reported_by_the_streams_own_rules(plans: PlanSet) -> None:
+    exchange = run_offline(
         plans, "/own", {}, [ONE, ONE, b'data: {"error":"no memory"}\n\n', ONE], "text/event-stream"
     )
-    assert events(told) == [
+    assert events(exchange) == [
         {"n": 1},
         {"n": 1},
         {"event": "error", "message": "no memory", "kind": "upstream_error", "after": 2},
     ]
 
 
-def test_all_rules_that_hold_are_used(plans: PlanSet) -> None:
-    told = run_offline(
+def test_all_matching_rules_are_used(plans: PlanSet) -> None:
+    exchange = run_offline(
         plans, "/own", {}, [ONE], "text/event-stream", broken=call_failed("up", "timeout", "silent")
     )
-    assert [event.get("event") for event in events(told)] == [None, "error", "retry"]
+    assert [event.get("event") for event in events(exchange)] == [None, "error", "retry"]
 
 
-def test_without_them_the_body_of_errors_is_the_event(plans: PlanSet) -> None:
-    told = run_offline(plans, "/general", {}, [ONE, b'data: {"error":"no memory"}\n\n'], "text/event-stream")
-    assert events(told) == [{"n": 1}, {"general": "no memory"}]
+def test_without_error_rules_the_mappings_error_body_is_the_event(plans: PlanSet) -> None:
+    exchange = run_offline(
+        plans, "/general", {}, [ONE, b'data: {"error":"no memory"}\n\n'], "text/event-stream"
+    )
+    assert events(exchange) == [{"n": 1}, {"general": "no memory"}]
 
 
-def test_before_the_first_event_the_error_is_a_response_of_its_own(plans: PlanSet) -> None:
-    told = run_offline(plans, "/own", {}, [b'data: {"error":"no memory"}\n\n'], "text/event-stream")
-    assert (told.status, json.loads(told.body)) == (502, {"general": "no memory"})
+def test_an_error_before_the_first_event_is_an_error_response(plans: PlanSet) -> None:
+    exchange = run_offline(plans, "/own", {}, [b'data: {"error":"no memory"}\n\n'], "text/event-stream")
+    assert (exchange.status, json.loads(exchange.body)) == (502, {"general": "no memory"})
 
 
-def test_rules_that_fail_themselves_are_a_warning_and_no_end_marker_follows(plans: PlanSet) -> None:
+def test_failing_error_rules_are_a_warning_and_no_end_marker_follows(plans: PlanSet) -> None:
     error = ExchangeError("upstream_error", "gone")
-    told = run_offline(plans, "/broken", {}, [ONE], "text/event-stream", broken=error)
-    assert events(told)[0] == {"n": 1}
-    assert "[DONE]" not in events(told)
-    assert any("rules for errors failed" in warning for warning in told.result.exchange.warnings)
-    assert told.failed
+    exchange = run_offline(plans, "/broken", {}, [ONE], "text/event-stream", broken=error)
+    assert events(exchange)[0] == {"n": 1}
+    assert "[DONE]" not in events(exchange)
+    assert any("rules for errors failed" in warning for warning in exchange.result.exchange.warnings)
+    assert exchange.failed

@@ -1,4 +1,4 @@
-"""The shipped chats tell what an exchange has used, streamed or whole, for the figures."""
+"""The shipped chat mappings report token usage for metrics, for streaming and complete responses."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ STREAM = events(
     {**CHUNK, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
     {**CHUNK, "choices": [], "usage": COUNTS},
 )
-WHOLE = {**OPENAI, "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}
+COMPLETE = {**OPENAI, "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}
 MESSAGES = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
-SAID = {**OLLAMA, "message": {"role": "assistant", "content": "hi"}, "done": False}
+MESSAGE = {**OLLAMA, "message": {"role": "assistant", "content": "hi"}, "done": False}
 
 
 @pytest.mark.parametrize(
-    ("mapping", "path", "body", "answer", "media_type"),
+    ("mapping", "path", "body", "response", "media_type"),
     [
-        ("ollama-over-openai", "/api/chat", {**MESSAGES, "stream": False}, WHOLE, "application/json"),
+        ("ollama-over-openai", "/api/chat", {**MESSAGES, "stream": False}, COMPLETE, "application/json"),
         ("ollama-over-openai", "/api/chat", MESSAGES, STREAM, "text/event-stream"),
         ("ollama-over-openai", "/api/generate", {"model": "m", "prompt": "x"}, STREAM, "text/event-stream"),
         (
             "openai-over-ollama",
             "/v1/chat/completions",
             MESSAGES,
-            {**SAID, **ENDED},
+            {**MESSAGE, **ENDED},
             "application/json",
         ),
         (
             "openai-over-ollama",
             "/v1/chat/completions",
             {**MESSAGES, "stream": True},
-            lines(SAID, {**ENDED, "message": {"role": "assistant", "content": ""}}),
+            lines(MESSAGE, {**ENDED, "message": {"role": "assistant", "content": ""}}),
             "application/x-ndjson",
         ),
         (
@@ -73,9 +73,9 @@ SAID = {**OLLAMA, "message": {"role": "assistant", "content": "hi"}, "done": Fal
         ),
     ],
 )
-def test_tokens_are_told(mapping: str, path: str, body: Any, answer: Any, media_type: str) -> None:
+def test_token_usage_is_reported(mapping: str, path: str, body: Any, response: Any, media_type: str) -> None:
     plans = shipped(mapping, {"OPENAI_PREFIX": "/"})
-    data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    told = run_offline(plans, path, body, [data], media_type)
-    assert told.status == 200
-    assert usage_of(told.result) == {"input": 11, "output": 7}
+    data = response if isinstance(response, bytes) else json.dumps(response).encode()
+    exchange = run_offline(plans, path, body, [data], media_type)
+    assert exchange.status == 200
+    assert usage_of(exchange.result) == {"input": 11, "output": 7}

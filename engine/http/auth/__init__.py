@@ -1,8 +1,8 @@
-"""Authentication schemes: how clients prove who they are, and how we prove it to upstreams.
+"""Authentication schemes, for clients and for requests to upstreams.
 
-Contract: one scheme a file, one row a scheme in `SCHEMES`. The reader of mappings, the requests, `explain`
-and the masking of secrets know no scheme by name. Tests compare the schema, the documentation and the cases
-with the table. Must not know the HTTP client.
+Contract: each scheme has a file of its own and a row in `SCHEMES`. The compiler, the calls, `explain` and the
+masking of secrets refer to no scheme by name. Tests compare the schema, the documentation and the cases with
+the table. Must not know the HTTP client.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ SCHEMES: Final[dict[str, type[UpstreamAuth]]] = {
 
 
 def scheme_options(scheme: str) -> dict[str, bool]:
-    """The options of a scheme, each with whether it is required."""
+    """The options of a scheme; the value is whether the option is required."""
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(SCHEMES[scheme])  # type: ignore[arg-type]
     return {field.name: field.default is dataclasses.MISSING for field in fields}
 
 
 def make_auth(scheme: str, value: Any) -> UpstreamAuth:
-    """The authentication of an `auth` in a mapping, from the evaluated value of its scheme.
+    """The authentication for the evaluated value of a scheme in a mapping's `auth`.
 
-    Null, false and '' are empty texts; a number is the text of it.
+    Among options, null and false mean an empty string, and a number is converted to text.
 
     Raises:
-        AuthError: the value, or one of its options, is no text; whatever the scheme refuses.
+        AuthError: the value or an option is not a text, or the scheme rejects it.
     """
     options = scheme_options(scheme)
     if len(options) == 1:
@@ -75,5 +75,5 @@ def _text(value: Any) -> str:
     if value is None or value is False:
         return ""
     if type(value) not in (str, int, float):
-        raise AuthError("the options of 'auth' are texts")
+        raise AuthError("the options of 'auth' must be text")
     return str(value)

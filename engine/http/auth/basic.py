@@ -23,7 +23,7 @@ class BasicAuth(UpstreamAuth):
 
     @property
     def is_configured(self) -> bool:
-        """Whether there is a name or a password: some APIs take a key as the one, some as the other."""
+        """Whether there is a user name or a password: APIs expect a key as either of them."""
         return bool(self.username or self.password)
 
     def describe(self) -> str:
@@ -34,7 +34,7 @@ class BasicAuth(UpstreamAuth):
 
     def apply(self, request: AuthRequest) -> Credentials:
         if ":" in self.username:
-            raise AuthError("a user name of basic authentication cannot contain a colon")
+            raise AuthError("the user name of basic authentication cannot contain a colon")
         return Credentials(headers=(("authorization", f"Basic {self._token()}"),))
 
     def _token(self) -> str:

@@ -14,30 +14,30 @@ from engine.http.auth.protocol import AuthRequest, UpstreamAuth
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A key that clients may present: its SHA-256, and the name by which it is spoken of."""
+    """A key that clients may present: its name in logs and expressions, and its SHA-256."""
 
     name: str
     digest: bytes = field(repr=False)
 
     @classmethod
     def of(cls, text: str, name: str | None = None) -> ClientKey:
-        """The key that a text is."""
+        """The key with this text."""
         return cls.hashed(digest_of(text), name)
 
     @classmethod
     def hashed(cls, digest: bytes, name: str | None = None) -> ClientKey:
-        """The key with this digest; without a name it goes by the first eight digits of that."""
+        """The key with this digest; the default name contains the first eight hex digits of the digest."""
         return cls(name or f"key-{digest.hex()[:8]}", digest)
 
 
 class BearerKeys:
-    """The keys clients may present: as `Authorization: Bearer KEY`, or alone in a header of another name.
+    """The keys that clients may present, as `Authorization: Bearer KEY` or as the value of another header.
 
-    Keys are held and compared as digests, each of them at every check, so that the time taken tells nothing
-    of how much of a key was right.
+    Keys are stored and compared as digests, and each check compares all of them, so that the duration of a
+    check reveals nothing about a key.
 
     Attributes:
-        header: that other name, in lower case; empty where there is none.
+        header: the name of the other header, in lower case; empty if there is none.
     """
 
     __slots__ = ("_keys", "header")
@@ -50,7 +50,7 @@ class BearerKeys:
         return bool(self._keys)
 
     def find(self, headers: Iterable[tuple[str, str]]) -> str | None:
-        """The name of the key that header fields carry; None where that is none, or not exactly one."""
+        """The name of the key in header fields; None if they contain no known key, or more than one key."""
         presented = [_token(name, value) for name, value in headers if name in ("authorization", self.header)]
         digest = digest_of(presented[0] or "" if presented else "")
         matches = [hmac.compare_digest(digest, key.digest) for key in self._keys]
@@ -60,7 +60,7 @@ class BearerKeys:
 
 
 def _token(name: str, value: str) -> str | None:
-    """The key in a header field; None where that is of another scheme."""
+    """The key in a header field; None if the field uses another scheme."""
     if name != "authorization":
         return value
     scheme, _, token = value.partition(" ")

@@ -1,6 +1,6 @@
-"""What authentication adds to a request: header fields and query parameters, whose values are never shown.
+"""The header fields and query parameters that authentication adds to a request; their values are never shown.
 
-Contract: what is added can be sent. A name or value that HTTP cannot carry is an `AuthError`.
+Contract: all credentials can be sent. A name or value that HTTP cannot carry is an `AuthError`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.errors import AuthError
 from engine.http.fields import FIELD_NAME, FRAMING_FIELDS, hyphenated
 from engine.http.request_target import parameter_name
 
-#: A text of fewer characters is no secret: masking it everywhere would leave nothing to read.
+#: A shorter text is not treated as a secret: masking it everywhere would make output unreadable.
 SHORTEST: Final = 4
 
 _FIELD_VALUE = re.compile(r"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?\Z")
@@ -28,9 +28,9 @@ class Credentials:
     """Header fields and query parameters that authenticate a request.
 
     Attributes:
-        headers: names in any case; they are sent in lower case.
+        headers: the names may be in any case, and are converted to lower case.
         query: parameters, not yet percent-encoded.
-        header_names: the names of `headers`, with `-` for `_`: a field of such a name is replaced.
+        header_names: the names of `headers` with `_` replaced by `-`; fields of these names are replaced.
         parameter_names: the names of `query` as the most lenient server reads them.
         encoded_query: `query`, percent-encoded.
 
@@ -63,17 +63,17 @@ class Credentials:
 
 def _check_field(name: str, value: str) -> None:
     if not FIELD_NAME.match(name):
-        raise AuthError("this cannot be the name of a header field")
+        raise AuthError("invalid header field name")
     if name.lower() in FRAMING_FIELDS:
         raise AuthError("this header field belongs to the connection and cannot carry credentials")
     checked(value)
 
 
 def checked(value: str) -> str:
-    """A value that a header field can carry (RFC 9110, section 5.5).
+    """The value, if a header field can carry it (RFC 9110, section 5.5).
 
     Raises:
-        AuthError: it contains a line end or a character that is not ASCII.
+        AuthError: it is empty, starts or ends with white space, or contains a control or non-ASCII character.
     """
     if not _FIELD_VALUE.match(value):
         raise AuthError("the key contains a line end or another character that no header can carry")
@@ -81,7 +81,7 @@ def checked(value: str) -> str:
 
 
 def field_secrets(value: str) -> Iterator[str]:
-    """The secrets in the value of a header field: the value, what follows a scheme such as `Token`, and the
+    """The secrets in the value of a header field: the value, the part after a scheme such as `Token`, and the
     password of basic authentication (RFC 7617). Some may be empty."""
     scheme, _, rest = value.partition(" ")
     yield from (value, rest or scheme)

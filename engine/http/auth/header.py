@@ -1,4 +1,4 @@
-"""A key in a header of the API's own choice, such as `x-api-key`, sent to upstreams."""
+"""A key in an API-specific header such as `x-api-key`, sent to upstreams."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The protocol of authentication schemes: how requests to an upstream are authenticated.
 
-Contract: a scheme is a frozen dataclass that inherits from `UpstreamAuth`, has a file of its own in this
-package and a row in `SCHEMES`. Its fields are the options of the scheme in a mapping: each a text, a field
-with a default is optional, and a scheme with one field takes the text itself instead of a mapping. Must not
-know the HTTP client.
+Contract: a scheme is a frozen dataclass that inherits from `UpstreamAuth`, with a file of its own in this
+package and a row in `SCHEMES`. Its fields are the options of the scheme in a mapping. Each field is a text;
+a field with a default is optional; a scheme with a single field takes the text itself instead of a mapping.
+Must not know the HTTP client.
 
 Example: `hmac: KEY`, a signature of the method, the target and the body.
 
@@ -40,16 +40,16 @@ from engine.http.auth.credentials import NO_CREDENTIALS, Credentials
 
 @dataclass(frozen=True, slots=True)
 class AuthRequest:
-    """A request as a scheme sees it: all of it but what the scheme itself adds.
+    """A request as a scheme receives it, without the credentials that the scheme adds.
 
     `Host` and the fields of the connection are absent, as an upstream may have several servers; so are
     `traceparent` and `tracestate`, which are set when the request is sent.
 
     Attributes:
         method: upper case.
-        target: path and query, as they are sent on the request line.
+        target: path and query, as on the request line.
         headers: names in lower case.
-        body: all of the body where the scheme has `needs_body`; else empty.
+        body: the complete body if the scheme has `needs_body`, else empty.
     """
 
     method: str
@@ -58,7 +58,7 @@ class AuthRequest:
     body: bytes = field(default=b"", repr=False)
 
 
-#: A request that has nothing, with which credentials are tried at load.
+#: An empty request, with which credentials are tested at load.
 BLANK_REQUEST: Final = AuthRequest("GET", "/")
 
 
@@ -66,9 +66,9 @@ class UpstreamAuth(Protocol):
     """How requests to an upstream are authenticated; immutable.
 
     Attributes:
-        is_static: `apply` returns the same for every request, so it is called at load and never again.
-        needs_body: `apply` reads the body. A body is then written as bytes before `apply` is called, and the
-            body of a forwarded request is read into memory, within `request: {max_bytes}` of its route.
+        is_static: `apply` returns the same for every request, so it is called only at load.
+        needs_body: `apply` reads the body. The body is then serialized before `apply` is called, and the body
+            of a forwarded request is buffered in memory, up to `request: {max_bytes}` of its route.
     """
 
     is_static: ClassVar[bool] = False
@@ -76,26 +76,26 @@ class UpstreamAuth(Protocol):
 
     @property
     def is_configured(self) -> bool:
-        """Whether there is a secret; without one requests are sent without credentials."""
+        """Whether there is a secret. If not, requests are sent without credentials."""
         ...
 
     def describe(self) -> str:
-        """What is added to a request, in words that contain no secret: `authorization: Bearer ***`."""
+        """A description of the credentials without secrets, such as `authorization: Bearer ***`."""
         ...
 
     def secrets(self) -> Iterable[str]:
-        """The texts that must never be shown: the secrets themselves, and what is sent of them."""
+        """The texts that must never be shown: the secrets, and the forms in which they are sent."""
         ...
 
     def apply(self, request: AuthRequest) -> Credentials:
-        """The credentials of a request. Header fields and query parameters of their names are replaced.
+        """The credentials of a request; they replace header fields and query parameters of the same names.
 
         Called only if `is_configured`: at load with `BLANK_REQUEST`, so that credentials that cannot be sent
-        are findings, and then for each request, each retry included. Does no I/O, as it runs on the event
+        are findings, then for each request, including each retry. Must not do I/O, as it runs on the event
         loop.
 
         Raises:
-            AuthError: the credentials cannot be made. Its message is shown and contains no secret; of any
+            AuthError: the credentials cannot be created. The message is shown and contains no secret. Of any
                 other exception only the type and the location are shown.
         """
         ...

@@ -1,4 +1,4 @@
-"""A key in the query string, sent to upstreams that accept it nowhere else."""
+"""A key in the query string, for upstreams that accept it only there."""
 
 from __future__ import annotations
 

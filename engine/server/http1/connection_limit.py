@@ -1,8 +1,8 @@
-"""Room for new connections: how many there may be, and which one makes room for another.
+"""The limit on open connections: which connection to close when a new one exceeds it.
 
-Contract: a connection that waits for a whole head (it has sent none yet, half of one, or lies idle after a
-response) gives way to a new one, the one that has waited longest first; one that has a request never does.
-Nothing here takes longer with more connections.
+Contract: only connections that wait for a complete request head are closed (new, with a partial head, or idle
+after a response), in the order in which they began to wait. A connection with a request is never closed. The
+cost of each operation does not depend on the number of connections.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ class Waiting(Protocol):
 
 
 class Room:
-    """The connections of a server.
+    """The connection limit of a server.
 
     Attributes:
-        most: how many there may be, or None for no bound.
-        waiting: those that wait for a whole head, in the order in which they began to. One that has a
-            request, or is gone, is removed.
-        closed: how many had to give way so far.
+        max_connections: the maximum number of connections, or None for no limit.
+        waiting: the connections that wait for a complete request head, in the order in which they began to
+            wait. A connection removes itself when it has a request or is closed.
+        closed_count: the number of connections closed because of the limit.
     """
 
-    __slots__ = ("closed", "most", "waiting")
+    __slots__ = ("closed_count", "max_connections", "waiting")
 
-    def __init__(self, most: int | None = None) -> None:
-        self.most = most
-        self.closed = 0
+    def __init__(self, max_connections: int | None = None) -> None:
+        self.max_connections = max_connections
+        self.closed_count = 0
         self.waiting: dict[Waiting, None] = {}
 
     def make(self, count: int) -> None:
-        """Make room where `count` connections, with a new one, are too many."""
-        if self.most is not None and count > self.most:
+        """Close a waiting connection if `count`, the number with the new connection, exceeds the limit."""
+        if self.max_connections is not None and count > self.max_connections:
             self.release()
 
     def release(self) -> bool:
-        """Close the connection that has waited longest; whether there was one."""
+        """Close the connection that has waited longest; returns whether there was one."""
         connection = next(iter(self.waiting), None)
         if connection is None:
             return False
         del self.waiting[connection]
-        self.closed += 1
+        self.closed_count += 1
         connection.give_way()
         return True

@@ -1,4 +1,4 @@
-"""What clients may cost: bytes, seconds, connections. Plain data."""
+"""Limits on what clients may use: bytes, seconds, connections. Plain data."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of serving; times are in seconds, and kept to about a quarter of one.
+    """The limits of a server, and the settings that concern clients.
+
+    Times are in seconds, and enforced to within a quarter of a second.
 
     Attributes:
-        target_bytes: of the request target; 414 above.
-        head_bytes, fields: of request line and header fields together, and their number; 431 above.
-        head: from the first byte of a request to the end of its head; 408.
-        body: for the body, and one more for every `body_rate` bytes that came: so a body that drips is ended
-            and a large one over a slow line is not. Only the time in which the body is waited for counts.
-        body_idle: without a byte of a body that is waited for.
-        keep_alive: without a request, before the first as after any other.
-        send: without the client taking anything of what is sent to it.
-        linger, linger_bytes: what a client may still send of a body that nobody reads: closing at once would
-            reset the connection, and the answer would be lost.
-        connections: open at a time; None for as many as descriptors allow. For one above it the one is closed
-            which has waited longest for a whole head.
-        in_flight: exchanges at a time; 503 above.
-        storage: where clients' requests are counted: `memory://`, or the URL of a Redis.
-        trusted_proxies: networks, with commas between them, whose `X-Forwarded-For` is believed.
-        allowed_hosts: names of this server, with commas between them, beside those of the machine itself.
-        grace: from the signal that ends the process to its end.
+        target_bytes: the size of the request target; 414 above.
+        head_bytes, fields: the size of the request line and header fields together, and the number of fields;
+            431 above.
+        head: the time from the first byte of a request to the end of its head; 408 after.
+        body: the time for the body, plus one second for every `body_rate` bytes received. This ends a body
+            that arrives very slowly, but not a large body on a slow connection. Only the time in which the
+            server waits for the body counts.
+        body_idle: the time without a byte of the body, while the server waits for it.
+        keep_alive: the time without a request, before the first one and after any other.
+        send: the time in which the client accepts none of the data sent to it.
+        linger, linger_bytes: the time and the bytes for which an unread body is received and discarded.
+            Closing the connection at once would reset it, and the client would lose the response.
+        connections: the number of open connections; None for as many as file descriptors allow. Above it, the
+            connection is closed that has waited longest for a complete request head.
+        in_flight: the number of concurrent exchanges; 503 above.
+        storage: the storage of request counters: `memory://`, or a Redis URL.
+        trusted_proxies: comma-separated networks whose `X-Forwarded-For` is trusted.
+        allowed_hosts: comma-separated names of this server, in addition to those of the machine.
+        grace: the time from the signal that ends the process to its exit.
     """
 
     target_bytes: int = 8 * 1024

@@ -1,7 +1,7 @@
-"""Expressions as tests see them: text and payload in, a value or what is wrong with the text out.
+"""Compiles and evaluates expressions for tests: text and payload in, value or findings out.
 
-It is the way of the templates cut short: parsed, emitted into one function, run. Variables are values, bound
-as the compiler binds `$vars`.
+A shortened form of what templates do: parse, emit one function, run it. Variables are values, bound as the
+compiler binds `$vars`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.values import type_name
 
 
 class Refused(Exception):
-    """What the loader would say of an expression that it refuses."""
+    """The findings that the loader would report for an invalid expression."""
 
     def __init__(self, *findings: Diagnostic) -> None:
         super().__init__("; ".join(f"{d.span.column}: {d.code}: {d.message}" for d in findings))
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 class Warnings(Budget):
-    """The exchange, as far as functions know it: warnings are kept."""
+    """The part of the exchange that functions use; records the warnings."""
 
     started_ns = 0
 
@@ -39,13 +39,13 @@ class Warnings(Budget):
 
 
 def scalar(text: str) -> Node:
-    """A node whose every character stands in the first line of a file, at its own column."""
-    places = ScalarText(tuple(range(len(text) + 1)))
-    return Document(SourceFile("test.yaml", text), text, scalars={(): places}).root
+    """A node for `text` as the first line of a file: each character is at its own column."""
+    offsets = ScalarText(tuple(range(len(text) + 1)))
+    return Document(SourceFile("test.yaml", text), text, scalars={(): offsets}).root
 
 
 def compiled(text: str, **variables: Any) -> Compiled:
-    """The function of an expression.
+    """The function compiled from an expression.
 
     Raises:
         Refused: the loader has findings.
@@ -70,7 +70,7 @@ def compiled(text: str, **variables: Any) -> Compiled:
 
 
 def search(text: str, payload: Any = None, /, **variables: Any) -> Any:
-    """The value of an expression, as `jmespath.search` gives it."""
+    """The value of an expression, with the signature of `jmespath.search`."""
     return compiled(text, **variables).function(payload, Warnings())
 
 

@@ -1,7 +1,7 @@
 """Generated expressions, over all of JMESPath's syntax and functions, and generated JSON data.
 
-Fields and data share a few keys, so that paths lead somewhere; a function's arguments fit its signature more
-often than not. Every text is drawn from the grammar, but not every one is an expression: `a.b.[0]` is none.
+Fields and data share a few keys, so that paths match values; most arguments of a function match its
+signature. Every text follows the grammar, but not every one is a valid expression: `a.b.[0]` is not.
 """
 
 from __future__ import annotations
@@ -75,17 +75,17 @@ def literal(value: Any) -> str:
 
 
 def raw_string(value: str) -> str:
-    """The text in single quotes, where nothing but the quote is escaped."""
+    """The text in single quotes; only the quote is escaped."""
     return "'" + value.replace("'", "\\'") + "'"
 
 
 def either(*choices: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """One of the choices, each as likely as the others: `one_of` would count the choices within them."""
+    """One of the choices, all equally likely: `one_of` would flatten nested choices."""
     return st.one_of(*(st.tuples(choice).map(lambda drawn: drawn[0]) for choice in choices))
 
 
 def joined(*parts: Text | str) -> Text:
-    """The parts in a row."""
+    """The parts, concatenated."""
     return st.tuples(*(st.just(part) if isinstance(part, str) else part for part in parts)).map("".join)
 
 
@@ -105,7 +105,7 @@ COMPARISONS: Text = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
 
 @cache
 def expressions(depth: int = 4, variables: bool = False) -> Text:
-    """Texts of expressions nested at most `depth` deep; with `$v0`, `$v1` and `$v2` in them if asked."""
+    """Expressions nested at most `depth` deep, with `variables` also `$v0`, `$v1` and `$v2`."""
     leaves = either(FIELDS, FIELDS, st.just("@"), LITERALS, *([VARIABLES] * 4 if variables else ()))
     if depth == 0:
         return leaves
@@ -131,7 +131,7 @@ def _balanced(text: str) -> str:
 
 @cache
 def _steps(depth: int, variables: bool) -> Text:
-    """What can stand after an expression: a way into its value, or over it."""
+    """What can follow an expression: a field, an index, a projection or a call."""
     inner = expressions(depth - 1, variables)
     return either(
         joined(".", FIELDS),
@@ -173,16 +173,16 @@ def _argument(parameter: Parameter, depth: int, variables: bool) -> Text:
         return joined("&", either(FIELDS, inner))
     if not parameter.types:
         return inner
-    fitting = [_fitting(parameter, name).map(literal) for name in sorted(parameter.types)]
-    made = [joined(_MAKERS[name], "(", inner, ")") for name in sorted(parameter.types & set(_MAKERS))]
-    return either(inner, *fitting, *made)
+    matching = [_matching(parameter, name).map(literal) for name in sorted(parameter.types)]
+    converted = [joined(_MAKERS[name], "(", inner, ")") for name in sorted(parameter.types & set(_MAKERS))]
+    return either(inner, *matching, *converted)
 
 
-#: Functions that make a value of a type of any other.
+#: Functions that convert any value to a type.
 _MAKERS = {"string": "to_string", "array": "to_array"}
 
 
-def _fitting(parameter: Parameter, name: str) -> st.SearchStrategy[Any]:
+def _matching(parameter: Parameter, name: str) -> st.SearchStrategy[Any]:
     if name != "array" or not parameter.items:
         return OF_TYPE[name]
     return either(*(st.lists(OF_TYPE[item], max_size=4) for item in sorted(parameter.items)))

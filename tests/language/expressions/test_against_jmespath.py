@@ -1,8 +1,8 @@
-"""Compiled expressions against jmespath's interpreter, on generated expressions and data.
+"""Compares compiled expressions with jmespath's interpreter, on generated expressions and data.
 
-Three things differ on purpose: `merge` takes objects only, as the specification has it, where jmespath.py
-lets other values pass after the first; and where jmespath fails, an ordering of unlike types is null (it
-compares a number with a string and falls over), and `not_null` evaluates no more arguments than it needs.
+Three differences are intended. `merge` accepts objects only, as the specification requires; jmespath.py
+checks only the first argument. Ordering values of different types gives null, where jmespath raises an error.
+And `not_null` evaluates no more arguments than it needs.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ FAILURE = object()
 
 
 def expected(text: str, data: Any) -> Any:
-    """What jmespath gives, or `FAILURE`."""
+    """The value according to jmespath, or `FAILURE`."""
     try:
         return jmespath.search(text, data, OPTIONS)
     except Exception:
@@ -79,23 +79,23 @@ def expected_leniently(text: str, data: Any) -> Any:
 
 
 def check(text: str, data: Any, reference: str, **variables: Any) -> None:
-    """Our value is the reference's, or both fail; nothing but our own errors comes out."""
+    """Check that both values are equal or both fail, and that only the engine's own errors are raised."""
     wanted = expected(reference, data)
     found, why = actual(text, data, variables)
     if why <= {"wrong-argument", "misplaced-not"} and found is FAILURE and why:
-        return  # what can only be a mistake is refused even where it is never evaluated
+        return  # a certain mistake is refused at load, even if never evaluated
     assert (found is FAILURE) == (wanted is FAILURE), (found, wanted, why)
     assert found is FAILURE or same(found, wanted), (found, wanted)
 
 
 def report(source: str) -> None:
-    """The generated code, in the report of a failure."""
+    """Add the generated code to Hypothesis's failure report."""
     if currently_in_test_context():
         note(source)
 
 
 def actual(text: str, data: Any, variables: dict[str, Any]) -> tuple[Any, set[str]]:
-    """What the compiled expression gives, or `FAILURE` and the codes of what is wrong with it."""
+    """The value of the compiled expression, or `FAILURE` and the codes of its findings."""
     try:
         function = compiled(text, **variables)
         report(function.source)
@@ -106,7 +106,7 @@ def actual(text: str, data: Any, variables: dict[str, Any]) -> tuple[Any, set[st
         return FAILURE, set()
 
 
-#: One value of each sort that truth and comparison tell apart.
+#: One value of each kind that truth and comparison distinguish.
 SORTS = [
     None,
     True,
@@ -130,8 +130,8 @@ SORTS = [
     {},
     {"a": 0},
 ]
-_COMPARED = ["{} == {}", "{} != {}", "{} < {}", "{} <= {}", "{} > {}", "{} >= {}", "{} || {}", "{} && {}"]
-_JUDGED = [
+_BINARY = ["{} == {}", "{} != {}", "{} < {}", "{} <= {}", "{} > {}", "{} >= {}", "{} || {}", "{} && {}"]
+_UNARY = [
     "!{}",
     "!!{}",
     "{} && 'x'",
@@ -143,19 +143,19 @@ _JUDGED = [
     "{}[:1]",
     "{}[*]",
 ]
-_JUDGED += ["{}.*", "{}[]", "{}.[@]", "{}.{{k: @}}", "{} | type(@)", "not_null({}, 'x')", "to_array({})"]
+_UNARY += ["{}.*", "{}[]", "{}.[@]", "{}.{{k: @}}", "{} | type(@)", "not_null({}, 'x')", "to_array({})"]
 
 
-@pytest.mark.parametrize("form", _COMPARED)
-def test_two_values_of_all_sorts(form: str) -> None:
+@pytest.mark.parametrize("form", _BINARY)
+def test_operators_on_two_values_of_all_kinds(form: str) -> None:
     for left, right in itertools.product(SORTS, SORTS):
         check(form.format("a", "b"), {"a": left, "b": right}, form.format("a", "b"))
         for one, other in ((literal(left), "b"), ("a", literal(right)), (literal(left), literal(right))):
             check(form.format(one, other), {"a": left, "b": right}, form.format(one, other))
 
 
-@pytest.mark.parametrize("form", _JUDGED)
-def test_a_value_of_any_sort(form: str) -> None:
+@pytest.mark.parametrize("form", _UNARY)
+def test_expressions_on_one_value_of_each_kind(form: str) -> None:
     for value in SORTS:
         for text in (form.format("a"), form.format(literal(value))):
             check(text, {"a": value}, text)
@@ -167,13 +167,15 @@ PROPERTY = property_settings(250, 700, is_seeded=True)
 
 @PROPERTY
 @given(expressions(), OBJECTS | DATA)
-def test_results_are_those_of_jmespath(text: str, data: Any) -> None:
+def test_generated_expressions_give_the_results_of_jmespath(text: str, data: Any) -> None:
     check(text, data, text)
 
 
 @PROPERTY
 @given(expressions(3, variables=True), OBJECTS | DATA, st.tuples(DATA, DATA, OBJECTS))
-def test_a_variable_stands_for_its_value(text: str, data: Any, values: tuple[Any, ...]) -> None:
+def test_a_variable_evaluates_like_a_literal_of_its_value(
+    text: str, data: Any, values: tuple[Any, ...]
+) -> None:
     names = [f"v{i}" for i in range(len(values))]
     reference = _VARIABLE.sub(lambda m: literal(values[int(m[1])]) if m[1] else m[0], text)
     check(text, data, reference, **dict(zip(names, values, strict=True)))

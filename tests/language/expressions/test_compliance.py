@@ -1,4 +1,4 @@
-"""JMESPath's own compliance suite (github.com/jmespath/jmespath.test), where it lies beside the repo."""
+"""JMESPath's own compliance suite (github.com/jmespath/jmespath.test), if present next to the repository."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .compiled import Refused, compiled, same, search
 
 FOLDER = Path(__file__).parents[3].parent / "shared" / "reference" / "jmespath-compliance" / "tests"
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the compliance suite is not here")
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the compliance suite is not available")
 
 
 def cases() -> list[Any]:
-    """(given, case) for each case of each file; those that only measure time are left out."""
+    """(given, case) for each case of each file, without the benchmarks."""
     return [
         pytest.param(group["given"], case, id=f"{path.stem}-{number}.{position}")
         for path in sorted(FOLDER.glob("*.json"))
@@ -31,7 +31,7 @@ def cases() -> list[Any]:
 CASES = cases()
 
 
-def test_the_suite_is_whole() -> None:
+def test_the_suite_is_complete() -> None:
     assert len(CASES) == 892
 
 

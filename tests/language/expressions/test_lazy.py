@@ -1,4 +1,4 @@
-"""What is not needed is not evaluated: no warning is written and no request fails for it."""
+"""Lazy evaluation: unneeded arguments and operands write no warning and raise no error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .compiled import Warnings, compiled
 
 PAYLOAD = {"yes": 1, "no": False, "zero": 0, "empty": [], "text": "a", "objects": [{"k": "a"}, {"k": None}]}
 
-#: (expression, its value, the warnings written); FAIL stands for what ends the request.
+#: (expression, its value, number of warnings); FAIL raises an error that ends the request.
 FAIL = "fail('internal', 'never')"
 WARN = "warn('w', 'warned')"
 CASES: list[tuple[str, Any, int]] = [
@@ -53,7 +53,7 @@ CASES: list[tuple[str, Any, int]] = [
 
 
 @pytest.mark.parametrize(("text", "value", "warnings"), CASES)
-def test_only_what_is_needed_is_evaluated(text: str, value: Any, warnings: int) -> None:
+def test_unneeded_operands_are_not_evaluated(text: str, value: Any, warnings: int) -> None:
     exchange, function = Warnings(), compiled(text)
     assert function.function(PAYLOAD, exchange) == value, function.source
     assert exchange.warnings == ["warned"] * warnings, function.source
@@ -62,6 +62,6 @@ def test_only_what_is_needed_is_evaluated(text: str, value: Any, warnings: int) 
 @pytest.mark.parametrize(
     "text", [f"{FAIL} || text", f"missing || {FAIL}", f"if(yes, {FAIL})", f"concat({FAIL})"]
 )
-def test_what_is_needed_fails(text: str) -> None:
+def test_needed_operands_are_evaluated(text: str) -> None:
     with pytest.raises(ExchangeError):
         compiled(text).function(PAYLOAD, Warnings())

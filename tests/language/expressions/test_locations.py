@@ -1,4 +1,4 @@
-"""Where things go wrong in an expression: findings at load, failures at run time, both at their character."""
+"""Findings at load and errors at run time have the exact location in an expression."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("marked", "code"), WRONG)
-def test_a_finding_is_at_its_character(marked: str, code: str) -> None:
+def test_a_finding_has_the_location_of_the_mistake(marked: str, code: str) -> None:
     with pytest.raises(Refused) as refused:
         compiled(marked.replace("«", ""), v=1)
     found = [(finding.code, finding.span.column - 1) for finding in refused.value.findings]
@@ -103,7 +103,7 @@ FAILING = [
 
 
 @pytest.mark.parametrize("marked", FAILING)
-def test_a_failure_is_at_its_call(marked: str) -> None:
+def test_a_runtime_error_has_the_location_of_the_call(marked: str) -> None:
     before, _, after = marked.partition("«")
     findings = Findings()
     document = yaml.parse("failing.yaml", (before + after).encode(), findings)

@@ -1,4 +1,4 @@
-"""Which fields of the client's body an expression or a template reads, and what a body has beyond them."""
+"""Which fields of the client's body an expression or template reads, and which it does not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ second: { name: "${ model }" }
 
 
 def reads(template: str) -> set[str]:
-    """The paths read, in the way that `a.*.b` is written, `a.?` where only its truth is; the body is '@'."""
+    """The paths read, written as `a.*.b`; `a.?` if only the truth value is read; '@' is the entire body."""
     function, findings = compiled(template)
     assert not len(findings), list(findings)
     return {".".join(map(shown, path)) or "@" for path in client_fields(function.uses)}
@@ -169,7 +169,7 @@ READS = [
     ("${ merge(pick(@, ['a']), {b: c}) }", {"a", "c"}),
     ("${ merge(@, {b: c}).b }", {"b", "c"}),
     ("${ rename(pick(a, ['b']), `{}`) }", {"a.b"}),
-    # What a payload is made of is read where the payload is
+    # The parts of a new payload are read where that payload is read
     ("{ $with: { x: '${ a }', y: '${ b }' }, z: '${ x }' }", {"a"}),
     ("{ $with: { x: '${ a }', y: '${ b }' }, $value: '${ @ }' }", {"a", "b"}),
     ("{ $with: { x: '${ a }' }, z: '${ x.c }' }", {"a.c"}),
@@ -197,11 +197,11 @@ READS = [
 
 
 @pytest.mark.parametrize(("template", "paths"), READS)
-def test_reads(template: str, paths: set[str]) -> None:
+def test_paths_that_a_template_reads(template: str, paths: set[str]) -> None:
     assert reads(template if template.startswith("{") else f'"{template}"') == paths
 
 
-#: A template, a body, and what of the body is not read.
+#: A template, a body, and the fields of the body that are not read.
 UNREAD: list[tuple[str, Any, set[str]]] = [
     ("${ a }", {"a": {"b": 1}, "c": 2}, {"c"}),
     ("${ a.b }", {"a": {"b": 1, "c": 2}}, {"a.c"}),
@@ -246,13 +246,13 @@ UNREAD: list[tuple[str, Any, set[str]]] = [
 
 
 @pytest.mark.parametrize(("template", "body", "left"), UNREAD)
-def test_unread(template: str, body: Any, left: set[str]) -> None:
+def test_fields_that_a_template_does_not_read(template: str, body: Any, left: set[str]) -> None:
     text = template if template.startswith("{") else f'"{template}"'
     function, _ = compiled(text)
     assert set(unread(body, read_tree(client_fields(function.uses)))) == left
 
 
-#: A template, a body, and which of its fields the template gives up.
+#: A template, a body, and the fields that the template drops.
 DROPPED: list[tuple[str, Any, list[str]]] = [
     ("${ drop(a) }", {"a": 1}, ["a"]),
     ("${ drop(a) }", {"a": False}, ["a"]),
@@ -269,7 +269,7 @@ DROPPED: list[tuple[str, Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("template", "body", "dropped"), DROPPED)
-def test_fields_given_up(template: str, body: Any, dropped: list[str]) -> None:
+def test_dropped_fields_are_recorded(template: str, body: Any, dropped: list[str]) -> None:
     function, findings = compiled(template if template.startswith("{") else f'"{template}"')
     assert not len(findings), list(findings)
     exchange = Exchange(Inbound("POST", "/"), {})
@@ -281,19 +281,19 @@ def test_fields_given_up(template: str, body: Any, dropped: list[str]) -> None:
 @pytest.mark.parametrize(
     "argument", ["@", "$request.body", "'a'", "a || b", "a || 'b'", "a && b", "$upstream.body.a", "length(a)"]
 )
-def test_only_a_field_of_the_client_can_be_given_up(argument: str) -> None:
+def test_only_a_field_of_the_clients_body_can_be_dropped(argument: str) -> None:
     _, findings = compiled(f'"${{ drop({argument}) }}"')
     assert [finding.code for finding in findings] == ["wrong-argument"]
 
 
-def test_what_stands_behind_a_failure_is_left_as_it_is() -> None:
-    """`default(a, fail(…)) || b` may go on with b; the `a` beside it is still a."""
+def test_an_operand_after_fail_is_not_narrowed() -> None:
+    """`default(a, fail(…)) || b` may evaluate to b; the other `a` keeps its value."""
     function, _ = compiled("\"${ [default(a, fail('internal', 'no')) || b, a] }\"")
     assert function.function({"a": False, "b": 1}, Exchange(Inbound("POST", "/"), {})) == [1, False]
 
 
 @pytest.mark.parametrize("keys", ["`5`", "'a'", "`null`", "`[1]`", "`{}`"])
 @pytest.mark.parametrize("function", ["pick", "omit"])
-def test_keys_that_are_none_are_a_finding(function: str, keys: str) -> None:
+def test_invalid_keys_of_pick_and_omit_are_a_finding(function: str, keys: str) -> None:
     _, findings = compiled(f"'${{ {function}(@, {keys}) }}'".replace("'a'", "''a''"))
     assert [finding.code for finding in findings] == ["wrong-argument"]

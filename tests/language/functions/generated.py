@@ -1,4 +1,4 @@
-"""Generated JSON values, and values that fit a parameter of a signature."""
+"""Generated JSON values, and values that match a parameter of a signature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.errors import KINDS
 from engine.language.functions import Parameter, compile_regex
 from engine.values import type_name
 
-#: Texts that have made functions stumble, among arbitrary ones; lone surrogates included.
+#: Arbitrary texts, and texts that have caused errors in functions; lone surrogates included.
 TEXTS = st.one_of(
     st.text(max_size=12),
     st.text(st.characters(categories=["Cs", "Lu", "Nd", "Zs"]), max_size=6),
@@ -90,7 +90,7 @@ def deep_object(levels: int) -> dict[str, Any]:
 
 
 def type_fits(parameter: Parameter, value: Any) -> bool:
-    """Whether a JSON value may be passed: the check that compiled expressions make."""
+    """Whether a JSON value may be passed: the same check as in compiled expressions."""
     if not parameter.types:
         return True
     if type_name(value) not in parameter.types:
@@ -102,7 +102,7 @@ def type_fits(parameter: Parameter, value: Any) -> bool:
 
 
 def arguments(parameter: Parameter) -> st.SearchStrategy[Any]:
-    """Values that fit the parameter."""
+    """Values that match the parameter."""
     if not parameter.types:
         return VALUES | st.builds(deep, st.sampled_from([300, 5000]))
     types = parameter.types - {"array"} if parameter.items else parameter.types

@@ -1,7 +1,7 @@
-"""Every example in the functions' documentation, compiled as in a mapping, gives what it says.
+"""Every example in the functions' documentation, compiled as in a mapping, gives the documented value.
 
-An argument of a wrong type is found at load where it is constant; then it has to fail at run time too, once
-its literals come with the payload.
+A constant argument of a wrong type is a finding at load; with its literals moved to the payload, the same
+call must fail at run time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EXAMPLES = [
 
 
 class Exchange(Budget):
-    """What functions see of the exchange."""
+    """The part of the exchange that functions use."""
 
     started_ns = 0
 
@@ -52,7 +52,7 @@ def compiled(expression: str) -> tuple[Compiled, Findings]:
 
 
 def with_fields(expression: str) -> tuple[str, dict[str, Any]]:
-    """The expression with fields in the place of its literals, and the payload that has these."""
+    """The expression with fields instead of literals, and the payload with the values of these fields."""
     payload: dict[str, Any] = {}
 
     def field(match: re.Match[str]) -> str:

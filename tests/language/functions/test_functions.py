@@ -40,14 +40,14 @@ def field(name: str) -> Callable[[Any], Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality that tells 1 from 1.0 and from true."""
+    """Equality that distinguishes 1, 1.0 and true."""
     return bool(json.dumps(one) == json.dumps(other))
 
 
 BIG = "x" * (MAX_TEXT // 2 + 1)
 LONE = "a\ud800"
 
-#: Texts that Python reads as numbers, and JSON does not.
+#: Texts that Python parses as numbers, but JSON does not.
 NOT_NUMBERS = (
     *(
         "",
@@ -495,7 +495,7 @@ def test_refused(name: str, given_arguments: tuple[Any, ...]) -> None:
 
 
 class Exchange:
-    """A context as the runtime gives it."""
+    """The context that the runtime passes to functions."""
 
     def __init__(self, started_ns: int = 0) -> None:
         self.started_ns = started_ns
@@ -505,7 +505,7 @@ class Exchange:
         self.warnings.append(message)
 
 
-def test_warn_gives_the_value_and_tells_the_message() -> None:
+def test_warn_returns_the_value_and_records_the_message() -> None:
     exchange = Exchange()
     assert call("warn", exchange, {"a": 1}, "odd") == {"a": 1}
     assert exchange.warnings == ["odd"]
@@ -557,7 +557,7 @@ def test_folding_the_tool_calls_of_a_stream() -> None:
     assert one_by_one == whole
 
 
-def test_joining_fragments_keeps_what_was_given() -> None:
+def test_joining_fragments_changes_no_argument() -> None:
     fragments: list[dict[str, Any]] = [
         {"index": 0, "f": {"a": "x", "l": [1]}},
         {"index": 0, "f": {"a": "y", "l": [2]}},
@@ -578,7 +578,7 @@ def test_strip_keys_reaches_any_depth() -> None:
     assert result == {}
 
 
-# What holds for every function.
+# Properties of every function.
 
 FREE = {name: function for name, function in FUNCTIONS.items() if not function.context}
 
@@ -586,7 +586,7 @@ FREE = {name: function for name, function in FUNCTIONS.items() if not function.c
 @pytest.mark.parametrize("function", FREE.values(), ids=FREE)
 @property_settings(60)
 @given(data=st.data())
-def test_nothing_but_its_own_errors_escapes(function: Function, data: st.DataObject) -> None:
+def test_a_function_raises_only_its_own_errors(function: Function, data: st.DataObject) -> None:
     parameters = _parameters(function, data)
     values = [data.draw(arguments(parameter)) for parameter in parameters]
     before = _written(values)
@@ -603,7 +603,7 @@ def _parameters(function: Function, data: st.DataObject) -> list[Parameter]:
 
 
 def _written(values: list[Any]) -> str:
-    """The values as text, to see whether they were changed; nothing for those that are too deep for that."""
+    """The values as text, to detect changes; empty for values nested too deeply."""
     try:
         return repr(values)
     except RecursionError:
@@ -611,21 +611,21 @@ def _written(values: list[Any]) -> str:
 
 
 def _check_result(function: Function, result: Any) -> None:
-    """The result is of a type that the signature promises, and a finite number if it is one."""
+    """Check that the result has a type of the signature, and is finite if it is a number."""
     if function.returns != "any":
         assert type_fits(Parameter("result", frozenset(function.returns.split("|"))), result)
     if isinstance(result, float):
         assert math.isfinite(result)
 
 
-# JMESPath's own functions are those of jmespath.
+# JMESPath's own functions agree with jmespath.
 
 LIBRARY = jmespath.functions.Functions()
 OWN = sorted(LIBRARY.FUNCTION_TABLE)
 
 
 class Reference:
-    """A `&expression` as jmespath passes it: something that visits an expression."""
+    """A `&expression` as jmespath passes it: an object that visits an expression."""
 
     expression = None
 
@@ -652,7 +652,7 @@ PLAIN_VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_jmespath_function_is_here(name: str) -> None:
+def test_every_jmespath_function_exists(name: str) -> None:
     assert name in FUNCTIONS
     assert FUNCTIONS[name].maximum == (None if name in {"merge", "not_null"} else FUNCTIONS[name].minimum)
 
@@ -660,7 +660,7 @@ def test_jmespath_function_is_here(name: str) -> None:
 @pytest.mark.parametrize("name", OWN)
 @property_settings(120)
 @given(data=st.data())
-def test_equals_jmespath(name: str, data: st.DataObject) -> None:
+def test_a_standard_function_agrees_with_jmespath(name: str, data: st.DataObject) -> None:
     function = FUNCTIONS[name]
     parameters = _parameters(function, data)
     values = [data.draw(_near(parameter.types, parameter.items)) for parameter in parameters]
@@ -675,20 +675,20 @@ def test_equals_jmespath(name: str, data: st.DataObject) -> None:
     except ValueError:
         assert not fits
     else:
-        # The library looks at the type of a variadic function's first argument only.
+        # The library checks the type of only the first argument of a variadic function.
         assert fits or name == "merge"
         assert not fits or _agrees(name, function.implementation(*values), expected)
 
 
 def _agrees(name: str, result: Any, expected: Any) -> bool:
-    """Equal, and alike in type; but beyond 64 bits, where the library has integers, ours are floats."""
+    """Equal with equal types; but integers of the library beyond 64 bits are floats here."""
     if name == "to_number" and result is None:
-        return True  # it takes JSON's numbers; the library takes Python's
+        return True  # it accepts JSON's numbers; the library accepts Python's
     return same(result, expected) or (name in {"ceil", "floor", "sum"} and result == expected)
 
 
 def _near(types: frozenset[str], items: frozenset[str]) -> st.SearchStrategy[Any]:
-    """Mostly what fits; sometimes anything, so that what is refused is compared as well."""
+    """Mostly matching values; sometimes any value, so that refusals are compared too."""
     if types == {"expression"}:
         return st.sampled_from(KEYS)
     fitting = [st.lists(PLAIN[name], max_size=5) for name in sorted(items)]
@@ -701,7 +701,7 @@ def _near(types: frozenset[str], items: frozenset[str]) -> st.SearchStrategy[Any
 
 @property_settings()
 @given(VALUES)
-def test_truth_is_jmespaths(value: Any) -> None:
+def test_truth_agrees_with_jmespath(value: Any) -> None:
     assert truth(value) == (not (value in ("", [], {}) or value is None or value is False))
 
 
@@ -737,7 +737,7 @@ def test_time_agrees_with_datetime(moment: datetime, zone: Any) -> None:
 
 @property_settings()
 @given(TEXTS, TEXTS)
-def test_split_and_join_undo_each_other(text: str, separator: str) -> None:
+def test_split_and_join_are_inverse(text: str, separator: str) -> None:
     assert call("join", separator, call("split", text, separator)) == text
 
 
@@ -746,7 +746,7 @@ def test_split_and_join_undo_each_other(text: str, separator: str) -> None:
     st.text(st.sampled_from("aab.\n日\ud800"), max_size=20) | st.text(max_size=20),
     st.text(st.sampled_from("aab**??.\\[日\ud800"), max_size=8),
 )
-def test_glob_agrees_with_a_plain_matcher(text: str, pattern: str) -> None:
+def test_glob_agrees_with_a_simple_matcher(text: str, pattern: str) -> None:
     def fits(rest: str, left: str) -> bool:
         if not left:
             return not rest
@@ -777,14 +777,14 @@ PATTERNS = [
 
 @property_settings(300)
 @given(st.text(st.sampled_from("aab\n日é🦙"), max_size=20), st.sampled_from(PATTERNS))
-def test_replacing_agrees_with_another_engine(text: str, pattern: str) -> None:
+def test_regex_replace_agrees_with_another_engine(text: str, pattern: str) -> None:
     expected = re.sub(pattern.replace("$", r"\Z"), r"<\g<0>>", text)
     assert call("regex_replace", text, compile_regex(pattern), r"<\0>") == expected
 
 
 @property_settings(300)
 @given(st.text(st.sampled_from("ab"), max_size=200), st.text(st.sampled_from("ab"), min_size=60, max_size=70))
-def test_long_texts_are_found_and_trimmed_as_short_ones(text: str, search: str) -> None:
+def test_long_texts_are_searched_and_trimmed_like_short_ones(text: str, search: str) -> None:
     for subject in (text, text + search, search + text, text + search + text):
         found = subject.rfind(search)
         assert call("find_last", subject, search) == (None if found < 0 else found)
@@ -798,7 +798,7 @@ def test_long_texts_are_found_and_trimmed_as_short_ones(text: str, search: str) 
                 assert call(name, subject, many) == call(name, subject, characters)
 
 
-#: Patterns and texts that would take a time quadratic in the text, and whether it is refused.
+#: Patterns and texts that would take quadratic time, and whether they are refused.
 SEARCHES: list[tuple[str, str, bool]] = [
     ("x(.*y)?", "x", True),
     ("(?s)x(.*y)?", "x\n", True),
@@ -828,8 +828,8 @@ def test_replacing_takes_linear_time_or_is_refused(pattern: str, piece: str, ref
             assert call("regex_replace", text, compile_regex(pattern), r"\0") == text
 
 
-def test_functions_of_text_take_linear_time() -> None:
-    """Each of these takes minutes where it is quadratic."""
+def test_text_functions_take_linear_time() -> None:
+    """Each of these would take minutes in quadratic time."""
     size = 1_000_000
     long, middle = "a" * size, "a" * (size // 4) + "b" + "a" * (size // 4)
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000))) * 20 + "a"
@@ -870,7 +870,7 @@ def test_integers_beyond_64_bits_become_floats(a: float, b: float) -> None:
 
 
 class Watched(str):
-    """A text that does not let Python's own methods look through a set for each of its characters."""
+    """A text whose `strip` methods fail if Python would search a set for each character."""
 
     def strip(self, characters: str | None = None) -> str:
         raise AssertionError
@@ -879,7 +879,7 @@ class Watched(str):
 
 
 @pytest.mark.parametrize("name", ["trim", "trim_left", "trim_right"])
-def test_trimming_by_many_characters_looks_at_each_once(name: str) -> None:
+def test_trimming_many_characters_takes_linear_time(name: str) -> None:
     many = "".join(map(chr, range(0x100, 0x1100)))
     own = {"trim": str.strip, "trim_left": str.lstrip, "trim_right": str.rstrip}[name]
     for text in ("", many, f"a{many}", f"{many}a", f"{many}a{many}b{many}", "ab", "\u0100", " "):
@@ -887,6 +887,6 @@ def test_trimming_by_many_characters_looks_at_each_once(name: str) -> None:
         assert call(name, text, many[:32]) == own(text, many[:32])
 
 
-def test_a_list_of_a_million_parts_can_be_made() -> None:
+def test_splitting_into_a_million_parts_works() -> None:
     assert len(call("split", "," * 999_999, ",")) == 1_000_000
     assert call("split", "," * 2_000_000, ",", 1) == ["", "," * 1_999_999]

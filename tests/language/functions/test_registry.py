@@ -1,4 +1,4 @@
-"""Signatures and docstrings are read as they are meant, and every function is fully described."""
+"""Signatures and docstrings are parsed correctly, and every function is fully documented."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_decorator() -> None:
         made.name = "g"  # type: ignore[misc]
 
 
-def test_table_is_sorted_and_closed() -> None:
+def test_table_is_sorted_and_read_only() -> None:
     assert list(FUNCTIONS) == sorted(FUNCTIONS)
     assert all(name == function.name for name, function in FUNCTIONS.items())
     with pytest.raises(TypeError):
@@ -167,7 +167,7 @@ def test_function_is_described(function: Function) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_implementation_takes_what_the_signature_says(function: Function) -> None:
+def test_implementation_has_the_parameters_of_the_signature(function: Function) -> None:
     taken = list(inspect.signature(function.implementation).parameters.values())[function.context :]
     assert len(taken) == len(function.parameters)
     for parameter, python in zip(function.parameters, taken, strict=True):
@@ -175,7 +175,7 @@ def test_implementation_takes_what_the_signature_says(function: Function) -> Non
         assert parameter.variadic == (python.kind is python.VAR_POSITIONAL)
 
 
-def test_modules_keep_to_their_floor() -> None:
+def test_modules_import_only_lower_packages() -> None:
     allowed = {"engine.errors", "engine.values", "orjson", "re2"}
     for path in Path(engine.language.functions.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""Templates as tests see them: YAML and a payload in; a value, a failure or findings out."""
+"""Compiles and renders templates for tests: YAML and a payload in; a value, an error or findings out."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from engine.language.uses import VariableOrigin
 from engine.locations import Node
 from engine.values import ABSENT, type_name
 
-#: What stands for a template that gave nothing.
+#: Represents the result of a template that produced no value.
 NOTHING = "(nothing)"
 
 
 @dataclass
 class Exchange(Budget):
-    """The exchange, as far as these templates know it."""
+    """The part of the exchange that these templates use."""
 
     body: Any = None
     started_ns: int = 0
@@ -39,23 +39,23 @@ class Exchange(Budget):
 
 @dataclass
 class Template:
-    """A compiled template with what it was compiled among."""
+    """A compiled template with its findings and variables."""
 
     function: Compiled
     findings: Findings
     variables: dict[str, Any]
 
     def value(self, payload: Any) -> Any:
-        """What it gives, `NOTHING` included; twice the same, with payload and variables left as they were."""
+        """The template's value or `NOTHING`; checks that rendering is repeatable and changes no input."""
         before = copy.deepcopy((payload, self.variables))
         value = self.function.function(payload, Exchange(payload))
         again = self.function.function(payload, Exchange(payload))
-        assert (payload, self.variables) == before, self.shown("changed what it was given")
-        assert shown(value) == shown(again), self.shown("gave something else the second time")
+        assert (payload, self.variables) == before, self.shown("changed its input")
+        assert shown(value) == shown(again), self.shown("gave another value the second time")
         return NOTHING if value is ABSENT else value
 
     def shown(self, what: str) -> str:
-        """A failure's message: the generated code is in it."""
+        """The message of a failed assertion, with the generated code."""
         return f"{what}\n{self.function.source}"
 
 
@@ -87,5 +87,5 @@ def parsed(text: str) -> Node:
 
 
 def shown(value: Any) -> str:
-    """A value with the types and the order of keys told: two are equal where these are."""
+    """A value as JSON text, so that types and the order of keys are compared too."""
     return NOTHING if value is ABSENT else json.dumps(value, ensure_ascii=False)

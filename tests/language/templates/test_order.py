@@ -1,6 +1,6 @@
-"""Directives of one mapping apply as if nested: `$each`, `$let`, `$with`, `$if` or `$switch`, the content.
+"""Directives of one mapping apply as if nested: `$each`, `$let`, `$with`, `$if` or `$switch`, then content.
 
-Every legal combination of them is compiled twice, flat and nested, and both give the same for each payload.
+Every legal combination is compiled flat and nested; both must give the same value for each payload.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "if": {"$if": "${ flag }"},
     "if else": {"$if": "${ flag }", "$else": "${ a || 'otherwise' }"},
 }
-#: Instead of content of their own.
+#: Choices that replace the content.
 WHOLE_CHOICES: dict[str, dict[str, Any]] = {
     "then": {"$if": "${ flag }", "$then": {"x": "${ a }"}},
     "then else": {"$if": "${ flag }", "$then": "${ a }", "$else": ["${ b }"]},
@@ -86,7 +86,7 @@ def flattened(layers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def wrapped(layers: list[dict[str, Any]]) -> Any:
-    """The same with a mapping for each layer, each the value of the one around it."""
+    """The layers as nested mappings, each the value of the one around it."""
     first, *rest = [layer for layer in layers if layer]
     if not rest:
         return first
@@ -100,9 +100,9 @@ def template(data: Any) -> Template:
     return compiled(parsed(json.dumps(data)), templates=named)
 
 
-def outcome(made: Template, payload: Any) -> str:
+def outcome(compiled_template: Template, payload: Any) -> str:
     try:
-        value = made.value(payload)
+        value = compiled_template.value(payload)
     except EvaluationError as error:
         return f"fails: {error.message}"
     return NOTHING if value is NOTHING else json.dumps(value)

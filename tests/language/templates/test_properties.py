@@ -1,4 +1,4 @@
-"""What holds for every template: literals come out as they are, and null only where it was asked for."""
+"""Properties of every template: literals are unchanged, and null appears only where it was written."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ TEMPLATES = st.recursive(
 
 
 def node(value: Any) -> Node:
-    """A node of a document that was never written: all of it stands at the beginning."""
+    """A node of a document without text: every location is its beginning."""
     return Document(SourceFile("template.yaml", ""), value).root
 
 
@@ -85,7 +85,7 @@ def has_null(value: Any) -> bool:
 
 @PROPERTY
 @given(LITERALS, PAYLOADS)
-def test_a_template_without_expressions_gives_itself(literal: Any, payload: Any) -> None:
+def test_a_template_without_expressions_is_its_own_value(literal: Any, payload: Any) -> None:
     template = compiled(node(literal))
     note(template.function.source)
     assert not len(template.findings)
@@ -94,7 +94,7 @@ def test_a_template_without_expressions_gives_itself(literal: Any, payload: Any)
 
 @PROPERTY
 @given(LITERALS, PAYLOADS)
-def test_so_it_does_beside_an_expression(literal: Any, payload: Any) -> None:
+def test_literals_next_to_an_expression_are_unchanged(literal: Any, payload: Any) -> None:
     template = compiled(node({"literal": literal, "list": [literal, "${ nullable(a) }"]}))
     note(template.function.source)
     wanted = {"literal": literal, "list": [literal, payload.get("a")]}
@@ -103,7 +103,7 @@ def test_so_it_does_beside_an_expression(literal: Any, payload: Any) -> None:
 
 @PROPERTY
 @given(TEMPLATES, PAYLOADS)
-def test_no_null_comes_out_that_nobody_wrote(data: Any, payload: Any) -> None:
+def test_expressions_never_add_null(data: Any, payload: Any) -> None:
     template = compiled(node(data))
     note(template.function.source)
     assert not len(template.findings), list(template.findings)
@@ -112,7 +112,7 @@ def test_no_null_comes_out_that_nobody_wrote(data: Any, payload: Any) -> None:
 
 @PROPERTY
 @given(st.dictionaries(KEYS, STRINGS, max_size=6), PAYLOADS)
-def test_keys_come_in_the_order_of_the_yaml(data: dict[str, str], payload: Any) -> None:
+def test_keys_have_the_order_of_the_yaml(data: dict[str, str], payload: Any) -> None:
     template = compiled(node(data))
     note(template.function.source)
     value = template.value(payload)
@@ -122,7 +122,7 @@ def test_keys_come_in_the_order_of_the_yaml(data: dict[str, str], payload: Any) 
 
 @PROPERTY
 @given(LITERALS)
-def test_text_that_looks_like_code_stays_text(literal: Any) -> None:
+def test_text_that_looks_like_code_remains_text(literal: Any) -> None:
     text = json.dumps(literal).replace("${", "$ {")
     template = compiled(node([text, f"{text}${{ a }}", "${ b }"]))
     note(template.function.source)

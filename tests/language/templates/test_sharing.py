@@ -1,7 +1,7 @@
-"""Values are shared and never changed: what a template gives may hold parts of the YAML and of the payload.
+"""Values are shared and never mutated: a result may contain parts of the YAML and of the payload.
 
-Copying them would cost every request what nothing needs, as no code changes a value. So these tests hold the
-engine to that: generated code fills only containers that it made in the same evaluation.
+Copying would cost time in every request without need, as no code mutates a value. These tests check it:
+generated code fills only containers that it created in the same evaluation.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from engine.errors import EvaluationError
 from .rendered import Exchange, Template, compiled, parsed
 from .test_order import CONTENTS, PAYLOADS, WHOLE_CHOICES
 
-#: Templates of which every container is their own: nothing in them is static, nothing is the payload's.
-OWN = [
+#: Templates whose result has only new containers: none is static, none is part of the payload.
+NEW_CONTAINERS = [
     '{ a: "${ b }" }',
     '["${ b }"]',
     '{ k: "v", a: { b: "${ c }", l: ["${ d }"] } }',
@@ -36,37 +36,37 @@ OWN = [
 PAYLOAD = {"b": 1, "c": 2, "d": 3, "list": [1, 2], "lists": [[1], [2]], "o": {"q": 1}}
 
 
-def emptied(value: Any) -> None:
-    """Change every container in a value."""
+def clear_containers(value: Any) -> None:
+    """Empty every container in a value."""
     for item in list(value.values() if isinstance(value, dict) else value):
         if isinstance(item, dict | list):
-            emptied(item)
+            clear_containers(item)
     value.clear()
 
 
-@pytest.mark.parametrize("text", OWN)
-def test_what_a_template_makes_is_new_each_time(text: str) -> None:
+@pytest.mark.parametrize("text", NEW_CONTAINERS)
+def test_each_evaluation_creates_new_containers(text: str) -> None:
     template = compiled(parsed(text))
     first = template.value(PAYLOAD)
     wanted, given = copy.deepcopy(first), copy.deepcopy(PAYLOAD)
-    emptied(first)
+    clear_containers(first)
     assert given == PAYLOAD, template.shown(text)
     assert template.value(PAYLOAD) == wanted, template.shown(text)
 
 
-def test_a_static_template_is_one_value() -> None:
+def test_a_static_template_gives_one_shared_value() -> None:
     template = compiled(parsed("{ a: [1, { b: null }] }"))
     assert template.function.function(None, Exchange()) is template.function.function(None, Exchange())
 
 
-def test_a_literal_of_an_expression_is_one_value() -> None:
+def test_a_literal_in_an_expression_is_one_shared_value() -> None:
     template = compiled(parsed('"${ default(a, `{}`) }"'))
     assert template.function.function({}, Exchange()) is template.function.function({}, Exchange())
 
 
 @pytest.mark.parametrize("content", [*CONTENTS.values(), *WHOLE_CHOICES.values()])
-def test_nothing_that_is_shared_is_changed(content: dict[str, Any]) -> None:
-    """The payload, the variables and the static parts are as before, whatever is made of them."""
+def test_shared_values_are_never_mutated(content: dict[str, Any]) -> None:
+    """The payload, the variables and the static parts are unchanged after an evaluation."""
     static = {"s": [1, {"t": [2]}], "u": {}}
     data = {"$let": {"shared": static}, "$each": ["${ @ }", "${ $vars.table }", static], **content}
     template = compiled(parsed(json.dumps(data)), {"table": {"a": {"b": 1}, "list": [1]}}, named())

@@ -1,13 +1,13 @@
-"""The cases of `tests/suites/templates`: one file a feature, each case a template and what it gives.
+"""The cases of `tests/suites/templates`: one file per feature, each case a template and its result.
 
-A case has `template`, with `given` (the payload), `vars` and `templates` beside it, and says what comes out:
+A case has `template`, optionally `given` (the payload), `vars` and `templates`, and what is expected:
 
-- `expect`: the value, with its types and the order of its keys; `nothing: true` where there is none;
+- `expect`: the value, with its types and the order of its keys; `nothing: true` if there is none;
 - `fails`: a part of the EvaluationError's message, or `kind: message` of an ExchangeError;
-- `findings`: the codes of what is wrong, each with the text that stands at its place: `code @ text`.
+- `findings`: each finding's code and the text at its location: `code @ text`.
 
-A case with `files` is a whole mapping: `main.yaml` and what it names, `environ` beside it. Its template is
-the body that the first route answers `given` with.
+A case with `files` is a complete mapping: `main.yaml`, the files that it names, and optionally `environ`. Its
+template is the response body of the first route, rendered with `given`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def cases() -> list[Any]:
 def test_case(case: Node, tmp_path: Path) -> None:
     assert set(case.value) <= KEYS, f"{case.span}: unknown key"
     template = from_files(case, tmp_path) if "files" in case.value else from_case(case)
-    codes = [told(finding) for finding in template.findings]
+    codes = [code_and_text(finding) for finding in template.findings]
     assert codes == case.value.get("findings", []), template.shown(f"{case.span}: {list(template.findings)}")
     if "fails" in case.value:
         check_failure(case, template)
@@ -78,8 +78,8 @@ def check_failure(case: Node, template: Template) -> None:
     assert case.value["fails"] in message, template.shown(str(case.span))
 
 
-def told(finding: Diagnostic) -> str:
-    """A finding as its code and the text at its place, up to the line's end."""
+def code_and_text(finding: Diagnostic) -> str:
+    """A finding as its code and the text at its location, up to the end of the line."""
     at = finding.span.file.line(finding.span.line)[finding.span.column - 1 :]
     return f"{finding.code} @ {at[: finding.span.length].strip() or at[:1]}"
 

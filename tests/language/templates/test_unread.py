@@ -1,4 +1,4 @@
-"""What is said not to be read has no part in the value: no field is called dropped that matters."""
+"""Fields reported as not read do not affect the value, so no field that matters is reported as dropped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.properties import property_settings
 from .rendered import compiled, shown
 from .test_properties import NAMES, PAYLOADS, node
 
-#: Ways into values, over them, and of making others of them.
+#: Paths, projections, and expressions that build new values.
 PATHS = st.sampled_from(
     [
         "@",
@@ -73,7 +73,7 @@ PATHS = st.sampled_from(
 SIMPLE = st.sampled_from(["${ a }", "${ list }", "${ @ }"])
 
 
-def _made(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def _mappings(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     keys = st.dictionaries(NAMES, inner, min_size=1, max_size=3)
     return st.one_of(
         keys,
@@ -93,12 +93,12 @@ def _made(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-TEMPLATES = st.recursive(st.one_of(PATHS, SIMPLE, st.just("text")), _made, max_leaves=6)
+TEMPLATES = st.recursive(st.one_of(PATHS, SIMPLE, st.just("text")), _mappings, max_leaves=6)
 
 
 @property_settings(500, 5000)
 @given(TEMPLATES, PAYLOADS)
-def test_what_a_template_does_not_read_has_no_part_in_its_value(template: Any, body: Any) -> None:
+def test_unread_fields_do_not_affect_a_template(template: Any, body: Any) -> None:
     found = compiled(node(template))
     assume(not len(found.findings))
     check(found.function, body)
@@ -106,7 +106,7 @@ def test_what_a_template_does_not_read_has_no_part_in_its_value(template: Any, b
 
 @property_settings(500, 5000)
 @given(expressions(3), OBJECTS)
-def test_what_an_expression_does_not_read_has_no_part_in_its_value(text: str, body: Any) -> None:
+def test_unread_fields_do_not_affect_an_expression(text: str, body: Any) -> None:
     try:
         function = expression(text)
     except Refused:
@@ -127,7 +127,7 @@ def check(function: Compiled, body: Any) -> None:
 
 
 def outcome(function: Compiled, body: Any) -> str:
-    """What a function gives, or that it fails."""
+    """The value of a function, or the name of its error."""
     exchange = Exchange(Inbound("POST", "/"), {})
     exchange.body = body
     try:
@@ -137,7 +137,7 @@ def outcome(function: Compiled, body: Any) -> str:
 
 
 def changed(value: Any, tree: ReadTree) -> Any:
-    """A body in which each field that is not read has another value."""
+    """The body with another value in each field that is not read."""
     if isinstance(value, list) and isinstance(tree, dict):
         return [changed(item, tree.get(ITEM, True)) for item in value]
     if not isinstance(value, dict) or not isinstance(tree, dict):

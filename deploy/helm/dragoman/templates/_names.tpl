@@ -1,4 +1,4 @@
-{{/* The name of all that a release makes. */}}
+{{/* The name of all objects of a release. */}}
 {{- define "dragoman.name" -}}
 {{- if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 63 | trimSuffix "-" -}}
@@ -19,7 +19,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 
-{{/* The ConfigMap that the mappings lie in. */}}
+{{/* The name of the ConfigMap with the mappings. */}}
 {{- define "dragoman.mappings" -}}
 {{- .Values.existingConfigMap | default (printf "%s-mappings" (include "dragoman.name" .)) -}}
 {{- end -}}
