@@ -210,7 +210,7 @@ def test_retry_after_is_waited_for_or_returned(server: Server, upstream: Upstrea
 
 
 def test_an_unhealthy_upstream_is_skipped_until_it_recovers(server: Server, upstream: Upstream) -> None:
-    state = {"well": False}
+    state = {"healthy": False}
 
     async def work(channel: Channel, seen: Seen) -> None:
         await (json_response(1)(channel, seen) if state["healthy"] else channel.hang())

@@ -31,7 +31,7 @@ routes:
       a: GET up /value
       b: GET up /in/${ $calls.a.body.v }/${ v }
     respond: { body: ok }
-  POST /mixed:
+  POST /parallel:
     calls: { a: GET up /value }
     call: GET up /in/x-${ $calls.a.body.v }
     respond: { body: ok }
@@ -159,7 +159,7 @@ def send_value(
         ("/path", {"v": {"a": CANARY}}, {"v": "x"}, 400, OBJECT, "${ v }"),
         ("/path", {"v": ".."}, {"v": "x"}, 400, DOTS, "${ v }"),
         ("/path", {"v": CANARY * 900}, {"v": "x"}, 400, LONG, "${ v }"),
-        ("/mixed", {}, {}, 502, "a value for the path is null, where text is needed", "${ $calls.a"),
+        ("/parallel", {}, {}, 502, "a value for the path is null, where text is needed", "${ $calls.a"),
         ("/header", {"v": "x"}, {"v": CANARY + "\r\nx: y"}, 502, THEIRS, "{ x-own"),
         ("/header", {"v": CANARY + "\n"}, {"v": "x"}, 400, OWN, "{ x-own"),
         ("/body", {}, {"v": [CANARY]}, 502, None, "${ upper"),
