@@ -133,7 +133,7 @@ def test_a_failed_upstream(server: Server) -> None:
 def test_a_truncated_upstream_truncates_the_response(server: Server) -> None:
     # Starlette's BaseHTTPMiddleware completes a response of unknown length before it raises the exception.
     for name in ("half-json-short", "half-chunk")[: 1 if getattr(server, "prefix", "") else 2]:
-        reply = server.get(f"/download/{name}", is_cut=True)
+        reply = server.get(f"/download/{name}", expect_truncated=True)
         assert reply.status == 200
     assert server.get("/local").status == 200
 
