@@ -29,7 +29,7 @@ errors: { body: { failed: "${ kind }", message: "${ message }" } }
 routes:
   POST /chat:
     call: { upstream: up, path: /echo, body: { text: "${ prompt }" } }
-    respond: { body: { said: "${ from_json(body).text }" } }
+    respond: { body: { text: "${ from_json(body).text }" } }
   GET /items/{id}:
     call: GET up /items/${ $request.params.id }
     respond: { body: { target: "${ target }" } }
@@ -59,13 +59,15 @@ def server(request: pytest.FixtureRequest, upstream: Upstream) -> Iterator[Serve
 
 
 def test_a_translation(server: Server, upstream: Upstream) -> None:
-    reply = server.post("/chat", {"prompt": "hello"}, headers={"x-request-id": f"chat-{server.address[1]}"})
-    assert (reply.status, reply.json) == (200, {"said": "hello"})
-    assert reply.header("content-type") == "application/json"
+    response = server.post(
+        "/chat", {"prompt": "hello"}, headers={"x-request-id": f"chat-{server.address[1]}"}
+    )
+    assert (response.status, response.json) == (200, {"text": "hello"})
+    assert response.header("content-type") == "application/json"
     (seen,) = upstream.seen(f"chat-{server.address[1]}")
     assert seen.json == {"text": "hello"}
     chunked = server.post("/chat", b'{"prompt": "in chunks"}', headers={"content-type": "application/json"})
-    assert chunked.json == {"said": "in chunks"}
+    assert chunked.json == {"text": "in chunks"}
 
 
 def test_the_path_is_that_below_the_mount_point(server: Server) -> None:
@@ -124,8 +126,8 @@ def test_a_client_that_disconnects_before_a_response_releases_the_upstream(
 
 
 def test_a_failed_upstream(server: Server) -> None:
-    reply = server.get("/failing", headers={"x-request-id": f"failing-{server.address[1]}"})
-    assert (reply.status, reply.json["failed"]) == (502, "upstream_error")
+    response = server.get("/failing", headers={"x-request-id": f"failing-{server.address[1]}"})
+    assert (response.status, response.json["failed"]) == (502, "upstream_error")
     line = server.logged(f"failing-{server.address[1]}")
     assert (line["level"], line["error_kind"], line["path"]) == ("error", "upstream_error", "/failing")
 
@@ -133,8 +135,8 @@ def test_a_failed_upstream(server: Server) -> None:
 def test_a_truncated_upstream_truncates_the_response(server: Server) -> None:
     # Starlette's BaseHTTPMiddleware completes a response of unknown length before it raises the exception.
     for name in ("half-json-short", "half-chunk")[: 1 if getattr(server, "prefix", "") else 2]:
-        reply = server.get(f"/download/{name}", expect_truncated=True)
-        assert reply.status == 200
+        response = server.get(f"/download/{name}", expect_truncated=True)
+        assert response.status == 200
     assert server.get("/local").status == 200
 
 
@@ -146,9 +148,9 @@ def test_misses(server: Server) -> None:
 
 
 def test_head(server: Server, upstream: Upstream) -> None:
-    got, reply = server.get("/local"), server.request("HEAD", "/local")
-    assert (reply.status, reply.body) == (200, b"")
-    assert reply.header("content-length") == got.header("content-length") == str(len(got.body))
+    got, response = server.get("/local"), server.request("HEAD", "/local")
+    assert (response.status, response.body) == (200, b"")
+    assert response.header("content-length") == got.header("content-length") == str(len(got.body))
     assert server.request("HEAD", "/download/json").body == b""
     assert server.get("/download/not-modified").status == 304
     assert server.get("/download/no-content").status == 204
@@ -171,9 +173,9 @@ def test_a_body_that_is_too_large(server: Server, framing: str) -> None:
 
 def test_a_large_body_is_forwarded(server: Server) -> None:
     body = b"x" * 3_000_000
-    reply = server.post("/upload", body, headers={"content-type": "text/plain"})
-    assert len(reply.json["body"]) == len(body)
-    assert reply.json["headers"]["content-length"] == str(len(body))
+    response = server.post("/upload", body, headers={"content-type": "text/plain"})
+    assert len(response.json["body"]) == len(body)
+    assert response.json["headers"]["content-length"] == str(len(body))
 
 
 def test_an_ignored_body(server: Server) -> None:
@@ -244,7 +246,7 @@ def test_a_server_that_ends_during_a_stream(kind: str, upstream: Upstream) -> No
     events = Events()
     upstream.on("/up/events", events)
     identity = f"ending-{kind}"
-    # uvicorn waits for streams as long as its configuration says; the client ends this one.
+    # uvicorn waits for streams as long as configured; the client ends this one.
     with application_server(kind, MAPPING, {"UP": upstream.url}) as own:
         with client_of(own, "/events", identity) as client:
             events.send()
@@ -268,7 +270,7 @@ def test_http_2(upstream: Upstream) -> None:
         httpx.Client(http1=False, http2=True, base_url=own.url, timeout=PATIENCE) as client,
     ):
         assert client.get("/local").text == "ok"
-        assert client.post("/chat", json={"prompt": "two"}).json() == {"said": "two"}
+        assert client.post("/chat", json={"prompt": "two"}).json() == {"text": "two"}
         body = client.post("/upload", content=iter([b"in", b" two"])).json()
         assert (body["body"], body["headers"].get("transfer-encoding")) == ("in two", "chunked")
         echoed = client.get("/download/echo").json()

@@ -44,7 +44,7 @@ def test_the_test_client(app: Application, upstream: Upstream) -> None:
     events.send()
     events.end()
     with TestClient(app) as client:
-        assert client.post("/chat", json={"prompt": "hello"}).json() == {"said": "hello"}
+        assert client.post("/chat", json={"prompt": "hello"}).json() == {"text": "hello"}
         assert client.get("/events").text == '{"item":0}\n'
         assert client.get("/failing").status_code == 502
         assert client.get("/nowhere").status_code == 404
@@ -60,7 +60,7 @@ def test_the_test_client_without_a_lifespan(app: Application, upstream: Upstream
     client = TestClient(app)
     for _ in range(3):
         # Each request has an event loop of its own.
-        assert client.post("/chat", json={"prompt": "hello"}).json() == {"said": "hello"}
+        assert client.post("/chat", json={"prompt": "hello"}).json() == {"text": "hello"}
         assert upstream.eventually(lambda up: not up.open)
 
 
@@ -82,7 +82,7 @@ def test_a_websocket_is_closed_before_it_is_accepted(app: Application) -> None:
         pass
 
 
-def test_mounted_at_several_places(app: Application, upstream: Upstream) -> None:
+def test_mounted_at_several_paths(app: Application, upstream: Upstream) -> None:
     outer = Starlette(
         routes=[
             Mount("/one", app),
@@ -101,8 +101,8 @@ def test_middleware_and_routes_of_its_own(app: Application, upstream: Upstream) 
     app.add_middleware(GZipMiddleware, minimum_size=1)
     app.add_route("/extra", lambda request: PlainTextResponse("extra"))
     with TestClient(app) as client:
-        reply = client.get("/local")
-        assert (reply.text, reply.headers["content-encoding"]) == ("ok", "gzip")
+        response = client.get("/local")
+        assert (response.text, response.headers["content-encoding"]) == ("ok", "gzip")
         assert client.get("/extra").text == "extra"
         with pytest.raises(WebSocketDisconnect), client.websocket_connect("/local"):
             pass

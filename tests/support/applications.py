@@ -160,7 +160,7 @@ def application_server(
 def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        lines.append(line.rstrip("\n"))  # noqa: PERF401 - each is wanted as it comes
+        lines.append(line.rstrip("\n"))  # noqa: PERF401 - read one by one
 
 
 def _await_url(server: Server) -> None:

@@ -185,7 +185,7 @@ class Gated:
 
 
 class Events:
-    """A stream of server-sent events `{"n": 0}`, `{"n": 1}`, …, each sent when the test says.
+    """A stream of server-sent events `{"n": 0}`, `{"n": 1}`, …, each sent on request of the test.
 
     Attributes:
         sent: how many were sent.
