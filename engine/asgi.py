@@ -24,7 +24,7 @@ from engine.errors import MappingError, TruncatedResponse
 from engine.observability import logs, metrics
 from engine.server.app import Application
 from engine.server.browser_guard import BrowserGuard, host_names
-from engine.server.client_addresses import Addresses, networks
+from engine.server.client_addresses import ClientAddresses, networks
 from engine.server.http1 import Limits
 from engine.stores.rate_limits import MEMORY, RateLimits
 
@@ -76,7 +76,8 @@ def create_app(
         >>> uvicorn.run(create_app(["ollama-over-openai"]), port=11434)  # doctest: +SKIP
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
-    limits, addresses = RateLimits(limits_storage), Addresses(networks(_with_commas(trusted_proxies)))
+    limits = RateLimits(limits_storage)
+    addresses = ClientAddresses(networks(_with_commas(trusted_proxies)))
     guard = None if allowed_hosts is None else BrowserGuard(host_names(_with_commas(allowed_hosts)))
     findings = Findings()
     sources = source_files([os.fspath(path) for path in given], findings)

@@ -41,7 +41,7 @@ from engine.plan import CorsPlan, PlanMatch, PlanSet
 from engine.process.garbage_collection import note_body, refreeze_objects
 from engine.server.asgi_cycle import AsgiCycle
 from engine.server.browser_guard import BrowserGuard
-from engine.server.client_addresses import Addresses
+from engine.server.client_addresses import ClientAddresses
 from engine.server.http1 import EXTENSION
 from engine.server.request_cycle import RequestCycle, has_cycle
 from engine.stores.rate_limits import RateLimits
@@ -75,7 +75,7 @@ class Application(Starlette):
         plans: PlanSet,
         in_flight: int,
         limits: RateLimits | None = None,
-        addresses: Addresses | None = None,
+        addresses: ClientAddresses | None = None,
         guard: BrowserGuard | None = None,
     ) -> None:
         super().__init__(lifespan=_lifespan)
@@ -83,7 +83,7 @@ class Application(Starlette):
         self._plans = plans
         self._load = Load(in_flight)
         self._limits = limits or RateLimits()
-        self._addresses = addresses or Addresses()
+        self._addresses = addresses or ClientAddresses()
         self._guard = guard
         self._fronts: dict[asyncio.AbstractEventLoop, Front] = {}
         self._keepers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
@@ -190,7 +190,7 @@ class Front:
         plans: PlanSet,
         load: Load,
         limits: RateLimits,
-        addresses: Addresses,
+        addresses: ClientAddresses,
         guard: BrowserGuard | None,
     ) -> None:
         self._tree = plans.tree
@@ -276,7 +276,7 @@ class Front:
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
         peer = (scope.get("client") or ("",))[0]
-        inbound.address = self._addresses.of(peer, inbound.headers)
+        inbound.address = self._addresses.client_address(peer, inbound.headers)
         if self._addresses.has_proxies:
             inbound.is_proxied = self._addresses.is_proxy(peer)
         result: ExchangeResult | None = None
