@@ -1,9 +1,10 @@
-"""A request of any ASGI server (ASGI 3.0, HTTP 2.0 to 2.5), mounted below a path or not.
+"""The `RequestCycle` of a request from any ASGI server (ASGI 3.0, HTTP 2.0 to 2.5), also below a mount point.
 
-Contract: the server does the framing of HTTP. What decides the framing of a call to an upstream is checked
-again: header fields of framing, the length of the body, the path. A task per request waits for
-`http.disconnect`. A response that cannot be completed raises `TruncatedResponse`: middleware might complete
-it on a return. Deadlines for heads, bodies and slow clients are the server's.
+Contract: the server does the framing of HTTP. This module validates again everything that determines the
+framing of a call to an upstream: the framing header fields, the length of the body, the path. A task per
+request waits for `http.disconnect`. A response that cannot be completed raises `TruncatedResponse`, because
+middleware might complete it if the application returned. The server enforces deadlines for heads, bodies and
+slow clients.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 _UNKNOWN: Final = Framing()
 _WITHOUT_BODY: Final = (204, 304)
-#: Bytes of an unwanted body that are discarded, and for how many seconds of it the end of a response waits: a
-#: server that closes while the client still sends would reset the connection, and the response would be lost.
+#: The most bytes of an unread request body that are discarded, and the most seconds for which the end of a
+#: response waits for the body. A server that closes the connection while the client is sending resets it, and
+#: the client loses the response.
 _DISCARDED_BYTES: Final = 64 * 1024 * 1024
-_LINGER: Final = 2.0
+_LINGER_SECONDS: Final = 2.0
 #: Characters of a path that are not percent-encoded (RFC 3986, 3.3).
 _PATH_CHARACTERS: Final = "/!$&'()*+,;=:@"
 _LINE_BREAK = re.compile(rb"[\r\n\0]")
 
 
 class AsgiCycle:
-    """A `RequestCycle` of a scope, `receive` and `send`.
+    """A `RequestCycle` made from an ASGI scope, `receive` and `send`.
 
     Attributes:
-        scope: the scope for the application, a copy that has this cycle as its extension.
+        scope: the scope for the application: a copy with this cycle as an extension.
     """
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -60,7 +62,7 @@ class AsgiCycle:
         self._task: asyncio.Task[Any] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._first: Message | None = None
-        self._missing = _announced(self.framing)
+        self._remaining = _content_length(self.framing)
         self._is_received = asyncio.Event()
         self._pending: list[bytes] = []
         self._sending = asyncio.Lock()
@@ -70,10 +72,10 @@ class AsgiCycle:
         self._has_body: bool = scope["method"] != "HEAD"
 
     async def run(self, app: App) -> None:
-        """Let an application respond.
+        """Call an application with this request; a client disconnect cancels it.
 
         Raises:
-            TruncatedResponse: the response has begun and cannot be completed.
+            TruncatedResponse: the response has started and cannot be completed.
         """
         task = self._task = asyncio.current_task()
         assert task is not None
@@ -94,10 +96,10 @@ class AsgiCycle:
         if task.cancelling() > cancellations:
             raise asyncio.CancelledError
         if self._is_truncated and not self.is_gone:
-            raise TruncatedResponse("the response was truncated, as its source failed")
+            raise TruncatedResponse("the response was truncated because its source failed")
 
     def _release(self) -> None:
-        """End what runs for this request, and drop what refers to this cycle."""
+        """Cancel the tasks of this request, and break the reference cycles with this object."""
         self._is_settled = True
         for task in (self._listener, self._comment):
             if task is not None:
@@ -108,7 +110,10 @@ class AsgiCycle:
     # --- The request's body ------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
-        """Find out whether there is a body where no header field tells: since HTTP/2 its end is separate."""
+        """Determine whether there is a body.
+
+        Since HTTP/2, header fields need not indicate one; in that case this receives the first message.
+        """
         if self.scope["http_version"] in ("1.0", "1.1") or self.framing.line or self.fault is not None:
             if not self.framing.has_body:
                 self._received()
@@ -126,7 +131,7 @@ class AsgiCycle:
         """The next piece of the body, or the client's disconnect.
 
         Raises:
-            ExchangeError: the body has another length than its Content-Length.
+            ExchangeError: the length of the body differs from Content-Length.
         """
         first, self._first = self._first, None
         message = first or await self._receive()
@@ -136,24 +141,24 @@ class AsgiCycle:
         data, more = message.get("body", b""), message.get("more_body", False)
         if not more:
             self._received()
-        if self._missing is not None:
-            self._missing -= len(data)
-            if self._missing < 0 or (self._missing and not more):
-                raise refusal("the body's length is not its Content-Length")
+        if self._remaining is not None:
+            self._remaining -= len(data)
+            if self._remaining < 0 or (self._remaining and not more):
+                raise refusal("the length of the body differs from Content-Length")
         return {"type": "http.request", "body": data, "more_body": more}
 
     def _received(self) -> None:
-        """Nothing of the body is left."""
+        """Note the end of the body, and wait for the client's disconnect from here on."""
         self._is_received.set()
         self._listen()
 
     def ignore_body(self) -> None:
-        """Discard the body; the response asks a client that waits for 100 (Continue) not to send it."""
+        """Discard the body. A client that waits for 100 (Continue) gets the response and does not send it."""
         if not self.framing.expects_continue:
             self._listen()
 
     def _listen(self) -> None:
-        """Wait for the client's disconnect from here on. What of the body is left is discarded."""
+        """Wait for the client's disconnect from here on, and discard the rest of the body."""
         if self._listener is None and not self._is_settled:
             self._listener = asyncio.ensure_future(self._await_disconnect())
 
@@ -170,7 +175,7 @@ class AsgiCycle:
         self._is_received.set()
 
     def _disconnected(self) -> None:
-        """Cancel the application, unless it is at its end."""
+        """Cancel the application, unless the response is complete or settled."""
         if self._is_complete or self.is_gone:
             return
         self.is_gone = True
@@ -180,7 +185,7 @@ class AsgiCycle:
 
     # --- The response ------------------------------------------------------------------------------------
 
-    #: Nothing is sent without awaiting the server.
+    #: False, because ASGI sends only by awaiting the server.
     is_writable: Final = False
 
     @property
@@ -188,32 +193,32 @@ class AsgiCycle:
         return self._has_body
 
     async def send(self, message: Message) -> None:
-        """Send the head or a piece of the body; raises as `drained`."""
+        """Send the head or a piece of the body, after everything written before; raises as `drained`."""
         await self.drained()
         if message["type"] == "http.response.start":
-            message = self._start(message)
+            message = self._start_message(message)
         else:
             self._is_complete = not message.get("more_body", False)
             if not self._has_body:
                 message = {**message, "body": b""}
             if self._is_complete and not self._is_received.is_set() and not self.framing.expects_continue:
                 message = await self._linger(message)
-        await self._pass_on(message)
+        await self._send_message(message)
 
     async def _linger(self, last: Message) -> Message:
-        """Send the last piece, and wait before the end of the response while the client sends its body."""
-        await self._pass_on({**last, "more_body": True})
+        """Send the last piece, wait until the client has sent its body, and return the final message."""
+        await self._send_message({**last, "more_body": True})
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER):
+            async with asyncio.timeout(_LINGER_SECONDS):
                 await self._is_received.wait()
         return {"type": "http.response.body", "body": b"", "more_body": False}
 
-    def _start(self, message: Message) -> Message:
+    def _start_message(self, message: Message) -> Message:
         status, headers = message["status"], list(message["headers"])
         if any(_LINE_BREAK.search(name) or _LINE_BREAK.search(value) for name, value in headers):
             raise ValueError("a header field of the response contains a line break")
         if status in _WITHOUT_BODY:
-            # Servers compare it with the body, which is empty.
+            # Servers compare Content-Length with the body, which is empty.
             headers = [field for field in headers if field[0] != b"content-length"]
             self._has_body = False
         self._is_started = True
@@ -221,7 +226,7 @@ class AsgiCycle:
         return {**message, "headers": headers}
 
     async def drained(self) -> None:
-        """Send what was written.
+        """Send everything that was written.
 
         Raises:
             CancelledError: the client has disconnected.
@@ -231,7 +236,7 @@ class AsgiCycle:
         if self._pending:
             data = b"".join(self._pending)
             self._pending.clear()
-            await self._pass_on(_piece(data))
+            await self._send_message(_body_message(data))
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body at the next `drained` or `send`."""
@@ -239,34 +244,34 @@ class AsgiCycle:
             self._pending.append(data)
 
     def write_comment(self, data: bytes) -> None:
-        """Send a piece of the body in a task of its own, if nothing is being sent."""
+        """Send a piece of the body in a separate task, unless something is being sent."""
         is_open = self._is_started and not self._is_complete and not self._is_settled and not self.is_gone
         if is_open and self._has_body and not self._pending and not self._sending.locked():
-            self._comment = asyncio.ensure_future(self._pass_on(_piece(data), is_comment=True))
+            self._comment = asyncio.ensure_future(self._send_message(_body_message(data), is_comment=True))
 
-    async def _pass_on(self, message: Message, is_comment: bool = False) -> None:
+    async def _send_message(self, message: Message, is_comment: bool = False) -> None:
         try:
             async with self._sending:
                 if not (is_comment and (self._is_complete or self._is_settled)):
                     await self._send(message)
         except OSError:
-            # A server may report the disconnect here (ASGI's HTTP specification 2.4).
+            # Since version 2.4 of ASGI's HTTP specification, servers may report a disconnect this way.
             self._is_complete = False
             self._disconnected()
             raise asyncio.CancelledError from None
 
     def respond(self, status: int, fields: Iterable[tuple[str, str]], data: bytes) -> None:
-        """Never called, as this is never writable."""
+        """Never called, because `is_writable` is False."""
         raise AssertionError("not writable")
 
     def truncate(self) -> None:
-        """Have `run` raise an exception, on which servers close the connection."""
+        """Make `run` raise `TruncatedResponse`, on which servers close the connection."""
         self._is_truncated = not self._is_complete
 
     # --- Cancellation ------------------------------------------------------------------------------------
 
     def interruption(self) -> ExchangeError:
-        """Whoever cancels the task gives no reason.
+        """Raise the cancellation again: ASGI provides no reason for it.
 
         Raises:
             CancelledError: always.
@@ -278,12 +283,12 @@ class AsgiCycle:
         self._is_settled = True
 
 
-def _piece(data: bytes) -> Message:
+def _body_message(data: bytes) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": True}
 
 
-def _announced(framing: Framing) -> int | None:
-    """The Content-Length; None if the body has none."""
+def _content_length(framing: Framing) -> int | None:
+    """The Content-Length in bytes; None if there is none."""
     length = framing.line.removeprefix(b"content-length: ")
     return int(length) if length.isdigit() else None
 
@@ -294,8 +299,8 @@ def _announced(framing: Framing) -> int | None:
 def path_of(scope: MutableMapping[str, Any]) -> str:
     """The raw path of a request below the `root_path` of its scope, percent-encoded; empty if there is none.
 
-    `path` decides. `raw_path` is optional, and an application in front may have changed `path` alone: it is
-    used if it means the same, as it tells `/` from `%2F`.
+    `path` takes precedence: `raw_path` is optional, and middleware may have changed `path` alone. `raw_path`
+    is used if it decodes to `path`, because it distinguishes `/` from `%2F`.
 
     Raises:
         ExchangeError: the request target has no path.
@@ -310,7 +315,7 @@ def path_of(scope: MutableMapping[str, Any]) -> str:
 
 
 def _below(raw: str, root: str) -> str:
-    """A raw path without the decoded path of the mount point, which servers put in front of it or not."""
+    """A raw path without `root`, the decoded path of the mount point, which not all servers include."""
     path = unquote(raw)
     if not root or not (path == root or path.startswith(root + "/")):
         return raw

@@ -22,14 +22,14 @@ def networks(text: str) -> tuple[Network, ...]:
     """The networks in comma-separated text, such as `10.0.0.0/8, ::1`.
 
     Raises:
-        ValueError: One of them is not a network.
+        ValueError: a part of the text is not a network.
     """
     parts = (part.strip() for part in text.split(","))
     return tuple(ipaddress.ip_network(part) for part in parts if part)
 
 
-class Addresses:
-    """Determines clients' addresses.
+class ClientAddresses:
+    """Determines the addresses of clients.
 
     Args:
         trusted: the networks of our own proxies.
@@ -42,7 +42,7 @@ class Addresses:
         self._trusted = tuple(trusted)
         self.has_proxies = bool(self._trusted)
 
-    def of(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
+    def client_address(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
         """The address of the client whose request arrives from `peer`; for IPv6, its /64 network."""
         if not self._trusted:
             return _direct_client(peer)

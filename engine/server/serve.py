@@ -29,7 +29,7 @@ from engine.process.garbage_collection import freeze_objects
 from engine.server.admin import Admin, bind, parse_address, url_of
 from engine.server.app import Application
 from engine.server.browser_guard import BrowserGuard, host_names
-from engine.server.client_addresses import Addresses, networks
+from engine.server.client_addresses import ClientAddresses, networks
 from engine.server.http1 import Connection, Limits, Room
 from engine.server.missing_keys import is_loopback, mappings_with_unset_keys, mappings_without_keys
 from engine.server.reload import LoadedPlans, PlanSource, Reloader
@@ -201,7 +201,7 @@ class Server(uvicorn.Server):
             service.loaded.take(),
             limits.in_flight,
             RateLimits(limits.storage),
-            Addresses(networks(limits.trusted_proxies)),
+            ClientAddresses(networks(limits.trusted_proxies)),
             _browser_guard(service.host, limits),
         )
         super().__init__(

@@ -10,7 +10,7 @@ import pytest
 
 from engine import ExchangeError
 from engine.http.messages import Inbound
-from engine.server.app import Body
+from engine.server.app import RequestBody
 
 
 def receiving(*messages: dict[str, Any]) -> tuple[list[int], Callable[[], Awaitable[Any]]]:
@@ -30,7 +30,7 @@ def piece(body: bytes, more: bool = True) -> dict[str, Any]:
 
 def test_pieces_are_received_one_by_one() -> None:
     calls, receive = receiving(piece(b"ab"), piece(b""), piece(b"c"), piece(b"", more=False))
-    source = Body(Inbound("POST", "/x"), receive, True).open(3)
+    source = RequestBody(Inbound("POST", "/x"), receive, True).open(3)
     assert source is not None
     assert source.length is None
     assert calls == [0]
@@ -42,7 +42,7 @@ def test_pieces_are_received_one_by_one() -> None:
 
 def test_the_total_size_of_pieces_is_bounded() -> None:
     _, receive = receiving(piece(b"ab"), piece(b"cd", more=False))
-    source = Body(Inbound("POST", "/x"), receive, True).open(3)
+    source = RequestBody(Inbound("POST", "/x"), receive, True).open(3)
     assert source is not None
     assert asyncio.run(source.next()) == b"ab"
     with pytest.raises(ExchangeError) as raised:
@@ -52,7 +52,7 @@ def test_the_total_size_of_pieces_is_bounded() -> None:
 
 def test_an_announced_length_is_checked_at_once() -> None:
     calls, receive = receiving()
-    body = Body(Inbound("POST", "/x", headers=(("content-length", "4"),)), receive, True)
+    body = RequestBody(Inbound("POST", "/x", headers=(("content-length", "4"),)), receive, True)
     with pytest.raises(ExchangeError):
         body.open(3)
     assert body.open(4).length == 4  # type: ignore[union-attr]
@@ -61,7 +61,7 @@ def test_an_announced_length_is_checked_at_once() -> None:
 
 def test_no_body() -> None:
     _, receive = receiving()
-    body = Body(Inbound("GET", "/x"), receive, False)
+    body = RequestBody(Inbound("GET", "/x"), receive, False)
     assert body.open(3) is None
     assert asyncio.run(body.read(3)).is_empty
 
@@ -69,4 +69,4 @@ def test_no_body() -> None:
 def test_a_client_that_disconnects_midway() -> None:
     _, receive = receiving(piece(b"a"), {"type": "http.disconnect"})
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(Body(Inbound("POST", "/x"), receive, True).read(3))
+        asyncio.run(RequestBody(Inbound("POST", "/x"), receive, True).read(3))

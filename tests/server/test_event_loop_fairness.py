@@ -214,7 +214,7 @@ def test_a_large_response_is_sent_in_pieces(size: int) -> None:
 
     async def work() -> tuple[None, int]:
         cycle: Any = _Cycle()
-        return await with_turns(app._send(result, response, "GET", send, cycle))
+        return await with_turns(app._send_complete(result, response, "GET", send, cycle))
 
     _, turns = run(work)
     pieces = [message["body"] for message in messages[1:]]

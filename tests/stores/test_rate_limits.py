@@ -19,7 +19,7 @@ import pytest
 
 from engine.errors import ExchangeError
 from engine.plan import RatePlan
-from engine.server.client_addresses import Addresses, networks
+from engine.server.client_addresses import ClientAddresses, networks
 from engine.stores.memory_windows import MemoryWindows
 from engine.stores.rate_limits import RateLimits
 from tests.support.server import Response, Server, dragoman_server, failed_start
@@ -125,8 +125,8 @@ def test_an_untrusted_forwarded_address_is_ignored() -> None:
     ],
 )
 def test_the_address_of_a_client(peer: str, forwarded: list[str], address: str) -> None:
-    addresses = Addresses(networks("10.0.0.0/8, ::1"))
-    assert addresses.of(peer, [("x-forwarded-for", value) for value in forwarded]) == address
+    addresses = ClientAddresses(networks("10.0.0.0/8, ::1"))
+    assert addresses.client_address(peer, [("x-forwarded-for", value) for value in forwarded]) == address
 
 
 @pytest.mark.parametrize(
