@@ -234,7 +234,7 @@ class Front:
         """Whether a request that needs no key is refused, as a page of another site makes it."""
         cycle: RequestCycle = scope["extensions"][EXTENSION]
         framing, method = cycle.framing, scope["method"]
-        if guard.trusts(framing.host, framing.is_of_page):
+        if guard.trusts(framing.host, framing.is_from_page):
             return False
         if method == "OPTIONS" and (asked := _asked_method(scope)) is not None:
             match, method = self._tree.find(cycle.path, asked), asked
@@ -253,7 +253,7 @@ class Front:
             if owner is not None and owner.name in self._cors:
                 return partial(self._preflight, self._cors[owner.name])
         cors = None if owner is None else self._cors.get(owner.name)
-        if cors is None or scope["extensions"][EXTENSION].framing.is_of_page:
+        if cors is None or scope["extensions"][EXTENSION].framing.is_from_page:
             return cors or self._serve
         # There is nothing to allow: all that the middleware would do is to say that it depends on the origin.
         scope[_VARIES] = True
