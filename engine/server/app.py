@@ -241,7 +241,7 @@ class RequestHandler:
         """
         cycle: RequestCycle = scope["extensions"][EXTENSION]
         framing, method = cycle.framing, scope["method"]
-        if guard.trusts(framing.host, framing.is_of_page):
+        if guard.trusts(framing.host, framing.is_from_page):
             return False
         if method == "OPTIONS" and (requested := _preflight_method(scope)) is not None:
             match, method = self._tree.find(cycle.path, requested), requested
@@ -260,7 +260,7 @@ class RequestHandler:
             if owner is not None and owner.name in self._cors:
                 return partial(self._preflight, self._cors[owner.name])
         cors = None if owner is None else self._cors.get(owner.name)
-        if cors is None or scope["extensions"][EXTENSION].framing.is_of_page:
+        if cors is None or scope["extensions"][EXTENSION].framing.is_from_page:
             return cors or self._serve
         # If no web page made the request, the middleware would only add `Vary`; this avoids its overhead.
         scope[_VARIES_BY_ORIGIN] = True

@@ -30,7 +30,7 @@ from engine.server.admin import Admin, bind, parse_address, url_of
 from engine.server.app import Application
 from engine.server.browser_guard import BrowserGuard, host_names
 from engine.server.client_addresses import ClientAddresses, networks
-from engine.server.http1 import Connection, Limits, Room
+from engine.server.http1 import Connection, ConnectionLimit, Limits
 from engine.server.missing_keys import is_loopback, mappings_with_unset_keys, mappings_without_keys
 from engine.server.reload import LoadedPlans, PlanSource, Reloader
 from engine.stores.rate_limits import RateLimits
@@ -190,13 +190,13 @@ class Server(uvicorn.Server):
         blocked_signals: Iterable[int] = (),
     ) -> None:
         limits = service.limits
-        self._connection_limit = Room(
+        self._connection_limit = ConnectionLimit(
             _max_connections() if limits.connections is None else limits.connections
         )
         self._logged_closed, self._next_log_at = 0, 0.0
         # Registered before the pools of upstreams, so that idle upstream connections are closed first.
         DESCRIPTORS.register(self._connection_limit.release)
-        attributes = {"limits": limits, "room": self._connection_limit}
+        attributes = {"limits": limits, "connection_limit": self._connection_limit}
         self.application = Application(
             service.loaded.take(),
             limits.in_flight,

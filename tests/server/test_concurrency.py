@@ -56,7 +56,8 @@ def test_the_limit_is_never_exceeded(server: Server, upstream: Upstream) -> None
         upstream.on("/slow", gated)
         with ThreadPoolExecutor(6) as pool, gated:
             calls = [pool.submit(server.get, "/slow") for _ in range(6)]
-            assert eventually(lambda: sum(call.done() for call in calls) == 4), "none waits"  # noqa: B023
+            assert eventually(lambda: sum(call.done() for call in calls) == 4), "no request is queued"  # noqa: B023
+            assert eventually(lambda: gated.here == 2)  # noqa: B023
             gated.release()
             responses = [call.result() for call in calls]
         refused = [response for response in responses if response.status == 503]

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Waiting(Protocol):
+class WaitingConnection(Protocol):
     """A connection that can be closed at any time."""
 
-    def give_way(self) -> None:
+    def close_idle(self) -> None:
         """Close it at once."""
 
 
-class Room:
+class ConnectionLimit:
     """The connection limit of a server.
 
     Attributes:
@@ -32,9 +32,9 @@ class Room:
     def __init__(self, max_connections: int | None = None) -> None:
         self.max_connections = max_connections
         self.closed_count = 0
-        self.waiting: dict[Waiting, None] = {}
+        self.waiting: dict[WaitingConnection, None] = {}
 
-    def make(self, count: int) -> None:
+    def enforce(self, count: int) -> None:
         """Close a waiting connection if `count`, the number with the new connection, exceeds the limit."""
         if self.max_connections is not None and count > self.max_connections:
             self.release()
@@ -46,5 +46,5 @@ class Room:
             return False
         del self.waiting[connection]
         self.closed_count += 1
-        connection.give_way()
+        connection.close_idle()
         return True

@@ -1,8 +1,8 @@
-"""A request's head → how its body is framed, or why the request is refused.
+"""The head of a request → the framing of its body, or the reason to refuse the request.
 
-Contract: pure. What two servers could read in two ways is refused (RFC 9112, sections 3.2, 6.3 and 11.2), so
-that nobody's next request is hidden in this one's body. Host decides nothing about the framing.
-The parser has checked names, values and line ends.
+Contract: pure. A head that two servers could read differently is refused (RFC 9112, sections 3.2, 6.3 and
+11.2): this prevents request smuggling. Host has no influence on the framing.
+The parser has already checked names, values and line ends.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from engine.server.http1.limits import Limits
 
 Fields = list[tuple[bytes, bytes]]
 
-_WATCHED: Final = frozenset(
+_RELEVANT_FIELDS: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"expect", b"origin", b"sec-fetch-site"}
 )
 #: RFC 3986, section 3.2.2, without user information: a name or IPv4 address, or an IPv6 address.
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?\Z")
-#: Digits of a Content-Length, of which a 64-bit integer has at most so many.
+#: The maximum number of digits of a Content-Length, so that it fits a 64-bit integer.
 _LENGTH_DIGITS: Final = 19
-_ABSOLUTE: Final = re.compile(r"https?://[^/?#@]+(?=[/?]|\Z)", re.IGNORECASE)
-_ALLOWED: Final = (("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),)
+_ORIGIN: Final = re.compile(r"https?://[^/?#@]+(?=[/?]|\Z)", re.IGNORECASE)
+_ALLOW_FIELD: Final = (("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),)
 
 
 class Framing(NamedTuple):
-    """What a head says of its request: how the body comes (`line` is the header field that says so), which
-    host it names, and whether a page in a browser may have made it."""
+    """The framing of a body (`line` is the header field that defines it), the host that the request names,
+    and whether a web page in a browser may have made the request."""
 
     has_body: bool = False
     is_chunked: bool = False
     expects_continue: bool = False
     line: bytes = b""
     host: bytes = b""
-    is_of_page: bool = True
+    is_from_page: bool = True
 
 
 class Target(NamedTuple):
@@ -49,46 +49,46 @@ class Target(NamedTuple):
 
 
 def refusal(message: str, status: int = 400) -> ExchangeError:
-    """The failure that a request is which is not understood, or not waited for any longer."""
+    """The error for an invalid request, or for one that took too long."""
     return ExchangeError("invalid_request", message, status=status)
 
 
 def framing_of(version: str, headers: Fields) -> Framing:
-    """How the body of a request comes. Names are in lower case.
+    """The framing of the body of a request. The names in `headers` are in lower case.
 
     Raises:
-        ExchangeError: `invalid_request`, with the status that fits.
+        ExchangeError: `invalid_request`: 400, 417, 501 or 505.
     """
     if version not in ("1.1", "1.0"):
-        raise refusal("this version of HTTP is not spoken here", 505)
+        raise refusal("unsupported HTTP version", 505)
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        if name in _WATCHED:
+        if name in _RELEVANT_FIELDS:
             found.setdefault(name, []).append(value)
     host = _host(version, found.get(b"host", []))
-    is_of_page = b"origin" in found or b"sec-fetch-site" in found
+    is_from_page = b"origin" in found or b"sec-fetch-site" in found
     expects = version == "1.1" and _expects_continue(found.get(b"expect"))
     if b"transfer-encoding" in found:
         line = _chunked(version, found)
-        return Framing(True, True, expects, line, host, is_of_page)
+        return Framing(True, True, expects, line, host, is_from_page)
     lengths = found.get(b"content-length")
     if lengths is None:
-        return Framing(False, False, expects, b"", host, is_of_page)
+        return Framing(False, False, expects, b"", host, is_from_page)
     if len(lengths) > 1:
-        raise refusal("more than one Content-Length")
+        raise refusal("duplicate Content-Length")
     length = lengths[0].strip()
     if not length.isdigit() or len(length) > _LENGTH_DIGITS:
-        raise refusal("the Content-Length is not a number")
+        raise refusal("invalid Content-Length")
     line = b"content-length: " + length
-    return Framing(int(length) > 0, False, expects, line, host, is_of_page)
+    return Framing(int(length) > 0, False, expects, line, host, is_from_page)
 
 
 def _chunked(version: str, found: dict[bytes, list[bytes]]) -> bytes:
     codings = found[b"transfer-encoding"]
     if version == "1.0" or len(codings) > 1 or b"content-length" in found:
-        raise refusal("the framing of the body is ambiguous")
+        raise refusal("ambiguous framing: Transfer-Encoding with HTTP/1.0, with Content-Length, or twice")
     if codings[0].strip().lower() != b"chunked":
-        raise refusal("this transfer coding is not known here", 501)
+        raise refusal("unsupported transfer coding", 501)
     return b"transfer-encoding: chunked"
 
 
@@ -96,15 +96,15 @@ def _expects_continue(values: list[bytes] | None) -> bool:
     if values is None:
         return False
     if [value.strip().lower() for value in values] != [b"100-continue"]:
-        raise refusal("this expectation cannot be met", 417)
+        raise refusal("unsupported expectation: only 100-continue is supported", 417)
     return True
 
 
 def _host(version: str, hosts: list[bytes]) -> bytes:
     if len(hosts) > 1 or (not hosts and version == "1.1"):
-        raise refusal("exactly one Host is wanted")
+        raise refusal("the request must have exactly one Host")
     if hosts and not (len(hosts[0]) <= 255 and _is_host(hosts[0])):
-        raise refusal("the Host is no host")
+        raise refusal("invalid Host")
     return hosts[0] if hosts else b""
 
 
@@ -118,10 +118,10 @@ def target_of(method: str, url: bytes) -> Target:
     """The request target (RFC 9112, section 3.2).
 
     Raises:
-        ExchangeError: it is no path: `method_not_allowed` for CONNECT, `not_found` for '*'.
+        ExchangeError: `method_not_allowed` for CONNECT, `not_found` for '*', `invalid_request` otherwise.
     """
     if method == "CONNECT":
-        raise ExchangeError("method_not_allowed", "this is no tunnel", headers=_ALLOWED)
+        raise ExchangeError("method_not_allowed", "CONNECT is not supported", headers=_ALLOW_FIELD)
     try:
         text = url.decode("ascii")
     except UnicodeDecodeError:
@@ -137,10 +137,10 @@ def target_of(method: str, url: bytes) -> Target:
 
 
 def _without_origin(text: str) -> str:
-    """An absolute target without its origin, which decides nothing here."""
-    found = _ABSOLUTE.match(text)
+    """An absolute request target without its origin, which is ignored."""
+    found = _ORIGIN.match(text)
     if found is None:
-        raise refusal("the request target is no path")
+        raise refusal("the request target is not a path or an http(s) URL")
     rest = text[found.end() :]
     return rest if rest.startswith("/") else "/" + rest
 
@@ -159,4 +159,4 @@ def check_size(url: bytes, headers: Fields, limits: Limits) -> None:
     for name, value in headers:
         size += len(name) + len(value)
     if size > limits.head_bytes:
-        raise refusal(f"the request's head is larger than {limits.head_bytes} bytes", 431)
+        raise refusal(f"the request head is larger than {limits.head_bytes} bytes", 431)

@@ -1,0 +1,117 @@
+"""One name for one thing: words for which the field has a standard term do not appear in code or tests.
+
+The search covers names (split at capitals and underscores), comments, docstrings, messages, help and log
+fields. `ALLOWED` contains exceptions, each for the files below a path. To list the uses below a path:
+
+    python tests/test_vocabulary.py engine/codecs
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ("engine", "cli", "benchmarks", "schema", "tests", "deploy")
+SUFFIXES = (".py", ".json", ".yaml", ".expect", ".txt")
+
+#: Patterns of words to avoid, and the terms to use.
+TERMS = {
+    r"answer(s|ed|ing|able)?|unanswered": "response, respond, return",
+    r"repl(y|ies|ied|ying)": "response, respond",
+    r"asks?|asked|asking": "request, call, query",
+    r"told|tells?|telling|says?|said": "report, return, receive, contain",
+    r"figures?": "metric, result, number",
+    r"kept|keeping": "cached, stored, retained",
+    r"dialects?": "error format, API, wire format",
+    r"canned": "stub",
+    r"closing words?": "end marker",
+    r"(break|breaks|broke|broken|breaking) off|cut( off)?|cuts( off)?": "truncated, disconnected, closed",
+    r"anew|taken up|takes? up": "again, reload",
+    r"whole (answer|response|reply|body|bodies)": "complete response",
+    r"as (it|they) comes?|as it came": "streaming, raw",
+    r"longest ago": "LRU",
+    r"places?": "location, position, slot",
+    r"beside": "next to, with, besides",
+    r"stands?|stood|lies|goes|comes|came": "is, appears, follows",
+    r"whoever": "the client, the caller",
+    r"walk(s|ed|ing)? through": "trace, step through",
+    r"misfits?|(do|does) not fit": "validation error, does not match",
+    r"mend(s|ed|ing)?": "fix",
+    r"houses?|rooms?": "package layout, layer, capacity",
+    r"lets? go|letting go": "release, disconnect",
+    r"client (has )?(left|leaves)|(who|that) leaves?": "disconnects",
+    r"(is|are|be|was) (well|up)(?! to)": "healthy, available",
+    r"exposures?|cautions?": "warning",
+    r"as (had|given)": "unchanged",
+}
+
+#: The start of a path, and patterns of phrases that are allowed there.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "": (r"in[- ]place", r"decimal places?"),
+    "tests/suites/requests.yaml": (r"answers",),
+    "tests/suites/secrets/server.yaml": (r"DIALECT",),
+    "tests/test_vocabulary.py": (r".*",),
+}
+
+_WORDS = re.compile("|".join(rf"\b(?:{pattern})\b" for pattern in TERMS), re.IGNORECASE)
+_CAPITALS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def files(part: str = "") -> Iterator[Path]:
+    """Files of `SOURCES` whose path starts with `part`."""
+    for source in SOURCES:
+        for file in sorted((ROOT / source).rglob("*")):
+            name = str(file.relative_to(ROOT))
+            if file.suffix in SUFFIXES and "node_modules" not in name and name.startswith(part):
+                yield file
+
+
+def found(file: Path) -> Iterator[str]:
+    """Each use of an avoided word: file, line and the text around it."""
+    name = str(file.relative_to(ROOT))
+    allowed = [pattern for part, patterns in ALLOWED.items() if name.startswith(part) for pattern in patterns]
+    for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
+        text = _CAPITALS.sub(" ", line).replace("_", " ")
+        for pattern in allowed:
+            text = re.sub(pattern, lambda match: "·" * len(match[0]), text, flags=re.IGNORECASE)
+        for match in _WORDS.finditer(text):
+            yield f"{name}:{number}: {match[0]!r} in {line.strip()[:100]}"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_names_and_texts_use_standard_terms(source: str) -> None:
+    uses = [use for file in files(f"{source}/") for use in found(file)]
+    assert not uses, "\n".join(uses)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "def json_answer(value):",
+        "class UpstreamReply:",
+        '"""What the client is told."""',
+        "figures = []  # of one run",
+        "keptAnswers = {}",
+        "raise Error('the upstream broke off')",
+        "# Read the body as it comes.",
+        "#: The closing word of a stream.",
+        "# The upstream is well.",
+        "# Where the text stands.",
+    ],
+)
+def test_uses_are_found(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    file = tmp_path / "module.py"
+    file.write_text(f"# The upstream is up to date.\n{line}\n")
+    assert [use.split(":")[1] for use in found(file)][:1] == ["2"]
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:] or [""]:
+        for use in (use for file in files(each) for use in found(file)):
+            print(use)
