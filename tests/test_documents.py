@@ -2,9 +2,9 @@
 
 A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, followed by their
 exact output; a command without output in the block may print anything. `make serve` and `dragoman serve` run
-until the next one on their port or the end of the document, each port in the text replaced by a free one. A
-block of `sh` cannot be run here (containers, clusters): the tests check its syntax, its files and the options
-of `dragoman`. A block of `yaml` is a mapping, a suite or values of the chart, depending on its name.
+until the next one on their port or the end of the document, each port in the text replaced by a free one. So do
+`uvicorn` and `hypercorn`, with the applications in blocks of `python`. A block of `sh` cannot be run here
+(containers, clusters): the tests check its syntax, its files and the options of `dragoman`. A block of `yaml` is a mapping, a suite or values of the chart, depending on its name.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ SECRETS = re.compile(r"^ +(\w+_KEYS?): \{[^}]*secret: true", re.MULTILINE)
 CALLED = re.compile(r"mapping:([\w-]+)")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 PORTS_IN_TEXT = re.compile(r"\b(8080|8090|11434)\b")
+ASGI_SERVERS = ("uvicorn", "hypercorn")
 _ASSIGNMENT = re.compile(r"[A-Z][A-Z0-9_]*=")
 
 
@@ -64,7 +65,7 @@ def identify(document: Path) -> str:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
 def test_blocks_are_of_a_tested_kind(document: Path) -> None:
-    assert {block.kind for block in blocks(document)} <= {"console", "sh", "yaml", "text"}
+    assert {block.kind for block in blocks(document)} <= {"console", "sh", "yaml", "text", "python"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=identify)
@@ -82,6 +83,8 @@ def test_a_document_is_correct(document: Path, tmp_path: Path) -> None:
         for number, block in enumerate(blocks(document)):
             if block.kind == "yaml":
                 write_yaml(block, number, tmp_path)
+            elif block.kind == "python":
+                write_python(block, tmp_path)
             elif block.kind == "sh":
                 check_shell(block.text)
             elif block.kind == "console":
@@ -105,6 +108,13 @@ def write_yaml(block: Block, number: int, folder: Path) -> None:
         secrets = dict.fromkeys(SECRETS.findall(block.text), "set")
         done = dragoman("validate", "--strict", file.name, *called_files, folder=folder, env=secrets)
         assert done.returncode == 0, done.stdout
+
+
+def write_python(block: Block, folder: Path) -> None:
+    """Writes a module of a document, whose name is in its first line."""
+    named = re.match(r"# (\w+\.py)\n", block.text)
+    assert named is not None, "a block of Python begins with the name of its file"
+    (folder / named[1]).write_text(block.text, "utf-8")
 
 
 def check_shell(text: str) -> None:
@@ -154,8 +164,9 @@ class Shell:
         words = shlex.split(PORTS_IN_TEXT.sub(lambda found: self.port(found.group()), command))
         env = dict(word.split("=", 1) for word in takewhile(_ASSIGNMENT.match, words))
         words = words[len(env) :]
-        if words[:2] in (["make", "serve"], ["dragoman", "serve"]):
-            port = words[words.index("--port") + 1] if "--port" in words else self.port(self.usual_port())
+        if words[:2] in (["make", "serve"], ["dragoman", "serve"]) or words[0] in ASGI_SERVERS:
+            given = next((word for word in words if word.rpartition(":")[2] in self.ports.values()), None)
+            port = given.rpartition(":")[2] if given else self.port(self.usual_port())
             server = self.servers.setdefault(port, self.running.enter_context(ExitStack()))
             server.close()
             server.enter_context(serving(words, self.folder, int(port), env))
@@ -205,9 +216,11 @@ def serving(words: list[str], folder: Path, port: int, env: dict[str, str]) -> I
     """Starts a server of a document until the document ends. `make serve` runs the recipe of the Makefile."""
     if words[0] == "make":
         command, folder = ["make", "-s", "serve", f"PORT={port}", *prepared_environment()], ROOT
+    elif words[0] in ASGI_SERVERS:
+        command = [sys.executable, "-m", *words]
     else:
         command = [sys.executable, "-m", "cli", *words[1:]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DRAGOMAN_PORT": str(port), **env}
+    environment = {**os.environ, "PYTHONPATH": search_path(), "DRAGOMAN_PORT": str(port), **env}
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(port, process)
@@ -215,6 +228,11 @@ def serving(words: list[str], folder: Path, port: int, env: dict[str, str]) -> I
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)
+
+
+def search_path() -> str:
+    """Returns a PYTHONPATH with the checkout first."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 def prepared_environment() -> list[str]:

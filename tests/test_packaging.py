@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
+import typing
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from engine import distribution_version
+import engine.asgi
 from tests.support.times import START
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +73,24 @@ def test_its_mappings_are_found_by_name(unpacked: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_its_version_is_that_of_the_project() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert distribution_version() == project["version"]
+def test_its_types_can_be_used(unpacked: Path) -> None:
+    """PEP 561: `py.typed` is in the wheel, and what is public has types."""
+    assert (unpacked / "engine/py.typed").is_file()
+    public = (engine.asgi, engine)
+    for name, value in ((name, getattr(module, name)) for module in public for name in module.__all__):
+        if callable(value) and not (isinstance(value, type) and issubclass(value, Exception)):
+            assert typing.get_type_hints(value) or typing.get_type_hints(value.__init__), name
+
+
+def test_its_application_can_be_created(unpacked: Path) -> None:
+    code = "import engine.asgi as a; print(a.__file__); a.create_app(['demo'], environ={}, strict=True)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=unpacked,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        timeout=START,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, str(unpacked / "engine/asgi.py")), done.stderr

@@ -31,7 +31,9 @@ _NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\Z")
 _WEB_ORIGIN = re.compile(r"https?://([^/?#@\s]+)\Z", re.IGNORECASE)
 _PORT = re.compile(r":[0-9]*\Z")
 
-_FOREIGN_HOST: Final = "the Host header does not name this server; add names with 'serve --allowed-hosts'"
+_FOREIGN_HOST: Final = (
+    "the Host header does not name this server; add names with 'allowed_hosts' or --allowed-hosts"
+)
 _FOREIGN_PAGE: Final = "requests from pages of other sites are refused; allow their origin with 'cors'"
 
 

@@ -145,7 +145,8 @@ def test_a_foreign_host_is_refused(server: Server, upstream: Upstream, host: str
         )
         assert response.status == 403, (method, target)
         assert response.json == {
-            "problem": "the Host header does not name this server; add names with 'serve --allowed-hosts'",
+            "problem": "the Host header does not name this server; "
+            "add names with 'allowed_hosts' or --allowed-hosts",
             "kind": "forbidden",
         }
         assert calls(upstream) == before

@@ -1,0 +1,59 @@
+"""The version is in pyproject.toml; files that repeat it have the same one, and are listed here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from engine import distribution_version
+from engine.compiler.files import LANGUAGE
+
+ROOT = Path(__file__).parent.parent
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+
+#: Each file that repeats the version, and what precedes it there.
+COPIES = {
+    "engine/resources.py": ['_VERSION: Final = "'],
+    "Dockerfile": ['org.opencontainers.image.version="'],
+    "docker-compose.yml": ["image: dragoman:"],
+    "deploy/kubernetes/kustomization.yaml": ["newTag: "],
+    "deploy/helm/dragoman/Chart.yaml": ["\nversion: ", "appVersion: "],
+}
+_LOCKS = re.compile(r"\.lock$|package-lock\.json$")
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_is_the_version_of_the_project(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    found = {prefix: re.findall(re.escape(prefix) + r"([\w.+-]+)", text) for prefix in COPIES[name]}
+    assert found == {prefix: [VERSION] for prefix in COPIES[name]}
+
+
+def test_there_are_no_other_copies() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    version = re.compile(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])")
+    found = {
+        name
+        for name in listed.stdout.splitlines()
+        if not _LOCKS.search(name) and version.search((ROOT / name).read_text("utf-8", "replace"))
+    }
+    assert found == {"pyproject.toml", *COPIES}
+
+
+def test_the_engine_reports_it() -> None:
+    assert distribution_version() == VERSION
+
+
+def test_the_newest_release_of_the_changelog() -> None:
+    releases = re.findall(r"^## v?(\d\S*)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert releases[:1] in ([], [VERSION])
+
+
+@pytest.mark.parametrize("name", ["mapping", "suite"])
+def test_a_schema_has_the_version_of_the_language(name: str) -> None:
+    text = (ROOT / f"schema/{name}.schema.json").read_text("utf-8")
+    assert f'"$id": "urn:dragoman:{name}:{LANGUAGE}"' in text
