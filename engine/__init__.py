@@ -1,6 +1,6 @@
 """Dragoman's engine: validates, compiles and serves mappings.
 
-`__all__` is the public API, for the command line and other programs.
+`__all__` and `engine.asgi` are the public API, for the command line and other programs.
 """
 
 from __future__ import annotations

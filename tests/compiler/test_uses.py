@@ -342,7 +342,7 @@ GRAMMARS = {
     "engine.compiler.route_paths": {"PLAIN_PATH", "_PARAMETER", "_NAME"},
     "engine.compiler.rate_limits": {"_RATE"},
     "engine.compiler.files": {"_OWN_KEYS", "KEY_LIKE"},
-    "engine.compiler.upstreams": {"_BETWEEN", "_FIELD_VALUE", ""},
+    "engine.compiler.upstreams": {"_SEPARATOR", "_FIELD_VALUE", ""},
     "engine.compiler.mapping": {"_PREFIX"},
     "engine.compiler.masking": {"_FIELDS", "_SCHEME", "_URL", ""},  # credentials in output
 }

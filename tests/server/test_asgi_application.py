@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from engine.asgi import Application, MappingError, TruncatedResponse, create_app
+from engine.http.messages import Inbound
+from engine.server.asgi_cycle import AsgiCycle
 from tests.server.test_asgi import MAPPING, PAGE
 from tests.support.upstream import Channel, Events, Seen, Upstream, eventually, head
 
@@ -304,6 +307,62 @@ def test_paths(app: Application, path: str, raw: bytes | None, root: str, expect
     assert sent[0]["status"] == (404 if expected is None else 200)
     if expected is not None:
         assert json.loads(sent[1]["body"]) == {"target": expected}
+
+
+def test_requests_leave_no_reference_cycles(app: Application) -> None:
+    """Also those that fail, whose response is truncated, or whose client disconnects."""
+    announced = [(b"content-length", b"4")]
+    requests: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
+        (scope("/local"), [body(b"")]),
+        (scope("/nowhere"), [body(b"")]),
+        (scope("/small", "POST", announced), [body(b"abc")]),
+        (scope("/upload", "POST", announced), [body(b"ab", more=True), {"type": "http.disconnect"}]),
+        (scope("/download/half-json-short"), [body(b"")]),
+        (scope("/hang"), [body(b""), {"type": "http.disconnect"}]),
+        (scope("/events", headers=[(b"content-length", b"x")]), [body(b"")]),
+    ]
+
+    async def work() -> list[object]:
+        for given, messages in requests:
+            with contextlib.suppress(TruncatedResponse):
+                await exchanged(app, given, *messages)
+            await asyncio.sleep(0)
+        return [found for found in gc.get_objects() if isinstance(found, AsgiCycle | Inbound)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(work()) == []
+    finally:
+        gc.enable()
+
+
+def test_a_cancellation_and_a_disconnect_at_once(app: Application, upstream: Upstream) -> None:
+    """The server's cancellation is not swallowed with that of the disconnect."""
+
+    async def work() -> None:
+        is_gone = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if left:
+                return left.pop()
+            await is_gone.wait()
+            return {"type": "http.disconnect"}
+
+        left = [body(b"")]
+        task = asyncio.ensure_future(app(scope("/hang"), receive, send_nothing))  # type: ignore[arg-type]
+        await asyncio.to_thread(eventually, lambda: upstream.requests)
+        is_gone.set()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert app.running == 0
+
+    async def send_nothing(message: dict[str, Any]) -> None:
+        raise AssertionError(message)
+
+    asyncio.run(work())
 
 
 def test_other_scopes_are_refused(app: Application) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server import Response, Server, dragoman_server
+from tests.support.applications import SERVERS, served_by
+from tests.support.server import Response, Server
 
 ALLOWED = "access-control-allow-origin"
 PAGE = "https://chat.example.com"
@@ -56,9 +57,9 @@ MAPPINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with dragoman_server(MAPPINGS, {"ORIGINS": f"{PAGE}, http://localhost:3000"}) as running:
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with served_by(request.param, MAPPINGS, {"ORIGINS": f"{PAGE}, http://localhost:3000"}) as running:
         yield running
 
 

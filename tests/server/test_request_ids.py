@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server import Server, dragoman_server
+from tests.support.applications import SERVERS, served_by
+from tests.support.server import Server
 from tests.support.upstream import Upstream, eventually
 
 MAPPING = """
@@ -21,9 +22,9 @@ routes:
 """
 
 
-@pytest.fixture(scope="module")
-def server(upstream: Upstream) -> Iterator[Server]:
-    with dragoman_server(MAPPING, {"UP": upstream.url}) as running:
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest, upstream: Upstream) -> Iterator[Server]:
+    with served_by(request.param, MAPPING, {"UP": upstream.url}) as running:
         yield running
 
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.support.applications import SERVERS, served_by
 from tests.support.server import Server, dragoman_server
 from tests.support.times import SOON
 from tests.support.upstream import Upstream
@@ -56,9 +57,13 @@ MAPPINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(upstream: Upstream) -> Iterator[Server]:
-    with dragoman_server(MAPPINGS, {"UP": upstream.url}) as running:
+#: Starlette's `Mount` has no path with a line break.
+UNMOUNTED = [name for name in SERVERS if name != "mounted"]
+
+
+@pytest.fixture(scope="module", params=UNMOUNTED)
+def server(request: pytest.FixtureRequest, upstream: Upstream) -> Iterator[Server]:
+    with served_by(request.param, MAPPINGS, {"UP": upstream.url}) as running:
         yield running
         assert running.get("/").seconds < SOON
 

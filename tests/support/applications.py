@@ -78,8 +78,8 @@ KINDS: Final = {
     "hypercorn": _Kind(("hypercorn", "app:app", "--bind", "127.0.0.1:0", "--graceful-timeout", "1")),
     "mounted": _Kind(_UVICORN, "/put/here"),
 }
-#: The servers for tests that run under our own one first.
-SERVERS: Final = ("serve", *KINDS)
+#: The servers for tests of what does not depend on the server.
+SERVERS: Final = ("serve", "uvicorn-h11", "hypercorn", "mounted")
 
 
 @dataclass
