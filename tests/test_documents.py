@@ -1,10 +1,10 @@
 """The documents are correct: every mapping in them is valid, every command prints the output shown.
 
 A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, followed by their
-exact output; a command without output in the block may print anything. `make serve` and `dragoman serve`
-run until the next one on their port or the end of the document, each port in the text replaced by a free
-one. So do `uvicorn` and `hypercorn`, with the applications in blocks of `python`. A block of `sh` cannot be
-run here (containers, clusters): the tests check its syntax, its files and the options of `dragoman`. A
+exact output; a command without output in the block may print anything. `make serve`, `dragoman serve`,
+`uvicorn` and `hypercorn` run until the next one on their port or the end of the document, each port in the
+text replaced by a free one. A block of `python` is a module, named in its first line. A block of `sh` cannot
+be run here (containers, clusters): the tests check its syntax, its files and the options of `dragoman`. A
 block of `yaml` is a mapping, a suite or values of the chart, depending on its name.
 """
 
