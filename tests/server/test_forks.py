@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -140,8 +141,13 @@ def shared(server: Server, worker: int) -> set[str]:
     """Returns the sockets and pipes shared by a worker and its parent, without the standard streams."""
 
     def found(process: int) -> set[str]:
-        links = [fd.readlink() for fd in Path(f"/proc/{process}/fd").iterdir() if int(fd.name) > 2]
-        return {str(link) for link in links if str(link).startswith(("socket:", "pipe:"))}
+        links = set()
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            # It may be closed between the listing and the read.
+            with contextlib.suppress(FileNotFoundError):
+                if int(descriptor.name) > 2:
+                    links.add(str(descriptor.readlink()))
+        return {link for link in links if link.startswith(("socket:", "pipe:"))}
 
     return found(server.process.pid) & found(worker)
 
