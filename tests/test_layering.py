@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.repository import tracked_files
 
 ROOT = Path(__file__).parent.parent
 
@@ -253,11 +254,8 @@ def _literals(tree: ast.Module) -> Iterator[ast.Constant]:
 
 
 def test_no_tracked_file_contains_a_local_path() -> None:
-    tracked = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.split()
     paths = re.compile(r"(?<![\w.])/(root|home|Users)/[a-z]")
-    for name in tracked:
+    for name in tracked_files():
         file = ROOT / name
         if file.is_file() and file != Path(__file__):
             text = file.read_text(errors="replace")

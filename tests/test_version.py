@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from engine import distribution_version
 from engine.compiler.files import LANGUAGE
+from tests.support.repository import tracked_files
 
 ROOT = Path(__file__).parent.parent
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
@@ -34,11 +34,10 @@ def test_a_copy_is_the_version_of_the_project(name: str) -> None:
 
 
 def test_there_are_no_other_copies() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     version = re.compile(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])")
     found = {
         name
-        for name in listed.stdout.splitlines()
+        for name in tracked_files()
         if not _LOCKS.search(name) and version.search((ROOT / name).read_text("utf-8", "replace"))
     }
     assert found == {"pyproject.toml", *COPIES}
