@@ -6,6 +6,10 @@
 # make test-browser  run those that need Chromium
 # make test-soak     run those of the serving path, and those of properties, in their heavy form: hours of traffic
 # make test-latest   run all with the newest versions of all dependencies
+# make image         build the image; ENGINE=docker, BASE=image
+# make image-test    build and run it by docker, podman or buildah; skipped where none works
+# make release-check build and verify the distributions; TAG=v1.2.3 also checks whether they can be published
+# make release-notes print the section of CHANGELOG.md for VERSION
 # Both set up what they need in $(VENV), with no more than Python 3.11 and a package registry.
 
 PYTHON ?= python3
@@ -20,7 +24,7 @@ DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
     GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1 \
     LOCAL_MODELS_PREFIX=/local
 
-.PHONY: serve test test-fast test-clients test-browser test-soak test-latest lint format types check bench bench-quick bench-document docs lock install clean
+.PHONY: serve test test-fast test-clients test-browser test-soak test-latest lint format types check bench bench-quick bench-document docs lock release-check release-notes image image-test install clean
 
 serve: $(VENV)/.serve
 	$(DEMO) exec $(BIN)/dragoman serve $(SERVED) --port $(PORT)
@@ -99,7 +103,8 @@ bench-document: $(VENV)/.dev
 docs: $(VENV)/.serve
 	$(BIN)/python -m docs.generate
 
-# The locks, with hashes, from pyproject.toml: what the image installs, and what builds it; what development installs.
+# The locks, with hashes, from pyproject.toml: what the image installs, and what builds it; what builds and checks a
+# release; what development installs.
 LOCK = $(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
     --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
@@ -107,12 +112,46 @@ BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"
 lock: $(VENV)-lock/.uv
 	$(LOCK) --extra http2 --extra redis pyproject.toml --output-file deploy/requirements.lock
 	$(PYTHON) -c '$(BUILD_REQUIRES)' | $(LOCK) - --output-file deploy/requirements-build.lock
+	$(PYTHON) -c '$(BUILD_REQUIRES)' | $(LOCK) --group release - --constraint deploy/requirements-build.lock \
+	    --output-file deploy/requirements-release.lock
 	$(PYTHON) -c '$(BUILD_REQUIRES)' | $(LOCK) --extra dev pyproject.toml - --output-file tests/requirements.lock
+
+# Builds the distributions into dist/ and checks them: metadata, content, the tests of the source distribution, the
+# wheel in an environment of its own, and the version wherever it is repeated. With TAG=v…, problems that only prevent
+# publishing (tag, release notes, URLs, uncommitted changes) are errors.
+release-check: $(VENV)/.dev $(VENV)-release/.release
+	$(BIN)/python deploy/release.py check $(if $(TAG),--tag '$(TAG)')
+	rm -rf dist
+	$(VENV)-release/bin/python -m build --no-isolation --outdir dist .
+	$(VENV)-release/bin/python -m twine check --strict dist/*
+	DRAGOMAN_DIST=dist $(BIN)/python -m pytest tests/test_packaging.py tests/test_release.py tests/test_version.py \
+	    tests/test_project_files.py tests/test_deploy_image.py::test_the_image_has_its_metadata
+
+# A section of CHANGELOG.md: make release-notes VERSION=1.2.3
+release-notes:
+	@$(PYTHON) deploy/release.py notes $(VERSION)
+
+# The image, by docker or another ENGINE. BASE is another base image, BUILD_FLAGS more options, such as secrets.
+IMAGE_ENGINE = $(or $(ENGINE),docker)
+PROJECT_VERSION = $(shell $(PYTHON) -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
+IMAGE ?= dragoman:$(PROJECT_VERSION)
+
+# podman and buildah omit HEALTHCHECK from images in their default format.
+image:
+	$(IMAGE_ENGINE) build $(if $(filter-out docker,$(IMAGE_ENGINE)),--format docker) \
+	    --build-arg VERSION=$(PROJECT_VERSION) --build-arg REVISION=$(or $(shell git rev-parse HEAD 2>/dev/null),unknown) \
+	    $(if $(BASE),--build-arg BASE=$(BASE)) $(BUILD_FLAGS) --tag $(IMAGE) .
+
+# Builds and runs the image by the first engine that works: docker, podman, buildah. With buildah, root and debootstrap no
+# registry is needed: the base image is built from the packages of MIRROR.
+image-test: $(VENV)/.dev
+	DRAGOMAN_IMAGE_ENGINE='$(ENGINE)' DRAGOMAN_IMAGE_BASE='$(BASE)' DRAGOMAN_IMAGE_MIRROR='$(MIRROR)' \
+	    $(BIN)/python -m pytest -rs tests/image
 
 install: $(VENV)/.serve
 
 clean:
-	rm -rf $(VENV) $(VENV)-latest $(VENV)-lock build dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-latest $(VENV)-lock $(VENV)-release build dist .mypy_cache .ruff_cache .hypothesis
 
 # The marks say which set-up a virtual environment has; a change of pyproject.toml or a lock renews it.
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -134,6 +173,13 @@ $(VENV)-latest/.dev: pyproject.toml
 	$(PYTHON) -c '$(PYTHON_IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv --clear $(VENV)-latest
 	$(VENV)-latest/bin/python $(PIP_INSTALL) --editable '.[dev]'
+	touch $@
+
+# `build` uses the build backend of this environment (--no-isolation), so the locks pin it too.
+$(VENV)-release/.release: deploy/requirements-release.lock
+	$(PYTHON) -c '$(PYTHON_IS_NEW_ENOUGH)'
+	$(PYTHON) -m venv --clear $(VENV)-release
+	$(VENV)-release/bin/python $(PIP_INSTALL) --require-hashes --requirement deploy/requirements-release.lock
 	touch $@
 
 # An environment of its own: the others are made from the locks.

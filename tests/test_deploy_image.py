@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import re
 import shutil
 import signal
@@ -21,13 +20,28 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.support.commands import variables
-from tests.support.image import Container, Image, as_user, build, context, described, instructions, running
+from tests.support.image import (
+    Container,
+    Image,
+    as_user,
+    build,
+    context,
+    described,
+    global_arguments,
+    instructions,
+    running,
+)
 from tests.support.times import PATIENCE, START
 from tests.support.upstream import Upstream, eventually, json_response
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "deploy/kubernetes"
-LOCKS = ("deploy/requirements.lock", "deploy/requirements-build.lock", "tests/requirements.lock")
+LOCKS = (
+    "deploy/requirements.lock",
+    "deploy/requirements-build.lock",
+    "deploy/requirements-release.lock",
+    "tests/requirements.lock",
+)
 _PINNED = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -81,8 +95,51 @@ def test_the_image_has_its_metadata() -> None:
     assert image.env["DRAGOMAN_ADMIN"].startswith("127.0.0.1:"), "metrics are shown to this container alone"
     assert image.signal == "SIGTERM"
     assert image.entrypoint + image.command == ["dragoman", "serve"]
-    assert image.labels["org.opencontainers.image.version"] == PROJECT["project"]["version"]
-    assert image.labels["org.opencontainers.image.description"] == PROJECT["project"]["description"]
+
+
+def test_the_labels_of_the_image_are_those_of_the_project() -> None:
+    project, prefix = PROJECT["project"], "org.opencontainers.image."
+    labels = {name.removeprefix(prefix): value for name, value in described().labels.items()}
+    assert labels == {
+        "title": "Dragoman",
+        "description": project["description"],
+        "version": project["version"],
+        "revision": "unknown",
+        "licenses": project["license"],
+        "vendor": project["authors"][0]["name"],
+        "url": project["urls"]["Homepage"],
+        "source": project["urls"]["Source"],
+        "documentation": project["urls"]["Documentation"],
+        "base.name": global_arguments()["BASE"],
+    }
+
+
+def test_make_passes_the_version_of_the_project_to_the_image() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "image", "ENGINE=podman", "BASE=a:b", "BUILD_FLAGS=--secret=x"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=START,
+        check=True,
+    )
+    words = done.stdout.replace("\\\n", " ").split()
+    version = PROJECT["project"]["version"]
+    assert words[:4] == ["podman", "build", "--format", "docker"], "HEALTHCHECK needs Docker's format"
+    assert {f"VERSION={version}", "BASE=a:b", "--secret=x", f"dragoman:{version}"} <= set(words)
+
+
+def test_the_build_fails_if_the_version_is_not_that_of_the_wheel() -> None:
+    installing = [value for name, value in instructions() if name == "RUN" and "dist/" in value]
+    assert any("dist/dragoman-${VERSION}-py3-none-any.whl" in value for value in installing)
+
+
+def test_secrets_of_the_build_are_in_no_layer() -> None:
+    """pip's settings are mounted where packages are downloaded, and nowhere else."""
+    for name, value in instructions():
+        downloads = name == "RUN" and "--require-hashes" in value
+        assert ("--mount=type=secret,id=pip.conf" in value) is downloads
+        assert not (name == "ARG" and re.search(r"INDEX|PROXY|TOKEN|CERT", value))
 
 
 def test_the_last_stage_only_copies_from_the_build_stage() -> None:
@@ -91,15 +148,17 @@ def test_the_last_stage_only_copies_from_the_build_stage() -> None:
     assert "RUN" not in [name for name, _ in steps[last:]], "it needs no build tool"
     bases = [value for name, value in steps if name == "FROM"]
     assert len(bases) == 2
-    assert all(re.match(r"python:\$\{PYTHON\}-slim\b", base) for base in bases)
+    assert [base.split()[0] for base in bases] == ["${BASE}", "${BASE}"]
+    assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", global_arguments()["BASE"])
 
 
 def test_the_build_context_contains_only_sources() -> None:
     tops = {name.partition("/")[0] for name in context()}
-    assert tops == {"pyproject.toml", "README.md", "engine", "cli", "schema", "mappings", "deploy"}
-    assert [name for name in context() if name.startswith("deploy")] == sorted(
-        name for name in LOCKS if name.startswith("deploy")
-    )
+    assert tops == {"pyproject.toml", "README.md", "LICENSE", "engine", "cli", "schema", "mappings", "deploy"}
+    assert [name for name in context() if name.startswith("deploy")] == [
+        "deploy/requirements-build.lock",
+        "deploy/requirements.lock",
+    ]
     assert not [name for name in context() if name.endswith((".pyc", ".env"))]
 
 
@@ -133,6 +192,8 @@ def test_locked_packages_are_pinned_with_hashes(name: str) -> None:
         ("deploy/requirements.lock", PROJECT["project"]["dependencies"]),
         ("deploy/requirements.lock", PROJECT["project"]["optional-dependencies"]["http2"]),
         ("deploy/requirements-build.lock", PROJECT["build-system"]["requires"]),
+        ("deploy/requirements-release.lock", PROJECT["build-system"]["requires"]),
+        ("deploy/requirements-release.lock", PROJECT["dependency-groups"]["release"]),
         ("tests/requirements.lock", PROJECT["project"]["dependencies"]),
         ("tests/requirements.lock", PROJECT["project"]["optional-dependencies"]["dev"]),
         ("tests/requirements.lock", PROJECT["build-system"]["requires"]),
@@ -153,6 +214,11 @@ def test_development_uses_the_versions_of_the_image() -> None:
     for name in ("deploy/requirements.lock", "deploy/requirements-build.lock"):
         for package, versions in locked(name).items():
             assert development[package] == versions, f"{package}: make lock"
+
+
+def test_a_release_is_built_as_the_image_is() -> None:
+    release = locked("deploy/requirements-release.lock")
+    assert locked("deploy/requirements-build.lock").items() <= release.items(), "make lock"
 
 
 def test_every_variable_of_the_image_is_an_option() -> None:
@@ -322,30 +388,3 @@ def test_a_changed_configmap_is_reloaded_and_an_invalid_one_is_not(
         assert get(admin, "/readyz")[0] == 200
         container.process.terminate()
         assert container.process.wait(PATIENCE) == 0
-
-
-@pytest.mark.skipif(
-    not os.environ.get("DRAGOMAN_DOCKER"),
-    reason="DRAGOMAN_DOCKER=1 builds and runs it by docker",
-)
-def test_docker_builds_and_runs_it(volume: Path) -> None:
-    (volume / "hello.yaml").write_text(
-        "dragoman: 1\nauth: none\nroutes: { GET /hello: { respond: { body: hello } } }\n"
-    )
-    docker("build", "--tag", "dragoman:tests", str(ROOT))
-    port = free_port()
-    hardened = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
-    volumes = ("--volume", f"{volume}:/mappings:ro", "--publish", f"127.0.0.1:{port}:8080")
-    name = docker("run", "--detach", *hardened, *volumes, "dragoman:tests").strip()
-    try:
-        state = ("inspect", "--format", "{{.State.Health.Status}}", name)
-        assert eventually(lambda: docker(*state).strip() == "healthy", 60)
-        assert get(port, "/hello") == (200, b"hello")
-        docker("stop", name)
-        assert docker("inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
-    finally:
-        docker("rm", "--force", name)
-
-
-def docker(*words: str) -> str:
-    return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=900, check=True).stdout

@@ -49,6 +49,7 @@ class Image:
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     health: list[str] = field(default_factory=list)
+    arguments: dict[str, str] = field(default_factory=dict)
 
     def inside(self, text: str) -> str:
         """Returns a text with the image's paths replaced by those in the tree."""
@@ -70,11 +71,24 @@ def instructions(dockerfile: Path = ROOT / "Dockerfile") -> list[tuple[str, str]
 def described(tree: Path = Path("/nowhere")) -> Image:
     """Returns the image as its last stage describes it, without building anything."""
     image = Image(tree)
+    known = global_arguments()
     for name, value in instructions():
         if name == "FROM":
             image = Image(tree)
-        _describe(image, name, value)
+        _describe(image, name, value, known)
     return image
+
+
+def global_arguments() -> dict[str, str]:
+    """Returns the arguments in front of the first stage with their defaults."""
+    steps = instructions()
+    first = next(number for number, (name, _) in enumerate(steps) if name == "FROM")
+    return dict(_argument(value) for name, value in steps[:first] if name == "ARG")
+
+
+def _argument(value: str) -> tuple[str, str]:
+    name, _, default = value.partition("=")
+    return name, default
 
 
 def build(tree: Path) -> Image:
@@ -83,6 +97,7 @@ def build(tree: Path) -> Image:
     bin_folder.mkdir(parents=True)
     (bin_folder / "python").symlink_to(Path(sys._base_executable))  # type: ignore[attr-defined]
     image = Image(tree)
+    known = global_arguments()
     for name, value in instructions():
         if name == "FROM":
             image = Image(tree, env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
@@ -90,18 +105,22 @@ def build(tree: Path) -> Image:
             _run(image, value)
         elif name == "COPY":
             _copy(image, value)
-        _describe(image, name, value)
+        _describe(image, name, value, known)
     (tree / image.folder.strip("/")).mkdir(exist_ok=True)
     subprocess.run(["chmod", "-R", "a-w,a+rX", str(tree)], check=True, timeout=120)
     return image
 
 
-def _describe(image: Image, name: str, value: str) -> None:
+def _describe(image: Image, name: str, value: str, known: Mapping[str, str]) -> None:
+    """Applies an instruction to the description of a stage. `known` has the arguments above all stages."""
     match name:
+        case "ARG":
+            argument, default = _argument(value)
+            image.arguments[argument] = default or known.get(argument, "")
         case "ENV":
             image.env |= _pairs(value)
         case "LABEL":
-            image.labels |= _pairs(value)
+            image.labels |= _pairs(_substituted(value, image.arguments))
         case "WORKDIR":
             image.folder = value
         case "USER":
@@ -120,6 +139,11 @@ def _describe(image: Image, name: str, value: str) -> None:
             image.health = json.loads(value.partition("CMD ")[2])
 
 
+def _substituted(value: str, arguments: Mapping[str, str]) -> str:
+    """Returns a value with the arguments of its stage; an unknown one is an error."""
+    return re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], value)
+
+
 def _pairs(value: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in shlex.split(value))
 
@@ -129,10 +153,12 @@ def _run(image: Image, value: str) -> None:
     settings = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
     folder = Path(image.inside(image.folder))
     folder.mkdir(parents=True, exist_ok=True)
+    # Secrets are pip's settings, which are inherited here.
+    command = re.sub(r"^(--mount=type=secret,\S+\s+)+", "", value)
     done = subprocess.run(
-        ["sh", "-euc", image.inside(value)],
+        ["sh", "-euc", image.inside(command)],
         cwd=folder,
-        env=settings | image.environment({"HOME": str(image.tree)}),
+        env=settings | image.arguments | image.environment({"HOME": str(image.tree)}),
         capture_output=True,
         text=True,
         timeout=600,
