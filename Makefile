@@ -35,12 +35,10 @@ test: $(VENV)/.dev
 	$(BIN)/dragoman validate mappings examples
 	$(BIN)/dragoman test mappings examples
 
-# Without sockets but for those of the command line, and without the properties that take long.
-FAST = $(addprefix tests/,language compiler http codecs exchange testing cli) \
-    $(addprefix tests/test_,findings.py layering.py reference.py values.py)
-
+# tests/fast.txt lists tests that need no sockets but for those of the command line, without the properties that take
+# long. They also run on Windows.
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore-glob '*properties*' --ignore-glob '*against*' $(FAST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal @tests/fast.txt
 	$(BIN)/dragoman test mappings
 
 test-browser: $(VENV)/.dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -155,6 +156,8 @@ def command(
         log_format = "console" if sys.stderr.isatty() else "json"
     # The log drops lines that cannot be written.
     logs.configure(log_level, log_format, output.unguarded(sys.stderr))
+    if workers > 1 and not hasattr(os, "fork"):
+        raise click.UsageError("--workers above 1 needs fork(), which this operating system does not have")
     try:
         check_client_options(storage, trusted_proxies, allowed_hosts)
     except ValueError as error:

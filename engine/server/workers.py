@@ -37,7 +37,10 @@ _FIRST_DELAY: Final = 0.1
 _MAX_DELAY: Final = 10.0
 #: Seconds after the grace time at which remaining workers are killed.
 _KILL_DELAY: Final = 5.0
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+#: The signals that the parent handles. Windows lacks some; there the module can be imported, but not used.
+_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD") if hasattr(signal, name)
+)
 
 
 @dataclasses.dataclass(slots=True)

@@ -126,7 +126,7 @@ class Engine:
 
 @dataclass(slots=True)
 class Buildah(Engine):
-    """buildah with chroot isolation: a process of this machine, on its network, with the files of the image."""
+    """buildah with chroot isolation: processes of this machine, on its network, in the files of the image."""
 
     def config(self, image: str) -> dict[str, Any]:
         return dict(json.loads(self.call("inspect", "--type", "image", image))["Docker"]["config"])
@@ -159,8 +159,7 @@ class Buildah(Engine):
                 )
             finally:
                 if process.poll() is None:
-                    process.kill()  # chroot isolation ends what runs in it
-                process.wait(PATIENCE)
+                    _stop_process(process, signal.SIGKILL)
 
     def _execute_in(self, container: str, options: Sequence[str], words: Sequence[str]) -> tuple[int, str]:
         done = subprocess.run(
