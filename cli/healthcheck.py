@@ -57,7 +57,8 @@ def run(url: str, timeout: float) -> int:
             render.line(f"healthy: status {response.status}")
             return 0
     except urllib.error.HTTPError as error:
-        render.line(f"unhealthy: status {error.code}")
+        with error:  # it is the response, and holds the connection
+            render.line(f"unhealthy: status {error.code}")
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         render.line(f"unhealthy: {reason}")
