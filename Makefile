@@ -123,7 +123,8 @@ release-check: $(VENV)/.dev $(VENV)-release/.release
 	$(VENV)-release/bin/python -m build --no-isolation --outdir dist .
 	$(VENV)-release/bin/python -m twine check --strict dist/*
 	DRAGOMAN_DIST=dist $(BIN)/python -m pytest tests/test_packaging.py tests/test_release.py tests/test_version.py \
-	    tests/test_project_files.py tests/test_deploy_image.py::test_the_image_has_its_metadata
+	    tests/test_project_files.py $(addprefix tests/test_deploy_image.py::,test_the_image_has_its_metadata \
+	    test_the_labels_of_the_image_are_those_of_the_project)
 
 # A section of CHANGELOG.md: make release-notes VERSION=1.2.3
 release-notes:
