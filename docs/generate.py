@@ -47,6 +47,7 @@ _GROUPS: Final = {
     "fragments": "Fragments",
     "effects": "Failures and warnings",
 }
+_MIB: Final = 1 << 20
 #: Words for the types of JSON, as the findings have them.
 _TYPES: Final = {"object": "mapping", "array": "list", "integer": "whole number", "string": "text"}
 
@@ -97,9 +98,19 @@ def _rows(
         told = described.get("description", "")
         examples = "" if target and "properties" in described else _examples(own)
         value = _value(described, target, schema, name)
-        yield before + key, f"{value} | {_cell(f'{told} {examples}'.strip())} |"
+        yield before + key, f"{value} | {_cell(' '.join(filter(None, (told, examples, _default(own)))))} |"
         if target is None and "properties" in own:
             yield from _rows(own, schema, name, f"{before}{key}.")
+
+
+def _default(own: Mapping[str, Any]) -> str:
+    """The default of a key, a number of bytes with its size in MiB."""
+    if "default" not in own:
+        return ""
+    value = own["default"]
+    shown = ", ".join(map(str, value)) if isinstance(value, list) else _shown(value)
+    is_size = isinstance(value, int) and value and value % _MIB == 0
+    return f"Default: `{shown}`" + (f" ({value // _MIB} MiB)." if is_size else ".")
 
 
 def _target(own: Mapping[str, Any]) -> str | None:

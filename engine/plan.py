@@ -17,16 +17,23 @@ from engine.http.origins import Origins
 from engine.http.routing import Leaf, Match, RouteTree
 from engine.language.budget import DEFAULT_LIMITS, Limits
 from engine.language.codegen import Compiled
+from engine.language.durations import seconds_of
 from engine.language.schema import BodySchema
-from engine.language.spec import MappingSpec, RouteSpec
+from engine.language.spec import (
+    DEFAULT_CONNECTIONS,
+    Builtin,
+    MappingSpec,
+    RateKey,
+    RouteSpec,
+    TimeoutSpec,
+)
+from engine.language.spec_reader import defaults
 from engine.resources import distribution_version
 
 #: The fields of the client's body that a route reads: name → the tree below it, with `ITEM` for any item of
 #: a list, or True if the complete value is read. `OTHERS` → excluded names: all other fields are read.
 ReadTree = bool | dict[str | int, Any]
 OTHERS: Final = 2
-
-DEFAULT_CONNECTIONS: Final = 200
 
 #: The `User-Agent` of calls.
 USER_AGENT: Final = f"dragoman/{distribution_version()}"
@@ -37,10 +44,13 @@ class Timeouts:
     """Timeouts of an upstream in seconds: to connect, between reads, for a complete response, for a complete
     stream."""
 
-    connect: float = 5.0
-    read: float = 60.0
-    total: float = 600.0
-    stream: float = 3600.0
+    connect: float
+    read: float
+    total: float
+    stream: float
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts(**{key: seconds_of(text) for key, text in defaults(TimeoutSpec).items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -329,7 +339,7 @@ class RatePlan:
 
     limit: int
     seconds: int
-    by: str
+    by: RateKey
     scope: str
 
 
@@ -384,7 +394,7 @@ class RoutePlan:
     cache: CachePlan | None
     attempts: tuple[AttemptPlan, ...]
     buffers_body: bool = False
-    builtin: str | None = None
+    builtin: Builtin | None = None
     denied_keys: frozenset[str] = frozenset()
     rates: tuple[RatePlan, ...] = ()
     concurrency: int | None = None

@@ -5,27 +5,36 @@ Contract: values come from the plan, source text from the spec; nothing is evalu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from engine.explain.entries import Entry, duration, shown, size
 from engine.http.messages import MAX_BODY_BYTES
 from engine.language.spec import (
     AttemptSpec,
+    Builtin,
     CallSpec,
     CaseSpec,
     CollectSpec,
     ErrorsSpec,
     ForwardSpec,
+    RateKey,
     RuleSpec,
     StreamSpec,
 )
 from engine.language.uses import ITEM
 from engine.plan import OTHERS, AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
 
-_BUILTIN: Final = {
+#: What each `builtin` responds with.
+BUILTINS: Final[Mapping[Builtin, str]] = {
     "health": "health of the upstreams, checked by their `health`",
     "metrics": "metrics of this process",
+}
+#: What each rate limit counts by.
+RATE_KEYS: Final[Mapping[RateKey, str]] = {
+    "key": "per key",
+    "address": "per client address",
+    "all": "in total",
 }
 
 
@@ -70,8 +79,7 @@ def _key(mapping: MappingPlan, route: RoutePlan) -> str:
 
 
 def _rate(rate: RatePlan) -> str:
-    whose = {"key": "per key", "address": "per client address", "all": "in total"}[rate.by]
-    return f"at most {rate.limit} requests {whose} in {duration(rate.seconds)}"
+    return f"at most {rate.limit} requests {RATE_KEYS[rate.by]} in {duration(rate.seconds)}"
 
 
 def _body(route: RoutePlan) -> Iterator[Entry]:
@@ -117,7 +125,7 @@ def _paths(tree: ReadTree, path: str = "") -> Iterator[str]:
 
 def _attempts(route: RoutePlan) -> Iterator[Entry]:
     if route.builtin is not None:
-        yield Entry("builtin", _BUILTIN[route.builtin])
+        yield Entry("builtin", BUILTINS[route.builtin])
     is_only = not route.spec.try_
     for number, (spec, plan) in enumerate(zip(route.spec.attempts, route.attempts, strict=False), 1):
         below = tuple(_attempt(spec, plan))
@@ -206,9 +214,7 @@ def _forward(spec: ForwardSpec) -> Entry:
 
 
 def _case(spec: CaseSpec, plan: CasePlan, label: str) -> Entry:
-    status = (
-        str(plan.status) if isinstance(plan.status, int) else shown(spec.status) if spec.status else "200"
-    )
+    status = str(plan.status) if isinstance(spec.status, int) else shown(spec.status)
     what = (
         "a stream"
         if spec.stream

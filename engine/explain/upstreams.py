@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from engine.compiler.masking import MASK, Mask
 from engine.explain.entries import Entry, duration
-from engine.plan import DEFAULT_CONNECTIONS, MappingPlan, UpstreamPlan
+from engine.language.spec import DEFAULT_CONNECTIONS
+from engine.plan import MappingPlan, UpstreamPlan
 
 #: The origin of an upstream whose URL contains a secret.
 _NOWHERE: Final = "http://invalid.invalid"

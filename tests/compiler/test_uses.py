@@ -337,7 +337,7 @@ GRAMMARS = {
     "engine.language.expressions.parser": {"_VARIABLE"},  # the variables in the text of an expression
     "engine.language.templates.strings": {"_OPENING", "_INSIDE"},  # the ends of `${ … }`
     "engine.language.templates.directives": {"_NAME"},
-    "engine.compiler.context": {"_DURATION"},
+    "engine.language.durations": {"_DURATION"},
     "engine.compiler.client_keys": {"_KEY", "_NAME", "_DIGEST", "_ROUTES", ""},
     "engine.compiler.route_paths": {"PLAIN_PATH", "_PARAMETER", "_NAME"},
     "engine.compiler.rate_limits": {"_RATE"},
