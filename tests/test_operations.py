@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from engine.codecs import MAX_EVENT_BYTES
 from engine.exchange import passthrough
 from engine.http.messages import MAX_BODY_BYTES
+from engine.language.budget import DEFAULT_LIMITS
 from engine.observability import metrics
 from engine.server.http1 import Limits
 from engine.stores import response_cache
@@ -108,6 +109,7 @@ def test_documented_limits_match_the_code() -> None:
         "an upstream's response, where it is read as a whole or collected",
     ):
         assert documented[body].startswith(f"{MAX_BODY_BYTES >> 20} MiB,")
+    assert documented["loop steps of one exchange"].startswith(f"{DEFAULT_LIMITS.steps:,},")
     assert f"`--grace` ({limits.grace:.0f} s)" in OPERATIONS
 
 
