@@ -343,23 +343,23 @@ def is_run(name: str, node: ast.AST) -> bool:
 
 
 def _undocumented() -> Function:
-    @function("shout(text: string) -> string", lazy=True)
-    def shout(text: str) -> str:
+    @function("new_function(text: string) -> string", lazy=True)
+    def new_function(text: str) -> str:
         return text.upper()
 
-    return shout
+    return new_function
 
 
 #: Each extension point: its table, a new entry without any other part, and its checks.
 POINTS: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[Check]]] = {
     "function": (
         FUNCTIONS,
-        {"shout": _undocumented()},
+        {"new_function": _undocumented()},
         [function_documentation, function_example, function_code, function_reference],
     ),
     "codec": (
         FRAMINGS,
-        {"nulls": Framing("application/x-nulls", NdjsonDecoder, NdjsonEncoder)},
+        {"new_codec": Framing("application/x-new", NdjsonDecoder, NdjsonEncoder)},
         [
             *(codec_module, codec_schema, codec_language),
             *(codec_reference, codec_cases, codec_encoder_cases),
@@ -367,7 +367,7 @@ POINTS: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[Check]]] = {
     ),
     "directive": (
         DIRECTIVES,
-        {"$twice": Directive(is_content=True)},
+        {"$new_directive": Directive(is_content=True)},
         [
             *(directive_code, directive_language, directive_case),
             *(directive_misuse, directive_in_a_mapping),
@@ -375,7 +375,7 @@ POINTS: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[Check]]] = {
     ),
     "command": (
         dict.fromkeys(COMMANDS),
-        {"hello": None},
+        {"new_command": None},
         [command_module, command_help, command_reference, command_readme, command_tests],
     ),
 }
