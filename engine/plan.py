@@ -63,12 +63,12 @@ class BreakerPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HealthPlan:
-    """A health check of an upstream. `timeout` is in seconds; a result is reused for `keep` seconds."""
+    """A health check of an upstream. `timeout` is in seconds; a result is reused for `cache_seconds`."""
 
     method: str
     path: str
     timeout: float
-    keep: float
+    cache_seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -105,7 +105,7 @@ class BalancedUpstream:
             return
         server.ejected_until = float("inf")
         if server.watching is None:
-            server.watching = asyncio.ensure_future(self._watch(server, health.keep))
+            server.watching = asyncio.ensure_future(self._watch(server, health.cache_seconds))
 
     def _readmit(self, server: _Server) -> None:
         if server.ejected_until is not None:

@@ -308,7 +308,7 @@ def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | No
         method=spec.method,
         path=literal_path(spec.path.value),
         timeout=context.seconds(spec.timeout, _HEALTH_TIMEOUT) or _HEALTH_TIMEOUT,
-        keep=context.seconds(spec.keep, _HEALTH_CACHED) or _HEALTH_CACHED,
+        cache_seconds=context.seconds(spec.keep, _HEALTH_CACHED) or _HEALTH_CACHED,
     )
 
 

@@ -74,7 +74,7 @@ def _failures(plan: UpstreamPlan) -> Iterator[Entry]:
         yield Entry("breaker", text)
     if plan.health is not None:
         text = f"{plan.health.method} {plan.health.path} within {duration(plan.health.timeout)}"
-        yield Entry("health", f"{text}; results are reused for {duration(plan.health.keep)}")
+        yield Entry("health", f"{text}; results are reused for {duration(plan.health.cache_seconds)}")
 
 
 def _without_credentials(url: str, mask: Mask) -> str:
