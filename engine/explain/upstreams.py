@@ -32,7 +32,7 @@ def url_of(plan: UpstreamPlan, mask: Mask) -> str:
 def _origins(plan: UpstreamPlan, mask: Mask) -> list[str]:
     if plan.mapping is not None:
         return [mask.text(f"mapping:{plan.mapping}")]
-    origins = (plan.origin or "", *plan.others)
+    origins = (plan.origin or "", *plan.other_origins)
     return [MASK if origin == _NOWHERE else mask.text(origin) for origin in origins]
 
 
