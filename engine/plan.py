@@ -73,12 +73,12 @@ class BreakerPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HealthPlan:
-    """A health check of an upstream. `timeout` is in seconds; a result is reused for `keep` seconds."""
+    """A health check of an upstream. `timeout` is in seconds; a result is reused for `cache_seconds`."""
 
     method: str
     path: str
     timeout: float
-    keep: float
+    cache_seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -88,7 +88,7 @@ class UpstreamPlan:
     Attributes:
         name: its name in the mapping.
         origin: `scheme://host:port`, or None for another mapping.
-        others: the origins of further servers; calls are balanced over all of them.
+        other_origins: the origins of further servers; calls are balanced over all of them.
         mapping: the name of the other mapping, or None.
         base_path: the prefix of the path of every call, without a trailing slash.
         retry: None if calls are not retried.
@@ -118,7 +118,7 @@ class UpstreamPlan:
     tls: ssl.SSLContext | None = None
     http2: bool = False
     proxy: str | None = field(default=None, repr=False)
-    others: tuple[str, ...] = ()
+    other_origins: tuple[str, ...] = ()
     has_credentials: bool = False
     fields: Mapping[str, str] = field(init=False, repr=False)
     credentials: Credentials | None = field(init=False)
@@ -305,8 +305,8 @@ class AttemptPlan:
         reads: the fields of the client's body that all calls and responses read.
         health_checked: names of the fixed upstreams of its calls that have a `health`.
         first_case: the number of responses in the attempts before this one.
-        streams: a response may be built from upstream events.
         reads_upstream_body: a response reads the upstream's body.
+        streaming_cases: the responses up to the last one that is built from upstream events.
     """
 
     when: Compiled | None
@@ -318,8 +318,18 @@ class AttemptPlan:
     health_checked: tuple[str, ...]
     cases: tuple[CasePlan, ...]
     first_case: int
-    streams: bool
     reads_upstream_body: bool
+    streaming_cases: tuple[CasePlan, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        streaming = [n for n, case in enumerate(self.cases, 1) if case.stream or case.collect]
+        count = streaming[-1] if streaming and self.calls else 0
+        object.__setattr__(self, "streaming_cases", self.cases[:count])
+
+    @property
+    def streams(self) -> bool:
+        """Whether a response may be built from upstream events."""
+        return bool(self.streaming_cases)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -379,6 +389,7 @@ class RoutePlan:
         rates: rate limits.
         concurrency: the maximum number of concurrent exchanges; None for no limit.
         usage: computes usage counts from the upstream's body, or from the state of a stream.
+        cases: the responses of all attempts.
     """
 
     spec: RouteSpec
@@ -399,17 +410,16 @@ class RoutePlan:
     rates: tuple[RatePlan, ...] = ()
     concurrency: int | None = None
     usage: Compiled | None = None
+    cases: tuple[CasePlan, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cases", tuple(case for each in self.attempts for case in each.cases))
 
     @property
     def upstreams(self) -> tuple[str, ...]:
         """The names of the upstreams that it may call, without duplicates, in file order."""
         found = (possible_upstreams(*a.before, *a.calls, a.forward) for a in self.attempts)
         return tuple(dict.fromkeys(upstream.name for upstreams in found for upstream in upstreams))
-
-    @property
-    def cases(self) -> tuple[CasePlan, ...]:
-        """The responses of all attempts."""
-        return tuple(case for attempt in self.attempts for case in attempt.cases)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -96,7 +96,7 @@ def test_documented_limits_match_the_code() -> None:
     documented = {row[0]: row[1] for row in rows(OPERATIONS, "limit")}
     assert documented["request target"] == f"{limits.target_bytes // 1024} KiB"
     assert documented["concurrent requests"].startswith(f"{limits.in_flight:,},")
-    assert documented["a request's head, from its first byte"].startswith(f"{limits.head:.0f} s")
+    assert documented["request head, from its first byte"].startswith(f"{limits.head:.0f} s")
     assert documented["a connection without a request"].startswith(f"{limits.keep_alive:.0f} s")
     assert documented["a client that reads nothing of its response"].startswith(f"{limits.send:.0f} s")
     assert documented["one event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"

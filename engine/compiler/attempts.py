@@ -115,7 +115,6 @@ class _SingleAttemptCompiler:
             health_checked=_health_checked([call for call, _ in every], forward),
             cases=cases,
             first_case=self.first_case,
-            streams=bool(calls) and any(case.stream or case.collect for case in cases),
             reads_upstream_body=bool(calls) and self._reads_upstream_body(cases),
         )
         return plan, uses
