@@ -1,4 +1,4 @@
-"""Each function, codec, directive and command has all its parts: code, schema, documentation and cases.
+"""Each function, codec, directive, command and shipped mapping has all its parts: code, documentation, cases.
 
 The names are those of the engine's own tables. A check returns a line for each missing part, `NAME: what to
 add`, and is itself tested with a new entry in the table that has none of its parts. The cases are run where
@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from cli.main import COMMANDS
-from engine import FUNCTIONS, run_suites, schema_text
+from engine import FUNCTIONS, run_suites, schema_text, shipped_mappings
 from engine.codecs import FRAMINGS, Framing
 from engine.codecs.ndjson import NdjsonDecoder, NdjsonEncoder
 from engine.language.expressions.calls import _LAZY
@@ -354,6 +354,26 @@ def is_run(name: str, node: ast.AST) -> bool:
     return any(isinstance(argument, ast.Constant) and argument.value == name for argument in arguments)
 
 
+# --- Shipped mappings ------------------------------------------------------------------------------------
+
+
+def mapping_tests(mappings: Mapping[str, Path]) -> list[str]:
+    """`make test` runs them, and fails if they do not cover the mapping."""
+    return missing(
+        mappings,
+        lambda name: (ROOT / "mappings" / f"{name}.test.yaml").exists(),
+        "add cases to mappings/{name}.test.yaml",
+    )
+
+
+def mapping_readme(mappings: Mapping[str, Path]) -> list[str]:
+    return missing(
+        mappings,
+        lambda name: f"\n| `{name}` |" in page("README.md"),
+        "add it to the table of shipped mappings in README.md",
+    )
+
+
 # --- The checks, and tests of them -----------------------------------------------------------------------
 
 
@@ -392,6 +412,11 @@ POINTS: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[Check]]] = {
         dict.fromkeys(COMMANDS),
         {"new_command": None},
         [command_module, command_help, command_reference, command_readme, command_tests],
+    ),
+    "mapping": (
+        shipped_mappings(),
+        {"new-mapping": ROOT / "mappings" / "new-mapping.yaml"},
+        [mapping_tests, mapping_readme],
     ),
 }
 CHECKS = [
