@@ -29,7 +29,7 @@ test: $(VENV)/.dev
 	@echo "all tests: about five minutes on two idle cores; make test-fast takes under a minute"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/dragoman validate mappings examples
-	$(BIN)/dragoman test mappings examples
+	$(BIN)/dragoman test mappings examples --require-coverage
 
 # Without sockets but for those of the command line, and without the properties that take long.
 FAST = $(addprefix tests/,language compiler http codecs exchange testing cli) \

@@ -1,4 +1,4 @@
-"""Each function, codec, directive and command has all its parts: code, schema, documentation and cases.
+"""Each function, codec, directive, command and shipped mapping has all its parts: code, documentation, cases.
 
 The names are those of the engine's own tables. A check returns a line for each missing part, `NAME: what to
 add`, and is itself tested with a new entry in the table that has none of its parts. The cases are run where
@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from cli.main import COMMANDS
-from engine import FUNCTIONS, run_suites, schema_text
+from engine import FUNCTIONS, run_suites, schema_text, shipped_mappings
 from engine.codecs import FRAMINGS, Framing
 from engine.codecs.ndjson import NdjsonDecoder, NdjsonEncoder
 from engine.language.expressions.calls import _LAZY
@@ -89,11 +89,15 @@ def function_example(functions: Mapping[str, Function]) -> list[str]:
 
 def function_code(functions: Mapping[str, Function]) -> list[str]:
     """A lazy function is written in place; another one is called."""
-    return missing(
-        functions,
-        lambda name: functions[name].lazy == (name in _LAZY),
-        "add its code to `_LAZY` in engine/language/expressions/calls.py, or remove `lazy=True`",
-    )
+    file = "engine/language/expressions/calls.py"
+    return [
+        *missing(
+            functions,
+            lambda name: functions[name].lazy == (name in _LAZY),
+            f"add its code to `_LAZY` in {file}, or remove `lazy=True`",
+        ),
+        *missing(_LAZY, functions.__contains__, f"define the function, or remove it from `_LAZY` in {file}"),
+    ]
 
 
 def function_reference(functions: Mapping[str, Function]) -> list[str]:
@@ -248,7 +252,11 @@ def directive_code(directives: Mapping[str, Directive]) -> list[str]:
         directive = directives[name]
         return (directive.is_content and directive.needs is None) == (name in _WRITERS)
 
-    return missing(directives, has, "add its code to `_WRITERS` in engine/language/templates/contents.py")
+    folder = "engine/language/templates"
+    return [
+        *missing(directives, has, f"add its code to `_WRITERS` in {folder}/contents.py"),
+        *missing(_WRITERS, directives.__contains__, f"add its row to `DIRECTIVES` in {folder}/directives.py"),
+    ]
 
 
 def directive_language(directives: Mapping[str, Directive]) -> list[str]:
@@ -288,11 +296,15 @@ def directive_in_a_mapping(directives: Mapping[str, Directive]) -> list[str]:
 
 
 def command_module(commands: Mapping[str, None]) -> list[str]:
-    return missing(
-        commands,
-        lambda name: importlib.util.find_spec(f"cli.{name}") and command(name).name == name,
-        "define `command` in cli/{name}.py",
-    )
+    def has(name: str) -> bool:
+        return importlib.util.find_spec(f"cli.{name}") is not None and command(name).name == name
+
+    files = (ROOT / "cli").glob("*.py")
+    defined = [file.stem for file in files if "\n@click.command(" in file.read_text("utf-8")]
+    return [
+        *missing(commands, has, "define `command` in cli/{name}.py"),
+        *missing(defined, commands.__contains__, "add its name to `COMMANDS` in cli/main.py"),
+    ]
 
 
 def command_help(commands: Mapping[str, None]) -> list[str]:
@@ -342,6 +354,26 @@ def is_run(name: str, node: ast.AST) -> bool:
     return any(isinstance(argument, ast.Constant) and argument.value == name for argument in arguments)
 
 
+# --- Shipped mappings ------------------------------------------------------------------------------------
+
+
+def mapping_tests(mappings: Mapping[str, Path]) -> list[str]:
+    """`make test` runs them, and fails if they do not cover the mapping."""
+    return missing(
+        mappings,
+        lambda name: (ROOT / "mappings" / f"{name}.test.yaml").exists(),
+        "add cases to mappings/{name}.test.yaml",
+    )
+
+
+def mapping_readme(mappings: Mapping[str, Path]) -> list[str]:
+    return missing(
+        mappings,
+        lambda name: f"\n| `{name}` |" in page("README.md"),
+        "add it to the table of shipped mappings in README.md",
+    )
+
+
 # --- The checks, and tests of them -----------------------------------------------------------------------
 
 
@@ -380,6 +412,11 @@ POINTS: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[Check]]] = {
         dict.fromkeys(COMMANDS),
         {"new_command": None},
         [command_module, command_help, command_reference, command_readme, command_tests],
+    ),
+    "mapping": (
+        shipped_mappings(),
+        {"new-mapping": ROOT / "mappings" / "new-mapping.yaml"},
+        [mapping_tests, mapping_readme],
     ),
 }
 CHECKS = [
