@@ -33,7 +33,7 @@ test: $(VENV)/.dev
 	@echo "all tests: about five minutes on two idle cores; make test-fast takes under a minute"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/dragoman validate mappings examples
-	$(BIN)/dragoman test mappings examples
+	$(BIN)/dragoman test mappings examples --require-coverage
 
 # tests/fast.txt lists tests that need no sockets but for those of the command line, without the properties that take
 # long. They also run on Windows.

@@ -17,6 +17,7 @@ import click
 
 from cli.main import main as commands
 from engine import FUNCTIONS, Example, schema_text
+from engine.language.functions import GROUPS
 from engine.language.functions.registry import Function
 
 PAGE: Final = Path(__file__).parent / "reference.md"
@@ -31,22 +32,7 @@ commands; [the language](language.md) explains how they belong together.
 [The command line](#the-command-line)
 """
 _FILES: Final = {"mapping": "Mapping files", "suite": "Test suites"}
-_GROUPS: Final = {
-    "text": "Text",
-    "regexes": "Regular expressions",
-    "numbers": "Numbers",
-    "lists": "Lists",
-    "ordering": "Order",
-    "objects": "Objects",
-    "values": "Values and types",
-    "json_text": "JSON as text",
-    "encodings": "Encodings",
-    "times": "Times",
-    "ids": "Identifiers",
-    "deltas": "Streams",
-    "fragments": "Fragments",
-    "effects": "Failures and warnings",
-}
+_MIB: Final = 1 << 20
 #: Words for the types of JSON, as the findings have them.
 _TYPES: Final = {"object": "mapping", "array": "list", "integer": "whole number", "string": "text"}
 
@@ -97,9 +83,19 @@ def _rows(
         told = described.get("description", "")
         examples = "" if target and "properties" in described else _examples(own)
         value = _value(described, target, schema, name)
-        yield before + key, f"{value} | {_cell(f'{told} {examples}'.strip())} |"
+        yield before + key, f"{value} | {_cell(' '.join(filter(None, (told, examples, _default(own)))))} |"
         if target is None and "properties" in own:
             yield from _rows(own, schema, name, f"{before}{key}.")
+
+
+def _default(own: Mapping[str, Any]) -> str:
+    """The default of a key, a number of bytes with its size in MiB."""
+    if "default" not in own:
+        return ""
+    value = own["default"]
+    shown = ", ".join(map(str, value)) if isinstance(value, list) else _shown(value)
+    is_size = isinstance(value, int) and value and value % _MIB == 0
+    return f"Default: `{shown}`" + (f" ({value // _MIB} MiB)." if is_size else ".")
 
 
 def _target(own: Mapping[str, Any]) -> str | None:
@@ -151,12 +147,11 @@ def _cell(text: str) -> str:
 def _functions() -> Iterator[str]:
     yield "## Functions\n"
     yield "What expressions can call, beside JMESPath's operators. `dragoman functions NAME` says the same.\n"
-    for group, title in _GROUPS.items():
+    for group, title in GROUPS.items():
         yield f"### {title}\n"
         for function in FUNCTIONS.values():
             if function.group == group:
                 yield from _function(function)
-    assert {function.group for function in FUNCTIONS.values()} == set(_GROUPS), "each group has a title"
 
 
 def _function(function: Function) -> Iterator[str]:

@@ -17,16 +17,23 @@ from engine.http.origins import Origins
 from engine.http.routing import Leaf, Match, RouteTree
 from engine.language.budget import DEFAULT_LIMITS, Limits
 from engine.language.codegen import Compiled
+from engine.language.durations import seconds_of
 from engine.language.schema import BodySchema
-from engine.language.spec import MappingSpec, RouteSpec
+from engine.language.spec import (
+    DEFAULT_CONNECTIONS,
+    Builtin,
+    MappingSpec,
+    RateKey,
+    RouteSpec,
+    TimeoutSpec,
+)
+from engine.language.spec_reader import defaults
 from engine.resources import distribution_version
 
 #: The fields of the client's body that a route reads: name → the tree below it, with `ITEM` for any item of
 #: a list, or True if the complete value is read. `OTHERS` → excluded names: all other fields are read.
 ReadTree = bool | dict[str | int, Any]
 OTHERS: Final = 2
-
-DEFAULT_CONNECTIONS: Final = 200
 
 #: The `User-Agent` of calls.
 USER_AGENT: Final = f"dragoman/{distribution_version()}"
@@ -37,10 +44,13 @@ class Timeouts:
     """Timeouts of an upstream in seconds: to connect, between reads, for a complete response, for a complete
     stream."""
 
-    connect: float = 5.0
-    read: float = 60.0
-    total: float = 600.0
-    stream: float = 3600.0
+    connect: float
+    read: float
+    total: float
+    stream: float
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts(**{key: seconds_of(text) for key, text in defaults(TimeoutSpec).items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -63,12 +73,12 @@ class BreakerPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HealthPlan:
-    """A health check of an upstream. `timeout` is in seconds; a result is reused for `keep` seconds."""
+    """A health check of an upstream. `timeout` is in seconds; a result is reused for `cache_seconds`."""
 
     method: str
     path: str
     timeout: float
-    keep: float
+    cache_seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -78,7 +88,7 @@ class UpstreamPlan:
     Attributes:
         name: its name in the mapping.
         origin: `scheme://host:port`, or None for another mapping.
-        others: the origins of further servers; calls are balanced over all of them.
+        other_origins: the origins of further servers; calls are balanced over all of them.
         mapping: the name of the other mapping, or None.
         base_path: the prefix of the path of every call, without a trailing slash.
         retry: None if calls are not retried.
@@ -108,7 +118,7 @@ class UpstreamPlan:
     tls: ssl.SSLContext | None = None
     http2: bool = False
     proxy: str | None = field(default=None, repr=False)
-    others: tuple[str, ...] = ()
+    other_origins: tuple[str, ...] = ()
     has_credentials: bool = False
     fields: Mapping[str, str] = field(init=False, repr=False)
     credentials: Credentials | None = field(init=False)
@@ -295,8 +305,8 @@ class AttemptPlan:
         reads: the fields of the client's body that all calls and responses read.
         health_checked: names of the fixed upstreams of its calls that have a `health`.
         first_case: the number of responses in the attempts before this one.
-        streams: a response may be built from upstream events.
         reads_upstream_body: a response reads the upstream's body.
+        streaming_cases: the responses up to the last one that is built from upstream events.
     """
 
     when: Compiled | None
@@ -308,8 +318,18 @@ class AttemptPlan:
     health_checked: tuple[str, ...]
     cases: tuple[CasePlan, ...]
     first_case: int
-    streams: bool
     reads_upstream_body: bool
+    streaming_cases: tuple[CasePlan, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        streaming = [n for n, case in enumerate(self.cases, 1) if case.stream or case.collect]
+        count = streaming[-1] if streaming and self.calls else 0
+        object.__setattr__(self, "streaming_cases", self.cases[:count])
+
+    @property
+    def streams(self) -> bool:
+        """Whether a response may be built from upstream events."""
+        return bool(self.streaming_cases)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -329,7 +349,7 @@ class RatePlan:
 
     limit: int
     seconds: int
-    by: str
+    by: RateKey
     scope: str
 
 
@@ -369,6 +389,7 @@ class RoutePlan:
         rates: rate limits.
         concurrency: the maximum number of concurrent exchanges; None for no limit.
         usage: computes usage counts from the upstream's body, or from the state of a stream.
+        cases: the responses of all attempts.
     """
 
     spec: RouteSpec
@@ -384,22 +405,21 @@ class RoutePlan:
     cache: CachePlan | None
     attempts: tuple[AttemptPlan, ...]
     buffers_body: bool = False
-    builtin: str | None = None
+    builtin: Builtin | None = None
     denied_keys: frozenset[str] = frozenset()
     rates: tuple[RatePlan, ...] = ()
     concurrency: int | None = None
     usage: Compiled | None = None
+    cases: tuple[CasePlan, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cases", tuple(case for each in self.attempts for case in each.cases))
 
     @property
     def upstreams(self) -> tuple[str, ...]:
         """The names of the upstreams that it may call, without duplicates, in file order."""
         found = (possible_upstreams(*a.before, *a.calls, a.forward) for a in self.attempts)
         return tuple(dict.fromkeys(upstream.name for upstreams in found for upstream in upstreams))
-
-    @property
-    def cases(self) -> tuple[CasePlan, ...]:
-        """The responses of all attempts."""
-        return tuple(case for attempt in self.attempts for case in attempt.cases)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from engine.codecs import MAX_EVENT_BYTES
 from engine.exchange import passthrough
 from engine.http.messages import MAX_BODY_BYTES
+from engine.language.budget import DEFAULT_LIMITS
 from engine.observability import metrics
 from engine.server.http1 import Limits
 from engine.stores import response_cache
@@ -95,7 +96,7 @@ def test_documented_limits_match_the_code() -> None:
     documented = {row[0]: row[1] for row in rows(OPERATIONS, "limit")}
     assert documented["request target"] == f"{limits.target_bytes // 1024} KiB"
     assert documented["concurrent requests"].startswith(f"{limits.in_flight:,},")
-    assert documented["a request's head, from its first byte"].startswith(f"{limits.head:.0f} s")
+    assert documented["request head, from its first byte"].startswith(f"{limits.head:.0f} s")
     assert documented["a connection without a request"].startswith(f"{limits.keep_alive:.0f} s")
     assert documented["a client that reads nothing of its response"].startswith(f"{limits.send:.0f} s")
     assert documented["one event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"
@@ -108,6 +109,7 @@ def test_documented_limits_match_the_code() -> None:
         "an upstream's response, where it is read as a whole or collected",
     ):
         assert documented[body].startswith(f"{MAX_BODY_BYTES >> 20} MiB,")
+    assert documented["loop steps of one exchange"].startswith(f"{DEFAULT_LIMITS.steps:,},")
     assert f"`--grace` ({limits.grace:.0f} s)" in OPERATIONS
 
 

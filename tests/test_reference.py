@@ -76,6 +76,15 @@ def keys(part: dict[str, Any], before: str = "") -> Iterator[str]:
         yield from keys(own, f"{before}{key}.")
 
 
+def test_every_key_of_a_mapping_is_in_the_description_of_the_language() -> None:
+    text = (PAGE.parent / "language.md").read_text("utf-8")
+    schema = json.loads(schema_text("mapping"))
+    found = {key for part in (schema, *schema["definitions"].values()) for key in part.get("properties", {})}
+    assert [
+        key for key in sorted(found) if not re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text)
+    ] == []
+
+
 def test_every_function_is_documented_with_its_examples() -> None:
     page = sections(reference())
     for function in FUNCTIONS.values():

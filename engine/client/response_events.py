@@ -17,7 +17,7 @@ from engine.client.worker_threads import LONG_BATCH, LONG_BODY, MAX_EVENTS, in_t
 from engine.errors import ExchangeError, call_failed
 from engine.exchange import EventStream, ExchangeResult
 from engine.http.messages import Batch
-from engine.plan import Timeouts
+from engine.plan import DEFAULT_TIMEOUTS
 
 #: More bytes without an event may be a long event.
 _LONG_EVENT: Final = 8 * LONG_BATCH
@@ -143,5 +143,5 @@ def _deadline_of(result: ExchangeResult) -> float:
     """The deadline of a stream, in ns of `time.monotonic_ns`."""
     mapping, exchange = result.mapping, result.exchange
     upstream = mapping.upstreams.get(exchange.upstream or "") if mapping is not None else None
-    seconds = (upstream.timeouts if upstream is not None else Timeouts()).stream
-    return exchange.started_ns + seconds * 1e9
+    timeouts = upstream.timeouts if upstream is not None else DEFAULT_TIMEOUTS
+    return exchange.started_ns + timeouts.stream * 1e9

@@ -48,10 +48,10 @@ class _Slot:
 
 @dataclass(slots=True)
 class _OpenUpstream:
-    """An upstream, its retry budget and its circuit breaker."""
+    """An upstream, its retry budget and its circuit breaker; None for those that its plan does not have."""
 
     upstream: Upstream
-    budget: RetryBudget
+    budget: RetryBudget | None
     breaker: CircuitBreaker | None
 
 
@@ -101,7 +101,8 @@ class ExchangeRunner:
                 breaker = (
                     None if plan.breaker is None else CircuitBreaker(mapping.name, plan.name, plan.breaker)
                 )
-                self._upstreams[key] = _OpenUpstream(upstream, RetryBudget(), breaker)
+                budget = None if plan.retry is None else RetryBudget()
+                self._upstreams[key] = _OpenUpstream(upstream, budget, breaker)
         self._health = Health(checked)
 
     async def run(self, match: PlanMatch, inbound: Inbound, body: Body) -> ExchangeResult:
@@ -184,7 +185,9 @@ class ExchangeRunner:
             case exchange.Sleep():
                 await asyncio.sleep(effect.seconds)
             case exchange.AcquireRetry():
-                return self._upstreams[effect.mapping.name, effect.upstream.name].budget.acquire()
+                budget = self._upstreams[effect.mapping.name, effect.upstream.name].budget
+                assert budget is not None, "only an upstream with retries has a retry budget"
+                return budget.acquire()
             case exchange.RunParallel():
                 await self._run_parallel(effect, state)
             case exchange.OpenBody():
@@ -225,7 +228,8 @@ class ExchangeRunner:
         upstream, breaker = target.upstream, target.breaker
         if breaker is not None:
             breaker.check()
-        target.budget.record_call()
+        if target.budget is not None:
+            target.budget.record_call()
         started = time.monotonic()
         span = tracing.begin_call(state.inbound, effect)
         try:
@@ -276,7 +280,7 @@ class ExchangeRunner:
     def _open(self, plan: UpstreamPlan) -> Upstream:
         if plan.mapping is not None:
             return MappingUpstream(plan, self._run_internal)
-        return BalancedUpstream(plan, open_upstream) if plan.others else open_upstream(plan)
+        return BalancedUpstream(plan, open_upstream) if plan.other_origins else open_upstream(plan)
 
     async def _run_internal(
         self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool

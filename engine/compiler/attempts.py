@@ -115,7 +115,6 @@ class _SingleAttemptCompiler:
             health_checked=_health_checked([call for call, _ in every], forward),
             cases=cases,
             first_case=self.first_case,
-            streams=bool(calls) and any(case.stream or case.collect for case in cases),
             reads_upstream_body=bool(calls) and self._reads_upstream_body(cases),
         )
         return plan, uses
@@ -144,12 +143,11 @@ class _SingleAttemptCompiler:
     def _case(self, case: CaseSpec, scope: Scope, number: int) -> CasePlan:
         is_only = len(self.spec.respond) == 1 and not self.first_case
         label = "respond" if is_only else f"respond[{self.first_case + number}]"
-        status = case.status
         when = self._template(case.when, self._condition_scope(scope), f"{label}.when")
         return CasePlan(
             when=when,
             handles_errors=when is not None and when.uses.refers_to(RESPONSE_STATUS),
-            status=self._status(status, scope, label) if status else 200,
+            status=self._status(case.status, scope, label),
             headers=self._template(case.headers, scope, f"{label}.headers"),
             body=self._body(case, scope, label),
             stream=self._stream(case, scope, label) if case.stream else None,
@@ -190,8 +188,8 @@ class _SingleAttemptCompiler:
                 message = "this is evaluated before the upstream's body is read, as the response may stream"
                 self.findings.error("misused-stream", message, written.when.span)
 
-    def _status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
-        status = self.context.status(node, scope, f"{self.label} {label}.status")
+    def _status(self, written: Node | int, scope: Scope, label: str) -> int | Compiled:
+        status = self.context.status(written, scope, f"{self.label} {label}.status")
         if not isinstance(status, int):
             self.uses.append(status.uses)
         return status

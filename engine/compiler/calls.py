@@ -14,7 +14,6 @@ from engine.compiler.route_paths import PLAIN_PATH
 from engine.compiler.upstreams import NOWHERE
 from engine.diagnostics import suggestion
 from engine.http.fields import CREDENTIAL_NAME
-from engine.http.messages import MAX_BODY_BYTES
 from engine.http.request_target import literal_path
 from engine.language.codegen import Atom, Compiled, Writer
 from engine.language.expressions import ExpressionSyntaxError, Record, Scope, Variable, literal_results, parse
@@ -119,17 +118,17 @@ class CallCompiler:
             headers=parts["headers"],
             body=parts["body"],
             form=parts["form"],
-            timeout=self.context.seconds(spec.timeout, None),
+            timeout=self.context.seconds(spec.timeout),
             response_schema=compile_body_schema(self.context, spec.response_schema),
             name=name,
             continues_on_error=spec.on_error == "continue",
             each=each,
             parallel=spec.parallel,
-            cache=self.context.seconds(spec.cache, None),
+            cache=self.context.seconds(spec.cache),
             from_calls=frozenset(part for part, found in sources.items() if found == {"calls"}),
             mixed=frozenset(part for part, found in sources.items() if len(found) == 2),
             has_credentials=self._has_credentials(spec.headers, scope, sending),
-            max_bytes=MAX_BODY_BYTES if spec.max_bytes is None else spec.max_bytes,
+            max_bytes=spec.max_bytes,
         )
 
     def _has_credentials(self, headers: Node | None, scope: Scope, parts: Iterable[Compiled | None]) -> bool:
@@ -170,7 +169,7 @@ class CallCompiler:
             path=self._path(spec.path, scope, "forward"),
             headers=headers,
             replaced=frozenset(name.lower() for name in spec.headers.value) if spec.headers else frozenset(),
-            timeout=self.context.seconds(spec.timeout, None),
+            timeout=self.context.seconds(spec.timeout),
             has_credentials=self._has_credentials(spec.headers, scope, [headers]),
         )
         return plan, Uses.of_all(self.uses)

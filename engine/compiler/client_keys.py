@@ -72,7 +72,7 @@ def check_key_routes(context: MappingContext, keys: KeysPlan) -> None:
     """Warn of patterns that match no route of the mapping."""
     for name, patterns in keys.routes.items():
         for pattern in patterns:
-            if not any(_covers(pattern, route) for route in context.spec.routes):
+            if not any(_covers(pattern, route) for route in context.spec.routes.values()):
                 message = f"the pattern '{pattern}' of key '{name}' matches no route of this mapping"
                 context.findings.warning("no-effect", message, keys.spans[name])
 
@@ -111,7 +111,7 @@ def _report_no_key(context: MappingContext, bearer: Node) -> None:
     """
     if _names_file(context, bearer):
         context.findings.error("bad-value", "the file contains no key", bearer.span)
-    elif any(route.auth != "none" for route in context.spec.routes):
+    elif any(route.auth != "none" for route in context.spec.routes.values()):
         message = f"'auth.bearer' has no key: '{context.spec.name}' is open to all local processes"
         hint = "set the variables that it reads, or 'auth: none' if no key is required"
         context.findings.warning("no-key", message, bearer.span, hint)

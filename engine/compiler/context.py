@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from engine.compiler.environment import Environment
 from engine.compiler.reads import REQUEST_HEADERS, REQUEST_KEY, RESPONSE_BODY, RESPONSE_STATUS
 from engine.diagnostics import Findings
 from engine.language.codegen import Atom, Compiled, Writer
+from engine.language.durations import seconds_of
 from engine.language.expressions import CLIENT_BODY, Record, Scope, Variable, Withheld
 from engine.language.spec import MappingSpec
+from engine.language.spec_reader import Duration
 from engine.language.templates import TemplateCompiler, is_static, single_expression
 from engine.language.uses import VariableOrigin, VariablePath
 from engine.locations import Node
@@ -21,9 +22,6 @@ from engine.values import ABSENT
 _NOT_YET: Final = Withheld("unknown-variable", "this is evaluated before the upstream responds")
 _NO_CALL: Final = Withheld("unknown-variable", "this route calls no upstream")
 _NO_CALLS: Final = Withheld("unknown-variable", "this route has no named calls")
-
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)\Z")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 _CLIENT_BODY: Final = Atom("p", origin=VariableOrigin(CLIENT_BODY))
 _RESPONSE_BODY: Final = Atom("p", origin=VariableOrigin(RESPONSE_BODY))
@@ -62,10 +60,10 @@ class MappingContext:
         is_condition = node.path[-1:] == ("when",)
         return self.templates.compile(node, scope, label, Writer.use_truth if is_condition else Writer.use)
 
-    def status(self, node: Node, scope: Scope, label: str) -> int | Compiled:
+    def status(self, node: Node | int, scope: Scope, label: str) -> int | Compiled:
         """A status, or the function that computes it. Text around an expression would make it a string."""
-        if isinstance(node.value, int):
-            return node.value
+        if isinstance(node, int) or isinstance(node.value, int):
+            return node if isinstance(node, int) else int(node.value)
         reports = self.findings.reports
         compiled = self.templates.compile(node, scope, label)
         is_mixed = isinstance(node.value, str) and single_expression(node.value) is None
@@ -74,22 +72,22 @@ class MappingContext:
             self.findings.error("bad-value", message, node.span)
         return compiled
 
-    def seconds(self, node: Node | None, default: float | None) -> float | None:
-        """A duration in seconds. An expression is evaluated at load."""
-        if node is None:
-            return default
-        value = node.value if is_static(node.value) else self.environment.evaluate(node, "duration")
-        match = _DURATION.match(str(value))
-        if match is None:
-            if value is not ABSENT:
-                message = "expected a duration such as 250ms, 2s, 5m or 1h"
-                self.findings.error("bad-value", message, node.span)
-            return default
-        seconds = float(match.group(1)) * _SECONDS[match.group(2)]
-        if not 0 < seconds <= 86_400:
-            self.findings.error("bad-value", "a duration must be above 0 and at most 24h", node.span)
-            return default
-        return seconds
+    @overload
+    def seconds(self, value: Duration) -> float: ...
+    @overload
+    def seconds(self, value: None) -> None: ...
+    def seconds(self, value: Duration | None) -> float | None:
+        """A duration in seconds; 0 after a finding. An expression is evaluated at load."""
+        if not isinstance(value, Node):
+            return None if value is None else seconds_of(value)
+        text = value.value if is_static(value.value) else self.environment.evaluate(value, "duration")
+        if text is ABSENT:
+            return 0.0
+        try:
+            return seconds_of(str(text))
+        except ValueError as error:
+            self.findings.error("bad-value", str(error), value.span)
+            return 0.0
 
     def text(self, node: Node, label: str, secrets: bool = True) -> str | None:
         """The value of a string that is evaluated at load: empty if it has no value, None after a finding."""

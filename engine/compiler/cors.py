@@ -10,15 +10,13 @@ from engine.language.spec import CorsSpec
 from engine.locations import Node, Span
 from engine.plan import CorsPlan
 
-_MAX_AGE = 600.0
-
 
 def compile_cors(context: MappingContext, spec: CorsSpec | None) -> CorsPlan | None:
     """The plan of `cors`; None if the mapping has none."""
     if spec is None:
         return None
     origins = _origins(context, spec)
-    max_age = int(context.seconds(spec.max_age, _MAX_AGE) or _MAX_AGE)
+    max_age = int(context.seconds(spec.max_age))
     return CorsPlan(origins, spec.headers, spec.expose, spec.credentials, max_age)
 
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from engine.diagnostics import Findings
 from engine.language import schema, spec, yaml
-from engine.language.spec import ErrorsSpec, LimitsSpec, MappingSpec, RouteSpec
+from engine.language.spec import MappingSpec, RouteSpec
+from engine.language.spec_reader import merged as merged_keys
 from engine.locations import Document, Node, SourceFile, Span
 from engine.resources import shipped_mappings
 
@@ -163,17 +164,17 @@ def _with_included(
                 vars={**included.vars, **merged.vars},
                 upstreams={**included.upstreams, **merged.upstreams},
                 auth=merged.auth or included.auth,
-                limits=_merged_limits(included.limits, merged.limits),
+                limits=merged_keys(included.limits, merged.limits),
                 templates={**included.templates, **merged.templates},
-                errors=_merged_errors(included.errors, merged.errors),
+                errors=merged_keys(included.errors, merged.errors),
                 routes=_merged_routes(included.routes, merged.routes),
             )
     return merged
 
 
-def _merged_routes(base: tuple[RouteSpec, ...], own: tuple[RouteSpec, ...]) -> tuple[RouteSpec, ...]:
-    keys = {(route.method, route.path) for route in own}
-    return (*(route for route in base if (route.method, route.path) not in keys), *own)
+def _merged_routes(base: Mapping[str, RouteSpec], own: Mapping[str, RouteSpec]) -> Mapping[str, RouteSpec]:
+    """The routes of both; those of `own`, which take precedence, are last."""
+    return {**{key: route for key, route in base.items() if key not in own}, **own}
 
 
 def _include(node: Node, file: Path, findings: Findings, chain: tuple[Path, ...]) -> MappingSpec | None:
@@ -188,18 +189,6 @@ def _include(node: Node, file: Path, findings: Findings, chain: tuple[Path, ...]
         return None
     included = _read(target, findings, os.path.normpath(target))
     return None if included is None else _with_included(included, target, findings, chain)
-
-
-def _merged_errors(base: ErrorsSpec | None, own: ErrorsSpec | None) -> ErrorsSpec | None:
-    if base is None or own is None:
-        return own or base
-    return ErrorsSpec(own.node, own.status or base.status, own.headers or base.headers, own.body or base.body)
-
-
-def _merged_limits(base: LimitsSpec | None, own: LimitsSpec | None) -> LimitsSpec | None:
-    if base is None or own is None:
-        return own or base
-    return LimitsSpec(own.node, own.steps or base.steps, own.bytes or base.bytes)
 
 
 def declared(mapping: MappingSpec, section: str) -> Mapping[str, object]:

@@ -98,7 +98,7 @@ def _compile(
     rates = (rate,) if rate is not None else ()
     routes = tuple(
         compiled
-        for route in spec.routes
+        for route in spec.routes.values()
         if (compiled := compile_route(context, route, upstreams, prefix, keys, rates)) is not None
     )
     plan = MappingPlan(
@@ -158,7 +158,7 @@ def _limits(spec: LimitsSpec | None) -> Limits:
     """The limits of one exchange; the default where the mapping sets none."""
     if spec is None:
         return DEFAULT_LIMITS
-    return Limits(spec.steps or DEFAULT_LIMITS.steps, spec.bytes or DEFAULT_LIMITS.bytes)
+    return Limits(spec.steps, spec.bytes)
 
 
 def _check_unused_templates(context: MappingContext) -> None:

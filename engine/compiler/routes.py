@@ -52,18 +52,18 @@ class _RouteCompiler:
                 replace(a, reads_upstream_body=a.reads_upstream_body or bool(a.calls)) for a in attempts
             )
         schema = compile_body_schema(self.context, request.schema if request else None)
-        max_bytes = request.max_bytes if request else None
+        is_limited = request is not None and request.node.get("max_bytes") is not None
         plan = RoutePlan(
             spec=route,
             method=route.method,
             pattern=prefix + route.path,
             requires_key=bool(keys.bearer) and route.auth != "none",
-            max_bytes=MAX_BODY_BYTES if max_bytes is None else max_bytes,
-            max_forwarded=max_bytes,
+            max_bytes=request.max_bytes if request else MAX_BODY_BYTES,
+            max_forwarded=request.max_bytes if request and is_limited else None,
             schema=schema,
             reads_body=self._reads_body(attempts, usage) or schema is not None,
             rejects_dropped=route.dropped == "reject",
-            timeout=self.context.seconds(route.timeout, None),
+            timeout=self.context.seconds(route.timeout),
             cache=self._cache(attempts),
             attempts=attempts,
             buffers_body=_buffers_body(attempts),
@@ -149,16 +149,15 @@ class _RouteCompiler:
     # The cache
 
     def _cache(self, attempts: tuple[AttemptPlan, ...]) -> CachePlan | None:
-        node = self.route.cache
-        if node is None:
+        lifetime = self.route.cache
+        if lifetime is None:
             return None
         if self.route.builtin or any(attempt.forward for attempt in attempts):
             message = "only responses from 'respond' can be cached"
-            self.findings.error("misused-call", message, node.key_span)
-        seconds = self.context.seconds(node, None)
+            self.findings.error("misused-call", message, self.route.node["cache"].key_span)
         uses = Uses.of_all(self.attempts.uses)
         by_key = uses.refers_to(REQUEST_KEY)
-        return None if seconds is None else CachePlan(seconds, request_headers(uses), by_key)
+        return CachePlan(self.context.seconds(lifetime), request_headers(uses), by_key)
 
 
 def _buffers_body(attempts: tuple[AttemptPlan, ...]) -> bool:

@@ -14,7 +14,6 @@ from engine.language.uses import VariableOrigin
 from engine.locations import Node
 from engine.plan import CollectPlan, StreamPlan, TranslationPlan
 
-_EVERY: Final = 0.0
 _EVENT: Final = Atom("p", origin=VariableOrigin(("event",)))
 _ERROR: Final = Atom("p", origin=VariableOrigin(("error",)))
 _WHOLE_STATE: Final = Atom("p", "object", VariableOrigin(("state",)))
@@ -38,8 +37,8 @@ def compile_stream(
         event=context.template(name, names, f"{label}.to.event"),
         done=done.encode() if done else None,
         emit=context.template(spec.emit, scope, f"{label}.emit"),
-        every=context.seconds(spec.every, _EVERY) or _EVERY,
-        keep_alive=context.seconds(spec.keep_alive, None),
+        every=context.seconds(spec.every) or 0.0,
+        keep_alive=context.seconds(spec.keep_alive),
     )
 
 

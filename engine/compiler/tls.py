@@ -11,23 +11,23 @@ from pathlib import Path
 
 from engine.compiler.context import MappingContext
 from engine.language import yaml
+from engine.language.spec import TlsSpec
 from engine.locations import Node
 
 
-def compile_tls(context: MappingContext, node: Node | None, name: str) -> ssl.SSLContext | None:
+def compile_tls(context: MappingContext, spec: TlsSpec | None, name: str) -> ssl.SSLContext | None:
     """The TLS context of an upstream; None for the system's trust store."""
-    if node is None or not node.value:
+    if spec is None or not spec.node.value:
         return None
-    tls = _load_trust(context, node.get("ca_file"), f"upstreams.{name}.tls.ca_file")
+    tls = _load_trust(context, spec.ca_file, f"upstreams.{name}.tls.ca_file")
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load_certificate(context, tls, node, f"upstreams.{name}.tls")
-    verify = node.get("verify")
-    if verify is not None and verify.value is False:
+    _load_certificate(context, tls, spec, f"upstreams.{name}.tls")
+    if not spec.verify:
         tls.check_hostname = False
         tls.verify_mode = ssl.CERT_NONE
         message = f"the certificate of '{name}' is not verified"
         hint = "set 'ca_file' to the certificate of its CA"
-        context.findings.warning("tls-unverified", message, verify.span, hint)
+        context.findings.warning("tls-unverified", message, spec.node["verify"].span, hint)
     return tls
 
 
@@ -43,9 +43,9 @@ def _load_trust(context: MappingContext, node: Node | None, label: str) -> ssl.S
         return ssl.create_default_context()
 
 
-def _load_certificate(context: MappingContext, tls: ssl.SSLContext, node: Node, label: str) -> None:
+def _load_certificate(context: MappingContext, tls: ssl.SSLContext, spec: TlsSpec, label: str) -> None:
     """Load the client certificate, with its key from the same or another file."""
-    certificate, key = node.get("certificate"), node.get("key")
+    certificate, key = spec.certificate, spec.key
     if certificate is None:
         if key is not None:
             context.findings.error("missing-key", "'key' requires 'certificate'", key.key_span)

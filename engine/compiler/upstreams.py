@@ -15,11 +15,11 @@ from engine.errors import AuthError
 from engine.http.auth import BLANK_REQUEST, NO_AUTH, BasicAuth, UpstreamAuth, make_auth
 from engine.http.fields import CREDENTIAL_NAME, FIELD_NAME
 from engine.http.request_target import literal_path
-from engine.language.spec import BreakerSpec, HealthSpec, RetrySpec, UpstreamSpec
+from engine.language.spec import BreakerSpec, HealthSpec, RetrySpec, TimeoutSpec, TlsSpec, UpstreamSpec
 from engine.language.templates import is_static
 from engine.locations import Node, Span
 from engine.plan import (
-    DEFAULT_CONNECTIONS,
+    DEFAULT_TIMEOUTS,
     BreakerPlan,
     HealthPlan,
     RetryPlan,
@@ -31,16 +31,7 @@ from engine.values import ABSENT, JsonError, text
 _SCHEMES: Final = ("http", "https")
 _MAPPING: Final = "mapping:"
 #: The upstream of a call whose upstream could not be determined; a plan with it is never served.
-NOWHERE: Final = UpstreamPlan("", "http://invalid.invalid", None, "", (), Timeouts())
-
-#: The default conditions of a retry, and the default wait in seconds.
-_RETRIED: Final = ("connect", 502, 503, 504)
-_RETRY_WAIT: Final = 0.1
-#: The default timeout of a health check, and how long its result is cached, in seconds.
-_HEALTH_TIMEOUT: Final = 2.0
-_HEALTH_CACHED: Final = 5.0
-#: How long a circuit breaker stays open by default, in seconds.
-_OPEN: Final = 5.0
+NOWHERE: Final = UpstreamPlan("", "http://invalid.invalid", None, "", (), DEFAULT_TIMEOUTS)
 
 #: The separator of URLs in one text; a URL itself may contain a comma.
 _SEPARATOR = re.compile(r"\s*,\s*(?=https?://)")
@@ -86,11 +77,11 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     return replace(
         made,
         origin=_origin(parts),
-        others=tuple(_origin(other) for other in servers[1:]),
+        other_origins=tuple(_origin(other) for other in servers[1:]),
         base_path=literal_path(parts.path.rstrip("/")),
         auth=auth,
         has_credentials=_has_credentials(context, auth, headers) or _has_certificate(spec.tls),
-        connections=spec.connections or DEFAULT_CONNECTIONS,
+        connections=spec.connections,
         tls=tls,
         http2=spec.http2,
         proxy=proxy,
@@ -247,8 +238,8 @@ def _has_credentials(
     return auth.is_configured or named or secret
 
 
-def _has_certificate(tls: Node | None) -> bool:
-    return tls is not None and tls.get("certificate") is not None
+def _has_certificate(tls: TlsSpec | None) -> bool:
+    return tls is not None and tls.certificate is not None
 
 
 def _headers(context: MappingContext, node: Node | None, name: str) -> tuple[tuple[str, str], ...]:
@@ -283,22 +274,21 @@ def _span_of(node: Node, key: str) -> Span:
     return node.span if written is None else written.span
 
 
-def _timeouts(context: MappingContext, node: Node | None) -> Timeouts:
-    default = Timeouts()
-    if node is None:
-        return default
-    values = {
-        name: context.seconds(node.get(name), getattr(default, name)) or getattr(default, name)
-        for name in ("connect", "read", "total", "stream")
-    }
-    return Timeouts(**values)
+def _timeouts(context: MappingContext, spec: TimeoutSpec | None) -> Timeouts:
+    if spec is None:
+        return DEFAULT_TIMEOUTS
+    return Timeouts(
+        connect=context.seconds(spec.connect),
+        read=context.seconds(spec.read),
+        total=context.seconds(spec.total),
+        stream=context.seconds(spec.stream),
+    )
 
 
 def _retry(context: MappingContext, spec: RetrySpec | None) -> RetryPlan | None:
     if spec is None:
         return None
-    on = frozenset(spec.on or _RETRIED)
-    return RetryPlan(spec.attempts, on, context.seconds(spec.wait, _RETRY_WAIT) or _RETRY_WAIT)
+    return RetryPlan(spec.attempts, frozenset(spec.on), context.seconds(spec.wait))
 
 
 def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | None:
@@ -307,12 +297,12 @@ def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | No
     return HealthPlan(
         method=spec.method,
         path=literal_path(spec.path.value),
-        timeout=context.seconds(spec.timeout, _HEALTH_TIMEOUT) or _HEALTH_TIMEOUT,
-        keep=context.seconds(spec.keep, _HEALTH_CACHED) or _HEALTH_CACHED,
+        timeout=context.seconds(spec.timeout),
+        cache_seconds=context.seconds(spec.keep),
     )
 
 
 def _breaker(context: MappingContext, spec: BreakerSpec | None) -> BreakerPlan | None:
     if spec is None:
         return None
-    return BreakerPlan(spec.failures, context.seconds(spec.open, _OPEN) or _OPEN)
+    return BreakerPlan(spec.failures, context.seconds(spec.open))

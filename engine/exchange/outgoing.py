@@ -12,7 +12,7 @@ from typing import Final
 
 from engine.errors import AuthError, Defect, ExchangeError, release_frames
 from engine.exchange.evaluation import write
-from engine.http.auth import AuthRequest, Credentials
+from engine.http.auth import NO_CREDENTIALS, AuthRequest, Credentials
 from engine.http.auth.credentials import SHORTEST
 from engine.http.fields import hyphenated
 from engine.http.messages import OutgoingRequest, UpstreamRequest
@@ -35,7 +35,7 @@ def outgoing(upstream: UpstreamPlan, request: UpstreamRequest) -> OutgoingReques
         bare = _without(request, added)
         if bare is not request:
             request, added = bare, _apply(upstream, bare)
-    return OutgoingRequest(_with(request, added) if added else request)
+    return OutgoingRequest(request if added is NO_CREDENTIALS else _with(request, added))
 
 
 def sent_secrets(upstream: UpstreamPlan, request: OutgoingRequest) -> tuple[bytes, ...]:

@@ -108,11 +108,10 @@ def read_body(route: RoutePlan, exchange: Exchange) -> None:
 
 
 def _check_encoding(inbound: Inbound) -> None:
-    encodings = [value.lower() for name, value in inbound.headers if name == "content-encoding"]
-    media_type = inbound.header("content-type") or ""
-    if any(encoding not in ("", "identity") for encoding in encodings):
-        raise ExchangeError("invalid_request", "a compressed body is not accepted", status=415)
-    if media_type.lower().startswith("multipart/"):
+    for name, value in inbound.headers:
+        if name == "content-encoding" and value.lower() not in ("", "identity"):
+            raise ExchangeError("invalid_request", "a compressed body is not accepted", status=415)
+    if inbound.content.media_type.lower().startswith("multipart/"):
         raise ExchangeError("invalid_request", "a multipart body is not accepted; send JSON", status=415)
 
 

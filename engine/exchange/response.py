@@ -98,11 +98,13 @@ def _check_schema(schema: BodySchema, exchange: Exchange, body: Any) -> None:
 def response_from(
     attempt: AttemptPlan, exchange: Exchange, payload: Any, kind: str, failed: bool = False
 ) -> Response:
-    """The response of the first case that matches a payload.
+    """The response of the first case that matches a payload, unless `streaming_case` has already selected it.
 
     Raises:
         ExchangeError: of `kind`, if it cannot be written; no case matches.
     """
+    if exchange.case is not None:
+        return case_response(attempt.cases[exchange.case - attempt.first_case], exchange, payload, kind)
     for number, case in enumerate(attempt.cases, attempt.first_case):
         if failed and not case.handles_errors:
             continue
@@ -141,13 +143,14 @@ def head_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> tupl
 def streaming_case(attempt: AttemptPlan, exchange: Exchange) -> CasePlan | None:
     """The case for a 2xx response, if it is made from the upstream's events; else None.
 
-    It is selected before the body is read: the compiler ensures that no `when` up to it reads the body.
+    It is selected before the body is read: the compiler ensures that no `when` up to the last such case reads
+    the body. Another case that is selected here is in `exchange.case`, for `response_from`.
     """
     response = exchange.upstream_response
     assert response is not None
-    if not attempt.streams or is_failure(response):
+    if not attempt.streaming_cases or is_failure(response):
         return None
-    for number, case in enumerate(attempt.cases, attempt.first_case):
+    for number, case in enumerate(attempt.streaming_cases, attempt.first_case):
         if case.when is None or truth(evaluate(case.when, None, exchange, "upstream_error")):
             exchange.case = number
             return case if case.stream is not None or case.collect is not None else None

@@ -4,6 +4,7 @@ Contract: pure; no upstream is called. No secret is shown: mappings are compiled
 tree of entries; the caller formats it.
 
     entries          the tree of entries
+    mappings         entries of mappings
     upstreams        entries of upstreams
     routes           entries of routes
     python           entries of generated Python

@@ -9,6 +9,7 @@ from engine.compiler import environment as load_time
 from engine.compiler.masking import Mask, credentials_in, file_texts, with_placeholders
 from engine.diagnostics import Findings, suggestion
 from engine.explain.entries import Entry
+from engine.explain.mappings import mapping_entries
 from engine.explain.python import python_entries
 from engine.explain.routes import name_of, route_entry
 from engine.explain.tracing import Request, StubResponse, Trace, trace
@@ -77,7 +78,7 @@ class Explainer:
         upstreams = (upstream_entry(plan, upstream, self._mask) for upstream in plan.upstreams.values())
         routes = (route_entry(plan, route) for route in plan.routes)
         span = plan.spec.node.span
-        return Entry("mapping", plan.name + description, span, (*upstreams, *routes))
+        return Entry("mapping", plan.name + description, span, (*mapping_entries(plan), *upstreams, *routes))
 
     def _routes(self) -> Iterator[tuple[MappingPlan, RoutePlan]]:
         return ((plan, route) for plan in self.plans.mappings.values() for route in plan.routes)

@@ -5,27 +5,49 @@ Contract: values come from the plan, source text from the spec; nothing is evalu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from engine.explain.entries import Entry, duration, shown, size
 from engine.http.messages import MAX_BODY_BYTES
 from engine.language.spec import (
     AttemptSpec,
+    Builtin,
     CallSpec,
     CaseSpec,
     CollectSpec,
     ErrorsSpec,
     ForwardSpec,
+    RateKey,
     RuleSpec,
     StreamSpec,
 )
 from engine.language.uses import ITEM
-from engine.plan import OTHERS, AttemptPlan, CallPlan, CasePlan, MappingPlan, RatePlan, ReadTree, RoutePlan
+from engine.locations import Node
+from engine.plan import (
+    OTHERS,
+    AttemptPlan,
+    CallPlan,
+    CasePlan,
+    ForwardPlan,
+    MappingPlan,
+    RatePlan,
+    ReadTree,
+    RoutePlan,
+    StreamPlan,
+)
 
-_BUILTIN: Final = {
+_DEFAULT_ERRORS: Final = "in the default format {error: {message, type, param, code}}"
+#: What each `builtin` responds with.
+BUILTINS: Final[Mapping[Builtin, str]] = {
     "health": "health of the upstreams, checked by their `health`",
     "metrics": "metrics of this process",
+}
+#: What each rate limit counts by.
+RATE_KEYS: Final[Mapping[RateKey, str]] = {
+    "key": "per key",
+    "address": "per client address",
+    "all": "in total",
 }
 
 
@@ -59,6 +81,8 @@ def _checks(mapping: MappingPlan, route: RoutePlan) -> Iterator[Entry]:
         yield from _body(route)
     if route.cache is not None:
         yield Entry("cache", f"responses for {duration(route.cache.seconds)}")
+    if route.spec.usage is not None:
+        yield Entry("usage", shown(route.spec.usage), route.spec.usage.span)
 
 
 def _key(mapping: MappingPlan, route: RoutePlan) -> str:
@@ -70,8 +94,7 @@ def _key(mapping: MappingPlan, route: RoutePlan) -> str:
 
 
 def _rate(rate: RatePlan) -> str:
-    whose = {"key": "per key", "address": "per client address", "all": "in total"}[rate.by]
-    return f"at most {rate.limit} requests {whose} in {duration(rate.seconds)}"
+    return f"at most {rate.limit} requests {RATE_KEYS[rate.by]} in {duration(rate.seconds)}"
 
 
 def _body(route: RoutePlan) -> Iterator[Entry]:
@@ -117,7 +140,7 @@ def _paths(tree: ReadTree, path: str = "") -> Iterator[str]:
 
 def _attempts(route: RoutePlan) -> Iterator[Entry]:
     if route.builtin is not None:
-        yield Entry("builtin", _BUILTIN[route.builtin])
+        yield Entry("builtin", BUILTINS[route.builtin])
     is_only = not route.spec.try_
     for number, (spec, plan) in enumerate(zip(route.spec.attempts, route.attempts, strict=False), 1):
         below = tuple(_attempt(spec, plan))
@@ -143,8 +166,8 @@ def _attempt(spec: AttemptSpec, plan: AttemptPlan) -> Iterator[Entry]:
         labels = ["call"] if len(spec.call) == 1 else [f"call {n + 1}" for n in range(len(spec.call))]
         for label, call, made in zip(labels, spec.call, plan.calls, strict=True):
             yield Entry(label, _call(call, made), call.node.span, tuple(_call_facts(call, made)))
-    if spec.forward is not None:
-        yield _forward(spec.forward)
+    if spec.forward is not None and plan.forward is not None:
+        yield _forward(spec.forward, plan.forward)
     for number, (case, made_case) in enumerate(zip(spec.respond, plan.cases, strict=False), plan.first_case):
         yield _case(case, made_case, _number(spec, plan, number))
 
@@ -197,18 +220,21 @@ def _call_facts(spec: CallSpec, plan: CallPlan) -> Iterator[Entry]:
         yield Entry("on error", "continue; the failure is recorded in $calls")
 
 
-def _forward(spec: ForwardSpec) -> Entry:
+def _forward(spec: ForwardSpec, plan: ForwardPlan) -> Entry:
+    below = []
+    if spec.headers is not None:
+        below.append(Entry("replaces", _names(spec.headers), spec.headers.span))
+    if plan.timeout is not None:
+        below.append(Entry("timeout", f"{duration(plan.timeout)} until the response begins"))
     text = f"unchanged to {shown(spec.upstream)} {shown(spec.path)}"
-    return Entry("forward", text, spec.node.span)
+    return Entry("forward", text, spec.node.span, tuple(below))
 
 
 # --- Responses -------------------------------------------------------------------------------------------
 
 
 def _case(spec: CaseSpec, plan: CasePlan, label: str) -> Entry:
-    status = (
-        str(plan.status) if isinstance(plan.status, int) else shown(spec.status) if spec.status else "200"
-    )
+    status = str(plan.status) if isinstance(spec.status, int) else shown(spec.status)
     what = (
         "a stream"
         if spec.stream
@@ -221,24 +247,34 @@ def _case(spec: CaseSpec, plan: CasePlan, label: str) -> Entry:
     below: list[Entry] = []
     if spec.when is not None:
         below.append(Entry("when", shown(spec.when), spec.when.span))
-    if spec.stream is not None:
-        below += _stream(spec.stream)
+    if spec.headers is not None:
+        below.append(Entry("headers", _names(spec.headers), spec.headers.span))
+    if spec.stream is not None and plan.stream is not None:
+        below += _stream(spec.stream, plan.stream)
     if spec.collect is not None:
         below += _rules(spec.collect)
     errors = "; also for upstream errors" if plan.handles_errors else ""
     return Entry(label, f"{status}, {what}{errors}", spec.node.span, tuple(below))
 
 
-def _stream(spec: StreamSpec) -> Iterator[Entry]:
+def _names(headers: Node) -> str:
+    """The names of header fields."""
+    return ", ".join(headers.value) if isinstance(headers.value, dict) else shown(headers)
+
+
+def _stream(spec: StreamSpec, plan: StreamPlan) -> Iterator[Entry]:
     yield Entry("to", shown(spec.to))
-    if spec.from_ is not None:
-        yield Entry("from", f"{shown(spec.from_)}, unless Content-Type specifies another")
+    if plan.keep_alive is not None:
+        yield Entry("keep-alive", f"a comment after {duration(plan.keep_alive)} without an event")
     if spec.emit is not None:
-        yield Entry("emit", shown(spec.emit), spec.emit.span)
+        every = f", one every {duration(plan.every)}" if plan.every else ""
+        yield Entry("emit", shown(spec.emit) + every, spec.emit.span)
     yield from _rules(spec)
 
 
 def _rules(spec: StreamSpec | CollectSpec) -> Iterator[Entry]:
+    if spec.from_ is not None:
+        yield Entry("from", f"{shown(spec.from_)}, unless Content-Type specifies another")
     if spec.state is not None:
         yield Entry("state", ", ".join(spec.state.value))
     failing = spec.error if isinstance(spec, StreamSpec) else ()
@@ -265,7 +301,9 @@ def _when(spec: AttemptSpec | RuleSpec, otherwise: str) -> str:
 
 def _errors(spec: ErrorsSpec | None) -> Iterator[Entry]:
     if spec is None:
-        yield Entry("errors", "in the default format {error: {message, type, param, code}}")
+        yield Entry("errors", _DEFAULT_ERRORS)
         return
     status = f"; upstream errors with {shown(spec.status)}" if spec.status is not None else ""
-    yield Entry("errors", f"in the format of `errors`{status}", spec.node.key_span)
+    headers = f"; with the headers {_names(spec.headers)}" if spec.headers is not None else ""
+    body = "in the format of `errors`" if spec.body is not None else _DEFAULT_ERRORS
+    yield Entry("errors", body + status + headers, spec.node.key_span)

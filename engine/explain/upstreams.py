@@ -10,8 +10,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from engine.compiler.masking import MASK, Mask
-from engine.explain.entries import Entry, duration
-from engine.plan import DEFAULT_CONNECTIONS, MappingPlan, UpstreamPlan
+from engine.explain.entries import Entry, duration, shown
+from engine.language.spec import DEFAULT_CONNECTIONS, TlsSpec, UpstreamSpec
+from engine.plan import MappingPlan, UpstreamPlan
 
 #: The origin of an upstream whose URL contains a secret.
 _NOWHERE: Final = "http://invalid.invalid"
@@ -19,9 +20,9 @@ _NOWHERE: Final = "http://invalid.invalid"
 
 def upstream_entry(mapping: MappingPlan, plan: UpstreamPlan, mask: Mask) -> Entry:
     """The entry of one upstream."""
-    node = mapping.spec.upstreams[plan.name].node
+    spec = mapping.spec.upstreams[plan.name]
     text = f"{plan.name} → {', '.join(_urls(plan, mask))}"
-    return Entry("upstream", text, node.key_span, tuple(_facts(plan, mask)))
+    return Entry("upstream", text, spec.node.key_span, tuple(_facts(spec, plan, mask)))
 
 
 def url_of(plan: UpstreamPlan, mask: Mask) -> str:
@@ -32,7 +33,7 @@ def url_of(plan: UpstreamPlan, mask: Mask) -> str:
 def _origins(plan: UpstreamPlan, mask: Mask) -> list[str]:
     if plan.mapping is not None:
         return [mask.text(f"mapping:{plan.mapping}")]
-    origins = (plan.origin or "", *plan.others)
+    origins = (plan.origin or "", *plan.other_origins)
     return [MASK if origin == _NOWHERE else mask.text(origin) for origin in origins]
 
 
@@ -40,17 +41,17 @@ def _urls(plan: UpstreamPlan, mask: Mask) -> list[str]:
     return [origin + mask.text(plan.base_path) for origin in _origins(plan, mask)]
 
 
-def _facts(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
+def _facts(spec: UpstreamSpec, plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
     if plan.auth.is_configured:
         yield Entry("auth", mask.text(plan.auth.describe()))
     for name, value in plan.headers:
         yield Entry("header", f"{name}: {mask.header(name, value)}")
     if plan.mapping is None:
-        yield from _connections(plan, mask)
+        yield from _connections(spec, plan, mask)
     yield from _failures(plan)
 
 
-def _connections(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
+def _connections(spec: UpstreamSpec, plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
     times = plan.timeouts
     limits = {"connect": times.connect, "read": times.read, "total": times.total, "stream": times.stream}
     yield Entry("timeout", ", ".join(f"{name} {duration(seconds)}" for name, seconds in limits.items()))
@@ -58,10 +59,17 @@ def _connections(plan: UpstreamPlan, mask: Mask) -> Iterator[Entry]:
         yield Entry("connections", f"at most {plan.connections}")
     if plan.http2:
         yield Entry("http2", "HTTP/2 only")
-    if plan.tls is not None:
-        yield Entry("tls", "custom trust store or client certificate")
+    if spec.tls is not None and (text := _tls(spec.tls)):
+        yield Entry("tls", text, spec.tls.node.key_span)
     if plan.proxy is not None:
         yield Entry("proxy", _without_credentials(plan.proxy, mask))
+
+
+def _tls(spec: TlsSpec) -> str:
+    """The files of `tls`, as the mapping names them, and a missing verification."""
+    files = {"authorities of": spec.ca_file, "certificate": spec.certificate, "key": spec.key}
+    facts = [f"{what} {shown(node)}" for what, node in files.items() if node is not None and node.value]
+    return ", ".join([*facts, *([] if spec.verify else ["the server's certificate is not verified"])])
 
 
 def _failures(plan: UpstreamPlan) -> Iterator[Entry]:
@@ -74,7 +82,7 @@ def _failures(plan: UpstreamPlan) -> Iterator[Entry]:
         yield Entry("breaker", text)
     if plan.health is not None:
         text = f"{plan.health.method} {plan.health.path} within {duration(plan.health.timeout)}"
-        yield Entry("health", f"{text}; results are reused for {duration(plan.health.keep)}")
+        yield Entry("health", f"{text}; results are reused for {duration(plan.health.cache_seconds)}")
 
 
 def _without_credentials(url: str, mask: Mask) -> str:

@@ -76,7 +76,8 @@ class Match(Generic[Owner, Route]):
 
     def found(self, method: str) -> Leaf[Owner, Route] | None:
         """The leaf for a method, as `leaf`, or None."""
-        return _for_method(self.leaves, method)
+        # As `_for_method`; this runs several times for every request.
+        return self.leaves.get(method) or (self.leaves.get("GET") if method == "HEAD" else None)
 
     def params(self, leaf: Leaf[Owner, Route]) -> dict[str, str]:
         """The path's parameters, decoded.

@@ -71,14 +71,10 @@ class _Metrics:
         self.errors = self._counter(
             "dragoman_errors", "Requests that failed, by kind of error.", ("mapping", "kind")
         )
-        call_labels = ("mapping", "upstream", "outcome")
-        self.calls = self._counter(
-            "dragoman_upstream_calls", "Calls to upstreams, by status or kind of failure.", call_labels
-        )
         self.call_seconds = self._histogram(
             "http_client_request_duration_seconds",
             "Duration of calls to upstreams, to the end of the response or the head of a streaming one.",
-            call_labels,
+            ("mapping", "upstream", "outcome"),
         )
         self.first_event_seconds = self._histogram(
             "dragoman_time_to_first_event_seconds",
@@ -206,7 +202,7 @@ def record_limits_storage_failure() -> None:
 def record_call(mapping: str, upstream: str, outcome: int | str, seconds: float) -> None:
     """Observe the duration of a call to an upstream; `outcome` is its status or kind of failure."""
     metrics = _state.metrics
-    metrics.histograms[metrics.call_seconds, mapping, upstream, str(outcome)].observe(seconds)
+    metrics.histograms[metrics.call_seconds, mapping, upstream, outcome].observe(seconds)
 
 
 def record_exchange(result: ExchangeResult, usage: Mapping[str, int]) -> None:
@@ -216,13 +212,11 @@ def record_exchange(result: ExchangeResult, usage: Mapping[str, int]) -> None:
     route = result.route
     pattern, method = (route.pattern, route.method) if route else ("", "")
     started = result.exchange.started_ns
-    status = str(result.response.status)
+    status = result.response.status
     seconds = (time.monotonic_ns() - started) / 1e9
     metrics.histograms[metrics.request_seconds, mapping, pattern, method, status].observe(seconds)
     if result.error is not None:
         metrics.counters[metrics.errors, mapping, result.error.kind].inc()
-    for upstream, outcome in result.exchange.tried:
-        metrics.counters[metrics.calls, mapping, upstream, str(outcome)].inc()
     if result.events:
         metrics.counters[metrics.events, mapping, pattern].inc(result.events)
         seconds = (result.first_event_ns - started) / 1e9

@@ -48,6 +48,7 @@ from engine.stores.rate_limits import RateLimits
 
 #: The scope key of a response that needs `Vary: Origin`, although no web page made the request.
 _VARIES_BY_ORIGIN: Final = "dragoman.varies"
+_VARY_ORIGIN: Final = ("vary", "Origin")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 #: Seconds between the end of a replaced set of plans and the garbage collection that frees it.
 _COLLECTION_DELAY: Final = 0.2
@@ -484,9 +485,10 @@ def _with_cors(app: ASGIApp, plan: CorsPlan) -> ASGIApp:
 def _with_vary_origin(response: Response) -> Response:
     """The response with `Origin` added to `Vary`, for caches (RFC 9110, 12.5.5)."""
     existing = [value for name, value in response.headers if name == "vary"]
-    others = [field for field in response.headers if field[0] != "vary"] if existing else response.headers
-    headers = (*others, ("vary", ", ".join((*existing, "Origin"))))
-    return response.with_headers(headers)
+    if not existing:
+        return response.with_headers((*response.headers, _VARY_ORIGIN))
+    others = [field for field in response.headers if field[0] != "vary"]
+    return response.with_headers((*others, ("vary", ", ".join((*existing, "Origin")))))
 
 
 def _preflight_method(scope: Scope) -> str | None:

@@ -151,7 +151,7 @@ class CaseCompiler:
     def _stub_response(self, response: spec.StubResponseSpec | None) -> UpstreamResponse:
         if response is None:
             return UpstreamResponse(spec.DEFAULT_STATUS, (), EMPTY)
-        headers = _header_fields(response.headers or {})
+        headers = _header_fields(response.headers)
         content = self._content(response.body, response.text, headers)
         return UpstreamResponse(response.status, _with_type(headers, content), content)
 
@@ -197,7 +197,9 @@ class CaseCompiler:
     def _expected_response(self, expected: spec.ExpectedResponseSpec | None) -> dict[str, Expectation]:
         if expected is None:
             return {"status": Scalar(self.spec.node["name"], spec.DEFAULT_STATUS)}
-        status = expected.status or Node(expected.node.document, expected.node.path, spec.DEFAULT_STATUS)
+        status = expected.status
+        if not isinstance(status, Node):
+            status = Node(expected.node.document, expected.node.path, status)
         return _present(
             status=literal(status),
             headers=_compiled(expected.headers, self._headers),

@@ -105,7 +105,6 @@ def test_streams_calls_and_errors(server: Server, upstream: Upstream) -> None:
     assert value(server, "dragoman_plan_generation") == 1
     calls = {"mapping": "shop", "upstream": "up"}
     assert value(server, "http_client_request_duration_seconds_count", **calls, outcome="200") == 2
-    assert value(server, "dragoman_upstream_calls_total", **calls, outcome="200") == 2
 
 
 def test_labels_are_names_of_mappings(server: Server) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -16,7 +17,7 @@ import uvloop
 
 from engine.client.http1 import Http1Upstream
 from engine.http.messages import EMPTY, Content, UpstreamRequest
-from engine.plan import Timeouts, UpstreamPlan
+from engine.plan import DEFAULT_TIMEOUTS, UpstreamPlan
 from tests.support.times import PATIENCE
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ HEADERS = (("accept", "application/json"), ("accept-encoding", "identity"))
 
 def plan(url: str, connect: float = PATIENCE, read: float = PATIENCE, **fields: Any) -> UpstreamPlan:
     """Returns the plan of an upstream at this origin."""
-    return UpstreamPlan("up", url, None, "", (), Timeouts(connect, read), **fields)
+    timeouts = replace(DEFAULT_TIMEOUTS, connect=connect, read=read)
+    return UpstreamPlan("up", url, None, "", (), timeouts, **fields)
 
 
 def call(

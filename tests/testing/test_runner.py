@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from textwrap import dedent
@@ -12,7 +11,6 @@ import pytest
 
 from engine import SuiteRun, distribution_version, run_suites, schema_text
 from engine.errors import CALL_FAILURES
-from engine.testing import spec
 from engine.testing.notation import MATCHERS
 
 MAPPING = """
@@ -804,13 +802,6 @@ def test_a_selection_of_cases_reports_no_coverage(tmp_path: Path) -> None:
 # --- The schema ------------------------------------------------------------------------------------------
 
 SCHEMA = json.loads(schema_text("suite"))
-
-
-@pytest.mark.parametrize("cls", spec.DEFINITIONS, ids=lambda cls: cls.__name__)
-def test_a_class_has_the_fields_of_its_definition(cls: type) -> None:
-    name = spec.DEFINITIONS[cls]
-    definition = SCHEMA if name == "#" else SCHEMA["definitions"][name]
-    assert {field.name for field in dataclasses.fields(cls)} - {"node"} == set(definition["properties"])
 
 
 def test_every_field_of_the_schema_is_described_with_an_example() -> None:

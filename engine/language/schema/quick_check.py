@@ -23,7 +23,18 @@ _SCALARS: Final = (str, int, bool, type(None))
 
 #: Annotations, and keywords that belong to another keyword.
 _IGNORED: Final = frozenset(
-    ("$schema", "$id", "title", "description", "examples", "x-expects", "definitions", "then", "else")
+    (
+        "$schema",
+        "$id",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "x-expects",
+        "definitions",
+        "then",
+        "else",
+    )
 )
 
 
