@@ -40,6 +40,7 @@ _GROUPS: Final = {
     "objects": "Objects",
     "values": "Values and types",
     "json_text": "JSON as text",
+    "schemas": "JSON Schema",
     "encodings": "Encodings",
     "times": "Times",
     "ids": "Identifiers",
