@@ -1,4 +1,4 @@
-"""Example values from JSON Schemas, for mappings that stand in for a server.
+"""Example values from JSON Schemas, for mappings that mock a server.
 
 Contract: the result depends on the schema alone, and matches it as far as `schema_example` documents. Schemas
 come from clients: keywords with values of a wrong type are ignored. Work and result are bounded, whatever
