@@ -17,6 +17,7 @@ from engine import distribution_version
 COMMANDS: Final = {
     "validate": "cli.validate",
     "serve": "cli.serve",
+    "demo": "cli.demo",
     "test": "cli.test",
     "routes": "cli.routes",
     "explain": "cli.explain",
@@ -56,6 +57,7 @@ def main() -> None:
     """A declarative routing proxy: one YAML file puts one HTTP API in front of another.
 
     \b
+    dragoman demo                          serve the shipped mappings on a mock of a model server
     dragoman validate mappings/            report errors with file, line and column
     dragoman serve mappings/               serve the mappings of a directory
     dragoman test mappings/                run their *.test.yaml files
