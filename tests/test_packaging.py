@@ -8,13 +8,13 @@ import os
 import subprocess
 import sys
 import typing
-import zipfile
 from pathlib import Path
 
 import pytest
 
 import engine.asgi
 from tests.support.times import START
+from tests.support.wheel import unpacked_wheel
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,17 +22,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked content of the wheel."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
-        check=True,
-        timeout=600,
-    )
-    (wheel,) = folder.glob("dragoman-*.whl")
-    content = folder / "content"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(content)
-    return content
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def dragoman(unpacked: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
