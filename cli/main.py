@@ -49,7 +49,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="'dragoman COMMAND --help' describes one command, 'dragoman functions' the functions of expressions.",
+    epilog="'dragoman COMMAND --help' describes a command, and 'dragoman functions' lists functions.",
 )
 @click.version_option(distribution_version(), prog_name="dragoman")
 def main() -> None:
