@@ -13,17 +13,8 @@ import click
 from cli import output
 from engine import distribution_version
 
-#: Each command and its module.
-COMMANDS: Final = {
-    "validate": "cli.validate",
-    "serve": "cli.serve",
-    "test": "cli.test",
-    "routes": "cli.routes",
-    "explain": "cli.explain",
-    "schema": "cli.schema",
-    "functions": "cli.functions",
-    "healthcheck": "cli.healthcheck",
-}
+#: The commands, in the order of the help. Each is `command` in the module of its name.
+COMMANDS: Final = ("validate", "serve", "test", "routes", "explain", "schema", "functions", "healthcheck")
 _ALIASES: Final = {"check": "validate"}
 
 
@@ -39,10 +30,10 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        module = COMMANDS.get(_ALIASES.get(name, name))
-        if module is None:
+        name = _ALIASES.get(name, name)
+        if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(module).command
+        command: click.Command = importlib.import_module(f"cli.{name}").command
         return command
 
 

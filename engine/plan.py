@@ -63,12 +63,12 @@ class BreakerPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HealthPlan:
-    """A health check of an upstream. `timeout` is in seconds; a result is reused for `keep` seconds."""
+    """A health check of an upstream. `timeout` is in seconds; a result is reused for `cache_seconds`."""
 
     method: str
     path: str
     timeout: float
-    keep: float
+    cache_seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -78,7 +78,7 @@ class UpstreamPlan:
     Attributes:
         name: its name in the mapping.
         origin: `scheme://host:port`, or None for another mapping.
-        others: the origins of further servers; calls are balanced over all of them.
+        other_origins: the origins of further servers; calls are balanced over all of them.
         mapping: the name of the other mapping, or None.
         base_path: the prefix of the path of every call, without a trailing slash.
         retry: None if calls are not retried.
@@ -108,7 +108,7 @@ class UpstreamPlan:
     tls: ssl.SSLContext | None = None
     http2: bool = False
     proxy: str | None = field(default=None, repr=False)
-    others: tuple[str, ...] = ()
+    other_origins: tuple[str, ...] = ()
     has_credentials: bool = False
     fields: Mapping[str, str] = field(init=False, repr=False)
     credentials: Credentials | None = field(init=False)

@@ -82,7 +82,7 @@ class Health:
     async def _current_report(self, state: _State) -> dict[str, Any]:
         plan = state.plan.health
         assert plan is not None
-        if state.report is not None and time.monotonic() - state.reported_at < plan.keep:
+        if state.report is not None and time.monotonic() - state.reported_at < plan.cache_seconds:
             return state.report
         if state.checking is None:
             state.checking = asyncio.ensure_future(self._run_check(state))
@@ -111,7 +111,7 @@ class Health:
         assert plan is not None
         try:
             while state.is_down:
-                await asyncio.sleep(plan.keep)
+                await asyncio.sleep(plan.cache_seconds)
                 state.reported_at = 0.0
                 await self._current_report(state)
         finally:

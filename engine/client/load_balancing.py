@@ -47,7 +47,8 @@ class BalancedUpstream:
         assert plan.origin is not None
         self._plan = plan
         self._clock = clock
-        plans = [replace(plan, origin=origin, others=()) for origin in (plan.origin, *plan.others)]
+        origins = (plan.origin, *plan.other_origins)
+        plans = [replace(plan, origin=origin, other_origins=()) for origin in origins]
         self._servers = [_Server(number, open_server(plan)) for number, plan in enumerate(plans, 1)]
         self._turn = 0
         self.checks = _HealthChecks(self)
@@ -105,7 +106,7 @@ class BalancedUpstream:
             return
         server.ejected_until = float("inf")
         if server.watching is None:
-            server.watching = asyncio.ensure_future(self._watch(server, health.keep))
+            server.watching = asyncio.ensure_future(self._watch(server, health.cache_seconds))
 
     def _readmit(self, server: _Server) -> None:
         if server.ejected_until is not None:

@@ -280,7 +280,7 @@ class ExchangeRunner:
     def _open(self, plan: UpstreamPlan) -> Upstream:
         if plan.mapping is not None:
             return MappingUpstream(plan, self._run_internal)
-        return BalancedUpstream(plan, open_upstream) if plan.others else open_upstream(plan)
+        return BalancedUpstream(plan, open_upstream) if plan.other_origins else open_upstream(plan)
 
     async def _run_internal(
         self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool

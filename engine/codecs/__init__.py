@@ -9,6 +9,7 @@ Must not know mappings, rules or the event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from engine.codecs import ndjson, sse
@@ -28,26 +29,59 @@ __all__ = [
 
 
 class Framing:
-    """The decoder, encoder and media type of a framing; `has_comments` if it has bytes that are no event."""
+    """A framing: its decoder and encoder, and how HTTP messages name and carry it.
 
-    __slots__ = ("decoder", "encoder", "has_comments", "media_type")
+    Attributes:
+        media_type: the media type of responses to clients.
+        aliases: other media types by which upstreams name the framing.
+        prefixes: the beginnings of a stream, by which it is recognized without a media type.
+        headers: default header fields of responses to clients, names in lower case.
+        has_comments: whether it has bytes that are no event.
+    """
 
-    def __init__(self, media_type: str, decoder: NewDecoder, encoder: Callable[[], Encoder]) -> None:
+    __slots__ = ("aliases", "decoder", "encoder", "has_comments", "headers", "media_type", "prefixes")
+
+    def __init__(
+        self,
+        media_type: str,
+        decoder: NewDecoder,
+        encoder: Callable[[], Encoder],
+        *,
+        aliases: tuple[str, ...] = (),
+        prefixes: tuple[bytes, ...] = (),
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.media_type = media_type
         self.decoder = decoder
         self.encoder = encoder
+        self.aliases = aliases
+        self.prefixes = prefixes
+        self.headers = headers
         self.has_comments = bool(encoder().comment())
 
 
+#: Each framing by its name in mappings.
 FRAMINGS: Final[Mapping[str, Framing]] = {
-    "sse": Framing("text/event-stream", sse.SseDecoder, sse.SseEncoder),
-    "ndjson": Framing("application/x-ndjson", ndjson.NdjsonDecoder, ndjson.NdjsonEncoder),
+    "sse": Framing(
+        "text/event-stream",
+        sse.SseDecoder,
+        sse.SseEncoder,
+        prefixes=(b"data:", b"event:", b":", b"id:"),
+        # Caches and proxies would otherwise buffer events.
+        headers={"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"},
+    ),
+    "ndjson": Framing(
+        "application/x-ndjson",
+        ndjson.NdjsonDecoder,
+        ndjson.NdjsonEncoder,
+        aliases=("application/ndjson", "application/jsonl", "application/json-lines"),
+        prefixes=(b"{", b"["),
+    ),
 }
 
 #: The names of the framings by media type.
 MEDIA_TYPES: Final[Mapping[str, str]] = {
-    **{framing.media_type: name for name, framing in FRAMINGS.items()},
-    "application/ndjson": "ndjson",
-    "application/jsonl": "ndjson",
-    "application/json-lines": "ndjson",
+    media_type: name
+    for name, framing in FRAMINGS.items()
+    for media_type in (framing.media_type, *framing.aliases)
 }

@@ -86,7 +86,7 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
     return replace(
         made,
         origin=_origin(parts),
-        others=tuple(_origin(other) for other in servers[1:]),
+        other_origins=tuple(_origin(other) for other in servers[1:]),
         base_path=literal_path(parts.path.rstrip("/")),
         auth=auth,
         has_credentials=_has_credentials(context, auth, headers) or _has_certificate(spec.tls),
@@ -308,7 +308,7 @@ def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | No
         method=spec.method,
         path=literal_path(spec.path.value),
         timeout=context.seconds(spec.timeout, _HEALTH_TIMEOUT) or _HEALTH_TIMEOUT,
-        keep=context.seconds(spec.keep, _HEALTH_CACHED) or _HEALTH_CACHED,
+        cache_seconds=context.seconds(spec.keep, _HEALTH_CACHED) or _HEALTH_CACHED,
     )
 
 

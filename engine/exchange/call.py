@@ -59,7 +59,7 @@ def select_upstream(
     name = evaluate(upstream.template, payload, exchange, upstream.kind)
     found = upstream.candidates.get(name) if isinstance(name, str) else None
     if found is None:
-        cause = f"{first_location(upstream.template)}: this names no upstream"
+        cause = f"{first_location(upstream.template)}: does not name an upstream"
         raise ExchangeError(upstream.kind, "no upstream serves this request", cause=cause)
     return found
 

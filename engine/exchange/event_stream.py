@@ -99,10 +99,8 @@ def event_stream_response(stream: EventStream, status: int, headers: dict[str, s
     """A response whose body is a stream of events."""
     framing = FRAMINGS[stream.plan.framing]
     media_type = headers.pop("content-type", framing.media_type)
-    if stream.plan.framing == "sse":
-        # Caches and proxies would otherwise buffer events.
-        headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no", **headers}
-    return EventStreamResponse(status, tuple(headers.items()), media_type, stream)
+    fields = tuple({**framing.headers, **headers}.items())
+    return EventStreamResponse(status, fields, media_type, stream)
 
 
 def fixed_stream_response(

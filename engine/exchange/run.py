@@ -106,7 +106,7 @@ def run_exchange(match: PlanMatch, inbound: Inbound) -> ExchangeRun:
     except Exception as error:
         result.defect = Defect.of(error)
         release_frames(error)
-        _set_error(result, ExchangeError("internal", "something went wrong here"))
+        _set_error(result, ExchangeError("internal", "internal error"))
     _add_extra_headers(result)
     return result
 

@@ -260,6 +260,7 @@ def _guess_media_type(data: bytes) -> str:
         return JSON
     except JsonError:
         pass
-    if data.lstrip().startswith((b"data:", b"event:", b":", b"id:")):
-        return FRAMINGS["sse"].media_type
-    return FRAMINGS["ndjson"].media_type if data.lstrip().startswith((b"{", b"[")) else "text/plain"
+    start = data.lstrip()
+    framings = (framing for framing in FRAMINGS.values() if start.startswith(framing.prefixes))
+    found = next(framings, None)
+    return "text/plain" if found is None else found.media_type

@@ -32,7 +32,7 @@ def url_of(plan: UpstreamPlan, mask: Mask) -> str:
 def _origins(plan: UpstreamPlan, mask: Mask) -> list[str]:
     if plan.mapping is not None:
         return [mask.text(f"mapping:{plan.mapping}")]
-    origins = (plan.origin or "", *plan.others)
+    origins = (plan.origin or "", *plan.other_origins)
     return [MASK if origin == _NOWHERE else mask.text(origin) for origin in origins]
 
 
@@ -74,7 +74,7 @@ def _failures(plan: UpstreamPlan) -> Iterator[Entry]:
         yield Entry("breaker", text)
     if plan.health is not None:
         text = f"{plan.health.method} {plan.health.path} within {duration(plan.health.timeout)}"
-        yield Entry("health", f"{text}; results are reused for {duration(plan.health.keep)}")
+        yield Entry("health", f"{text}; results are reused for {duration(plan.health.cache_seconds)}")
 
 
 def _without_credentials(url: str, mask: Mask) -> str:

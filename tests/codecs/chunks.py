@@ -43,6 +43,11 @@ def is_closed(decoder: Decoder) -> bool:
     return decoder.close() == []
 
 
+def unescaped(text: str) -> bytes:
+    """The bytes of a text of a suite: ASCII with the escapes of a bytes literal."""
+    return text.encode("ascii").decode("unicode_escape").encode("latin-1")
+
+
 def one_by_one(stream: bytes) -> list[bytes]:
     """A chunk for each byte."""
     return [stream[i : i + 1] for i in range(len(stream))]

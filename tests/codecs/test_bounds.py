@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from engine.codecs import FRAMINGS, MAX_EVENT_BYTES, Decoder, Event, FramingError
 from tests.support.times import TORTURE
 
-from .chunks import decoded
+from .chunks import decoded, unescaped
 
 MIB = 1024 * 1024
 CHUNK = 64 * 1024
@@ -21,22 +24,22 @@ NOISE = 32 * 1024
 #: Another thread may allocate memory in one try, but hardly in all.
 TRIES = 3
 
-#: Endless events: framing, beginning, and the part that repeats.
-ENDLESS = {
-    "a line of data": ("sse", b"data: ", b"x"),
-    "a name": ("sse", b"event: ", b"x"),
-    "a comment": ("sse", b": ", b"x"),
-    "lines of data": ("sse", b"", b"data: some\n"),
-    "lines of data with CR": ("sse", b"", b"data: some\r"),
-    "lines of data with CR LF": ("sse", b"", b"data: some\r\n"),
-    "lines of data alone": ("sse", b"", b"data\n"),
-    "names": ("sse", b"", b"event: name\n"),
-    "comments": ("sse", b"", b":\n"),
-    "unknown fields": ("sse", b"", b"x\n"),
-    "a line": ("ndjson", b"", b"x"),
-    "white space": ("ndjson", b"", b" "),
-    "CRs": ("ndjson", b"", b"\r"),
-}
+FOLDER = Path(__file__).parents[1] / "suites" / "streams"
+
+
+def endless() -> list[Any]:
+    """Endless events, listed in the suites of streams: framing, beginning, and the part that repeats."""
+    suites = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.yaml"))]
+    return [
+        pytest.param(
+            suite["framing"],
+            unescaped(event.get("start", "")),
+            unescaped(event["part"]),
+            id=f"{suite['framing']}-{event['case']}",
+        )
+        for suite in suites
+        for event in suite.get("endless", ())
+    ]
 
 
 def chunks(start: bytes, part: bytes, size: int, total: int = PLENTY) -> Iterator[bytes]:
@@ -59,7 +62,7 @@ def bytes_taken(decoder: Decoder, stream: Iterator[bytes]) -> int:
     raise AssertionError("the decoder never fails")
 
 
-@pytest.mark.parametrize(("framing", "start", "part"), ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize(("framing", "start", "part"), endless())
 @pytest.mark.parametrize("bound", [MIB, MAX_EVENT_BYTES])
 def test_an_endless_event_is_refused_at_the_bound(
     framing: str, start: bytes, part: bytes, bound: int
@@ -75,7 +78,7 @@ def test_the_bound_has_a_default(framing: str) -> None:
     assert bytes_taken(FRAMINGS[framing].decoder(), chunks(b"", b"x", CHUNK)) == MAX_EVENT_BYTES + CHUNK
 
 
-@pytest.mark.parametrize(("framing", "start", "part"), ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize(("framing", "start", "part"), endless())
 @pytest.mark.parametrize("size", [1, 7, 1024, 16 * 1024])
 def test_memory_is_bounded(framing: str, start: bytes, part: bytes, size: int) -> None:
     bound = (128 if size > 1 or TORTURE else 32) * 1024

@@ -1,59 +1,38 @@
-"""The exact bytes that encoders write."""
+"""The cases of `tests/suites/encoders`: one file per framing, with the exact bytes that its encoder writes.
+
+A file names its `framing`, its `media_type` and the bytes of a `comment`. A case has `data`, optionally a
+`name`, and the bytes `written`; texts are bytes in ASCII, with the escapes of a bytes literal.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import yaml
 
 from engine.codecs import FRAMINGS
 
-SSE = FRAMINGS["sse"].encoder()
-NDJSON = FRAMINGS["ndjson"].encoder()
+from .chunks import unescaped
+
+FOLDER = Path(__file__).parents[1] / "suites" / "encoders"
+SUITES = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.yaml"))]
+CASES = [
+    pytest.param(suite["framing"], case, id=f"{suite['framing']}-{case['case']}")
+    for suite in SUITES
+    for case in suite["cases"]
+]
 
 
-def test_framings_have_media_types() -> None:
-    assert {name: framing.media_type for name, framing in FRAMINGS.items()} == {
-        "sse": "text/event-stream",
-        "ndjson": "application/x-ndjson",
-    }
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite["framing"])
+def test_the_media_type_and_the_comment(suite: dict[str, Any]) -> None:
+    framing = FRAMINGS[suite["framing"]]
+    assert framing.media_type == suite["media_type"]
+    assert framing.encoder().comment() == unescaped(suite["comment"])
 
 
-@pytest.mark.parametrize(
-    ("data", "name", "written"),
-    [
-        (b"{}", None, b"data: {}\n\n"),
-        (b"[DONE]", None, b"data: [DONE]\n\n"),
-        (b"{}", "e", b"event: e\ndata: {}\n\n"),
-        (b"{}", "a\r\nb\nc\rd", b"event: a b c d\ndata: {}\n\n"),
-        (b"{}", "a\n\ndata: forged", b"event: a  data: forged\ndata: {}\n\n"),
-        (b"{}", "a\ud800b", b"event: a?b\ndata: {}\n\n"),
-        (b"a\nb\r\nc\rd", None, b"data: a\ndata: b\ndata: c\ndata: d\n\n"),
-        (b"a\revent: forged", None, b"data: a\ndata: event: forged\n\n"),
-        (b"a\n\nevent: forged", None, b"data: a\ndata: \ndata: event: forged\n\n"),
-        ('"\u2028\u2029\x85"'.encode(), None, 'data: "\u2028\u2029\x85"\n\n'.encode()),
-        (b"", None, b"data: \n\n"),
-    ],
-)
-def test_sse(data: bytes, name: str | None, written: bytes) -> None:
-    assert SSE.encode(data, name) == written
-
-
-@pytest.mark.parametrize(
-    ("data", "written"),
-    [
-        (b"{}", b"{}\n"),
-        ('"é🙂"'.encode(), '"é🙂"\n'.encode()),
-        ('"\u2028\u2029\x85"'.encode(), b'"\\u2028\\u2029\\u0085"\n'),
-        ('"\\\\\u2028"'.encode(), b'"\\\\\\u2028"\n'),
-        ('"\u2027\u202a\x84\x86"'.encode(), '"\u2027\u202a\x84\x86"\n'.encode()),
-        (b"[1,\r2]", b"[1, 2]\n"),
-        (b'{\n  "a": 1\r\n}', b'{   "a": 1  }\n'),
-    ],
-)
-def test_ndjson(data: bytes, written: bytes) -> None:
-    assert NDJSON.encode(data) == written
-    assert NDJSON.encode(data, "a name") == written
-
-
-def test_comments() -> None:
-    assert SSE.comment() == b":\n\n"
-    assert NDJSON.comment() == b""
+@pytest.mark.parametrize(("framing", "case"), CASES)
+def test_case(framing: str, case: dict[str, Any]) -> None:
+    name = unescaped(case["name"]).decode("utf-8", "surrogatepass") if "name" in case else None
+    assert FRAMINGS[framing].encoder().encode(unescaped(case["data"]), name) == unescaped(case["written"])

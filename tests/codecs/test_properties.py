@@ -120,14 +120,21 @@ def test_encoded_sse_is_decoded(values: list[tuple[Any, str | None]], positions:
 
 
 @PROPERTY
-@given(st.lists(st.tuples(VALUES, NAMES), max_size=6), POSITIONS)
-def test_encoded_ndjson_is_decoded(values: list[tuple[Any, str | None]], positions: list[int]) -> None:
-    encoder = FRAMINGS["ndjson"].encoder()
+@given(NAMED, st.lists(st.tuples(VALUES, NAMES), max_size=6), POSITIONS)
+def test_encoded_events_are_decoded(
+    framing: str, values: list[tuple[Any, str | None]], positions: list[int]
+) -> None:
+    encoder = FRAMINGS[framing].encoder()
     stream = encoder.comment() + b"".join(encoder.encode(orjson.dumps(value), name) for value, name in values)
-    events, failed = decoded("ndjson", split_at(stream, positions_in(stream, positions)))
+    events, failed = decoded(framing, split_at(stream, positions_in(stream, positions)))
     assert not failed
     assert [orjson.loads(event.data) for event in events] == [value for value, _ in values]
-    assert all(event.name is None for event in events)
+
+
+@PROPERTY
+@given(NAMES)
+def test_ndjson_has_no_names(name: str | None) -> None:
+    assert decoded("ndjson", [FRAMINGS["ndjson"].encoder().encode(b"1", name)]).events == [Event(b"1")]
 
 
 @PROPERTY

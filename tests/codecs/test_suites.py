@@ -7,7 +7,7 @@ escapes of a bytes literal:
 - `bound`: the maximum number of bytes of an event, if not the default;
 - `fails: true`: the decoder fails after these events.
 
-Each case must hold for any chunks and any line ends.
+Each case must hold for any chunks and any line ends. `endless` lists endless events for `test_bounds`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 
 from engine.codecs import FRAMINGS, MAX_EVENT_BYTES, Event
 
-from .chunks import Outcome, all_splits, decoded, one_by_one
+from .chunks import Outcome, all_splits, decoded, one_by_one, unescaped
 
 FOLDER = Path(__file__).parents[1] / "suites" / "streams"
 
@@ -39,18 +39,13 @@ def read_case(framing: str, case: str, given: str, expect: list[Any], **more: An
     """A case of a file, as a parameter of a test."""
     events = [event(item) for item in expect]
     outcome = Outcome(events, more.pop("fails", False))
-    return pytest.param(Case(framing, text(given), outcome, **more), id=f"{framing}-{case}")
+    return pytest.param(Case(framing, unescaped(given), outcome, **more), id=f"{framing}-{case}")
 
 
 def event(item: str | dict[str, str]) -> Event:
     if isinstance(item, str):
-        return Event(text(item))
-    return Event(text(item["data"]), text(item["event"]).decode())
-
-
-def text(escaped: str) -> bytes:
-    """The bytes of a text with escapes."""
-    return escaped.encode("ascii").decode("unicode_escape").encode("latin-1")
+        return Event(unescaped(item))
+    return Event(unescaped(item["data"]), unescaped(item["event"]).decode())
 
 
 def cases() -> list[Any]:
@@ -66,7 +61,6 @@ def line_ends(ends: bytes) -> Callable[[bytes], bytes]:
 #: By framing, functions that write the same stream in another way.
 SAME: dict[str, dict[str, Callable[[bytes], bytes]]] = {
     "sse": {"LF": line_ends(b"\n"), "CR LF": line_ends(b"\r\n"), "CR": line_ends(b"\r")},
-    "ndjson": {},
 }
 
 
@@ -81,7 +75,7 @@ def test_case_in_chunks(case: Case) -> None:
         assert decoded(case.framing, chunks, case.bound) == case.outcome, chunks
 
 
-@pytest.mark.parametrize("case", [case for case in cases() if SAME[case.values[0].framing]])
+@pytest.mark.parametrize("case", [case for case in cases() if case.values[0].framing in SAME])
 def test_case_with_other_line_ends(case: Case) -> None:
     for name, written in SAME[case.framing].items():
         stream = written(case.stream)

@@ -34,7 +34,7 @@ from engine.plan import PlanSet, RoutePlan, UpstreamChoice
 
 ROOT = Path(__file__).parents[2]
 GOOD = sorted(ROOT.glob("tests/suites/good/*.yaml"))
-WAYS = sorted(path for path in ROOT.glob("tests/suites/ways/*.yaml") if ".test." not in path.name)
+EXCHANGES = sorted(path for path in ROOT.glob("tests/suites/exchanges/*.yaml") if ".test." not in path.name)
 
 
 def plans_of(*files: Path, **environ: str) -> tuple[PlanSet, list[str]]:
@@ -308,7 +308,7 @@ def test_compiling_never_reads_generated_code(monkeypatch: pytest.MonkeyPatch) -
         hidden.append(Compiled(compiled.function, Unreadable(), compiled.uses))
         return hidden[-1]
 
-    files = [*GOOD, *WAYS, *shipped_mappings().values()]
+    files = [*GOOD, *EXCHANGES, *shipped_mappings().values()]
     expected = [results_of(plans_of(file)[0]) for file in files]
     monkeypatch.setattr(codegen.Writer, "finish", finished)
     assert [results_of(plans_of(file)[0]) for file in files] == expected

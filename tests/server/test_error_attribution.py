@@ -192,6 +192,11 @@ def test_an_invalid_value_of_a_call(
         assert f"mapping.yaml:{line_of(template, path)}:" in line["cause"]
 
 
+def test_an_unknown_upstream_is_logged_without_its_name(server: Server, upstream: Upstream) -> None:
+    _, line = send_value(server, upstream, "/choice", {}, {"v": CANARY})
+    assert line["cause"].endswith(": does not name an upstream")
+
+
 # --- 401 and 403 -----------------------------------------------------------------------------------------
 
 

@@ -31,10 +31,8 @@ def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
         return emitter.error("unknown-function", f"unknown function '{name}'", tree, len(name), hint)
     if not _is_arity_valid(function, len(arguments)):
         return _wrong_arity(emitter, function, tree)
-    if name == "nullable":
-        return _misplaced_nullable(emitter, tree)
     if function.lazy:
-        return _LAZY[name](emitter, arguments)
+        return _LAZY[name](emitter, tree)
     with emitter.writer.at(emitter.span(tree, len(name))):
         return _call(emitter, function, arguments)
 
@@ -47,11 +45,6 @@ def _wrong_arity(emitter: BaseEmitter, function: Function, tree: Tree) -> Atom:
     count = len(tree["children"])
     message = f"{function.signature} got {count} {'argument' if count == 1 else 'arguments'}"
     return emitter.error("wrong-arity", message, tree, len(function.name))
-
-
-def _misplaced_nullable(emitter: BaseEmitter, tree: Tree) -> Atom:
-    message = "nullable() can only be the outermost function of an expression"
-    return emitter.error("misplaced-nullable", message, tree, len("nullable"))
 
 
 def _expref(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -173,7 +166,8 @@ _PASSING: Final[Mapping[str, Callable[[Writer, list[Atom]], Origin | None]]] = {
 # --- Functions that evaluate only the arguments they need ------------------------------------------------
 
 
-def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+def _if(emitter: BaseEmitter, tree: Tree) -> Atom:
+    arguments = tree["children"]
     result, condition = emitter.writer.fresh(), emitter.emit_condition(arguments[0])
     with emitter.writer.block(f"if {truth(condition)}"):
         value = emitter.emit(arguments[1])
@@ -185,26 +179,28 @@ def _if(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
     return emitter.writer.item(Atom(result, origin=origin), value, other)
 
 
-def _not_null(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+def _not_null(emitter: BaseEmitter, tree: Tree) -> Atom:
+    arguments = tree["children"]
     if len(arguments) == 2:
         checked = emitter.unless(arguments[0], arguments[1], "if {name} is None")
         if checked is not None:
             return checked
     values = [emitter.tested(arguments[0])]
     result = emitter.own(values[0], arguments[0])
-    for tree in arguments[1:]:
+    for other in arguments[1:]:
         with emitter.writer.block(f"if {result} is None"):
-            values.append(emitter.tested(tree))
+            values.append(emitter.tested(other))
             emitter.writer.line(f"{result} = {values[-1].source}")
     return emitter.writer.item(Atom(result, origin=either(*(value.origin for value in values))), *values)
 
 
-def _drop(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
+def _drop(emitter: BaseEmitter, tree: Tree) -> Atom:
     """Write `drop()`, which does not count as reading its field; the field is known at load."""
-    field = emitter.emit(arguments[0])
+    (child,) = tree["children"]
+    field = emitter.emit(child)
     path, emitter.writer.is_pure = field.variable or (), False
     if path[:2] != CLIENT_BODY or path == CLIENT_BODY:
-        return emitter.error("wrong-argument", "drop() takes a field of the client's body", arguments[0])
+        return emitter.error("wrong-argument", "drop() takes a field of the client's body", child)
     with emitter.writer.block(f"if {field.source} is not None"):
         emitter.writer.line(f"x.drop({path_text(path[2:])!r})")
     if emitter.scope.notes_nulls:
@@ -213,11 +209,18 @@ def _drop(emitter: BaseEmitter, arguments: list[Tree]) -> Atom:
     return NULL
 
 
-_LAZY: Final[Mapping[str, Callable[[BaseEmitter, list[Tree]], Atom]]] = {
+def _misplaced_nullable(emitter: BaseEmitter, tree: Tree) -> Atom:
+    message = "nullable() can only be the outermost function of an expression"
+    return emitter.error("misplaced-nullable", message, tree, len("nullable"))
+
+
+#: The code of each function that is lazy, from its call.
+_LAZY: Final[Mapping[str, Callable[[BaseEmitter, Tree], Atom]]] = {
     "if": _if,
     "not_null": _not_null,
     "default": _not_null,
     "drop": _drop,
+    "nullable": _misplaced_nullable,
 }
 
 FORMS: Final[Mapping[str, Form]] = {

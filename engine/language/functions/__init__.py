@@ -31,21 +31,22 @@ from engine.language.functions.registry import Context, Example, Function, Param
 
 __all__ = ["FUNCTIONS", "GROUPS", "Context", "Example", "Function", "Parameter", "compile_regex"]
 
+#: Each module of functions, in the order of the reference, with its title there.
 _MODULES: Mapping[ModuleType, str] = {
-    values: "Values",
-    objects: "Objects",
+    text: "Text",
+    regexes: "Regular expressions",
+    numbers: "Numbers",
     lists: "Lists",
     ordering: "Order",
-    deltas: "Streamed fragments",
-    fragments: "Fragments",
-    json_text: "JSON",
-    text: "Text",
-    regexes: "Patterns",
-    numbers: "Numbers",
-    times: "Time",
-    ids: "Identifiers",
+    objects: "Objects",
+    values: "Values and types",
+    json_text: "JSON as text",
     encodings: "Encodings",
-    effects: "Effects",
+    times: "Times",
+    ids: "Identifiers",
+    deltas: "Streams",
+    fragments: "Fragments",
+    effects: "Errors and warnings",
 }
 
 
@@ -65,7 +66,7 @@ def _collect(modules: Iterable[ModuleType]) -> Mapping[str, Function]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
-#: Each group of functions, in the order of the reference, with its title.
+#: Each group of functions (the name of its module) with its title, in the order of the reference.
 GROUPS: Mapping[str, str] = MappingProxyType({_name(module): title for module, title in _MODULES.items()})
 
 #: Every function by its name, sorted.

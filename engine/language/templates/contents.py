@@ -7,10 +7,11 @@ Must not know the directives that choose, repeat or name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
+from typing import Final
 
 from engine.diagnostics import suggestion
 from engine.language.codegen import Atom
@@ -42,14 +43,11 @@ def collecting(template: BaseTemplateWriter, sink: Sink) -> Iterator[Sink]:
 
 def write_content(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     """Write the content of a mapping: one directive, or keys and `$spread`."""
-    if "$use" in node.value:
-        _use(template, node["$use"], sink)
-    elif "$concat" in node.value:
-        _concat(template, node["$concat"], sink)
-    elif "$value" in node.value:
-        template.emit(node["$value"], sink)
-    else:
+    key = next((key for key in _WRITERS if key in node.value), None)
+    if key is None:
         _object(template, node, sink)
+    else:
+        _WRITERS[key](template, node[key], sink)
 
 
 # --- Objects ---------------------------------------------------------------------------------------------
@@ -132,6 +130,10 @@ def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     sink(template.writer.item(result))
 
 
+def _value(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    template.emit(node, sink)
+
+
 def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     """Write the code of the named template in place."""
     name, known = node.value, template.templates.named
@@ -156,3 +158,11 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 def _variables_of_templates(template: BaseTemplateWriter) -> Mapping[str, Variable]:
     index = template.scope.variables.get("index")
     return {**template.language, "index": index} if index else template.language
+
+
+#: The code of each directive that is the content of its mapping, given the directive's value.
+_WRITERS: Final[Mapping[str, Callable[[BaseTemplateWriter, Node, Sink], None]]] = {
+    "$use": _use,
+    "$concat": _concat,
+    "$value": _value,
+}

@@ -8,34 +8,48 @@ Must not know how directives are written as code.
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.diagnostics import Findings, suggestion
 from engine.language.templates.strings import is_static
 from engine.locations import Node
 
-DIRECTIVES: Final = (
-    "$each",
-    "$with",
-    "$let",
-    "$if",
-    "$then",
-    "$else",
-    "$switch",
-    "$cases",
-    "$default",
-    "$use",
-    "$spread",
-    "$concat",
-    "$value",
-)
-#: Directives that are the complete content of their mapping, which then has no keys of the output.
-_WHOLE: Final = ("$use", "$concat", "$value")
-#: Directives that apply to the other content of their mapping.
-_MODIFIERS: Final = ("$each", "$with", "$let", "$if")
-#: Directives that need another directive in the same mapping.
-_NEEDS: Final = {"$then": "$if", "$cases": "$switch", "$default": "$switch", "$else": "$if"}
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """The role of a directive in its mapping.
+
+    Attributes:
+        is_content: it is the complete content of its mapping, which then has no keys of the output.
+        is_modifier: it applies to the other content of its mapping.
+        needs: the directive that it requires in the same mapping.
+        is_certain: a mapping with it and keys of the output has a value for any payload.
+    """
+
+    is_content: bool = False
+    is_modifier: bool = False
+    needs: str | None = None
+    is_certain: bool = False
+
+
+#: Each directive by its name. `contents` and `control` have their code.
+DIRECTIVES: Final[Mapping[str, Directive]] = {
+    "$each": Directive(is_modifier=True),
+    "$with": Directive(is_modifier=True),
+    "$let": Directive(is_modifier=True, is_certain=True),
+    "$if": Directive(is_modifier=True),
+    "$then": Directive(is_content=True, needs="$if"),
+    "$else": Directive(needs="$if"),
+    "$switch": Directive(),
+    "$cases": Directive(is_content=True, needs="$switch"),
+    "$default": Directive(needs="$switch"),
+    "$use": Directive(is_content=True),
+    "$spread": Directive(is_certain=True),
+    "$concat": Directive(is_content=True, is_certain=True),
+    "$value": Directive(is_content=True),
+}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -53,7 +67,7 @@ def literal_key(key: str) -> str:
 def is_certain(value: Any) -> bool:
     """Whether a template has a value for any payload."""
     if isinstance(value, dict):
-        return all(is_output(key) or key in ("$let", "$spread", "$concat") for key in value)
+        return all(is_output(key) or (key in DIRECTIVES and DIRECTIVES[key].is_certain) for key in value)
     return is_static(value) or isinstance(value, list)
 
 
@@ -87,12 +101,17 @@ def _check_key(node: Node, key: str, findings: Findings) -> None:
         findings.error("unknown-directive", message, node[key].key_span, hint)
 
 
+def _used(node: Node) -> list[tuple[str, Directive]]:
+    """The directives of a mapping, in the order of the table."""
+    return [(key, directive) for key, directive in DIRECTIVES.items() if key in node.value]
+
+
 def _check_combinations(node: Node, findings: Findings) -> None:
     """Check which directives require or exclude each other."""
     keys = node.value
-    for key, needed in _NEEDS.items():
-        if key in keys and needed not in keys:
-            misused(node[key], f"'{key}' requires '{needed}' in the same mapping", findings)
+    for key, directive in _used(node):
+        if directive.needs is not None and directive.needs not in keys:
+            misused(node[key], f"'{key}' requires '{directive.needs}' in the same mapping", findings)
     if "$if" in keys and "$switch" in keys:
         misused(node["$switch"], "'$if' and '$switch' cannot be combined", findings)
     if "$switch" in keys and not isinstance(keys.get("$cases"), dict):
@@ -111,13 +130,14 @@ def _check_let(node: Node, taken: Container[str], findings: Findings) -> None:
 
 
 def _check_content(node: Node, findings: Findings) -> None:
-    """Check that the content is one of `$then`, `$cases`, a directive of `_WHOLE`, or keys and `$spread`."""
-    wholes = [key for key in ("$then", "$cases", *_WHOLE) if key in node.value]
+    """Check that the content is one directive that is content, or keys and `$spread`."""
+    contents = [key for key, directive in _used(node) if directive.is_content]
     keys = [key for key in node.value if key == "$spread" or is_output(key)]
-    for key in [*wholes[1:], *(keys if wholes else ())]:
-        misused(node[key], f"'{key}' cannot be combined with '{wholes[0]}'", findings)
+    for key in [*contents[1:], *(keys if contents else ())]:
+        misused(node[key], f"'{key}' cannot be combined with '{contents[0]}'", findings)
     first = next(iter(node.value), "")
-    if first in _MODIFIERS and "$switch" not in node.value and not wholes and not keys:
+    is_modifier = first in DIRECTIVES and DIRECTIVES[first].is_modifier
+    if is_modifier and "$switch" not in node.value and not contents and not keys:
         message = f"'{first}' has nothing to apply to: add keys or '$value' to the same mapping"
         misused(node[first], message, findings)
 

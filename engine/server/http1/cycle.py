@@ -27,7 +27,7 @@ _CONTINUE_RESPONSE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODILESS_STATUSES: Final = (204, 304)
 _MAX_JOINED_BYTES: Final = 64 * 1024
 _INTERNAL_ERROR_BODY: Final = (
-    b'{"error":{"message":"something went wrong here","type":"internal","param":null,"code":null}}'
+    b'{"error":{"message":"internal error","type":"internal","param":null,"code":null}}'
 )
 
 Message = Any

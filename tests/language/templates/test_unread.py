@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import assume, given, note
+import pytest
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.compiler.reads import client_fields, read_tree
@@ -15,6 +16,7 @@ from engine.http.messages import Inbound
 from engine.language.codegen import Compiled
 from engine.language.expressions import CLIENT_BODY
 from engine.language.uses import ITEM
+from engine.locations import Node
 from engine.plan import ReadTree
 from tests.language.expressions.compiled import Refused
 from tests.language.expressions.compiled import compiled as expression
@@ -23,6 +25,7 @@ from tests.support.properties import property_settings
 
 from .rendered import compiled, shown
 from .test_properties import NAMES, PAYLOADS, node
+from .test_suites import cases, from_case
 
 #: Paths, projections, and expressions that build new values.
 PATHS = st.sampled_from(
@@ -104,6 +107,15 @@ def test_unread_fields_do_not_affect_a_template(template: Any, body: Any) -> Non
     check(found.function, body)
 
 
+#: The cases with a valid template of their own.
+VALID = [case for case in cases() if not {"files", "findings"} & case.values[0].value.keys()]
+
+
+@pytest.mark.parametrize("case", VALID)
+def test_unread_fields_do_not_affect_a_case(case: Node) -> None:
+    check(from_case(case).function, case.value.get("given"))
+
+
 @property_settings(500, 5000)
 @given(expressions(3), OBJECTS)
 def test_unread_fields_do_not_affect_an_expression(text: str, body: Any) -> None:
@@ -116,14 +128,12 @@ def test_unread_fields_do_not_affect_an_expression(text: str, body: Any) -> None
 
 
 def check(function: Compiled, body: Any) -> None:
-    note(function.source)
     tree = read_tree(client_fields(function.uses))
-    note(repr(tree))
     other = changed(body, tree)
-    note(repr(other))
-    assert outcome(function, other) == outcome(function, body)
+    shown_code = f"{function.source}\n{tree}\n{other}"
+    assert outcome(function, other) == outcome(function, body), shown_code
     if not function.uses.refers_to(CLIENT_BODY):
-        assert outcome(function, None) == outcome(function, body)
+        assert outcome(function, None) == outcome(function, body), shown_code
 
 
 def outcome(function: Compiled, body: Any) -> str:

@@ -1,4 +1,7 @@
-"""`serve` does not import slow libraries that it does not need."""
+"""`dragoman serve`: errors before it serves, and slow libraries that it does not import.
+
+A running server is tested in `tests/server`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.commands import SHOP, run
+from tests.support.server import dragoman_server
+from tests.support.times import START
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -51,3 +58,31 @@ def imported() -> set[str]:
 @pytest.mark.parametrize("library", NOT_IMPORTED)
 def test_serve_does_not_import(imported: set[str], library: str) -> None:
     assert library not in imported, f"only needed for {NOT_IMPORTED[library]}"
+
+
+def test_serve_describes_a_missing_variable(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(
+        "dragoman: 1\n"
+        "env: { MODELS_KEY: { required: true, secret: true, description: the key for the models } }\n"
+        "routes: { GET /x: { respond: { body: x } } }\n"
+    )
+    served = run("serve", str(file), "--port", "0")
+    assert served.exit_code == 1
+    assert "the environment variable MODELS_KEY is not set: the key for the models" in served.output
+    assert run("validate", str(file)).exit_code == 0
+
+
+def test_serve_reports_a_port_in_use(shop: Path) -> None:
+    with dragoman_server(SHOP) as server:
+        port = server.address[1]
+        done = subprocess.run(
+            [*server.process.args[:3], "serve", str(shop), "--port", str(port)],  # type: ignore[index]
+            capture_output=True,
+            text=True,
+            timeout=START,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr
+    assert "Traceback" not in done.stderr

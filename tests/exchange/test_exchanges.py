@@ -1,7 +1,7 @@
-"""Ways to get a response: several calls, attempts, pass-through, and responses without a call.
+"""Exchanges with several calls, attempts, pass-through or no call, with client keys, and what they read.
 
-The cases are the suites of `suites/ways/`. The suite runner uses no network, and makes one call after another
-where a server would make parallel calls.
+The cases are the suites of `suites/exchanges/`. The suite runner uses no network, and makes one call after
+another where a server would make parallel calls.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import pytest
 
 from engine import run_suites
 
-WAYS = Path(__file__).parent.parent / "suites" / "ways"
-SUITES = sorted(WAYS.glob("*.test.yaml"))
+SUITES = sorted((Path(__file__).parent.parent / "suites" / "exchanges").glob("*.test.yaml"))
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name.partition(".")[0])
