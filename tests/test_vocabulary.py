@@ -1,9 +1,9 @@
 """One name for one thing: words for which the field has a standard term do not appear in code or documents.
 
 The search covers names (split at capitals and underscores), comments, docstrings, messages, help, log fields,
-documents and mappings, except the suites of the shipped mappings, which contain conversations. A phrase may
-continue in the next line. `ALLOWED` contains exceptions, each for the files below a path. To list the uses
-below a path:
+documents and mappings. In suites of the shipped mappings, only the names of cases and comments are searched:
+the rest is conversations. A phrase may continue in the next line. `ALLOWED` contains exceptions, each for the
+files below a path. To list the uses below a path:
 
     python tests/test_vocabulary.py engine/codecs docs README.md
 """
@@ -70,6 +70,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 #: What separates two words of a phrase: also a line break, with the `#` of a comment that continues.
 _SPACE = r"\\s+(?:#:? +)?"
 _WORDS = re.compile("|".join(rf"\b(?:{re.sub(' +', _SPACE, pattern)})\b" for pattern in TERMS), re.IGNORECASE)
+#: The lines of a suite that are text of ours.
+_PROSE = re.compile(r" *(- name:|#)")
 _CAPITALS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -79,14 +81,9 @@ def files(part: str = "") -> Iterator[Path]:
         root = ROOT / source
         for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
             name = str(file.relative_to(ROOT))
-            if is_searched(name) and file.is_file() and name.startswith(part):
+            is_text = file.suffix in SUFFIXES and file.is_file() and "node_modules" not in name
+            if is_text and name.startswith(part):
                 yield file
-
-
-def is_searched(name: str) -> bool:
-    """Whether a file, given by its path, contains text of ours."""
-    is_suite = name.startswith("mappings/") and name.endswith(".test.yaml")
-    return Path(name).suffix in SUFFIXES and "node_modules" not in name and not is_suite
 
 
 def found(file: Path) -> Iterator[str]:
@@ -95,6 +92,8 @@ def found(file: Path) -> Iterator[str]:
     allowed = [pattern for part, patterns in ALLOWED.items() if name.startswith(part) for pattern in patterns]
     original = file.read_text("utf-8", "replace")
     lines = original.split("\n")
+    if name.startswith("mappings/") and name.endswith(".test.yaml"):
+        original = "\n".join(line if _PROSE.match(line) else "" for line in lines)
     text = _CAPITALS.sub(" ", original).replace("_", " ")
     for pattern in allowed:
         text = re.sub(pattern, lambda match: "·" * len(match[0]), text, flags=re.IGNORECASE)
