@@ -146,7 +146,7 @@ install: $(VENV)/.serve
 clean:
 	rm -rf $(VENV) $(VENV)-latest $(VENV)-lock $(VENV)-release build dist .mypy_cache .ruff_cache .hypothesis
 
-# The marks say which set-up a virtual environment has; a change of pyproject.toml or a lock renews it.
+# The marker files record the set-up of a virtual environment; a change of pyproject.toml or a lock renews it.
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 PYTHON_IS_NEW_ENOUGH = import sys; sys.exit("Dragoman needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)
 

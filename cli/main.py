@@ -50,7 +50,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Mappings are documented in the README. 'dragoman COMMAND --help' describes one command.",
+    epilog="'dragoman COMMAND --help' describes a command, and 'dragoman functions' lists functions.",
 )
 @click.version_option(distribution_version(), prog_name="dragoman")
 def main() -> None:

@@ -1,8 +1,8 @@
 """Writes docs/reference.md: the keys of mappings and suites, the functions, the command line.
 
-Contract: all of it comes from what the engine itself reads: schema/*.json, the function library, the
-options of the commands. What is to be said better is said there. `make docs` runs it, and a test holds
-the page to it.
+Contract: the only sources are what the engine itself reads: schema/*.json, the function library, the
+options of the commands. To change a text, change it there. `make docs` runs this module, and a test checks
+that the page is up to date.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _OPENING: Final = """\
 # Reference
 
 Every key, function and option. `make docs` writes this page from the schemas, the function library and the
-commands; [the language](language.md) explains how they belong together.
+commands; [the language](language.md) explains how they work together.
 
 [Mapping files](#mapping-files) · [Test suites](#test-suites) · [Functions](#functions) ·
 [The command line](#the-command-line)
 """
 _FILES: Final = {"mapping": "Mapping files", "suite": "Test suites"}
 _MIB: Final = 1 << 20
-#: Words for the types of JSON, as the findings have them.
+#: Words for the types of JSON, the same as in findings.
 _TYPES: Final = {"object": "mapping", "array": "list", "integer": "whole number", "string": "text"}
 
 
@@ -65,7 +65,7 @@ def _examples(found: Mapping[str, Any]) -> str:
 
 
 def _keys(found: Mapping[str, Any], schema: Mapping[str, Any], name: str) -> str:
-    lines = ["| key | value | what |", "| --- | --- | --- |"]
+    lines = ["| key | value | description |", "| --- | --- | --- |"]
     required = found.get("required", ())
     for key, row in _rows(found, schema, name):
         mark = " (required)" if key in required else ""
@@ -76,14 +76,17 @@ def _keys(found: Mapping[str, Any], schema: Mapping[str, Any], name: str) -> str
 def _rows(
     found: Mapping[str, Any], schema: Mapping[str, Any], name: str, before: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """The keys of a definition, those of mappings that stand in it included: `to.sse.done`."""
+    """The keys of a definition and of nested mappings, such as `to.sse.done`."""
     for key, own in found["properties"].items():
         target = _target(own)
         described = {**(schema["definitions"][target] if target else {}), **own}
-        told = described.get("description", "")
+        description = described.get("description", "")
         examples = "" if target and "properties" in described else _examples(own)
         value = _value(described, target, schema, name)
-        yield before + key, f"{value} | {_cell(' '.join(filter(None, (told, examples, _default(own)))))} |"
+        yield (
+            before + key,
+            f"{value} | {_cell(' '.join(filter(None, (description, examples, _default(own)))))} |",
+        )
         if target is None and "properties" in own:
             yield from _rows(own, schema, name, f"{before}{key}.")
 
@@ -107,7 +110,7 @@ def _target(own: Mapping[str, Any]) -> str | None:
 
 
 def _value(described: Mapping[str, Any], target: str | None, schema: Mapping[str, Any], name: str) -> str:
-    """Of what kind a value is."""
+    """The type of a value, in words."""
     items = _linked(described.get("items"), schema, name) or _linked(described.get("then"), schema, name)
     each = _linked(described.get("additionalProperties"), schema, name)
     if target and "properties" in schema["definitions"][target]:
@@ -122,7 +125,7 @@ def _value(described: Mapping[str, Any], target: str | None, schema: Mapping[str
 
 
 def _linked(part: Any, schema: Mapping[str, Any], name: str) -> str | None:
-    """A link to the definition that the parts of a value are of."""
+    """A link to the definition of the parts of a value."""
     if not isinstance(part, Mapping):
         return None
     target = _target(part) or _target(part.get("items", {}))
@@ -132,12 +135,12 @@ def _linked(part: Any, schema: Mapping[str, Any], name: str) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    """A value in one line, as YAML that is JSON; a text as it is."""
+    """A value in one line, as JSON; a text unchanged."""
     return _cell(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _cell(text: str) -> str:
-    """A text fit for the cell of a table."""
+    """A text, escaped for the cell of a table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
@@ -146,7 +149,7 @@ def _cell(text: str) -> str:
 
 def _functions() -> Iterator[str]:
     yield "## Functions\n"
-    yield "What expressions can call, beside JMESPath's operators. `dragoman functions NAME` says the same.\n"
+    yield "The functions of expressions. `dragoman functions NAME` prints the same text.\n"
     for group, title in GROUPS.items():
         yield f"### {title}\n"
         for function in FUNCTIONS.values():
@@ -172,7 +175,7 @@ def _outcome(example: Example) -> str:
 
 def _commands() -> Iterator[str]:
     yield "## The command line\n"
-    yield "What an option is not told it takes from its environment variable, then from its default.\n"
+    yield "Precedence of values: the command line, the environment variable, the default.\n"
     context = click.Context(commands)
     for name in commands.list_commands(context):
         command = commands.get_command(context, name)
@@ -182,14 +185,14 @@ def _commands() -> Iterator[str]:
 
 
 def _help(command: click.Command) -> str:
-    """What a command says of itself, without its blocks of examples (which begin with a backspace)."""
+    """The help text of a command, without its blocks of examples (which begin with a backspace)."""
     paragraphs = [part.strip() for part in (command.help or "").split("\n\n")]
-    told = [part.lstrip("\b\n ") for part in paragraphs if part.count("\n") < 2 or "\b" not in part]
-    return "\n\n".join(" ".join(part.split()) for part in told)
+    texts = [part.lstrip("\b\n ") for part in paragraphs if part.count("\n") < 2 or "\b" not in part]
+    return "\n\n".join(" ".join(part.split()) for part in texts)
 
 
 def _options(command: click.Command, context: click.Context) -> str:
-    lines = ["| argument, option | environment | default | what |", "| --- | --- | --- | --- |"]
+    lines = ["| argument, option | environment | default | description |", "| --- | --- | --- | --- |"]
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             lines.append(_option(parameter, context))

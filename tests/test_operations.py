@@ -97,16 +97,16 @@ def test_documented_limits_match_the_code() -> None:
     assert documented["request target"] == f"{limits.target_bytes // 1024} KiB"
     assert documented["concurrent requests"].startswith(f"{limits.in_flight:,},")
     assert documented["request head, from its first byte"].startswith(f"{limits.head:.0f} s")
-    assert documented["a connection without a request"].startswith(f"{limits.keep_alive:.0f} s")
-    assert documented["a client that reads nothing of its response"].startswith(f"{limits.send:.0f} s")
-    assert documented["one event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"
+    assert documented["idle connection"].startswith(f"{limits.keep_alive:.0f} s")
+    assert documented["client that does not read its response"].startswith(f"{limits.send:.0f} s")
+    assert documented["event of a stream"] == f"{MAX_EVENT_BYTES >> 20} MiB"
     assert (
         documented["cached responses (`cache`)"] == f"{response_cache._MAX_ENTRIES:,}, "
         f"and {response_cache._MAX_BYTES >> 20} MiB together, keys and header fields included"
     )
     for body in (
-        "a request's body, where it is read as a whole",
-        "an upstream's response, where it is read as a whole or collected",
+        "request body that is read completely",
+        "upstream response that is read completely or collected",
     ):
         assert documented[body].startswith(f"{MAX_BODY_BYTES >> 20} MiB,")
     assert documented["loop steps of one exchange"].startswith(f"{DEFAULT_LIMITS.steps:,},")

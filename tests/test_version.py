@@ -42,16 +42,23 @@ def test_there_are_no_other_copies() -> None:
         for name in tracked_files()
         if not _LOCKS.search(name) and version.search((ROOT / name).read_text("utf-8", "replace"))
     }
-    assert found == {"pyproject.toml", *COPIES}
+    assert found - {"CHANGELOG.md"} == {"pyproject.toml", *COPIES}
 
 
 def test_the_engine_reports_it() -> None:
     assert distribution_version() == VERSION
 
 
-def test_the_newest_release_of_the_changelog() -> None:
-    releases = re.findall(r"^## v?(\d\S*)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
-    assert releases[:1] in ([], [VERSION])
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    versions = re.findall(r"^## (.*)", text, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+] - \d{4}-\d\d-\d\d", version) for version in versions[1:])
+    assert versions[1].startswith(f"[{VERSION}] "), "the newest version is that of the project"
+    sections = re.findall(r"^### (.*)", text, re.MULTILINE)
+    assert set(sections) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    changes = text[text.index("\n## ") :].splitlines()
+    assert all(re.match(r"- |  \S|#{2,3} |$", line) for line in changes), "each change is an item of a list"
 
 
 @pytest.mark.parametrize("name", ["mapping", "suite"])

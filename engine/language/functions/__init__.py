@@ -48,7 +48,7 @@ _MODULES: Mapping[ModuleType, str] = {
     ids: "Identifiers",
     deltas: "Streams",
     fragments: "Fragments",
-    effects: "Failures and warnings",
+    effects: "Errors and warnings",
 }
 
 
