@@ -445,3 +445,16 @@ def test_every_check_is_used() -> None:
     used = {check.__name__ for _, _, checks in POINTS.values() for check in checks}
     points = "|".join(POINTS)
     assert used == {name for name in globals() if re.match(rf"({points})_", name)}
+
+
+def test_the_places_of_contributing_exist() -> None:
+    rows = table("CONTRIBUTING.md", "| change | places |")
+    places = {place for row in rows for place in re.findall(r"`([\w./]+/[\w./]+|\w+\.md)`", row)}
+    assert len(places) > 20
+    assert [place for place in sorted(places) if "NAME" not in place and not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_contributing_has_a_row_for_each_extension_point(point: str) -> None:
+    what = {"mapping": "new API"}.get(point, point)
+    assert [row for row in table("CONTRIBUTING.md", "| change | places |") if row.startswith(f"| a {what}")]
