@@ -1,5 +1,4 @@
-# make serve         serve the shipped mappings on the built-in demo upstream (PORT=8080); ollama-over-openrouter has
-#                    the routes of ollama-over-openai, and is served on its own
+# make serve         run `dragoman demo`: the shipped mappings on a built-in mock of a model server (PORT=8080)
 # make test          run all tests: about five minutes on two idle cores
 # make test-fast     run those of the language and the command line: under a minute
 # make test-clients  run the npm clients of Ollama and OpenAI against the shipped mappings; needs node and npm
@@ -14,16 +13,11 @@ PORT ?= 8080
 # Of the tests: half as many again as there are cores, as many a test waits for a clock; not more than memory allows.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, (3 * (os.cpu_count() or 1) + 1) // 2))')
 BIN = $(VENV)/bin
-SERVED = openai-over-ollama ollama-over-openai llm-providers local-models demo
-DEMO = OLLAMA_HOST=mapping:demo OPENAI_BASE_URL=mapping:demo/v1 \
-    LMSTUDIO_BASE_URL=mapping:demo/v1 OLLAMA_BASE_URL=mapping:demo LLAMACPP_BASE_URL=mapping:demo \
-    GENERATION_URL=mapping:demo/v1 EMBEDDING_URL=mapping:demo/v1 RERANKING_URL=mapping:demo/v1 \
-    LOCAL_MODELS_PREFIX=/local
 
 .PHONY: serve test test-fast test-clients test-browser test-soak test-latest lint format types check bench bench-quick bench-document docs lock install clean
 
 serve: $(VENV)/.serve
-	$(DEMO) exec $(BIN)/dragoman serve $(SERVED) --port $(PORT)
+	exec $(BIN)/dragoman demo --port $(PORT)
 
 test: $(VENV)/.dev
 	@echo "all tests: about five minutes on two idle cores; make test-fast takes under a minute"

@@ -14,7 +14,10 @@ from cli import output
 from engine import distribution_version
 
 #: The commands, in the order of the help. Each is `command` in the module of its name.
-COMMANDS: Final = ("validate", "serve", "test", "routes", "explain", "schema", "functions", "healthcheck")
+COMMANDS: Final = (
+    *("validate", "serve", "demo", "test", "routes", "explain"),
+    *("schema", "functions", "healthcheck"),
+)
 _ALIASES: Final = {"check": "validate"}
 
 
@@ -47,6 +50,7 @@ def main() -> None:
     """A declarative routing proxy: one YAML file puts one HTTP API in front of another.
 
     \b
+    dragoman demo                          serve the shipped mappings on a mock of a model server
     dragoman validate mappings/            report errors with file, line and column
     dragoman serve mappings/               serve the mappings of a directory
     dragoman test mappings/                run their *.test.yaml files

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 import click
 
@@ -49,21 +50,39 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
         raise click.BadParameter(str(error)) from None
 
 
-@click.command("serve", short_help="Serve mappings.")
-@options.paths()
-@options.setting(
+# Options that `demo` has too.
+host_option: Final = options.setting(
     "--host",
     default="127.0.0.1",
     show_default=True,
     help="The address to listen on. An address that is not loopback requires keys, or 'auth: none'.",
 )
-@options.setting(
+port_option: Final = options.setting(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
     help="The port to listen on; 0 selects a free port.",
 )
+log_level_option: Final = options.setting(
+    "--log-level",
+    type=click.Choice(logs.LEVELS),
+    default="info",
+    show_default=True,
+    help="The minimum level of log lines.",
+)
+log_format_option: Final = options.setting(
+    "--log-format",
+    type=click.Choice(("json", "console")),
+    default=None,
+    help="The format of log lines on standard error. Default: console on a terminal, otherwise json.",
+)
+
+
+@click.command("serve", short_help="Serve mappings.")
+@options.paths()
+@host_option
+@port_option
 @options.setting(
     "--admin",
     default=None,
@@ -77,19 +96,8 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
     is_flag=True,
     help="Reload without a restart when mappings, the files that they read, or --env-file change.",
 )
-@options.setting(
-    "--log-level",
-    type=click.Choice(logs.LEVELS),
-    default="info",
-    show_default=True,
-    help="The minimum level of log lines.",
-)
-@options.setting(
-    "--log-format",
-    type=click.Choice(("json", "console")),
-    default=None,
-    help="The format of log lines on standard error. Default: console on a terminal, otherwise json.",
-)
+@log_level_option
+@log_format_option
 @options.setting(
     "--workers",
     type=click.IntRange(1, 256),
@@ -151,10 +159,7 @@ def command(
     change with --watch, reloads them; if the new mappings have errors, these are logged and the old mappings
     stay in use.
     """
-    if log_format is None:
-        log_format = "console" if sys.stderr.isatty() else "json"
-    # The log drops lines that cannot be written.
-    logs.configure(log_level, log_format, output.unguarded(sys.stderr))
+    configure_log(log_level, log_format)
     try:
         check_client_options(storage, trusted_proxies, allowed_hosts)
     except ValueError as error:
@@ -177,28 +182,41 @@ def command(
     sys.exit(run(source, port, limits, watch, admin, workers))
 
 
+def configure_log(level: str, log_format: logs.Format | None) -> None:
+    """Write log lines to standard error, by default in the format for a terminal if it is one."""
+    if log_format is None:
+        log_format = "console" if sys.stderr.isatty() else "json"
+    # The log drops lines that cannot be written.
+    logs.configure(level, log_format, output.unguarded(sys.stderr))
+
+
 def run(
     source: PlanSource,
     port: int,
-    limits: Limits,
+    limits: Limits = _LIMITS,
     watch: bool = False,
     admin: tuple[str, int] | None = None,
     workers: int = 1,
+    announce: Callable[[str], None] | None = None,
+    shows_warnings: bool = True,
 ) -> int:
-    """Serve until a signal, and return the exit status."""
+    """Serve until a signal, and return the exit status. `announce` is called with the URL after startup.
+    Without `shows_warnings`, findings are printed only if one of them is an error."""
     files = source.env_files()
     if files:
         logs.info("environment_files", files=list(files))
     output.outlive_standard_output()
     findings = Findings()
     loaded = source.load(findings)
-    if report(findings, "text"):
+    if (shows_warnings or findings.has_errors) and report(findings, "text"):
         return 1
     if loaded.plans is None or not loaded.plans.mappings:
         render.line("no routes to serve in these files", stderr=True)
         return 1
-    warn_about_unset_keys(loaded.plans)
-    ready = partial(_announce, _announcement(loaded.plans), describe_open_access(loaded.plans, source.host))
+    if shows_warnings:
+        warn_about_unset_keys(loaded.plans)
+    names, open_to = _announcement(loaded.plans), describe_open_access(loaded.plans, source.host)
+    ready = partial(_announce, names, open_to, announce)
     service = Service(source, loaded, source.host, port, limits, ready, watch, admin)
     served = serve(service) if workers == 1 else serve_by_workers(service, workers)
     return 0 if served else 1
@@ -216,6 +234,8 @@ def _announcement(plans: PlanSet) -> str:
     return f"{render.count(routes, 'route')} of {', '.join(plans.mappings)}"
 
 
-def _announce(names: str, open_to: str, url: str) -> None:
+def _announce(names: str, open_to: str, announce: Callable[[str], None] | None, url: str) -> None:
     note = f" ({open_to})" if open_to else ""
     render.line(f"Dragoman serves {names} at {url}{note}", stderr=True, style="green")
+    if announce is not None:
+        announce(url)

@@ -140,7 +140,7 @@ def test_the_trace_has_the_response_of_the_server() -> None:
     mappings = ("mappings/ollama-over-openai.yaml", "mappings/demo.yaml")
     env = {"OPENAI_BASE_URL": "mapping:demo/v1"}
     for stream in (True, False):
-        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+        body = {"model": "llama3", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
         request = ("--request", "POST /api/chat", "--body", "-", "--format", "json")
         result = explain(*mappings, *request, env=env, given=json.dumps(body))
         steps = {step["label"]: step for step in json.loads(result.output)}

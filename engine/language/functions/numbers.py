@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.errors import EvaluationError
 from engine.language.functions.bounds import in_range, too_large
-from engine.language.functions.registry import function
+from engine.language.functions.registry import Cost, function
 
 Number = int | float
 
@@ -171,3 +171,31 @@ def _finite(name: str, calculation: Callable[[list[Number]], Number], numbers: l
     except OverflowError:
         raise too_large(name) from None
     return result
+
+
+@function("normalize(vector: array[number]|null) -> array|null", cost=Cost(item_bytes=8))
+def normalize(vector: list[Number] | None) -> list[float] | None:
+    """The vector scaled to the Euclidean length 1, as floats; null for null.
+
+    Such as an embedding that a server returns without normalization, or whose dimensions were reduced. A
+    vector of zeros, which has no direction, is returned unchanged.
+
+    Examples:
+        normalize(`[3, 4]`) => [0.6, 0.8]
+        normalize(`[0, 0]`) => [0, 0]
+        normalize(`[]`) => []
+        normalize(`[1e200, 0]`) => [1.0, 0.0]
+        normalize(`[1.7e308, 1.7e308]`) => !
+        normalize(`null`) => null
+    """
+    if vector is None:
+        return None
+    try:
+        length = math.hypot(*vector)
+    except OverflowError:
+        length = math.inf
+    if math.isinf(length):
+        raise too_large("normalize")
+    if length == 0:
+        return list(vector)
+    return [number / length for number in vector]
