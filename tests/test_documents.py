@@ -3,10 +3,10 @@
 A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, followed by their
 exact output; a command without output in the block may print anything. `make serve`, `dragoman serve`,
 `dragoman demo`, `uvicorn` and `hypercorn` run until the next one on their port or the end of the document,
-each port in the text replaced by a free one. A block of `python` is a module, named in its first line. A block of `sh` cannot
-be run here (installers, containers, clusters): the tests check its syntax, and that its files, targets,
-extras and options exist. A block of `yaml` is a mapping, a suite or values of the chart, depending on its
-name.
+each port in the text replaced by a free one. A block of `python` is a module, named in its first line. A
+block of `sh` cannot be run here (installers, containers, clusters): the tests check its syntax, and that its
+files, targets, extras and options exist. A block of `yaml` is a mapping, a suite or values of the chart,
+depending on its name.
 
 The blocks run in a directory outside of the checkout, or in that of the example. Those of README.md and the
 tutorial also run with the package as it is installed, without the checkout; only `make` runs in it.
