@@ -2,11 +2,11 @@
 
 A block of `console` is run from top to bottom: lines that begin with `$ ` are commands, followed by their
 exact output; a command without output in the block may print anything. `make serve`, `dragoman serve`,
-`uvicorn` and `hypercorn` run until the next one on their port or the end of the document, each port in the
-text replaced by a free one. A block of `python` is a module, named in its first line. A block of `sh` cannot
-be run here (installers, containers, clusters): the tests check its syntax, and that its files, targets,
-extras and options exist. A block of `yaml` is a mapping, a suite or values of the chart, depending on its
-name.
+`dragoman demo`, `uvicorn` and `hypercorn` run until the next one on their port or the end of the document,
+each port in the text replaced by a free one. A block of `python` is a module, named in its first line. A
+block of `sh` cannot be run here (installers, containers, clusters): the tests check its syntax, and that its
+files, targets, extras and options exist. A block of `yaml` is a mapping, a suite or values of the chart,
+depending on its name.
 
 The blocks run in a directory outside of the checkout, or in that of the example. Those of README.md and the
 tutorial also run with the package as it is installed, without the checkout; only `make` runs in it.
@@ -67,6 +67,7 @@ NEEDED_FILES = {
     r"\b(?:pip|pipx|uv tool) install '?\.": "pyproject.toml",
 }
 PORTS_IN_TEXT = re.compile(r"\b(8080|8090|11434)\b")
+SERVERS = (["make", "serve"], ["dragoman", "serve"], ["dragoman", "demo"])
 ASGI_SERVERS = ("uvicorn", "hypercorn")
 _ASSIGNMENT = re.compile(r"[A-Z][A-Z0-9_]*=")
 
@@ -229,7 +230,7 @@ class Shell:
         words = shlex.split(PORTS_IN_TEXT.sub(lambda found: self.port(found.group()), command))
         env = dict(word.split("=", 1) for word in takewhile(_ASSIGNMENT.match, words))
         words = words[len(env) :]
-        if words[:2] in (["make", "serve"], ["dragoman", "serve"]) or words[0] in ASGI_SERVERS:
+        if words[:2] in SERVERS or words[0] in ASGI_SERVERS:
             given = next((word for word in words if word.rpartition(":")[2] in self.ports.values()), None)
             port = given.rpartition(":")[2] if given else self.port(self.usual_port())
             server = self.servers.setdefault(port, self.running.enter_context(ExitStack()))
