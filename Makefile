@@ -1,7 +1,7 @@
 # make serve         run `dragoman demo`: the shipped mappings on a built-in mock of a model server (PORT=8080)
 # make test          run all tests: about five minutes on two idle cores
 # make test-fast     run those of the language and the command line: under a minute
-# make test-clients  run the npm clients of Ollama and OpenAI against the shipped mappings; needs node and npm
+# make test-clients  run client libraries against `make serve`, and write the table of docs/clients.md
 # make test-browser  run those that need Chromium
 # make test-soak     run those of the serving path, and those of properties, in their heavy form: hours of traffic
 # make test-latest   run all with the newest versions of all dependencies
@@ -43,13 +43,17 @@ test-browser: $(VENV)/.dev
 test-latest: $(VENV)-latest/.dev
 	$(VENV)-latest/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
-# The npm clients are installed into tests/npm/node_modules, as its lock has them.
-test-clients: $(VENV)/.dev
+# The Python clients have environments of their own, two as some need openai 2; the npm packages are installed into
+# tests/clients/node_modules. All are as their locks have them.
+CLIENTS = $(VENV)-clients
+
+test-clients: $(VENV)/.dev $(CLIENTS)/.clients $(CLIENTS)-openai-2/.clients
 	@if command -v node >/dev/null && command -v npm >/dev/null; then \
-	    (cd tests/npm && npm ci --ignore-scripts) && $(BIN)/python -m pytest tests/npm; \
+	    cd tests/clients && npm ci --ignore-scripts; \
 	else \
-	    echo 'test-clients: skipped, as node or npm is not installed'; \
+	    echo 'test-clients: the JavaScript clients are skipped, as node or npm is not installed'; \
 	fi
+	CLIENTS_VENV=$(CLIENTS) CLIENTS_TABLE=1 $(BIN)/python -m pytest -rs tests/clients
 
 PROPERTIES = $(addprefix tests/,language compiler http codecs testing translation) $(addprefix tests/,test_values.py)
 
@@ -96,7 +100,7 @@ docs: $(VENV)/.serve
 	$(BIN)/python -m docs.generate
 
 # The locks, with hashes, from pyproject.toml: what the image installs, and what builds it; what builds and checks a
-# release; what development installs.
+# release; what development installs; the clients.
 LOCK = $(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
     --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
@@ -107,6 +111,8 @@ lock: $(VENV)-lock/.uv
 	$(PYTHON) -c '$(BUILD_REQUIRES)' | $(LOCK) --group release - --constraint deploy/requirements-build.lock \
 	    --output-file deploy/requirements-release.lock
 	$(PYTHON) -c '$(BUILD_REQUIRES)' | $(LOCK) --extra dev pyproject.toml - --output-file tests/requirements.lock
+	$(LOCK) tests/clients/requirements.in --output-file tests/clients/requirements.lock
+	$(LOCK) tests/clients/requirements-openai-2.in --output-file tests/clients/requirements-openai-2.lock
 
 # Builds the distributions into dist/ and checks them: metadata, content, the tests of the source distribution, the
 # wheel in an environment of its own, and the version wherever it is repeated. With TAG=v…, problems that only prevent
@@ -144,7 +150,8 @@ image-test: $(VENV)/.dev
 install: $(VENV)/.serve
 
 clean:
-	rm -rf $(VENV) $(VENV)-latest $(VENV)-lock $(VENV)-release build dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-latest $(VENV)-lock $(VENV)-release $(CLIENTS) $(CLIENTS)-openai-2 tests/clients/node_modules \
+	    build dist .mypy_cache .ruff_cache .hypothesis
 
 # The marker files record the set-up of a virtual environment; a change of pyproject.toml or a lock renews it.
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -160,6 +167,14 @@ $(VENV)/.serve: pyproject.toml deploy/requirements.lock deploy/requirements-buil
 
 $(VENV)/.dev: $(VENV)/.serve tests/requirements.lock
 	$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement tests/requirements.lock
+	touch $@
+
+$(CLIENTS)/.clients: tests/clients/requirements.lock
+$(CLIENTS)-openai-2/.clients: tests/clients/requirements-openai-2.lock
+$(CLIENTS)/.clients $(CLIENTS)-openai-2/.clients:
+	$(PYTHON) -c '$(PYTHON_IS_NEW_ENOUGH)'
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python $(PIP_INSTALL) --require-hashes --requirement $<
 	touch $@
 
 $(VENV)-latest/.dev: pyproject.toml

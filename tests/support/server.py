@@ -200,25 +200,54 @@ def dragoman_server(
     """
     with tempfile.TemporaryDirectory() as directory:
         process = _start(write_mappings(mappings, Path(directory)), env or {}, args, command, folder)
-        server = Server(process)
-        reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
-        reader.start()
-        try:
-            _await_ready(server)
+        with _serving(process, expect_clean) as server:
             yield server
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            try:
-                status = process.wait(SOON)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                status = process.wait()
-            reader.join(PATIENCE)
-            assert process.stdout is not None
-            assert process.stderr is not None
-            process.stdout.close()
-            process.stderr.close()
+
+
+@contextlib.contextmanager
+def make_serve() -> Iterator[Server]:
+    """Runs the command of `make serve`, on a free port, until the block ends."""
+    prepared = [f"VENV={sys.prefix}", f"--old-file={sys.prefix}/.serve"]
+    asked = ["make", "--silent", "--dry-run", *prepared, "PORT=0", "serve"]
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DRAGOMAN_", "MAKE"))
+    }
+    recipe = subprocess.run(asked, cwd=_ROOT, env=environ, capture_output=True, text=True, check=True).stdout
+    process = subprocess.Popen(
+        ["sh", "-c", recipe],
+        env={**environ, "PYTHONPATH": _search_path(), "PYTHONUNBUFFERED": "1"},
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    with _serving(process, expect_clean=True) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _serving(process: subprocess.Popen[str], expect_clean: bool) -> Iterator[Server]:
+    """Waits until a process serves, and ends it with the block."""
+    server = Server(process)
+    reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
+    reader.start()
+    try:
+        _await_ready(server)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            status = process.wait(SOON)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+        reader.join(PATIENCE)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
     if expect_clean:
         assert status == 0, f"ended with status {status}:\n{server.text()}"
         defects = [line for line in server.lines if any(defect in _own(line) for defect in DEFECTS)]
@@ -255,13 +284,12 @@ def _start(
     folder: Path | None = None,
 ) -> subprocess.Popen[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
-    path = os.pathsep.join(filter(None, [str(_ROOT), inherited.get("PYTHONPATH")]))
     port = [] if "--port" in args else ["--port", "0"]
     return subprocess.Popen(
         [*command, "serve", *port, *args, *paths],
         env={
             **inherited,
-            "PYTHONPATH": path,
+            "PYTHONPATH": _search_path(),
             "PYTHONUNBUFFERED": "1",
             "DRAGOMAN_ALLOWED_HOSTS": RAW_HOST,
             **env,
@@ -272,6 +300,11 @@ def _start(
         text=True,
         errors="replace",
     )
+
+
+def _search_path() -> str:
+    """A PYTHONPATH with the checkout first."""
+    return os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
 
 
 def write_mappings(mappings: Mappings, directory: Path) -> list[str]:

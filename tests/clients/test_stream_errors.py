@@ -1,7 +1,7 @@
-"""The npm clients of Ollama and OpenAI show the message of an error inside a stream, in every run.
+"""The JavaScript clients of Ollama and OpenAI show the message of an error inside a stream, in every run.
 
 They use undici, which drops the queued events of an aborted body, so this holds only if failed streams end
-regularly. `make test-clients` installs the clients; without them these tests are skipped.
+regularly. `make test-clients` installs the packages; without them these tests are skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RUNS = 20
 if shutil.which("node") is None:
     pytest.skip("node is not installed", allow_module_level=True)
 if not (FOLDER / "node_modules" / "openai").is_dir():
-    pytest.skip("the npm clients are not installed: make test-clients", allow_module_level=True)
+    pytest.skip("the npm packages are not installed: make test-clients", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_the_message_of_an_error_in_a_stream(
         ),
     }[failure]
     upstream.on(path, behaviour)
-    command = ["node", str(FOLDER / "stream_errors.mjs"), client, server.url, str(RUNS)]
+    command = ["node", str(FOLDER / "javascript" / "stream_errors.mjs"), client, server.url, str(RUNS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10 * PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     shown = [json.loads(text) for text in done.stdout.splitlines()]
