@@ -328,7 +328,7 @@ def command_reference(commands: Mapping[str, None]) -> list[str]:
 
 
 def command_readme(commands: Mapping[str, None]) -> list[str]:
-    rows = table("README.md", "| command | what it does |")
+    rows = table("README.md", "| command | description |")
     return missing(
         commands,
         lambda name: [row for row in rows if re.match(rf"\| `dragoman {name}\b", row)],
@@ -369,7 +369,7 @@ def mapping_tests(mappings: Mapping[str, Path]) -> list[str]:
 def mapping_readme(mappings: Mapping[str, Path]) -> list[str]:
     return missing(
         mappings,
-        lambda name: f"\n| `{name}` |" in page("README.md"),
+        lambda name: re.search(rf"^\| \[?`{name}`[] ]", page("README.md"), re.MULTILINE),
         "add it to the table of shipped mappings in README.md",
     )
 
@@ -447,14 +447,14 @@ def test_every_check_is_used() -> None:
     assert used == {name for name in globals() if re.match(rf"({points})_", name)}
 
 
-def test_the_places_of_contributing_exist() -> None:
-    rows = table("CONTRIBUTING.md", "| change | places |")
-    places = {place for row in rows for place in re.findall(r"`([\w./]+/[\w./]+|\w+\.md)`", row)}
-    assert len(places) > 20
-    assert [place for place in sorted(places) if "NAME" not in place and not (ROOT / place).exists()] == []
+def test_the_paths_of_contributing_exist() -> None:
+    rows = table("CONTRIBUTING.md", "| change | files |")
+    paths = {path for row in rows for path in re.findall(r"`([\w./]+/[\w./]+|\w+\.md)`", row)}
+    assert len(paths) > 20
+    assert [path for path in sorted(paths) if "NAME" not in path and not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_contributing_has_a_row_for_each_extension_point(point: str) -> None:
     what = {"mapping": "new API"}.get(point, point)
-    assert [row for row in table("CONTRIBUTING.md", "| change | places |") if row.startswith(f"| a {what}")]
+    assert [row for row in table("CONTRIBUTING.md", "| change | files |") if row.startswith(f"| a {what}")]

@@ -208,11 +208,13 @@ def dragoman_server(
 def make_serve() -> Iterator[Server]:
     """Runs the command of `make serve`, on a free port, until the block ends."""
     prepared = [f"VENV={sys.prefix}", f"--old-file={sys.prefix}/.serve"]
-    asked = ["make", "--silent", "--dry-run", *prepared, "PORT=0", "serve"]
+    command = ["make", "--silent", "--dry-run", *prepared, "PORT=0", "serve"]
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("DRAGOMAN_", "MAKE"))
     }
-    recipe = subprocess.run(asked, cwd=_ROOT, env=environ, capture_output=True, text=True, check=True).stdout
+    recipe = subprocess.run(
+        command, cwd=_ROOT, env=environ, capture_output=True, text=True, check=True
+    ).stdout
     process = subprocess.Popen(
         ["sh", "-c", recipe],
         env={**environ, "PYTHONPATH": _search_path(), "PYTHONUNBUFFERED": "1"},
