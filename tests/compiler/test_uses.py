@@ -348,6 +348,7 @@ GRAMMARS = {
 }
 COMPILING = [
     ROOT / "engine/language/codegen.py",
+    ROOT / "engine/language/durations.py",
     ROOT / "engine/language/uses.py",
     *sorted(ROOT.glob("engine/compiler/*.py")),
     *sorted(ROOT.glob("engine/language/expressions/*.py")),
