@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, TypeAlias
 
 import click
 
@@ -51,39 +51,57 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
         raise click.BadParameter(str(error)) from None
 
 
-# Options that `demo` has too.
-host_option: Final = options.setting(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="The address to listen on. An address that is not loopback requires keys, or 'auth: none'.",
-)
-port_option: Final = options.setting(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8080,
-    show_default=True,
-    help="The port to listen on; 0 selects a free port.",
-)
-log_level_option: Final = options.setting(
-    "--log-level",
-    type=click.Choice(logs.LEVELS),
-    default="info",
-    show_default=True,
-    help="The minimum level of log lines.",
-)
-log_format_option: Final = options.setting(
-    "--log-format",
-    type=click.Choice(("json", "console")),
-    default=None,
-    help="The format of log lines on standard error. Default: console on a terminal, otherwise json.",
-)
+# Options that `demo` has too, where they have no environment variables.
+_Decorator: TypeAlias = Callable[[Any], Any]
+_Option: TypeAlias = Callable[..., _Decorator]
+
+
+def host_option(option: _Option) -> _Decorator:
+    """--host, by `options.setting` or `click.option`."""
+    return option(
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        help="The address to listen on. An address that is not loopback requires keys, or 'auth: none'.",
+    )
+
+
+def port_option(option: _Option) -> _Decorator:
+    """--port."""
+    return option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=8080,
+        show_default=True,
+        help="The port to listen on; 0 selects a free port.",
+    )
+
+
+def log_level_option(option: _Option) -> _Decorator:
+    """--log-level."""
+    return option(
+        "--log-level",
+        type=click.Choice(logs.LEVELS),
+        default="info",
+        show_default=True,
+        help="The minimum level of log lines.",
+    )
+
+
+def log_format_option(option: _Option) -> _Decorator:
+    """--log-format."""
+    return option(
+        "--log-format",
+        type=click.Choice(("json", "console")),
+        default=None,
+        help="The format of log lines on standard error. Default: console on a terminal, otherwise json.",
+    )
 
 
 @click.command("serve", short_help="Serve mappings.")
-@options.paths()
-@host_option
-@port_option
+@options.paths("DRAGOMAN_MAPPINGS")
+@host_option(options.setting)
+@port_option(options.setting)
 @options.setting(
     "--admin",
     default=None,
@@ -91,14 +109,14 @@ log_format_option: Final = options.setting(
     callback=_address,
     help="The address of /metrics, /livez and /readyz. HOST defaults to loopback. Default: no listener.",
 )
-@options.env_file
+@options.env_file_with_options
 @options.setting(
     "--watch",
     is_flag=True,
     help="Reload without a restart when mappings, the files that they read, or --env-file change.",
 )
-@log_level_option
-@log_format_option
+@log_level_option(options.setting)
+@log_format_option(options.setting)
 @options.setting(
     "--workers",
     type=click.IntRange(1, 256),

@@ -72,17 +72,18 @@ def test_a_port_in_use_is_exit_status_1() -> None:
     assert "Traceback" not in output
 
 
-def test_unset_keys_are_a_warning(tmp_path: Path) -> None:
-    """The variable is misspelt or not set: the mapping would be open without notice."""
+def test_unset_keys_are_a_note_in_validate(tmp_path: Path) -> None:
+    """The variable is misspelt, or not set where the mapping is checked."""
     file = tmp_path / "shop.yaml"
     file.write_text(MAPPING)
-    for keys, status, is_warned in ((" , ", 0, True), ("", 0, True), ("k", 0, False)):
+    for keys, status, is_noted in ((" , ", 0, True), ("", 0, True), ("k", 0, False)):
         done = CliRunner().invoke(main, ["validate", str(file)], env={"KEYS": keys})
         assert done.exit_code == status
-        assert (f"{file}:5:17: warning[no-key]: 'auth.bearer' has no key: 'shop' is open" in done.output) is (
-            is_warned
+        assert (f"{file}:5:17: note[no-key]: 'auth.bearer' has no key: 'shop' is open" in done.output) is (
+            is_noted
         ), done.output
-    assert CliRunner().invoke(main, ["validate", "--strict", str(file)], env={"KEYS": ""}).exit_code == 1
+    for option, status in (("--strict", 0), ("--require-env", 1)):
+        assert CliRunner().invoke(main, ["validate", option, str(file)], env={"KEYS": ""}).exit_code == status
 
 
 NO_AUTH = f"dragoman: 1\nname: shop\nprefix: /free\n{ROUTE}"
