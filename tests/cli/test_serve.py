@@ -94,5 +94,5 @@ def test_serve_reports_a_port_in_use(shop: Path) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert "address already in use" in done.stderr
+    assert f"port {port} is already in use; choose another with --port" in done.stderr
     assert "Traceback" not in done.stderr
