@@ -58,10 +58,10 @@ class _Demo:
 
 
 @click.command("demo", short_help="Serve the shipped mappings on a mock of a model server.")
-@host_option
-@port_option
-@log_level_option
-@log_format_option
+@host_option(click.option)
+@port_option(click.option)
+@log_level_option(click.option)
+@log_format_option(click.option)
 def command(host: str, port: int, log_level: str, log_format: logs.Format | None) -> None:
     """Serve the shipped mappings on a built-in mock of a model server, which needs no account and no model.
 

@@ -21,9 +21,7 @@ _STATUS: Final = re.compile(r"([2-5][0-9][0-9])(?::(.+))?\Z", re.DOTALL)
 
 
 class _Lines(click.ParamType):  # type: ignore[type-arg]
-    """A parsed option; an environment variable has one value per line."""
-
-    envvar_list_splitter = "\n"
+    """A parsed option."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
         self.name = name
@@ -87,26 +85,26 @@ class _Subject:
 
 def _repeated(flag: str, kind: _Lines, metavar: str, text: str) -> Callable[[options.F], options.F]:
     name = flag.strip("-") + "s"
-    return options.setting(flag, name, type=kind, multiple=True, metavar=metavar, help=text)
+    return click.option(flag, name, type=kind, multiple=True, metavar=metavar, help=text)
 
 
 @click.command("explain", short_help="Describe mappings, or trace a request.")
 @options.paths()
-@options.setting(
+@click.option(
     "--route",
     type=_Lines("route", _name),
     default=None,
     metavar="'METHOD PATH'",
     help="Describe only this route, given by its path in the mapping or by a path that it matches.",
 )
-@options.setting(
+@click.option(
     "--request",
     type=_Lines("request", _name),
     default=None,
     metavar="'METHOD PATH'",
     help="Trace a request without calling upstreams. The path may include a query.",
 )
-@options.setting(
+@click.option(
     "--body",
     type=_Lines("body", _bytes),
     default=None,
@@ -121,13 +119,13 @@ def _repeated(flag: str, kind: _Lines, metavar: str, text: str) -> Callable[[opt
     "[STATUS:]FILE",
     "The response to the next call: a file with its body, a status, both, or a failure such as 'connect'.",
 )
-@options.setting(
+@click.option(
     "--python",
     is_flag=True,
     help="Show the generated Python of --route, or of all routes.",
 )
 @options.env_file
-@options.setting(
+@click.option(
     "--format",
     "output_format",
     type=click.Choice(("text", "json")),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from cli import output
-from engine import distribution_version
+from engine import distribution_version, suggestion
 
 #: The commands, in the order of the help. Each is `command` in the module of its name.
 COMMANDS: Final = (
@@ -45,6 +45,16 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"cli.{name}").command
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name; the error for an unknown one suggests a name."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(context, name) is None:
+            hint = suggestion(name, (*COMMANDS, *_ALIASES))
+            raise click.UsageError(f"unknown command '{name}'" + (f" ({hint})" if hint else ""), context)
+        return super().resolve_command(context, args)
 
 
 @click.group(

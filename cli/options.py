@@ -1,7 +1,8 @@
 """Arguments and options that several commands share, and files of environment variables.
 
 Contract: a command with --env-file reads `.env` of the working directory, then the given files. The
-environment of the process takes precedence. Options use all of these.
+environment of the process takes precedence. The options of `serve` use all of these, those of `healthcheck`
+the environment: both run in containers. The other commands take options from the command line only.
 """
 
 from __future__ import annotations
@@ -19,19 +20,40 @@ DOTENV: Final = ".env"
 
 
 def setting(flag: str, *names: str, **more: Any) -> Callable[[F], F]:
-    """A `click.option` with an environment variable named after its flag: DRAGOMAN_MAX_IN_FLIGHT for
-    `--max-in-flight`."""
+    """A `click.option` of `serve` or `healthcheck`, with an environment variable named after its flag:
+    DRAGOMAN_MAX_IN_FLIGHT for `--max-in-flight`."""
     variable = "DRAGOMAN_" + flag.strip("-").replace("-", "_").upper()
     return click.option(flag, *names, envvar=variable, show_envvar=True, **more)
 
 
-def paths(required: bool = True) -> Callable[[F], F]:
-    """PATH…: files, directories, globs or names of shipped mappings."""
-    return click.argument("paths", metavar="PATH...", nargs=-1, required=required, envvar="DRAGOMAN_MAPPINGS")
+def paths(variable: str | None = None) -> Callable[[F], F]:
+    """PATH…: files, directories, globs or names of shipped mappings.
+
+    Args:
+        variable: the environment variable with the paths, if there is one.
+    """
+    return click.argument("paths", metavar="PATH...", nargs=-1, required=True, envvar=variable)
+
+
+_ENV_FILE_HELP: Final = (
+    "Read environment variables from FILE (NAME=value lines), in addition to .env in the working directory. "
+    "{}The environment takes precedence. Can be repeated; later files take precedence over earlier ones."
+)
 
 
 def env_file(command: F) -> F:
-    """--env-file: variables for mappings and for the command's own options."""
+    """--env-file: variables for mappings."""
+    return click.option(
+        "--env-file",
+        "env_files",
+        type=click.Path(exists=True, dir_okay=False),
+        multiple=True,
+        help=_ENV_FILE_HELP.format(""),
+    )(command)
+
+
+def env_file_with_options(command: F) -> F:
+    """--env-file of `serve`: variables for mappings and for the command's own options."""
     return setting(
         "--env-file",
         "env_files",
@@ -39,9 +61,7 @@ def env_file(command: F) -> F:
         multiple=True,
         is_eager=True,
         callback=_read_options,
-        help="Read environment variables from FILE (NAME=value lines), in addition to .env in the working "
-        "directory. HOST, PORT and LOG_LEVEL in a file set options of the command. The environment takes "
-        "precedence. Can be repeated; later files take precedence over earlier ones.",
+        help=_ENV_FILE_HELP.format("HOST, PORT and LOG_LEVEL in a file set options of the command. "),
     )(command)
 
 
@@ -101,7 +121,7 @@ FORMATS = ("text", "json", "github")
 
 def output_format(command: F) -> F:
     """--format: the output format of findings."""
-    return setting(
+    return click.option(
         "--format",
         "output_format",
         type=click.Choice(FORMATS),

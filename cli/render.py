@@ -1,6 +1,8 @@
 """Prints findings, tables and explanations: text with the source line and a caret, JSON, GitHub annotations.
 
-Contract: output to anything but a terminal has no colors, and does not import the library for colors.
+Contract: output to anything but a terminal has no colors, is not truncated or wrapped, and does not import
+the library for terminals. NO_COLOR and TERM=dumb disable colors on a terminal too, FORCE_COLOR enables them
+elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 #: The user information of a URL, which may include a password.
 _USERINFO = re.compile(r"(?<=://)[^/@\s\"'$]+(?=@)")
 
-_COLORS = {"error": "bold red", "warning": "bold yellow"}
+_COLORS = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+_GITHUB_LEVELS = {"error": "error", "warning": "warning", "note": "notice"}
 
 #: A part of a line, and its style.
 _Part = tuple[str, str]
@@ -33,7 +36,7 @@ _CONTROL: Final = dict.fromkeys(code for code in (*range(32), *range(127, 160)) 
 def _print(*parts: _Part, stderr: bool = False) -> None:
     """Print one line."""
     stream = sys.stderr if stderr else sys.stdout
-    if _has_colors(stream):
+    if has_colors(stream):
         from cli import terminal
 
         terminal.show(parts, stderr)
@@ -41,7 +44,10 @@ def _print(*parts: _Part, stderr: bool = False) -> None:
         print("".join(text for text, _ in parts).translate(_CONTROL), file=stream, flush=True)
 
 
-def _has_colors(stream: TextIO) -> bool:
+def has_colors(stream: TextIO) -> bool:
+    """Whether output to a stream has colors."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
     is_forced = os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE") == "1"
     return bool(is_forced) or stream.isatty()
 
@@ -51,19 +57,30 @@ def findings(diagnostics: Iterable[Diagnostic], output_format: str) -> None:
     _FORMATS[output_format](list(diagnostics))
 
 
-def _as_text(diagnostics: Sequence[Diagnostic]) -> None:
+def findings_to_stderr(diagnostics: Iterable[Diagnostic]) -> None:
+    """Print findings as text to standard error, for commands whose messages are there."""
+    _as_text(list(diagnostics), stderr=True)
+
+
+def _as_text(diagnostics: Sequence[Diagnostic], stderr: bool = False) -> None:
     secrets = [diagnostic for diagnostic in diagnostics if diagnostic.code == "secret-literal"]
     for diagnostic in diagnostics:
-        _print(*_heading(diagnostic))
+        hint = diagnostic.hint
+        if not diagnostic.span.line or diagnostic.severity == "note":
+            _print(*_heading(diagnostic), (f" ({hint})" if hint else "", "cyan"), stderr=stderr)
+            continue
+        _print(*_heading(diagnostic), stderr=stderr)
         for line in _excerpt(diagnostic, secrets):
-            _print((line, "" if line.lstrip().startswith("|") else "dim"))
-        if diagnostic.hint:
-            _print((f"  = {diagnostic.hint}", "cyan"))
+            _print((line, "" if line.lstrip().startswith("|") else "dim"), stderr=stderr)
+        if hint:
+            _print((f"  = {hint}", "cyan"), stderr=stderr)
 
 
 def _heading(diagnostic: Diagnostic) -> tuple[_Part, ...]:
+    """The location, the code and the message. The message of a finding without a line names the file."""
+    span = diagnostic.span
     return (
-        (f"{diagnostic.span}: ", "bold"),
+        (f"{span}: " if span.line else "", "bold"),
         (f"{diagnostic.severity}[{diagnostic.code}]", _COLORS[diagnostic.severity]),
         (f": {diagnostic.message}", ""),
     )
@@ -119,12 +136,12 @@ def _as_json(diagnostics: Sequence[Diagnostic]) -> None:
 
 
 def as_data(diagnostic: Diagnostic) -> dict[str, object]:
-    """A finding as JSON data."""
+    """A finding as JSON data; `line` and `column` are null if it concerns the file as a whole."""
     span = diagnostic.span
     return {
         "file": span.file.name,
-        "line": span.line,
-        "column": span.column,
+        "line": span.line or None,
+        "column": span.column or None,
         "length": span.length,
         "severity": diagnostic.severity,
         "code": diagnostic.code,
@@ -137,8 +154,11 @@ def _as_github(diagnostics: Sequence[Diagnostic]) -> None:
     for diagnostic in diagnostics:
         span = diagnostic.span
         text = diagnostic.message + (f" ({diagnostic.hint})" if diagnostic.hint else "")
-        location = f"file={_property(span.file.name)},line={span.line},col={span.column}"
-        print(f"::{diagnostic.severity} {location},title={_property(diagnostic.code)}::{_data(text)}")
+        location = f"file={_property(span.file.name)}"
+        if span.line:
+            location += f",line={span.line},col={span.column}"
+        level = _GITHUB_LEVELS[diagnostic.severity]
+        print(f"::{level} {location},title={_property(diagnostic.code)}::{_data(text)}")
 
 
 def _data(text: str) -> str:
@@ -158,14 +178,17 @@ _FORMATS: dict[str, Callable[[Sequence[Diagnostic]], None]] = {
 }
 
 
-def summary(errors: int, warnings: int, checked: str, stderr: bool = False) -> None:
+def summary(errors: int, warnings: int, notes: int, checked: str) -> None:
     """Print the summary: the number of findings, and the checked files."""
+    noted = f", {count(notes, 'note')}" if notes else ""
     if errors or warnings:
         style = "red" if errors else "yellow"
-        text = f"{count(errors, 'error')}, {count(warnings, 'warning')} in {checked}"
+        text = f"{count(errors, 'error')}, {count(warnings, 'warning')}{noted} in {checked}"
+    elif notes:
+        style, text = "green", f"{checked}: no errors or warnings{noted}"
     else:
         style, text = "green", f"{checked}: no findings"
-    _print((text, style), stderr=stderr)
+    _print((text, style))
 
 
 def count(number: int, word: str) -> str:
@@ -173,9 +196,19 @@ def count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a plain table; the width of the last column is not limited."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], heading: int = 1) -> None:
+    """Print a table: wrapped to the width of a terminal, elsewhere with one line for each row.
+
+    Args:
+        heading: the number of columns that identify a row, for terminals that are too narrow for a table.
+    """
     cells = [list(columns), *(list(row) for row in rows)]
+    if sys.stdout.isatty():
+        from cli import terminal
+
+        printable = [[_printable(cell) for cell in row] for row in cells]
+        terminal.table(printable[0], printable[1:], heading, has_colors(sys.stdout))
+        return
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     for number, row in enumerate(cells):
         text = "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))

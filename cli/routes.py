@@ -21,7 +21,6 @@ from engine import Findings, MappingPlan, RoutePlan
     type=click.Choice(("text", "json")),
     default="text",
     show_default=True,
-    envvar="DRAGOMAN_FORMAT",
     help="Output format: a table or JSON.",
 )
 def command(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) -> None:
@@ -37,10 +36,10 @@ def run(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) 
     if output_format == "json":
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
-        render.table(
-            ("METHOD", "PATH", "CALLS", "KEY", "MAPPING", "SUMMARY"), (tuple(r.values()) for r in rows)
-        )
-    if findings.has_errors:
+        columns = ("METHOD", "PATH", "CALLS", "KEY", "MAPPING", "SUMMARY")
+        render.table(columns, (tuple(row.values()) for row in rows), heading=2)
+    render.findings_to_stderr(finding for finding in findings if finding.code == "no-files")
+    if any(finding.severity == "error" and finding.code != "no-files" for finding in findings):
         render.line("some files have errors; run 'dragoman validate'", stderr=True, style="red")
     return 1 if findings.has_errors else 0
 

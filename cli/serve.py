@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, TypeAlias
 
 import click
 
 from cli import options, output, render
-from cli.loading import report
-from engine import Findings, PlanSet
+from engine import Findings
 from engine.observability import logs
 from engine.server.serve import (
     Limits,
@@ -51,39 +50,100 @@ def _address(context: click.Context, parameter: click.Parameter, text: str | Non
         raise click.BadParameter(str(error)) from None
 
 
-# Options that `demo` has too.
-host_option: Final = options.setting(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="The address to listen on. An address that is not loopback requires keys, or 'auth: none'.",
-)
-port_option: Final = options.setting(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8080,
-    show_default=True,
-    help="The port to listen on; 0 selects a free port.",
-)
-log_level_option: Final = options.setting(
-    "--log-level",
-    type=click.Choice(logs.LEVELS),
-    default="info",
-    show_default=True,
-    help="The minimum level of log lines.",
-)
-log_format_option: Final = options.setting(
-    "--log-format",
-    type=click.Choice(("json", "console")),
-    default=None,
-    help="The format of log lines on standard error. Default: console on a terminal, otherwise json.",
-)
+# Options that `demo` has too, where they have no environment variables.
+_Decorator: TypeAlias = Callable[[Any], Any]
+_Option: TypeAlias = Callable[..., _Decorator]
 
 
-@click.command("serve", short_help="Serve mappings.")
-@options.paths()
-@host_option
-@port_option
+def host_option(option: _Option) -> _Decorator:
+    """--host, by `options.setting` or `click.option`."""
+    return option(
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        help="The address to listen on. An address that is not loopback requires keys, or 'auth: none'.",
+    )
+
+
+def port_option(option: _Option) -> _Decorator:
+    """--port."""
+    return option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=8080,
+        show_default=True,
+        help="The port to listen on; 0 selects a free port.",
+    )
+
+
+def log_level_option(option: _Option) -> _Decorator:
+    """--log-level."""
+    return option(
+        "--log-level",
+        type=click.Choice(logs.LEVELS),
+        default="info",
+        show_default=True,
+        help="The minimum level of log lines.",
+    )
+
+
+def log_format_option(option: _Option) -> _Decorator:
+    """--log-format."""
+    return option(
+        "--log-format",
+        type=click.Choice(("json", "console")),
+        default=None,
+        help="The format of log lines on standard error. Default: console on a terminal, otherwise json.",
+    )
+
+
+class _ServeCommand(click.Command):
+    """Logs usage errors, if the log is in JSON: then each line of output is JSON."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        given = tuple(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            _log_usage_error(error, _format_of(given))
+            raise
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except click.UsageError as error:
+            _log_usage_error(error, _default_format(context.params["log_format"]))
+            raise
+
+
+def _log_usage_error(error: click.UsageError, log_format: logs.Format) -> None:
+    """Log a usage error and exit, if the log is in JSON."""
+    if log_format == "json":
+        configure_log("info", "json")
+        logs.error("usage_error", message=error.format_message())
+        raise click.exceptions.Exit(error.exit_code) from None
+
+
+def _format_of(args: Sequence[str]) -> logs.Format:
+    """The log format of arguments that are not valid as a whole."""
+    given = os.environ.get("DRAGOMAN_LOG_FORMAT")
+    for argument, value in zip(args, (*args[1:], ""), strict=False):
+        flag, equals, attached = argument.partition("=")
+        if flag == "--log-format":
+            given = attached if equals else value
+    return _default_format("json" if given == "json" else "console" if given == "console" else None)
+
+
+def _default_format(log_format: logs.Format | None) -> logs.Format:
+    return log_format or ("console" if sys.stderr.isatty() else "json")
+
+
+@click.command("serve", cls=_ServeCommand, short_help="Serve mappings.")
+@options.paths("DRAGOMAN_MAPPINGS")
+@host_option(options.setting)
+@port_option(options.setting)
 @options.setting(
     "--admin",
     default=None,
@@ -91,14 +151,14 @@ log_format_option: Final = options.setting(
     callback=_address,
     help="The address of /metrics, /livez and /readyz. HOST defaults to loopback. Default: no listener.",
 )
-@options.env_file
+@options.env_file_with_options
 @options.setting(
     "--watch",
     is_flag=True,
     help="Reload without a restart when mappings, the files that they read, or --env-file change.",
 )
-@log_level_option
-@log_format_option
+@log_level_option(options.setting)
+@log_format_option(options.setting)
 @options.setting(
     "--workers",
     type=click.IntRange(1, 256),
@@ -187,10 +247,14 @@ def command(
 
 def configure_log(level: str, log_format: logs.Format | None) -> None:
     """Write log lines to standard error, by default in the format for a terminal if it is one."""
-    if log_format is None:
-        log_format = "console" if sys.stderr.isatty() else "json"
-    # The log drops lines that cannot be written.
-    logs.configure(level, log_format, output.unguarded(sys.stderr))
+    logs.configure(
+        level,
+        _default_format(log_format),
+        # The log drops lines that cannot be written.
+        output.unguarded(sys.stderr),
+        has_colors=render.has_colors(sys.stderr),
+        show_findings=render.findings_to_stderr,
+    )
 
 
 def run(
@@ -203,24 +267,55 @@ def run(
     announce: Callable[[str], None] | None = None,
     shows_warnings: bool = True,
 ) -> int:
-    """Serve until a signal, and return the exit status. `announce` is called with the URL after startup.
-    Without `shows_warnings`, findings are printed only if one of them is an error."""
+    """Serve until a signal, and return the exit status; a failed start is logged.
+
+    Args:
+        announce: called with the URL after startup.
+        shows_warnings: whether to show findings if none of them is an error.
+    """
+    try:
+        return _run(source, port, limits, watch, admin, workers, announce, shows_warnings)
+    except OSError as error:
+        logs.error("start_failed", message=str(error))
+    except click.ClickException:
+        raise
+    except Exception as error:
+        logs.unhandled(error, "start")
+    return 1
+
+
+def _run(
+    source: PlanSource,
+    port: int,
+    limits: Limits,
+    watch: bool,
+    admin: tuple[str, int] | None,
+    workers: int,
+    announce: Callable[[str], None] | None,
+    shows_warnings: bool,
+) -> int:
     files = source.env_files()
     if files:
         logs.info("environment_files", files=list(files))
     output.outlive_standard_output()
     findings = Findings()
     loaded = source.load(findings)
-    if (shows_warnings or findings.has_errors) and report(findings, "text"):
+    if shows_warnings or findings.has_errors:
+        logs.findings(findings)
+    if findings.has_errors:
         return 1
     if loaded.plans is None or not loaded.plans.mappings:
-        render.line("no routes to serve in these files", stderr=True)
+        logs.error("no_routes", message="no routes to serve in these files")
         return 1
-    if shows_warnings:
+    if shows_warnings and logs.is_json():
+        # On the console the findings are enough.
         warn_about_unset_keys(loaded.plans)
-    names, open_to = _announcement(loaded.plans), describe_open_access(loaded.plans, source.host)
-    ready = partial(_announce, names, open_to, announce)
+    # Not the plans, which would stay in memory after a reload.
+    names = tuple(loaded.plans.mappings)
+    routes = sum(len(mapping.routes) for mapping in loaded.plans.mappings.values())
+    ready = partial(_announce, names, routes, describe_open_access(loaded.plans, source.host), announce)
     service = Service(source, loaded, source.host, port, limits, ready, watch, admin)
+    logs.capture_unhandled()
     served = serve(service) if workers == 1 else serve_by_workers(service, workers)
     return 0 if served else 1
 
@@ -232,13 +327,15 @@ def _environment(env_files: tuple[str, ...]) -> Mapping[str, str]:
         raise OSError(error.message) from None
 
 
-def _announcement(plans: PlanSet) -> str:
-    routes = sum(len(mapping.routes) for mapping in plans.mappings.values())
-    return f"{render.count(routes, 'route')} of {', '.join(plans.mappings)}"
-
-
-def _announce(names: str, open_to: str, announce: Callable[[str], None] | None, url: str) -> None:
+def _announce(
+    names: Sequence[str], routes: int, open_to: str, announce: Callable[[str], None] | None, url: str
+) -> None:
+    """Report that the server accepts requests."""
     note = f" ({open_to})" if open_to else ""
-    render.line(f"Dragoman serves {names} at {url}{note}", stderr=True, style="green")
+    message = f"Dragoman serves {render.count(routes, 'route')} of {', '.join(names)} at {url}{note}"
+    if logs.is_json():
+        logs.announce("serving", message=message, url=url, mappings=list(names), routes=routes)
+    else:
+        render.line(message, stderr=True, style="green")
     if announce is not None:
         announce(url)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import click
 
 from cli import options, render
+from cli.progress import tracked
 from engine import (
     CaseResult,
     Diagnostic,
@@ -19,20 +20,21 @@ from engine import (
     Uncovered,
     run_suites,
     source_files,
+    suggestion,
 )
 
 
 @click.command("test", short_help="Run the tests of mappings.")
 @options.paths()
 @options.output_format
-@options.setting(
+@click.option(
     "--case",
     "name_part",
     metavar="TEXT",
     default="",
     help="Run only the cases with TEXT in their names, and do not report coverage.",
 )
-@options.setting(
+@click.option(
     "--require-coverage",
     is_flag=True,
     help="Fail if no case covers a route, a response, or a branch of a template.",
@@ -64,7 +66,7 @@ def run(paths: tuple[str, ...], output_format: str, name_part: str, require_cove
     """Run the suites of `paths`, and return the exit status."""
     findings = Findings()
     files = source_files(paths, findings, tests=True)
-    tests = run_suites(files, name_part)
+    tests = run_suites(tracked(files, "Testing"), name_part)
     _check_filter(tests, name_part, findings)
     _FORMATS[output_format](tests, findings, require_coverage)
     failed = tests.failed or tests.not_run or findings.has_errors
@@ -74,8 +76,9 @@ def run(paths: tuple[str, ...], output_format: str, name_part: str, require_cove
 def _check_filter(tests: SuiteRun, name_part: str, findings: Findings) -> None:
     """Report a filter that matches no case."""
     if name_part and tests.suites and not (tests.passed or tests.failed or tests.not_run):
+        names = [name for suite in tests.suites for name in suite.names]
         message = f"no case has '{name_part}' in its name"
-        findings.error("no-case", message, tests.suites[0].location)
+        findings.error("no-case", message, tests.suites[0].location, suggestion(name_part, names))
 
 
 # --- As text ---------------------------------------------------------------------------------------------

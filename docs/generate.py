@@ -32,6 +32,16 @@ commands; [the language](language.md) explains how they work together.
 [The command line](#the-command-line)
 """
 _FILES: Final = {"mapping": "Mapping files", "suite": "Test suites"}
+_COMMAND_LINE: Final = """\
+Precedence of values: the command line, the environment variable, the default. Only `serve` and `healthcheck`
+read environment variables of options.
+
+| exit status | meaning |
+| --- | --- |
+| 0 | success |
+| 1 | errors in files, failures, an unknown file, mapping, route, case or function, or an address in use |
+| 2 | usage error: an unknown command or option, an invalid value of an option, or a missing argument |
+"""
 _MIB: Final = 1 << 20
 #: Words for the types of JSON, the same as in findings.
 _TYPES: Final = {"object": "mapping", "array": "list", "integer": "whole number", "string": "text"}
@@ -175,7 +185,7 @@ def _outcome(example: Example) -> str:
 
 def _commands() -> Iterator[str]:
     yield "## The command line\n"
-    yield "Precedence of values: the command line, the environment variable, the default.\n"
+    yield f"{_COMMAND_LINE}\n"
     context = click.Context(commands)
     for name in commands.list_commands(context):
         command = commands.get_command(context, name)

@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from engine.compiler import compile_set, load, source_files
-from engine.diagnostics import Diagnostic, Findings
+from engine.diagnostics import Diagnostic, Findings, suggestion
 from engine.errors import DragomanError, ExchangeError, MappingError
-from engine.language.functions import FUNCTIONS, Example
+from engine.language.functions import FUNCTIONS, GROUPS, Example
 from engine.locations import Span
 from engine.plan import MappingPlan, PlanSet, RoutePlan
 from engine.resources import distribution_version, schema_text, shipped_mappings
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FUNCTIONS",
+    "GROUPS",
     "CaseResult",
     "Diagnostic",
     "DragomanError",
@@ -49,6 +50,7 @@ __all__ = [
     "schema_text",
     "shipped_mappings",
     "source_files",
+    "suggestion",
 ]
 
 #: Names that serving does not need, with the packages that define them.

@@ -86,8 +86,7 @@ def create_app(
         raise MappingError(findings)
     if not plans.mappings:
         raise ValueError("these files contain no route to serve")
-    for finding in findings:
-        logs.finding(finding)
+    logs.findings(findings)
     app = Application(plans, max_in_flight, limits, addresses, guard)
     _applications.add(app)
     metrics.observe_active_requests(_active_requests)

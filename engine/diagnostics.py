@@ -13,7 +13,8 @@ from typing import Literal
 
 from engine.locations import Span
 
-Severity = Literal["error", "warning"]
+#: A note is a fact that matters only under conditions that a check does not know, such as the environment.
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,9 @@ class Findings:
 
     def warning(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
         self.add(Diagnostic(code, message, span, "warning", hint))
+
+    def note(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
+        self.add(Diagnostic(code, message, span, "note", hint))
 
     def add(self, diagnostic: Diagnostic) -> None:
         self.reports += diagnostic.severity == "error"

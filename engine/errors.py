@@ -50,7 +50,9 @@ class MappingError(DragomanError):
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         errors = [d for d in findings if d.severity == "error"] or list(findings)
-        super().__init__("; ".join(f"{d.span}: {d.message}" for d in errors[:5]))
+        super().__init__(
+            "; ".join(f"{d.span}: {d.message}" if d.span.line else d.message for d in errors[:5])
+        )
 
 
 class TruncatedResponse(DragomanError):

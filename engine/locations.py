@@ -29,7 +29,8 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A range within one line of a file; `length` may be 0 for a point."""
+    """A range within one line of a file; `length` may be 0 for a point, and `line` 0 for the file as a whole,
+    which may not exist."""
 
     file: SourceFile
     line: int
@@ -37,7 +38,12 @@ class Span:
     length: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file.name}:{self.line}:{self.column}"
+        return f"{self.file.name}:{self.line}:{self.column}" if self.line else self.file.name
+
+    @classmethod
+    def whole(cls, name: str) -> Span:
+        """The file of this name as a whole."""
+        return cls(SourceFile(name, ""), 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

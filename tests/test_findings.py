@@ -52,7 +52,7 @@ SOURCES = [
     )
     for file in sorted([*ROOT.glob(f"engine/{module}.py"), *ROOT.glob(f"engine/{module}/*.py")])
 ]
-CREATORS = {"error", "warning", "report", "add", "_fail", "Withheld", "Diagnostic"}
+CREATORS = {"error", "warning", "note", "report", "add", "_fail", "Withheld", "Diagnostic"}
 CODE = re.compile(r"[a-z]+(-[a-z]+)+\Z")
 #: Codes with their own tests below: they need a large file, no file, or a missing package.
 TESTED_BELOW = {"file-too-large", "no-files", "missing-package"}
@@ -254,10 +254,10 @@ def _count(trap: socket.socket, hits: list[object]) -> None:
         ("mapping-unknown", "unknown-mapping"),
     ],
 )
-def test_findings_that_matter_only_for_serving_are_warnings_in_validate(name: str, code: str) -> None:
+def test_findings_that_matter_only_for_serving_are_notes_in_validate(name: str, code: str) -> None:
     files = [BROKEN / f"{name}.yaml", *sorted((BROKEN / name / "served_with").glob("*.yaml"))]
     severities = {d.severity for d in findings_of(*files, served_together=False) if d.code == code}
-    assert severities == {"warning"}
+    assert severities == {"note"}
     assert {d.severity for d in found(name) if d.code == code} == {"error"}
 
 
@@ -361,7 +361,9 @@ def test_json_output_is_valid_and_annotations_have_one_line_each() -> None:
 
 def dragoman(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-c", "from cli.main import main; main()", *arguments]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    unset = ("OPENROUTER_API_KEY", "DRAGOMAN_API_KEYS")
+    inherited = {name: value for name, value in os.environ.items() if name not in unset}
+    environ = {**inherited, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     return subprocess.run(program, cwd=directory, env=environ, capture_output=True, text=True, timeout=START)
 
 
@@ -373,6 +375,9 @@ def write(directory: Path, name: str, text: str) -> None:
 
 FINE = "dragoman: 1\nroutes:\n  GET {path}: {{ respond: {{}} }}\n"
 WARNED = (
+    "dragoman: 1\nvars: {{ key: sk-live-0123456789abcdef }}\nroutes:\n  GET {path}: {{ respond: {{}} }}\n"
+)
+UNSET = (
     "dragoman: 1\nenv: {{ NOWHERE_SET: {{ required: true }} }}\nroutes:\n  GET {path}: {{ respond: {{}} }}\n"
 )
 WRONG = "dragoman: 1\nrouts: {}\n"
@@ -381,15 +386,20 @@ WRONG = "dragoman: 1\nrouts: {}\n"
 def test_the_exit_status_distinguishes_errors_from_wrong_usage(tmp_path: Path) -> None:
     write(tmp_path, "fine.yaml", FINE.format(path="/fine"))
     write(tmp_path, "warned.yaml", WARNED.format(path="/warned"))
+    write(tmp_path, "unset.yaml", UNSET.format(path="/unset"))
     write(tmp_path, "wrong.yaml", WRONG)
     expected = {
         ("fine.yaml",): 0,
         ("warned.yaml",): 0,
         ("--strict", "fine.yaml"): 0,
         ("--strict", "warned.yaml"): 1,
+        ("--strict", "unset.yaml"): 0,
+        ("--require-env", "unset.yaml"): 1,
+        ("--require-env", "fine.yaml"): 0,
         ("fine.yaml", "wrong.yaml"): 1,
         ("nowhere.yaml",): 1,
         (): 2,
+        ("--env-file", "nowhere.env", "fine.yaml"): 2,
         ("--format", "xml", "fine.yaml"): 2,
     }
     results = {case: dragoman("validate", *case, directory=tmp_path) for case in expected}
@@ -425,15 +435,59 @@ def test_directories_globs_and_shipped_names_are_expanded(
     assert (status, output.splitlines()[0]) == (1, "g.yaml:2:1: error[unknown-key]: unknown key 'routs'")
 
 
-@pytest.mark.parametrize("path", ["nowhere.yaml", "*.nothing", "empty", "no-such-name"])
+#: Paths, with the first line of the output.
+MISSING = {
+    "nowhere.yaml": "no such file: 'nowhere.yaml'",
+    "*.nothing": "no file matches '*.nothing'",
+    "empty": "no mapping in the directory 'empty' (a mapping is a *.yaml file with the key 'routes' or "
+    "'upstreams')",
+    "no-such-name": "unknown mapping 'no-such-name' (expected a file, a directory, a glob, or the name of a "
+    "shipped mapping)",
+    "mapings/": "no such file: 'mapings/' (did you mean 'mappings/'?)",
+    "mapings": "no such file or directory: 'mapings' (did you mean 'mappings'?)",
+    "mappings/shp.yaml": "no such file: 'mappings/shp.yaml' (did you mean 'mappings/shop.yaml'?)",
+    "mapings/shop.yaml": "no such file: 'mapings/shop.yaml' (did you mean 'mappings/shop.yaml'?)",
+    "mapings/x/y.yaml": "no such file: 'mapings/x/y.yaml'",
+    "olama-over-openai": "unknown mapping 'olama-over-openai' (did you mean 'ollama-over-openai'?)",
+}
+
+
+@pytest.mark.parametrize("path", MISSING)
 def test_a_path_without_a_file_is_a_finding(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    write(tmp_path, "mappings/shop.yaml", FINE.format(path="/x"))
     status, output = validate(path)
     assert status == 1
-    assert output.splitlines()[0] == f"{path}:1:1: error[no-files]: no mapping file found"
+    assert output == f"error[no-files]: {MISSING[path]}\n1 error, 0 warnings in 0 files\n"
+    (found,) = json.loads(validate(path, "--format", "json")[1])
+    assert (found["file"], found["line"], found["column"]) == (path, None, None)
+    annotation = validate(path, "--format", "github")[1]
+    assert annotation.startswith("::error file=")
+    assert ",title=no-files::" in annotation
+    assert "line=" not in annotation
+
+
+def test_an_unset_variable_is_named_but_no_error() -> None:
+    """The shipped mappings pass the strict check without secrets."""
+    done = dragoman("validate", "--strict", "mappings/", directory=ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "note[missing-env]: needs the environment variable OPENROUTER_API_KEY: " in done.stdout
+    assert re.fullmatch(r"\d+ files: no errors or warnings, \d+ notes", done.stdout.splitlines()[-1])
+    required = dragoman("validate", "--require-env", "mappings/", directory=ROOT)
+    assert required.returncode == 1
+    assert "error[missing-env]: needs the environment variable OPENROUTER_API_KEY" in required.stdout
+    assert "error[no-key]: " in required.stdout
+
+
+def test_a_note_is_a_notice_in_github_and_has_its_severity_in_json(tmp_path: Path) -> None:
+    write(tmp_path, "unset.yaml", UNSET.format(path="/unset"))
+    path = str(tmp_path / "unset.yaml")
+    assert validate("--format", "github", path)[1].startswith(f"::notice file={path},line=2,col=8,")
+    (found,) = json.loads(validate("--format", "json", path)[1])
+    assert (found["severity"], found["code"], found["line"]) == ("note", "missing-env", 2)
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,13 @@ from engine.server.http1 import Limits
 from engine.stores import response_cache
 from tests.support.commands import command, variables
 from tests.support.server import dragoman_server
+from tests.support.upstream import Upstream
 
 ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 SECURITY = (ROOT / "docs/security.md").read_text("utf-8")
 _LOGGERS = (
-    *("logs.info", "logs.warning", "logs.error", "log"),
+    *("logs.info", "logs.announce", "logs.warning", "logs.error"),
     *("_state.logger.info", "_state.logger.warning", "_state.logger.error", "_state.logger.log"),
 )
 _NAME = re.compile(r"`([^`]+)`")
@@ -37,24 +38,28 @@ def rows(text: str, first: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\\\)\|", line)[1:-1]] for line in table]
 
 
-def test_every_log_field_is_documented() -> None:
+def test_every_log_field_is_documented(upstream: Upstream) -> None:
     documented = {name for row in rows(OPERATIONS, "field") for name in _NAME.findall(row[0])}
     mapping = """
 dragoman: 1
-upstreams: { none: { url: "http://127.0.0.1:1" } }
+env: { UP: {} }
+upstreams: { none: { url: "http://127.0.0.1:1" }, up: { url: "${ $env.UP }" } }
 auth: { bearer: [{ name: web, key: sk-web }] }
 routes:
   GET /stream: { respond: { stream: { to: sse, emit: [1] } } }
   GET /ok: { respond: { body: "${ warn('a', 'text') }" } }
+  GET /counted: { call: GET up /json, usage: { input: 1, output: 2 }, respond: { body: "${ @ }" } }
   POST /failed: { call: { upstream: none, path: /x, body: { a: "${ a }" } }, respond: {} }
 """
-    with dragoman_server(mapping) as server:
+    with dragoman_server(mapping, {"UP": upstream.url}, ("--workers", "2")) as server:
         key = {"authorization": "Bearer sk-web"}
         server.get("/ok", headers={"x-request-id": "one", **key})
         server.get("/stream", headers={"x-request-id": "three", **key})
         server.post("/failed", {"a": 1, "b": 2}, headers={"x-request-id": "two", **key})
         lines = [server.logged("one"), server.logged("one", "mapping_warning"), server.logged("two")]
         lines.append(server.logged("three"))
+        server.get("/counted", headers={"x-request-id": "four", **key})
+        lines.append(server.logged("four"))
     seen = {name for line in lines for name in line}
     assert {"error_kind", "cause", "dropped_fields"} < seen
     assert seen - documented == {"message"}, "the text of a warning"
@@ -122,6 +127,7 @@ def test_every_dropped_header_field_is_documented() -> None:
 @pytest.mark.parametrize("text", [OPERATIONS, SECURITY], ids=["operations", "security"])
 def test_documented_options_and_variables_exist(text: str) -> None:
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    options = {option for parameter in command("serve").params for option in parameter.opts}
+    parameters = (*command("serve").params, *command("validate").params)
+    options = {option for parameter in parameters for option in parameter.opts}
     assert set(re.findall(r"`(--[a-z-]+)", prose)) <= options
     assert set(re.findall(r"DRAGOMAN_[A-Z_]+", text)) <= variables("serve") | {"DRAGOMAN_API_KEYS"}

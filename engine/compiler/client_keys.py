@@ -107,14 +107,15 @@ def _report_no_key(context: MappingContext, bearer: Node) -> None:
     """Report `auth.bearer` without a key.
 
     An empty file is an error, because the mapping would be open. An unset variable is a warning, because
-    mappings may be tried without keys on a loopback address.
+    mappings may be tried without keys on a loopback address, and a note if the mapping is only checked.
     """
     if _names_file(context, bearer):
         context.findings.error("bad-value", "the file contains no key", bearer.span)
     elif any(route.auth != "none" for route in context.spec.routes.values()):
         message = f"'auth.bearer' has no key: '{context.spec.name}' is open to all local processes"
         hint = "set the variables that it reads, or 'auth: none' if no key is required"
-        context.findings.warning("no-key", message, bearer.span, hint)
+        report = context.findings.warning if context.environment.is_served else context.findings.note
+        report("no-key", message, bearer.span, hint)
 
 
 def _names_file(context: MappingContext, node: Node) -> bool:

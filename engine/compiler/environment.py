@@ -23,6 +23,7 @@ from engine.resources import distribution_version
 from engine.values import ABSENT, TYPE_NAMES, JsonError, loads
 
 _VERSION = distribution_version()
+_SET_IT = "set it in the environment, or in a file of variables such as .env"
 _DRAGOMAN = Record({"version": Atom(repr(_VERSION), "string", is_constant=True, constant=_VERSION)})
 _LATER = Withheld("unknown-variable", "this is evaluated at load, when there is no request")
 _SECRET = Withheld("secret-exposed", "this variable is secret; only auth, url and what calls send may use it")
@@ -37,6 +38,7 @@ class Environment:
         env: variable → value; None without a value.
         missing: required variables without a value.
         unsound: variables with a finding; using one is not reported again.
+        is_served: whether the mapping is served in this environment, not only checked.
     """
 
     compiler: TemplateCompiler
@@ -46,6 +48,7 @@ class Environment:
     vars: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unsound: set[str] = field(default_factory=set)
+    is_served: bool = True
 
     def variables(self, secrets: bool = False) -> dict[str, Variable]:
         """`$env`, `$is_set`, `$vars` and `$dragoman`; reading secrets is an error unless `secrets`."""
@@ -122,10 +125,10 @@ def resolve(
     environ: Mapping[str, str],
     compiler: TemplateCompiler,
     findings: Findings,
-    strict: bool,
+    is_served: bool,
 ) -> Environment:
-    """Evaluate `env` and `vars`. A missing required variable is an error if `strict`, otherwise a warning."""
-    environment = Environment(compiler, findings, mapping.env)
+    """Evaluate `env` and `vars`. A missing required variable is an error if `is_served`, otherwise a note."""
+    environment = Environment(compiler, findings, mapping.env, is_served=is_served)
     own = mapping.document.original.get("env")
     written = [name for name in own if isinstance(name, str)] if isinstance(own, dict | list) else []
     for name in dict.fromkeys((*written, *mapping.env)):
@@ -133,7 +136,7 @@ def resolve(
         value = value_of(name, spec, environ)
         if value is None and spec is not None and spec.required:
             environment.missing.append(name)
-            _report_missing(name, spec, findings, strict)
+            _report_missing(name, spec, findings, is_served)
         environment.env[name] = value
         compiler.names[f"env_{name}"] = value
     environment.unsound |= declared(mapping, "vars").keys() - mapping.vars.keys()
@@ -148,10 +151,13 @@ def resolve(
     return environment
 
 
-def _report_missing(name: str, spec: EnvSpec, findings: Findings, strict: bool) -> None:
-    report = findings.error if strict else findings.warning
+def _report_missing(name: str, spec: EnvSpec, findings: Findings, is_served: bool) -> None:
     purpose = f": {spec.description}" if spec.description else ""
-    report("missing-env", f"the environment variable {name} is not set{purpose}", spec.node.key_span)
+    if is_served:
+        message = f"the environment variable {name} is not set{purpose}"
+        findings.error("missing-env", message, spec.node.key_span, _SET_IT)
+    else:
+        findings.note("missing-env", f"needs the environment variable {name}{purpose}", spec.node.key_span)
 
 
 def _var(node: Node, environment: Environment) -> Any:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from engine.compiler.missing_files import describe_missing
 from engine.diagnostics import Findings
 from engine.language import schema, spec, yaml
 from engine.language.spec import MappingSpec, RouteSpec
 from engine.language.spec_reader import merged as merged_keys
-from engine.locations import Document, Node, SourceFile, Span
+from engine.locations import Document, Node, Span
 from engine.resources import shipped_mappings
 
 #: The version of the mapping language.
@@ -39,8 +40,8 @@ def source_files(paths: Iterable[str], findings: Findings, tests: bool = False) 
     for path in paths:
         files = list(_files(path, tests))
         if not files:
-            what = "test" if tests else "mapping"
-            findings.error("no-files", f"no {what} file found", Span(SourceFile(path, ""), 1, 1))
+            message, hint = describe_missing(path, SUFFIXES, shipped_mappings(), tests)
+            findings.error("no-files", message, Span.whole(path), hint)
         for file in files:
             found.setdefault(os.path.realpath(file), file)
     return list(found.values())

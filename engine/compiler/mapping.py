@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from engine.compiler import environment as load_time
 from engine.compiler.client_keys import check_key_routes, compile_keys
@@ -28,7 +28,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
 
 
 def compile_set(
-    mappings: Sequence[MappingSpec],
+    mappings: Iterable[MappingSpec],
     environ: Mapping[str, str],
     findings: Findings,
     *,
@@ -42,7 +42,7 @@ def compile_set(
         environ: the environment that `env` reads.
         findings: receives all findings; the plans can be served only if it has no errors.
         served_together: whether one process serves all mappings, unlike in `validate`. If so, conflicting
-            routes and missing required variables are errors, otherwise warnings.
+            routes and missing required variables are errors, otherwise notes.
         coverage: counts the executed branches of templates.
     """
     plans: dict[str, MappingPlan] = {}
@@ -54,7 +54,7 @@ def compile_set(
         if plan.name in plans:
             message = f"duplicate mapping name '{plan.name}'"
             span = (spec.node.get("name") or spec.node).span
-            (findings.error if served_together else findings.warning)("duplicate-name", message, span)
+            (findings.error if served_together else findings.note)("duplicate-name", message, span)
         plans.setdefault(plan.name, plan)
         _add_routes(tree, plan, findings, served_together)
     _check_mapping_upstreams(plans, environ, findings, served_together)
@@ -68,7 +68,7 @@ def _add_routes(tree: PlanTree, plan: MappingPlan, findings: Findings, served_to
             there = other.route.spec.node.key_span
             message = f"'{route.method} {route.pattern}' conflicts with the route at {there}"
             same_file = other.owner is plan
-            report = findings.error if served_together or same_file else findings.warning
+            report = findings.error if served_together or same_file else findings.note
             report("route-conflict", message, route.spec.node.key_span)
 
 
@@ -85,11 +85,11 @@ def _compile(
     spec: MappingSpec,
     environ: Mapping[str, str],
     findings: Findings,
-    strict: bool,
+    is_served: bool,
     coverage: Coverage | None,
 ) -> MappingPlan:
     templates = TemplateCompiler(findings, _named(spec), spec.document.file.name, coverage)
-    environment = load_time.resolve(spec, environ, templates, findings, strict)
+    environment = load_time.resolve(spec, environ, templates, findings, is_served)
     context = MappingContext(spec, environment, templates, findings)
     upstreams = {name: compile_upstream(context, name, u) for name, u in spec.upstreams.items()}
     keys = compile_keys(context, spec.auth)
@@ -186,7 +186,7 @@ def _check_mapping_upstreams(
                 hint = suggestion(upstream.mapping, plans) if may_show else None
                 named = f"named '{upstream.mapping}'" if may_show else "of this name"
                 message = f"no mapping {named} is served with this one"
-                report = findings.error if served_together else findings.warning
+                report = findings.error if served_together else findings.note
                 report("unknown-mapping", message, span, hint)
             elif (cycle := _cycle(plans, plan.name, upstream.mapping)) is not None:
                 message = f"mappings call each other in a cycle: {' → '.join(cycle)}"

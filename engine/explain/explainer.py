@@ -95,7 +95,7 @@ class Explainer:
             return leaf.owner, leaf.route
         near = [f"{other} {path.strip()}" for other in match.methods]
         hint = f"its methods are {', '.join(match.methods)}" if near else suggestion(name, names)
-        raise LookupError(f"no route serves '{name}'" + (f"; {hint}" if hint else ""))
+        raise LookupError(f"no route serves '{name}'" + (f" ({hint})" if hint else ""))
 
     # --- The generated Python ----------------------------------------------------------------------------
 

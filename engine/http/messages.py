@@ -90,7 +90,8 @@ class Inbound:
         content: the body; `EMPTY` until it has been read.
         request_id: the request ID in logs and in calls to upstreams.
         key: the name of the client's key, once it has been validated.
-        address: the client's address; empty for a call from another mapping.
+        client: the client's address; empty for a call from another mapping.
+        address: what limits count as one client: its address, or for IPv6 its /64 network; empty as `client`.
         is_internal: it is a call from another mapping, where the client was authorized.
         is_proxied: it was received from a trusted proxy, whose `X-Forwarded-*` fields are used.
         trace: the trace context of its span (W3C `traceparent`), or None if it has no span.
@@ -98,6 +99,7 @@ class Inbound:
 
     __slots__ = (
         "address",
+        "client",
         "content",
         "headers",
         "is_internal",
@@ -127,6 +129,7 @@ class Inbound:
         self.request_id = request_id
         self.key: str | None = None
         self.is_internal = False
+        self.client = ""
         self.address = ""
         self.is_proxied = False
         self.trace: str | None = None

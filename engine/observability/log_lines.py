@@ -1,15 +1,14 @@
-"""Log lines, as JSON or for a terminal.
+"""Log lines: the level, the stream and the JSON format.
 
 Contract: a line is one write, so that lines of several processes do not mix; a line that cannot be written is
-lost. Control characters and lone surrogates are escaped. Must not know what is logged.
+lost. Fields without a value are omitted. Control characters and lone surrogates are escaped. Must not know
+what is logged.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +17,8 @@ from typing import Any, Final, Literal, TextIO
 import orjson
 
 Format = Literal["json", "console"]
+#: Formats the fields of a line, which include `event` and `level`, without the line end. May change them.
+Formatter = Callable[[dict[str, Any]], str]
 
 _LEVEL_NAMES: Final = {
     logging.DEBUG: "debug",
@@ -27,21 +28,17 @@ _LEVEL_NAMES: Final = {
     logging.CRITICAL: "critical",
 }
 
-#: Text that needs no quotes in `key=value`.
-_PLAIN: Final = re.compile(r"[\w.,:;/@%+*{}()<>?&~^!|#$-]+", re.ASCII)
 
-# ANSI escape sequences (ECMA-48, 8.3.117).
-_RESET: Final = "\x1b[0m"
-_DIM: Final = "\x1b[2m"
-_BOLD: Final = "\x1b[1m"
-_KEY_COLOUR: Final = "\x1b[36m"
-_LEVEL_COLOURS: Final = {
-    "debug": "\x1b[34m",
-    "info": "\x1b[32m",
-    "warning": "\x1b[33m",
-    "error": "\x1b[31m",
-    "critical": "\x1b[1;31m",
-}
+def json_line(fields: dict[str, Any]) -> str:
+    """A line in JSON: the fields with a value, then `timestamp`."""
+    if None in fields.values():
+        fields = {name: value for name, value in fields.items() if value is not None}
+    fields["timestamp"] = now = datetime.now(UTC)
+    try:
+        return orjson.dumps(fields, default=repr, option=orjson.OPT_UTC_Z).decode()
+    except TypeError:
+        # orjson does not write lone surrogates, which the path of a request may contain.
+        return json.dumps({**fields, "timestamp": _iso(now)}, default=repr)
 
 
 class LineLogger:
@@ -49,34 +46,45 @@ class LineLogger:
 
     Args:
         level: the lowest level that is written, a number of `logging`.
-        log_format: `json`, or `console` for a terminal, with colours unless `NO_COLOR` is set.
+        formatter: the format of a line.
         stream: None for standard error, looked up for each line.
+
+    Attributes:
+        common: fields of every line.
     """
 
-    def __init__(self, level: int, log_format: Format = "json", stream: TextIO | None = None) -> None:
+    def __init__(self, level: int, formatter: Formatter = json_line, stream: TextIO | None = None) -> None:
         self.level = level
-        self._format = _json_line if log_format == "json" else _console_format(stream or sys.stderr)
+        self.common: dict[str, Any] = {}
+        self._format = formatter
         self._stream = stream
 
     def info(self, event: str, /, **fields: Any) -> None:
         """Write a line of level `info`."""
-        self.log(logging.INFO, event, **fields)
+        self.log(logging.INFO, event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
         """Write a line of level `warning`."""
-        self.log(logging.WARNING, event, **fields)
+        self.log(logging.WARNING, event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
         """Write a line of level `error`."""
-        self.log(logging.ERROR, event, **fields)
+        self.log(logging.ERROR, event, fields)
 
-    def log(self, level: int, event: str, /, **fields: Any) -> None:
-        """Write a line: the fields, then `event`, `level` and `timestamp`."""
-        if level < self.level:
-            return
+    def log(self, level: int, event: str, fields: dict[str, Any]) -> None:
+        """Write a line with fields, which may be changed."""
+        if level >= self.level:
+            self._write(level, event, fields)
+
+    def announce(self, event: str, /, **fields: Any) -> None:
+        """Write a line of level `info`, even if that is below the level."""
+        self._write(logging.INFO, event, fields)
+
+    def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:
+        if self.common:
+            fields = {**self.common, **fields}
         fields["event"] = event
         fields["level"] = _LEVEL_NAMES.get(level, str(level))
-        fields["timestamp"] = datetime.now(UTC)
         line = self._format(fields) + "\n"
         stream = self._stream or sys.stderr
         try:
@@ -84,50 +92,6 @@ class LineLogger:
             stream.flush()
         except OSError:
             pass
-
-
-def _json_line(fields: dict[str, Any]) -> str:
-    try:
-        return orjson.dumps(fields, default=repr, option=orjson.OPT_UTC_Z).decode()
-    except TypeError:
-        # orjson does not write lone surrogates, which the path of a request may contain.
-        return json.dumps({**fields, "timestamp": _iso(fields["timestamp"])}, default=repr)
-
-
-def _console_format(stream: TextIO) -> Callable[[dict[str, Any]], str]:
-    if stream.isatty() and not os.environ.get("NO_COLOR"):
-        return _coloured_line
-    return _plain_line
-
-
-def _plain_line(fields: dict[str, Any]) -> str:
-    timestamp, level, event = _take_head(fields)
-    pairs = [f"{key}={_text(value)}" for key, value in fields.items() if value is not None]
-    return " ".join((timestamp, f"[{level:<8}]", event, *pairs))
-
-
-def _coloured_line(fields: dict[str, Any]) -> str:
-    timestamp, level, event = _take_head(fields)
-    colour = _LEVEL_COLOURS.get(level, "")
-    head = f"{_DIM}{timestamp}{_RESET} [{colour}{level:<8}{_RESET}] {_BOLD}{event}{_RESET}"
-    pairs = [
-        f"{_KEY_COLOUR}{key}{_RESET}={_text(value)}" for key, value in fields.items() if value is not None
-    ]
-    return " ".join((head, *pairs))
-
-
-def _take_head(fields: dict[str, Any]) -> tuple[str, str, str]:
-    """Remove timestamp, level and event from the fields."""
-    return _iso(fields.pop("timestamp")), fields.pop("level"), fields.pop("event")
-
-
-def _text(value: Any) -> str:
-    """A value in `key=value`: plain text unchanged, anything else as JSON."""
-    if isinstance(value, str) and _PLAIN.fullmatch(value):
-        return value
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    # Control characters could move the cursor, and lone surrogates cannot be encoded.
-    return text if text.isprintable() else json.dumps(value, default=repr)
 
 
 def _iso(moment: datetime) -> str:

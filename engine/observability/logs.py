@@ -1,23 +1,30 @@
 """Logs: a line for each request, each warning of a mapping and each event of the process.
 
-Contract: lines hold no payload, no query, no header value and no secret. A line that belongs to a request has
-its `request_id`.
+Contract: lines in JSON hold no payload, no query, no header value and no secret. A line that belongs to a
+request has its `request_id`. Lines on the console also have the message of an error that the client received.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
-from typing import Any, Final, TextIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TextIO
+from urllib.parse import quote, unquote_to_bytes
 
 from engine.diagnostics import Diagnostic
 from engine.errors import Defect
 from engine.exchange import ExchangeResult
 from engine.http.messages import Inbound
+from engine.observability.console_lines import ConsoleFormatter
 from engine.observability.log_lines import Format as Format
-from engine.observability.log_lines import LineLogger
+from engine.observability.log_lines import LineLogger, json_line
 from engine.plan import MappingPlan, PlanMatch, RoutePlan
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -29,18 +36,69 @@ _MAX_ITEMS: Final = 20
 
 class _State:
     logger = LineLogger(logging.INFO)
+    #: Prints findings on the console; None to log each.
+    show_findings: Callable[[Iterable[Diagnostic]], None] | None = None
+    #: Whether lines are for people: with the messages of errors.
+    is_console = False
 
 
 _state: Final = _State()
 
 
-def configure(level: str, log_format: Format, stream: TextIO | None = None) -> None:
-    """Set up logging for the process, to a stream or standard error."""
+def configure(
+    level: str,
+    log_format: Format,
+    stream: TextIO | None = None,
+    *,
+    has_colors: bool = False,
+    show_findings: Callable[[Iterable[Diagnostic]], None] | None = None,
+) -> None:
+    """Set up logging for the process, to a stream or standard error.
+
+    Args:
+        has_colors: whether `console` lines have colors.
+        show_findings: prints findings if the format is `console`; by default each is logged.
+    """
     number = getattr(logging, level.upper())
-    _state.logger = LineLogger(number, log_format, stream or sys.stderr)
+    is_console = log_format == "console"
+    formatter = ConsoleFormatter(has_colors) if is_console else json_line
+    _state.logger = LineLogger(number, formatter, stream or sys.stderr)
+    _state.is_console = is_console
+    _state.show_findings = show_findings if is_console else None
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_LibraryHandler()], force=True)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def is_json() -> bool:
+    """Whether lines are JSON."""
+    return not _state.is_console
+
+
+def set_worker(number: int) -> None:
+    """Add the number of this worker process to every line."""
+    _state.logger.common = {"worker": number}
+
+
+def capture_unhandled() -> None:
+    """Log what Python would print to standard error: warnings, and unhandled exceptions of the process, of
+    threads and of finalizers."""
+    sys.excepthook = _log_unhandled
+    threading.excepthook = lambda found: _log_unhandled(found.exc_type, found.exc_value, found.exc_traceback)
+    sys.unraisablehook = lambda found: _log_unhandled(found.exc_type, found.exc_value, found.exc_traceback)
+    logging.captureWarnings(True)
+
+
+def unhandled(error: Exception, where: str) -> None:
+    """Log an exception that ends the process."""
+    internal_error(Defect.of(error), where=where)
+
+
+def _log_unhandled(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    if error is not None and isinstance(error, Exception):
+        internal_error(Defect.of(error), where="unhandled")
 
 
 class _LibraryHandler(logging.Handler):
@@ -52,7 +110,7 @@ class _LibraryHandler(logging.Handler):
         if exception is not None:
             fields |= _defect_fields(Defect.of(exception))
         is_bug = isinstance(exception, Exception)
-        _state.logger.log(record.levelno, "internal_error" if is_bug else "library", **fields)
+        _state.logger.log(record.levelno, "internal_error" if is_bug else "library", fields)
 
 
 # --- Events of the process -------------------------------------------------------------------------------
@@ -61,6 +119,11 @@ class _LibraryHandler(logging.Handler):
 def info(event: str, **fields: Any) -> None:
     """Log an event of the process."""
     _state.logger.info(event, **fields)
+
+
+def announce(event: str, **fields: Any) -> None:
+    """Log an event that must be seen, as `info` but at any level."""
+    _state.logger.announce(event, **fields)
 
 
 def warning(event: str, **fields: Any) -> None:
@@ -78,25 +141,35 @@ def internal_error(defect: Defect, **fields: Any) -> None:
     _state.logger.error("internal_error", **fields, **_defect_fields(defect))
 
 
-def finding(diagnostic: Diagnostic) -> None:
-    """Log an error or warning in a mapping, as `validate` prints it."""
-    span = diagnostic.span
-    log = _state.logger.error if diagnostic.severity == "error" else _state.logger.warning
-    log(
-        "finding",
-        file=span.file.name,
-        line=span.line,
-        column=span.column,
-        code=diagnostic.code,
-        message=diagnostic.message,
-    )
+def findings(diagnostics: Iterable[Diagnostic]) -> None:
+    """Log the errors and warnings in mappings; on the console, print them as `validate` does."""
+    found = list(diagnostics)
+    if _state.show_findings is not None:
+        _state.show_findings(found)
+        return
+    for diagnostic in found:
+        span = diagnostic.span
+        fields = {
+            "file": span.file.name,
+            "line": span.line or None,
+            "column": span.column or None,
+            "code": diagnostic.code,
+            "message": diagnostic.message,
+            "hint": diagnostic.hint,
+        }
+        level = logging.ERROR if diagnostic.severity == "error" else logging.WARNING
+        _state.logger.log(level, "finding", fields)
 
 
 # --- Requests --------------------------------------------------------------------------------------------
 
 
-def record_exchange(result: ExchangeResult) -> None:
-    """Log a finished exchange and its warnings."""
+def record_exchange(result: ExchangeResult, usage: Mapping[str, int] | None = None) -> None:
+    """Log a finished exchange and its warnings.
+
+    Args:
+        usage: the tokens that it used, by direction.
+    """
     _record_warnings(result)
     error = result.error
     is_failure = error is not None and result.response.status >= 500
@@ -104,12 +177,16 @@ def record_exchange(result: ExchangeResult) -> None:
         # The fields of a line that is not written cost as much as the line.
         return
     fields = _exchange_fields(result)
+    if usage:
+        for direction, count in usage.items():
+            fields[f"{direction}_tokens"] = count
     if error is not None:
         fields["error_kind"] = error.kind
         if error.cause:
             fields["cause"] = error.cause
-    log = _state.logger.error if is_failure else _state.logger.info
-    log("request", **fields)
+        if _state.is_console:
+            fields["error_message"] = error.message
+    _state.logger.log(logging.ERROR if is_failure else logging.INFO, "request", fields)
 
 
 def record_inner_exchange(result: ExchangeResult) -> None:
@@ -131,12 +208,14 @@ def record_client_disconnect(
         route = None if leaf is None else leaf.route
         upstream = route.upstreams[0] if route is not None and route.upstreams else None
         fields = _request_fields(inbound, match.owner, route, upstream, 499, started_ns)
-    _state.logger.info("request", **fields, error_kind="client_disconnected")
+    fields["error_kind"] = "client_disconnected"
+    _state.logger.log(logging.INFO, "request", fields)
 
 
 def record_preflight(inbound: Inbound, match: PlanMatch, status: int, started_ns: int) -> None:
     """Log the response to a CORS preflight request."""
-    _state.logger.info("request", **_request_fields(inbound, match.owner, None, None, status, started_ns))
+    fields = _request_fields(inbound, match.owner, None, None, status, started_ns)
+    _state.logger.log(logging.INFO, "request", fields)
 
 
 def _record_warnings(result: ExchangeResult) -> None:
@@ -181,24 +260,44 @@ def _request_fields(
     status: int,
     started_ns: int,
 ) -> dict[str, Any]:
-    key = {"key_name": inbound.key} if inbound.key is not None else {}
-    return {
-        "request_id": inbound.request_id,
-        "mapping": mapping.name if mapping else None,
-        **key,
-        "route": f"{route.method} {route.pattern}" if route else None,
-        "upstream": upstream,
-        "upstream_url": _upstream_url(mapping, upstream),
-        "method": inbound.method,
-        "path": inbound.path,
-        "status_code": status,
-        "duration_ms": round((time.monotonic_ns() - started_ns) / 1e6, 3),
-    }
+    fields: dict[str, Any] = {"request_id": inbound.request_id}
+    if inbound.client:
+        fields["client"] = inbound.client
+    if mapping is not None:
+        fields["mapping"] = mapping.name
+    if inbound.key is not None:
+        fields["key_name"] = inbound.key
+    if route is not None:
+        fields["route"] = f"{route.method} {route.pattern}"
+    if upstream is not None:
+        fields["upstream"] = upstream
+        url = None if mapping is None else _upstream_url(mapping, upstream)
+        if url is not None:
+            fields["upstream_url"] = url
+    fields["method"] = inbound.method
+    fields["path"] = (
+        inbound.path if mapping is None or not mapping.secrets else _masked_path(inbound, mapping)
+    )
+    fields["status_code"] = status
+    fields["duration_ms"] = round((time.monotonic_ns() - started_ns) / 1e6, 3)
+    return fields
 
 
-def _upstream_url(mapping: MappingPlan | None, upstream: str | None) -> str | None:
+def _masked_path(inbound: Inbound, mapping: MappingPlan) -> str:
+    """The path of a request; secrets in it are replaced, whether they are percent-encoded or not."""
+    path = inbound.path
+    data = unquote_to_bytes(path) if "%" in path else path.encode("utf-8", "surrogateescape")
+    found = [secret for secret in mapping.secrets if secret in data]
+    if not found:
+        return path
+    for secret in found:
+        data = data.replace(secret, b"***")
+    return quote(data, safe="/*:@!$&'()+,;=")
+
+
+def _upstream_url(mapping: MappingPlan, upstream: str) -> str | None:
     """The origin of an upstream, or `mapping:NAME` for another mapping."""
-    plan = None if mapping is None or upstream is None else mapping.upstreams.get(upstream)
+    plan = mapping.upstreams.get(upstream)
     if plan is None:
         return None
     return plan.origin if plan.mapping is None else f"mapping:{plan.mapping}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -111,29 +110,6 @@ def url_of(bound: socket.socket) -> str:
     name = bound.getsockname()
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"http://{host}:{name[1]}"
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address.
-
-    Raises:
-        OSError: The address cannot be resolved or bound.
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    bound = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":
-            # On Windows this option lets another process bind an address that is in use.
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(address)
-        bound.listen(2048)
-        bound.setblocking(False)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -277,7 +277,10 @@ class RequestHandler:
             await send(message)
 
         await cors(scope, receive, send_and_note)
-        logs.record_preflight(_inbound(scope), scope["dragoman.match"], status, started)
+        inbound = _inbound(scope)
+        peer = (scope.get("client") or ("",))[0]
+        inbound.client, inbound.address = self._addresses.client_of(peer, inbound.headers)
+        logs.record_preflight(inbound, scope["dragoman.match"], status, started)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run an exchange, send its response, and record both in logs, metrics and traces."""
@@ -285,7 +288,7 @@ class RequestHandler:
         started = time.monotonic_ns()
         match, inbound = scope["dragoman.match"], _inbound(scope)
         peer = (scope.get("client") or ("",))[0]
-        inbound.address = self._addresses.client_address(peer, inbound.headers)
+        inbound.client, inbound.address = self._addresses.client_of(peer, inbound.headers)
         if self._addresses.has_proxies:
             inbound.is_proxied = self._addresses.is_proxy(peer)
         result: ExchangeResult | None = None
@@ -309,8 +312,9 @@ class RequestHandler:
             metrics.record_client_disconnect(match, inbound, started)
             tracing.abandon(span)
             return
-        logs.record_exchange(result)
-        metrics.record_exchange(result, usage_of(result))
+        usage = usage_of(result)
+        logs.record_exchange(result, usage)
+        metrics.record_exchange(result, usage)
         tracing.end(span, result)
 
     async def _run_exchange(

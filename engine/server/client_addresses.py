@@ -42,8 +42,9 @@ class ClientAddresses:
         self._trusted = tuple(trusted)
         self.has_proxies = bool(self._trusted)
 
-    def client_address(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
-        """The address of the client whose request arrives from `peer`; for IPv6, its /64 network."""
+    def client_of(self, peer: str, headers: Iterable[tuple[str, str]]) -> tuple[str, str]:
+        """The address of the client whose request arrives from `peer`, and what limits count as one client:
+        the address too, or for IPv6 its /64 network."""
         if not self._trusted:
             return _direct_client(peer)
         address = _parse(peer)
@@ -56,7 +57,7 @@ class ClientAddresses:
                 address = found
                 if not self._is_trusted(address):
                     break
-        return peer if address is None else _client(address)
+        return (peer, peer) if address is None else _client(address)
 
     def is_proxy(self, peer: str) -> bool:
         """Whether `peer` is one of our own proxies."""
@@ -67,10 +68,10 @@ class ClientAddresses:
 
 
 @lru_cache(4096)
-def _direct_client(peer: str) -> str:
-    """The address of a client that connects directly."""
+def _direct_client(peer: str) -> tuple[str, str]:
+    """`client_of` for a client that connects directly."""
     address = _parse(peer)
-    return peer if address is None else _client(address)
+    return (peer, peer) if address is None else _client(address)
 
 
 def _parse(text: str) -> Address | None:
@@ -83,8 +84,9 @@ def _parse(text: str) -> Address | None:
     return mapped or address
 
 
-def _client(address: Address) -> str:
-    """The text that identifies the client with this address."""
+def _client(address: Address) -> tuple[str, str]:
+    """An address as text, and the text that identifies its client."""
+    text = str(address)
     if address.version == 4:
-        return str(address)
-    return str(ipaddress.ip_network(f"{address}/{_IPV6_PREFIX}", strict=False))
+        return text, text
+    return text, str(ipaddress.ip_network(f"{text}/{_IPV6_PREFIX}", strict=False))

@@ -23,7 +23,7 @@ from engine.compiler import compile_set, load, source_files
 from engine.diagnostics import Findings
 from engine.errors import Defect
 from engine.language import yaml
-from engine.locations import SourceFile, Span
+from engine.locations import Span
 from engine.observability import logs, metrics
 from engine.plan import PlanSet
 from engine.server.missing_keys import check_missing_keys
@@ -78,7 +78,7 @@ class PlanSource:
         """Read and compile all mappings. The plans can be served only if `findings` has no error."""
         with yaml.track_reads() as files:
             for name in self.env_files():
-                yaml.read_bytes(Path(name), findings, Span(SourceFile(name, ""), 1, 1))
+                yaml.read_bytes(Path(name), findings, Span.whole(name))
             sources = source_files(self.paths, findings)
             plans = compile_set(load(sources, findings), self.environ(), findings, served_together=True)
         check_missing_keys(plans, self.host, findings)
@@ -183,8 +183,9 @@ class Reloader:
             logs.internal_error(Defect.of(error), where="reload")
             return self._log_failure("internal error")
         self.files = loaded.files
-        for diagnostic in findings:
-            logs.finding(diagnostic)
+        if self._is_counted or findings.has_errors:
+            # Of several workers, the parent has logged the warnings.
+            logs.findings(findings)
         if findings.has_errors:
             return self._log_failure("the mappings have errors")
         plans = loaded.take()

@@ -26,11 +26,12 @@ from engine.observability import logs, metrics, tracing
 from engine.plan import PlanSet
 from engine.process.file_descriptors import DESCRIPTORS, EXHAUSTED
 from engine.process.garbage_collection import freeze_objects
-from engine.server.admin import Admin, bind, parse_address, url_of
+from engine.server.admin import Admin, parse_address, url_of
 from engine.server.app import Application
 from engine.server.browser_guard import BrowserGuard, host_names
 from engine.server.client_addresses import ClientAddresses, networks
 from engine.server.http1 import Connection, ConnectionLimit, Limits
+from engine.server.listening import bind, bind_all, log_listen_failure
 from engine.server.missing_keys import is_loopback, mappings_with_unset_keys, mappings_without_keys
 from engine.server.reload import LoadedPlans, PlanSource, Reloader
 from engine.stores.rate_limits import RateLimits
@@ -124,10 +125,13 @@ def _browser_guard(host: str, limits: Limits) -> BrowserGuard | None:
 
 def run(service: Service) -> bool:
     """Serve until a signal ends the process; returns whether the server could start."""
+    admin = bind_admin(service.admin)
+    if service.admin is not None and admin is None:
+        return False
     try:
-        admin = None if service.admin is None else bind(*service.admin)
+        bound = bind_all(service.host, service.port)
     except OSError as error:
-        log_listen_failure(service.admin, error)
+        log_listen_failure((service.host, service.port), error)
         return False
     server = Server(service, admin)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -135,8 +139,19 @@ def run(service: Service) -> bool:
     if _RELOAD_SIGNAL is not None:
         signal.signal(_RELOAD_SIGNAL, signal.SIG_IGN)
     with contextlib.suppress(SystemExit):
-        server.run()
+        server.run(bound)
     return server.started
+
+
+def bind_admin(address: tuple[str, int] | None) -> socket.socket | None:
+    """The socket of the admin listener; None without an address, or after a logged failure."""
+    if address is None:
+        return None
+    try:
+        return bind(*address)
+    except OSError as error:
+        log_listen_failure(address, error, "--admin", "--admin")
+        return None
 
 
 def serve_worker(
@@ -158,11 +173,6 @@ def serve_worker(
 def admin_guard(service: Service) -> BrowserGuard | None:
     """The guard of the admin listener against pages of other sites, if it needs one."""
     return None if service.admin is None else _browser_guard(service.admin[0], service.limits)
-
-
-def log_listen_failure(address: tuple[str, int] | None, error: OSError) -> None:
-    """Log that an address cannot be bound."""
-    logs.error("listen_failed", address=address, message=error.strerror or str(error))
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import os
 import selectors
 import shutil
@@ -26,9 +27,10 @@ from engine.errors import Defect
 from engine.observability import logs, metrics
 from engine.plan import PlanSet
 from engine.process.garbage_collection import freeze_objects
-from engine.server.admin import Admin, bind, url_of
+from engine.server.admin import Admin, url_of
+from engine.server.listening import bind, log_listen_failure
 from engine.server.reload import LoadedPlans, Reloader
-from engine.server.serve import Service, admin_guard, log_listen_failure, serve_worker
+from engine.server.serve import Service, admin_guard, bind_admin, serve_worker
 
 #: Seconds up to which the lifetime of a worker counts as short. Each short lifetime doubles the delay
 #: before the next replacement starts, from the first to the maximum delay.
@@ -48,10 +50,12 @@ class _Worker:
     """A worker process.
 
     Attributes:
+        number: its number in the log, from 1; a replacement has the number of the worker that it replaces.
         started_at: the time of its start, on the monotonic clock.
         ready_pipe: the read end of a pipe that the worker closes when it serves.
     """
 
+    number: int
     pid: int
     started_at: float
     ready_pipe: int
@@ -62,13 +66,11 @@ def run(service: Service, count: int) -> bool:
     """Serve with `count` workers until a signal; returns whether the addresses could be bound."""
     try:
         bound = bind(service.host, service.port)
-        try:
-            admin = None if service.admin is None else bind(*service.admin)
-        except OSError as error:
-            log_listen_failure(service.admin, error)
-            return False
     except OSError as error:
         log_listen_failure((service.host, service.port), error)
+        return False
+    admin = bind_admin(service.admin)
+    if service.admin is not None and admin is None:
         return False
     directory = tempfile.mkdtemp(prefix="dragoman-")
     parent_pid = os.getpid()
@@ -177,21 +179,24 @@ class _Supervisor:
             self._start()
 
     def _start(self) -> None:
+        number = next(n for n in itertools.count(1) if all(w.number != n for w in self._workers.values()))
         ready_pipe, ready_write_end = os.pipe()
         # Signals are blocked while the child still has the signal handlers of its parent.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         wakeup_fd = signal.set_wakeup_fd(-1)
         pid = os.fork()
         if pid == 0:
-            os._exit(self._run_worker(ready_pipe, ready_write_end, wakeup_fd))
+            os._exit(self._run_worker(number, ready_pipe, ready_write_end, wakeup_fd))
         signal.set_wakeup_fd(wakeup_fd)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(ready_write_end)
-        self._workers[pid] = _Worker(pid, time.monotonic(), ready_pipe)
+        self._workers[pid] = _Worker(number, pid, time.monotonic(), ready_pipe)
+        logs.info("worker_start", worker=number, pid=pid)
         self._loop.add_reader(ready_pipe, self._worker_ready, pid)
 
-    def _run_worker(self, ready_pipe: int, ready_write_end: int, wakeup_fd: int) -> int:
+    def _run_worker(self, number: int, ready_pipe: int, ready_write_end: int, wakeup_fd: int) -> int:
         """Serve in a forked process, without the parent's descriptors; returns the exit status."""
+        logs.set_worker(number)
         try:
             self._close_inherited(ready_pipe, wakeup_fd)
             service = dataclasses.replace(
@@ -245,11 +250,13 @@ class _Supervisor:
             os.close(worker.ready_pipe)
         metrics.mark_process_dead(worker.pid)
         if self._is_shutting_down:
+            logs.info("worker_exit", worker=worker.number, pid=worker.pid, exit_status=status)
             if self._is_done():
                 self._stop_loop.set()
             return
         delay = self._next_delay(time.monotonic() - worker.started_at)
-        logs.error("worker_exit", pid=worker.pid, exit_status=status, restart_in_seconds=delay)
+        fields = {"worker": worker.number, "pid": worker.pid, "exit_status": status}
+        logs.error("worker_exit", **fields, restart_in_seconds=delay)
         self._loop.call_later(delay, self._request_replacement)
 
     def _next_delay(self, lifetime: float) -> float:

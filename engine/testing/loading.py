@@ -147,4 +147,4 @@ class _SuiteCompiler:
 def _environment(mapping: MappingSpec, environ: Mapping[str, str]) -> Environment:
     """The values of `$env` and `$vars` for expectations; their errors are already reported."""
     templates = TemplateCompiler(Findings(), mapping.templates, mapping.document.file.name)
-    return load_time.resolve(mapping, environ, templates, Findings(), strict=False)
+    return load_time.resolve(mapping, environ, templates, Findings(), is_served=False)

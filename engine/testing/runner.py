@@ -15,7 +15,7 @@ from engine.compiler.masking import Mask
 from engine.diagnostics import Findings
 from engine.errors import call_failed
 from engine.http.messages import EMPTY, Content, UpstreamResponse
-from engine.locations import SourceFile, Span
+from engine.locations import Span
 from engine.testing.cases import Case, StubbedCall
 from engine.testing.comparison import ReceivedCall, call_mismatches, response_mismatches
 from engine.testing.coverage import RunCoverage, Uncovered
@@ -40,16 +40,21 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """The result of a suite. If there are errors among its findings, none of its cases has run."""
+    """The result of a suite. If there are errors among its findings, none of its cases has run.
+
+    Attributes:
+        names: the names of all its cases, also of those that were not selected.
+    """
 
     file: str
     findings: Findings
     cases: tuple[CaseResult, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def location(self) -> Span:
-        """The location of the file."""
-        return Span(SourceFile(self.file, ""), 1, 1)
+        """The file as a whole."""
+        return Span.whole(self.file)
 
     @property
     def failed(self) -> int:
@@ -96,7 +101,8 @@ def _run(suite: Suite, name_part: str, coverage: RunCoverage) -> SuiteResult:
             results.append(_run_case(case, coverage))
     if not suite.findings.has_errors:
         coverage.add_branches(suite.coverage)
-    return SuiteResult(suite.file, suite.findings, tuple(results))
+    names = tuple(case.spec.name for case in suite.cases)
+    return SuiteResult(suite.file, suite.findings, tuple(results), names)
 
 
 # --- One case --------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def test_another_address_requires_keys(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=START)
     assert done.returncode == 1
-    assert "no-key" in done.stdout
+    assert "no-key" in done.stderr
     assert "curl" not in done.stdout
 
 

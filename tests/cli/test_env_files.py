@@ -62,15 +62,23 @@ def test_dotenv_of_a_parent_directory_is_not_read(here: Path, monkeypatch: pytes
 
 
 def test_files_set_variables_of_options(here: Path) -> None:
-    (here / ".env").write_text("DRAGOMAN_MAPPINGS=m.yaml\nDRAGOMAN_FORMAT=json\nDRAGOMAN_STRICT=1\n")
-    result = run("validate")
-    assert "missing-env" in json.dumps(json.loads(result.output))
-    assert result.exit_code == 1, "strict: TOKEN is not set"
-    assert "warning[missing-env]" in run("validate", "--format", "text").output, (
+    (here / ".env").write_text("DRAGOMAN_MAPPINGS=m.yaml\nDRAGOMAN_LOG_FORMAT=console\n")
+    result = run("serve")
+    assert result.exit_code == 1, "TOKEN is not set"
+    assert "error[missing-env]" in result.output
+    lines = run("serve", "--log-format", "json").output.splitlines()
+    assert {json.loads(line)["level"] for line in lines} == {"info", "error"}, (
         "the command line has precedence"
     )
-    output = run("validate", DRAGOMAN_FORMAT="github").output
-    assert "::warning" in output, "the process's environment has precedence"
+    lines = run("serve", DRAGOMAN_LOG_FORMAT="json").output.splitlines()
+    assert [json.loads(line) for line in lines], "the process's environment has precedence"
+
+
+def test_files_set_no_options_of_other_commands(here: Path) -> None:
+    (here / ".env").write_text("DRAGOMAN_MAPPINGS=m.yaml\nDRAGOMAN_FORMAT=json\nDRAGOMAN_REQUIRE_ENV=1\n")
+    assert run("validate").exit_code == 2
+    result = run("validate", "m.yaml")
+    assert (result.exit_code, result.output.startswith("m.yaml:3:")) == (0, True)
 
 
 def test_option_names_without_prefix_are_ignored_in_the_process_environment(here: Path) -> None:

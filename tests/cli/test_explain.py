@@ -167,8 +167,8 @@ def test_header_and_query_options_reach_the_mapping(tmp_path: Path) -> None:
     result = explain(str(file), *options, "--format", "json")
     value = json.loads(result.output)[-1]["value"]
     assert value == {"q": {"a": "1", "b": ["2", "3 4"]}, "h": "v: w"}
-    env = {"DRAGOMAN_REQUEST": "GET /x", "DRAGOMAN_HEADER": "X-A: 1 2\nX-B: 3", "DRAGOMAN_QUERY": "a=b c"}
-    value = json.loads(explain(str(file), "--format", "json", env=env).output)[-1]["value"]
+    options = ("--request", "GET /x", "--header", "X-A: 1 2", "--header", "X-B: 3", "--query", "a=b c")
+    value = json.loads(explain(str(file), "--format", "json", *options).output)[-1]["value"]
     assert value == {"q": {"a": "b c"}, "h": "1 2"}
 
 
@@ -203,7 +203,7 @@ def test_an_unknown_mapping() -> None:
 def test_an_unknown_route(option: str, name: str, hint: str) -> None:
     result = explain("mappings/ollama-over-openai.yaml", option, name)
     assert result.exit_code == 1
-    assert result.output == f"no route serves '{name}'" + (f"; {hint}" if hint else "") + "\n"
+    assert result.output == f"no route serves '{name}'" + (f" ({hint})" if hint else "") + "\n"
 
 
 def test_a_body_of_invalid_json() -> None:

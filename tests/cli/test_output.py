@@ -140,7 +140,7 @@ def test_a_server_survives_the_end_of_its_log_reader(folder: Path) -> None:
     arguments = ["serve", "m.yaml", "--port", "0"]
     with shell(folder, arguments, "") as process:
         assert process.stderr is not None
-        url = re.search(r" at (http://\S+)", process.stderr.readline())
+        url = re.search(r" at (http://[^\s\"]+)", process.stderr.readline())
         assert url is not None
         process.stderr.close()
         try:

@@ -73,6 +73,16 @@ def test_serve_describes_a_missing_variable(tmp_path: Path) -> None:
     assert run("validate", str(file)).exit_code == 0
 
 
+def test_the_paths_can_come_from_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(
+        "dragoman: 1\nenv: { NOWHERE: { required: true } }\nroutes: { GET /x: { respond: {} } }\n"
+    )
+    served = run("serve", "--log-format", "console", env={"DRAGOMAN_MAPPINGS": str(file)})
+    assert served.exit_code == 1
+    assert f"{file}:2:8: error[missing-env]" in served.output
+
+
 def test_serve_reports_a_port_in_use(shop: Path) -> None:
     with dragoman_server(SHOP) as server:
         port = server.address[1]
@@ -84,5 +94,5 @@ def test_serve_reports_a_port_in_use(shop: Path) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert "address already in use" in done.stderr
+    assert f"port {port} is already in use; choose another with --port" in done.stderr
     assert "Traceback" not in done.stderr

@@ -21,16 +21,22 @@ def test_the_environment_overrides_an_env_file(shop: Path, tmp_path: Path) -> No
     assert shown.output == "1 file: no findings\n"
 
 
-def test_paths_can_come_from_the_environment(shop: Path) -> None:
-    env = {"DRAGOMAN_MAPPINGS": str(shop), "KEYS": "key"}
-    assert run("validate", env=env).output == "1 file: no findings\n"
-
-
 def test_strict_treats_warnings_as_errors(shop: Path) -> None:
-    shown = run("validate", str(shop))
+    shop.write_text(shop.read_text() + "vars: { key: sk-live-0123456789abcdef }\n")
+    shown = run("validate", str(shop), env={"KEYS": "key"})
     assert shown.exit_code == 0
     assert shown.output.endswith("0 errors, 1 warning in 1 file\n")
-    assert run("validate", str(shop), "--strict").exit_code == 1
+    assert run("validate", str(shop), "--strict", env={"KEYS": "key"}).exit_code == 1
+
+
+def test_notes_are_not_errors_unless_the_environment_is_required(shop: Path) -> None:
+    shown = run("validate", str(shop), "--strict")
+    assert shown.exit_code == 0
+    assert f"{shop}:5:17: note[no-key]: 'auth.bearer' has no key" in shown.output
+    assert shown.output.endswith("1 file: no errors or warnings, 1 note\n")
+    required = run("validate", str(shop), "--require-env")
+    assert required.exit_code == 1
+    assert f"{shop}:5:17: error[no-key]" in required.output
 
 
 def test_errors_exit_with_1(shop: Path) -> None:

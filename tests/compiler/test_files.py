@@ -173,7 +173,7 @@ def test_a_mapping_conflicts_with_one_it_includes_only_if_both_are_served(tmp_pa
     family = [str(tmp_path / "base.yaml"), str(tmp_path / "more.yaml")]
     assert conflicts(family, served_together=False) == []
     assert conflicts(family, served_together=True) == ["error"]
-    assert conflicts([*family, str(tmp_path / "other.yaml")], served_together=False) == ["warning"]
+    assert conflicts([*family, str(tmp_path / "other.yaml")], served_together=False) == ["note"]
 
 
 def conflicts(paths: list[str], served_together: bool) -> list[str]:

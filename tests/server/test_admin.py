@@ -132,7 +132,7 @@ def test_an_address_in_use_is_reported() -> None:
         args = ("--admin", f"127.0.0.1:{taken.getsockname()[1]}")
         status, output = failed_start(MAPPING, {"UP": "http://127.0.0.1:9"}, args)
     assert status == 1
-    assert "Address already in use" in output
+    assert "is already in use; choose another with --admin" in output
     assert "Traceback" not in output
 
 

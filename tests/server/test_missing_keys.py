@@ -28,7 +28,7 @@ auth: {{ bearer: "${{ $env.KEYS }}" }}
 def test_a_non_loopback_address_requires_keys(text: str, host: str) -> None:
     status, output = failed_start(text, {"KEYS": " , "}, ("--host", host))
     assert status == 1
-    assert "error[no-key]" in output
+    assert '"code":"no-key"' in output
     assert "'shop'" in output
     assert host in output
     assert "Traceback" not in output
@@ -37,7 +37,7 @@ def test_a_non_loopback_address_requires_keys(text: str, host: str) -> None:
 def test_one_mapping_without_keys_stops_the_start() -> None:
     texts = {"a.yaml": MAPPING, "b.yaml": f"dragoman: 1\nprefix: /b\n{ROUTE}"}
     status, output = failed_start(texts, {"KEYS": "k"}, ("--host", "0.0.0.0"))
-    assert (status, output.count("error[no-key]")) == (1, 1)
+    assert (status, output.count('"code":"no-key"')) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -68,21 +68,29 @@ def test_a_port_in_use_is_exit_status_1() -> None:
     with dragoman_server(f"dragoman: 1\n{ROUTE}") as server:
         status, output = failed_start(f"dragoman: 1\n{ROUTE}", args=("--port", str(server.address[1])))
     assert status == 1
-    assert "address already in use" in output
+    assert "is already in use; choose another with --port" in output
     assert "Traceback" not in output
 
 
-def test_unset_keys_are_a_warning(tmp_path: Path) -> None:
-    """The variable is misspelt or not set: the mapping would be open without notice."""
+def test_unset_keys_are_a_note_in_validate(tmp_path: Path) -> None:
+    """The variable is misspelt, or not set where the mapping is checked."""
     file = tmp_path / "shop.yaml"
     file.write_text(MAPPING)
-    for keys, status, is_warned in ((" , ", 0, True), ("", 0, True), ("k", 0, False)):
+    for keys, status, is_noted in ((" , ", 0, True), ("", 0, True), ("k", 0, False)):
         done = CliRunner().invoke(main, ["validate", str(file)], env={"KEYS": keys})
         assert done.exit_code == status
-        assert (f"{file}:5:17: warning[no-key]: 'auth.bearer' has no key: 'shop' is open" in done.output) is (
-            is_warned
+        assert (f"{file}:5:17: note[no-key]: 'auth.bearer' has no key: 'shop' is open" in done.output) is (
+            is_noted
         ), done.output
-    assert CliRunner().invoke(main, ["validate", "--strict", str(file)], env={"KEYS": ""}).exit_code == 1
+    for option, status in (("--strict", 0), ("--require-env", 1)):
+        assert CliRunner().invoke(main, ["validate", option, str(file)], env={"KEYS": ""}).exit_code == status
+
+
+def test_unset_keys_are_a_warning_at_the_start() -> None:
+    """The mapping would be open without notice."""
+    with dragoman_server(MAPPING, {"KEYS": ""}) as server:
+        (finding,) = [line for line in server.log() if line["event"] == "finding"]
+    assert (finding["code"], finding["level"], finding["line"]) == ("no-key", "warning", 5)
 
 
 NO_AUTH = f"dragoman: 1\nname: shop\nprefix: /free\n{ROUTE}"
@@ -107,13 +115,15 @@ def test_the_start_reports_who_can_call_without_a_key(
     texts: dict[str, str], keys: str, note: str, logged: list[str], workers: str
 ) -> None:
     with dragoman_server(texts, {"KEYS": keys}, ("--workers", workers)) as server:
-        assert [line for line in server.lines if line.endswith(f" at {server.url}{note}")]
+        messages = [line["message"] for line in server.log() if line["event"] == "serving"]
+        assert [message for message in messages if message.endswith(f" at {server.url}{note}")]
         assert [line["mapping"] for line in server.log() if line["event"] == "no_keys"] == logged
 
 
 def test_the_start_reports_an_open_address() -> None:
     with dragoman_server({"a.yaml": OPEN}, args=("--host", "0.0.0.0")) as server:
-        assert [line for line in server.lines if line.endswith(" (no keys: open to everyone)")]
+        messages = [line["message"] for line in server.log() if line["event"] == "serving"]
+        assert [message for message in messages if message.endswith(" (no keys: open to everyone)")]
 
 
 def test_keys_removed_by_a_reload_are_a_warning(tmp_path: Path) -> None:

@@ -205,10 +205,10 @@ def test_nothing_is_left_behind(file: Path, upstream: Upstream, tmp_path: Path) 
 def test_an_address_in_use_is_reported(file: Path, server: Server) -> None:
     port = str(urlsplit(server.url).port)
     status, output = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--port", port))
-    assert (status, "Address already in use" in output, "Traceback" in output) == (1, True, False)
+    assert (status, "another with --port" in output, "Traceback" in output) == (1, True, False)
     admin = f"127.0.0.1:{urlsplit(admin_of(server)).port}"
     status, output = failed_start(file, {"UP": "http://127.0.0.1:9"}, ("--workers", "2", "--admin", admin))
-    assert (status, "Address already in use" in output, "Traceback" in output) == (1, True, False)
+    assert (status, "another with --admin" in output, "Traceback" in output) == (1, True, False)
 
 
 # --- Watched files ---------------------------------------------------------------------------------------

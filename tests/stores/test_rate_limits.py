@@ -126,7 +126,7 @@ def test_an_untrusted_forwarded_address_is_ignored() -> None:
 )
 def test_the_address_of_a_client(peer: str, forwarded: list[str], address: str) -> None:
     addresses = ClientAddresses(networks("10.0.0.0/8, ::1"))
-    assert addresses.client_address(peer, [("x-forwarded-for", value) for value in forwarded]) == address
+    assert addresses.client_of(peer, [("x-forwarded-for", value) for value in forwarded])[1] == address
 
 
 @pytest.mark.parametrize(

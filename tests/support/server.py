@@ -33,9 +33,9 @@ _ROOT = Path(__file__).parents[2]
 _COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
 #: The Host of raw requests in tests; short, so that it adds few bytes.
 RAW_HOST = "x"
-_READY = re.compile(r"Dragoman serves .* at (http://\S+)")
-#: The `cause` of an error in the console format.
-_CAUSE = re.compile(r'\bcause=("(?:[^"\\]|\\.)*"|\S+)')
+_READY = re.compile(r"Dragoman serves .* at (http://[^\s\"]+)")
+#: The start of the line with an upstream's error in the console format.
+_UPSTREAM_ERROR = re.compile(r"\s+upstream_\w+: ")
 #: Texts that only a defect of the engine writes.
 DEFECTS = ("internal_error", "Traceback", "Exception in ASGI", "never awaited", "never retrieved")
 
@@ -259,7 +259,7 @@ def _serving(process: subprocess.Popen[str], expect_clean: bool) -> Iterator[Ser
 def _own(line: str) -> str:
     """Returns a line without text that an upstream sent."""
     if not line.startswith("{"):
-        return _CAUSE.sub("", line)
+        return "" if _UPSTREAM_ERROR.match(line) else line
     return json.dumps({name: value for name, value in json.loads(line).items() if name != "cause"})
 
 

@@ -53,7 +53,7 @@ def track_reads() -> Iterator[Digests]:
 def digest(path: FilePath) -> bytes | None:
     """The digest that `track_reads` would record for a file."""
     with track_reads() as files:
-        read_bytes(path, Findings(), Span(SourceFile(os.fspath(path), ""), 1, 1))
+        read_bytes(path, Findings(), Span.whole(os.fspath(path)))
     return files[os.fspath(path)]
 
 
@@ -86,7 +86,7 @@ def parse(name: str, content: bytes, findings: Findings) -> Document | None:
 def read(path: FilePath, findings: Findings, name: str | None = None) -> Document | None:
     """Read a YAML file; a file that cannot be read is a finding too."""
     name = name or os.fspath(path)
-    content = read_bytes(path, findings, Span(SourceFile(name, ""), 1, 1))
+    content = read_bytes(path, findings, Span.whole(name))
     return None if content is None else parse(name, content, findings)
 
 
