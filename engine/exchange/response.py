@@ -111,10 +111,14 @@ def response_from(
         if case.when is None or truth(evaluate(case.when, payload, exchange, kind)):
             exchange.case = number
             return case_response(case, exchange, payload, kind)
+    raise _no_matching_case(exchange, failed)
+
+
+def _no_matching_case(exchange: Exchange, failed: bool) -> ExchangeError:
     if failed:
-        raise upstream_status_error(exchange)
+        return upstream_status_error(exchange)
     kind = "upstream_error" if exchange.upstream_response else "internal"
-    raise ExchangeError(kind, "no response case matches")
+    return ExchangeError(kind, "no response case matches")
 
 
 def case_response(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Response:

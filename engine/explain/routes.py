@@ -210,6 +210,11 @@ def _call_facts(spec: CallSpec, plan: CallPlan) -> Iterator[Entry]:
         yield Entry("sends", ", ".join(sends))
     if plan.timeout is not None:
         yield Entry("timeout", duration(plan.timeout))
+    yield from _response_facts(plan)
+
+
+def _response_facts(plan: CallPlan) -> Iterator[Entry]:
+    """What happens to the response of a call."""
     if plan.cache is not None:
         yield Entry("cache", f"its response for {duration(plan.cache)}")
     if plan.max_bytes != MAX_BODY_BYTES:

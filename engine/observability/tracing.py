@@ -98,12 +98,8 @@ def end(span: Any, result: ExchangeResult) -> None:
     """End the span of a finished exchange; `span` is the result of `begin`."""
     if span is None:
         return
-    route, mapping, status = result.route, result.mapping, result.response.status
-    if route is not None:
-        span.update_name(f"{route.method} {route.pattern}")
-        span.set_attribute("http.route", route.pattern)
-    if mapping is not None:
-        span.set_attribute("dragoman.mapping", mapping.name)
+    status = result.response.status
+    _add_route(span, result)
     span.set_attribute("http.response.status_code", status)
     if result.events:
         elapsed = time.monotonic_ns() - result.first_event_ns
@@ -114,6 +110,16 @@ def end(span: Any, result: ExchangeResult) -> None:
     if status >= 500 or (result.error is not None and result.events):
         span.set_status(_tracing.api.StatusCode.ERROR)
     span.end()
+
+
+def _add_route(span: Any, result: ExchangeResult) -> None:
+    """Add the route and the mapping of an exchange to its span."""
+    route, mapping = result.route, result.mapping
+    if route is not None:
+        span.update_name(f"{route.method} {route.pattern}")
+        span.set_attribute("http.route", route.pattern)
+    if mapping is not None:
+        span.set_attribute("dragoman.mapping", mapping.name)
 
 
 def abandon(span: Any) -> None:

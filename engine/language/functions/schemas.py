@@ -175,11 +175,7 @@ class _Builder:
     ) -> Any:
         base = {key: value for key, value in schema.items() if key != keyword}
         if keyword == "allOf":
-            for part in schema[keyword]:
-                part, opened = self._target(part, opened)
-                base = self._merge(base, part)
-                if base is False:
-                    raise _NoExampleError
+            base, opened = self._all_of(base, schema[keyword], opened)
             return self.build(base, opened, depth + 1, ordinal)
         for part in sorted(schema[keyword], key=_is_null):
             merged, inside = part, opened
@@ -190,6 +186,18 @@ class _Builder:
             except _NoExampleError:
                 continue
         raise _NoExampleError
+
+    def _all_of(
+        self, base: Schema, parts: list[Any], opened: frozenset[str]
+    ) -> tuple[Schema, frozenset[str]]:
+        """A schema merged with all of `parts`, and the references that were followed."""
+        for part in parts:
+            part, opened = self._target(part, opened)
+            merged = self._merge(base, part)
+            if merged is False:
+                raise _NoExampleError
+            base = merged
+        return base, opened
 
     def _target(self, schema: Any, opened: frozenset[str]) -> tuple[Any, frozenset[str]]:
         """A schema whose references are followed, so that it can be merged with another."""
@@ -230,11 +238,7 @@ class _Builder:
         return result
 
     def _array(self, schema: Schema, opened: frozenset[str], depth: int, ordinal: int) -> list[Any]:
-        first, rest = _list(schema, "prefixItems"), schema.get("items", True)
-        least = _size(schema, "minItems", 0)
-        if isinstance(schema.get("contains"), (dict, bool)):
-            least = max(least, _size(schema, "minContains", 1))
-            rest = self._merge(rest if isinstance(rest, dict) else {}, schema["contains"])
+        first, (least, rest) = _list(schema, "prefixItems"), self._further_items(schema)
         is_unique = schema.get("uniqueItems") is True
         count = max(least, min(len(first), _size(schema, "maxItems", len(first))))
         result: list[Any] = []
@@ -249,6 +253,14 @@ class _Builder:
                     raise
                 break
         return result
+
+    def _further_items(self, schema: Schema) -> tuple[int, Any]:
+        """The minimum number of items, and the schema of those without a schema of their own."""
+        least, items = _size(schema, "minItems", 0), schema.get("items", True)
+        if isinstance(schema.get("contains"), (dict, bool)):
+            least = max(least, _size(schema, "minContains", 1))
+            items = self._merge(items if isinstance(items, dict) else {}, schema["contains"])
+        return least, items
 
     def _string(self, schema: Schema, opened: frozenset[str], depth: int, ordinal: int) -> str:
         least = _size(schema, "minLength", 0)
