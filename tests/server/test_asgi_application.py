@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from engine.asgi import Application, MappingError, TruncatedResponse, create_app
 from engine.http.messages import Inbound
+from engine.observability import logs
+from engine.observability.log_lines import LineLogger
 from engine.server.asgi_cycle import AsgiCycle
 from tests.server.test_asgi import MAPPING, PAGE
 from tests.support.upstream import Channel, Events, Seen, Upstream, eventually, head
@@ -391,7 +394,11 @@ def test_a_mapping_with_errors(tmp_path: Path) -> None:
         create_app("nowhere.yaml")
 
 
-def test_warnings_are_logged_or_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_are_logged_or_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A test of `serve` in this process leaves its own level and stream.
+    monkeypatch.setattr(logs._state, "logger", LineLogger(logging.INFO))
     file = tmp_path / "keyless.yaml"
     file.write_text(
         "dragoman: 1\nenv: { KEYS: {} }\nauth: { bearer: '${ $env.KEYS }' }\n"

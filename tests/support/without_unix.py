@@ -26,7 +26,6 @@ OS = (
     "geteuid",
     "killpg",
     "register_at_fork",
-    "sched_getaffinity",
     "setsid",
     "wait3",
 )
