@@ -42,7 +42,7 @@ class Client:
         path: what follows the address of the server in the client's base URL.
         install: the lock of its Python packages, or `npm`.
         absent: checks that it has no feature for → why.
-        limits: checks that fail because of the client, with any server → why. They run, and must fail.
+        limits: checks that fail as the client does not support the API's format → why. They must fail.
     """
 
     name: str

@@ -125,6 +125,7 @@ def test_a_client(runs: Runs, client: Client, check: str) -> None:
     error = runs.error(client, check)
     if check in client.limits:
         assert error is not None, f"the client no longer has this limit: {client.limits[check]}"
+        assert error.startswith("AssertionError"), error  # of the check, not of a client that does not work
     else:
         assert error is None, f"{error}\n{runs.output(client)[-_TAIL:]}"
     runs.passed.add((client, check))
