@@ -36,7 +36,8 @@ def test_an_id_of_the_client_is_used(server: Server, path: str, given: str) -> N
     response = server.get(path, headers={"x-request-id": given})
     assert response.all("x-request-id") == [given]
     assert path not in ("/own", "/call") or response.text == given
-    assert eventually(lambda: (given, path) in {(line["request_id"], line["path"]) for line in server.log()})
+    logged = (given, path)
+    assert eventually(lambda: logged in {(line.get("request_id"), line.get("path")) for line in server.log()})
 
 
 @pytest.mark.parametrize(
