@@ -43,7 +43,7 @@ from engine.server.asgi_cycle import AsgiCycle
 from engine.server.browser_guard import BrowserGuard
 from engine.server.client_addresses import ClientAddresses
 from engine.server.http1 import EXTENSION
-from engine.server.request_cycle import RequestCycle, has_cycle
+from engine.server.request_cycle import RequestCycle, own_cycle
 from engine.stores.rate_limits import RateLimits
 
 #: The scope key of a response that needs `Vary: Origin`, although no web page made the request.
@@ -103,8 +103,12 @@ class Application(Starlette):
         await handle(scope, receive, send)
 
     def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        handler = self._handlers.get(asyncio.get_running_loop()) or self._open_lazily()
-        if has_cycle(scope, receive, send):
+        cycle = own_cycle(scope, receive, send)
+        task = None if cycle is None else cycle.task
+        # The task knows its loop; `get_running_loop` makes a system call.
+        loop = asyncio.get_running_loop() if task is None else task.get_loop()
+        handler = self._handlers.get(loop) or self._open_lazily()
+        if cycle is not None:
             return handler(scope, receive, send)
         return AsgiCycle(scope, receive, send).run(handler)
 

@@ -95,7 +95,8 @@ class RequestCycle(Protocol):
         """Do not cancel the task from here on, so that it can release its resources."""
 
 
-def has_cycle(scope: Any, receive: Any, send: Any) -> bool:
-    """Whether a request is from our own protocol, and no middleware wraps its `receive` and `send`."""
+def own_cycle(scope: Any, receive: Any, send: Any) -> Cycle | None:
+    """The cycle of a request from our own protocol; None if middleware wraps its `receive` or `send`."""
     cycle: Cycle | None = (scope.get("extensions") or {}).get(EXTENSION)
-    return cycle is not None and receive == cycle.receive and send == cycle.send
+    is_bare = cycle is not None and receive == cycle.receive and send == cycle.send
+    return cycle if is_bare else None

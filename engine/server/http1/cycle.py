@@ -294,7 +294,9 @@ class Cycle:
             self._connection.write(_CONTINUE_RESPONSE)
         self._expects_continue = False
         self._connection.resume_reading()
-        self._waiter = asyncio.get_running_loop().create_future()
+        # The task knows its loop; `get_running_loop` makes a system call.
+        loop = asyncio.get_running_loop() if self.task is None else self.task.get_loop()
+        self._waiter = loop.create_future()
         try:
             await self._waiter
         finally:
