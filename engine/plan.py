@@ -18,16 +18,19 @@ from engine.http.routing import Leaf, Match, RouteTree
 from engine.language.budget import DEFAULT_LIMITS, Limits
 from engine.language.codegen import Compiled
 from engine.language.durations import seconds_of
+from engine.language.merging import MergeRule
 from engine.language.schema import BodySchema
 from engine.language.spec import (
     DEFAULT_CONNECTIONS,
     Builtin,
     MappingSpec,
+    PartsSpec,
     RateKey,
     RouteSpec,
     TimeoutSpec,
 )
 from engine.language.spec_reader import defaults
+from engine.locations import Node, Span
 from engine.resources import distribution_version
 
 #: The fields of the client's body that a route reads: name → the tree below it, with `ITEM` for any item of
@@ -236,16 +239,19 @@ class TranslationPlan:
         framing: the framing if the Content-Type of the response does not determine it.
         done: the end marker, such as `[DONE]`; not JSON.
         state: each name with its initial value.
-        rules, end, error: functions `(payload, exchange) → None` that update `exchange.state` and append to
-            `exchange.out`.
+        rules, ends, error: functions `(payload, exchange) → None` that update `exchange.state`, append events
+            to `exchange.out`, and pass partial responses to `exchange.take`. Without `rules`, each event is a
+            partial response. `ends` run in order at the end, with the payload null.
+        needs_done: a stream that ends without its end marker is truncated.
     """
 
     framing: str | None
     done: bytes | None
     state: tuple[tuple[str, Compiled], ...]
     rules: Compiled | None
-    end: Compiled | None
+    ends: tuple[Compiled, ...]
     error: Compiled | None
+    needs_done: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -262,6 +268,41 @@ class StreamPlan:
     emit: Compiled | None
     every: float
     keep_alive: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PipelinePlan:
+    """A response that is described once, for streams and for complete responses.
+
+    Attributes:
+        read: reads the upstream's events and passes partial responses to `exchange.take`.
+        whole: passes a complete response, which is its only event, to `exchange.take`, and then does what the
+            writer does at the end.
+        complete: makes a complete response of the upstream have the shape of the partial ones.
+        merge: how partial responses merge.
+        translate: the templates: a complete response → the client's body.
+        stream: the client's stream, whose `translation` is `read` and then `write`; None without a writer.
+        write: `(part, exchange) → None`: the templates, then the rules that append to `exchange.out`.
+        stream_when: whether the client wants a stream.
+        client_merge: how a client merges the writer's parts; None if that is not declared.
+        span: the location of the pipeline.
+        stages: each stage with its name, which is empty for a stream in place.
+        start: `(null, exchange) → None`: appends the events that are sent as soon as the head of the
+            upstream's response has arrived.
+    """
+
+    read: TranslationPlan
+    whole: TranslationPlan
+    complete: Compiled | None
+    merge: MergeRule
+    translate: Compiled
+    stream: StreamPlan | None
+    write: Compiled | None
+    stream_when: Compiled | None
+    client_merge: MergeRule | None
+    span: Span
+    stages: tuple[tuple[str, PartsSpec | Node], ...] = ()
+    start: Compiled | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -282,6 +323,12 @@ class CasePlan:
     body: Compiled | None
     stream: StreamPlan | None = None
     collect: CollectPlan | None = None
+    pipeline: PipelinePlan | None = None
+
+    @property
+    def reads_events(self) -> bool:
+        """Whether it is made from the upstream's events, so that it is selected before they are read."""
+        return self.stream is not None or self.collect is not None or self.pipeline is not None
 
 
 def upstreams_of(*parts: CallPlan | ForwardPlan | None) -> tuple[UpstreamPlan | UpstreamChoice, ...]:
@@ -322,7 +369,7 @@ class AttemptPlan:
     streaming_cases: tuple[CasePlan, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        streaming = [n for n, case in enumerate(self.cases, 1) if case.stream or case.collect]
+        streaming = [n for n, case in enumerate(self.cases, 1) if case.reads_events]
         count = streaming[-1] if streaming and self.calls else 0
         object.__setattr__(self, "streaming_cases", self.cases[:count])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.compiler.calls import CallCompiler, call_variables
 from engine.compiler.context import MappingContext
+from engine.compiler.pipelines import compile_pipeline, pipeline_templates
 from engine.compiler.reads import RESPONSE_BODY, RESPONSE_STATUS, calls_parsed, client_fields, read_tree
 from engine.compiler.rules import state_variable
 from engine.compiler.streams import compile_collect, compile_stream, stream_templates
@@ -22,6 +23,7 @@ from engine.plan import (
     CasePlan,
     CollectPlan,
     ForwardPlan,
+    PipelinePlan,
     StreamPlan,
     UpstreamPlan,
     upstreams_of,
@@ -152,6 +154,7 @@ class _SingleAttemptCompiler:
             body=self._body(case, scope, label),
             stream=self._stream(case, scope, label) if case.stream else None,
             collect=self._collect(case, scope, label) if case.collect else None,
+            pipeline=self._pipeline(case, scope, label) if case.pipeline else None,
         )
 
     def _body(self, case: CaseSpec, scope: Scope, label: str) -> Compiled | None:
@@ -178,9 +181,26 @@ class _SingleAttemptCompiler:
         self.uses += (template.uses for template in stream_templates(plan))
         return plan
 
+    def _pipeline(self, case: CaseSpec, scope: Scope, label: str) -> PipelinePlan:
+        self._check_pipeline(case)
+        plan = compile_pipeline(self.context, case, scope, f"{self.label} {label}")
+        self.uses += (template.uses for template in pipeline_templates(plan))
+        return plan
+
+    def _check_pipeline(self, case: CaseSpec) -> None:
+        """Report what cannot be combined with a pipeline."""
+        if not self.has_call:
+            message = "'pipeline' reads an upstream's response, but this route calls no upstream"
+            self.findings.error("misused-pipeline", message, case.node["pipeline"].key_span)
+        for name in ("body", "stream", "collect"):
+            node = case.node.get(name)
+            if node is not None:
+                message = f"a response has either a pipeline or '{name}', not both"
+                self.findings.error("misused-pipeline", message, node.key_span)
+
     def _check_order(self, cases: tuple[CasePlan, ...]) -> None:
         """Report conditions that read the upstream's body although a streaming response may follow."""
-        streaming = [number for number, case in enumerate(cases) if case.stream or case.collect]
+        streaming = [number for number, case in enumerate(cases) if case.reads_events]
         if not streaming or not self.has_call:
             return
         for case, written in zip(cases[: streaming[-1] + 1], self.spec.respond, strict=False):
@@ -216,6 +236,7 @@ def templates_of(calls: Iterable[CallPlan], cases: Iterable[CasePlan]) -> Iterat
         parts += (case.when, case.status, case.headers, case.body)
         for reader in (case.stream, case.collect):
             parts += () if reader is None else stream_templates(reader)
+        parts += () if case.pipeline is None else pipeline_templates(case.pipeline)
     return (part for part in parts if isinstance(part, Compiled))
 
 

@@ -167,6 +167,7 @@ def _with_included(
                 auth=merged.auth or included.auth,
                 limits=merged_keys(included.limits, merged.limits),
                 templates={**included.templates, **merged.templates},
+                streams={**included.streams, **merged.streams},
                 errors=merged_keys(included.errors, merged.errors),
                 routes=_merged_routes(included.routes, merged.routes),
             )

@@ -11,6 +11,7 @@ from engine.compiler.client_keys import check_key_routes, compile_keys
 from engine.compiler.context import MappingContext
 from engine.compiler.cors import compile_cors
 from engine.compiler.files import declared
+from engine.compiler.pipelines import check_streams
 from engine.compiler.rate_limits import compile_rate
 from engine.compiler.routes import compile_route
 from engine.compiler.secrets import secrets_of
@@ -89,6 +90,7 @@ def _compile(
     coverage: Coverage | None,
 ) -> MappingPlan:
     templates = TemplateCompiler(findings, _named(spec), spec.document.file.name, coverage)
+    templates.streams = spec.streams
     environment = load_time.resolve(spec, environ, templates, findings, is_served)
     context = MappingContext(spec, environment, templates, findings)
     upstreams = {name: compile_upstream(context, name, u) for name, u in spec.upstreams.items()}
@@ -119,6 +121,7 @@ def _compile(
     for route in routes:
         plan.tree.add(plan, route, route.method, route.spec.path)
     check_key_routes(context, keys)
+    check_streams(context)
     _check_unused_templates(context)
     return plan
 

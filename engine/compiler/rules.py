@@ -6,14 +6,24 @@ A function is `(payload, exchange) → None`: it updates `exchange.state` and ap
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from engine.compiler.append_rules import Growth, growing_names, growth_of
 from engine.diagnostics import suggestion
 from engine.language.codegen import Atom, Compiled, Writer
-from engine.language.expressions import Emitter, Record, Scope, Variable, truth, write_arguments, write_call
+from engine.language.expressions import (
+    Emitter,
+    Record,
+    Scope,
+    Variable,
+    Withheld,
+    truth,
+    write_arguments,
+    write_call,
+)
 from engine.language.functions import FUNCTIONS
 from engine.language.spec import RuleSpec
 from engine.language.stream_state import NAMES
@@ -23,18 +33,50 @@ from engine.locations import Node
 
 
 def state_variable(
-    names: Iterable[str], source: str, growing: Mapping[str, Growth] = MappingProxyType({})
+    names: Iterable[str], source: str, growing: Mapping[str, Growth] = MappingProxyType({}), prefix: str = ""
 ) -> Record:
-    """The variable `$state`: the dict at `source`, in which the names in `growing` change in place."""
+    """The variable `$state`: the dict at `source`, in which the names in `growing` change in place.
+
+    The keys of the dict begin with `prefix`, because the two streams of a pipeline have one dict.
+    """
 
     def field(name: str) -> Atom:
-        growth = growing.get(name)
-        atom = Atom(f"{source}[{name!r}]", origin=VariableOrigin(("state", name)))
+        growth, key = growing.get(name), prefix + name
+        atom = Atom(f"{source}[{key!r}]", origin=VariableOrigin(("state", name)))
         if growth is None:
             return atom
-        return replace(atom, release=f"release(x, {name!r})", keeps_parts=growth.keeps_parts)
+        return replace(atom, release=f"release(x, {key!r})", keeps_parts=growth.keeps_parts)
 
     return Record({name: field(name) for name in names})
+
+
+#: Writes the templates between two streams of a pipeline; returns the atom of the translated payload.
+Translate: TypeAlias = Callable[[TemplateWriter], Atom]
+
+_EMITTED: Final = Atom("(x.sent + len(out))", "number", VariableOrigin(("emitted",)))
+_NO_PARTS_COUNT: Final = Withheld(
+    "unknown-variable", "only a writer counts events: a reader gives partial responses"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the rules of a stream in a pipeline do differently.
+
+    Attributes:
+        prefix: what the keys of its state begin with.
+        is_reader: what it emits are partial responses, which are passed to `x.take`.
+        wrap: the envelope of each event.
+        translate: writes the templates before the rules.
+    """
+
+    prefix: str = ""
+    is_reader: bool = False
+    wrap: Node | None = None
+    translate: Translate | None = None
+
+
+_ALONE: Final = Stage()
 
 
 def compile_rules(
@@ -45,6 +87,7 @@ def compile_rules(
     node: Node,
     label: str,
     is_repeated: bool = False,
+    stage: Stage = _ALONE,
 ) -> Compiled | None:
     """One function for all rules; None without rules.
 
@@ -59,8 +102,8 @@ def compile_rules(
     names = tuple(state)
     growing = growing_names(rules) if is_repeated else {}
     variables: Mapping[str, Variable] = {
-        "state": state_variable(names, "s", growing),
-        "emitted": Atom("(x.sent + len(out))", "number", VariableOrigin(("emitted",))),
+        "state": state_variable(names, "s", growing, stage.prefix),
+        "emitted": _NO_PARTS_COUNT if stage.is_reader else _EMITTED,
     }
 
     def write(writer: Writer) -> None:
@@ -70,7 +113,11 @@ def compile_rules(
             writer.repeat()
             writer.names.update(NAMES)
             seen = seen.with_payload(writer.item(seen.payload))
-        _RulesWriter(templates, writer, seen, names, growing).write(rules)
+        written = _RulesWriter(templates, writer, seen, names, growing, stage)
+        if stage.translate is None:
+            written.write(rules)
+        else:
+            written.write_translated(stage.translate, rules)
 
     return templates.write(node, label, write)
 
@@ -85,15 +132,24 @@ class _RulesWriter(TemplateWriter):
         scope: Scope,
         state: tuple[str, ...],
         growing: Mapping[str, Growth],
+        stage: Stage,
     ) -> None:
         super().__init__(templates, writer, scope)
         self.state = state
         self.growing = growing
+        self.stage = stage
 
     def write(self, rules: tuple[RuleSpec, ...]) -> None:
         for rule in rules:
             with self.writer.at(rule.node.span):
                 self._rule(rule)
+
+    def write_translated(self, translate: Translate, rules: tuple[RuleSpec, ...]) -> None:
+        """Write the rules for the translated payload, if it has a value."""
+        payload = translate(self)
+        inner = self.scope.with_payload(payload)
+        with self.writer.block(f"if {payload.source} is not None"), self.within(inner):
+            self.write(rules)
 
     def _rule(self, rule: RuleSpec) -> None:
         self.writer.is_loose = False
@@ -135,7 +191,7 @@ class _RulesWriter(TemplateWriter):
         growth = growth_of(name, node) if name in self.growing else None
         if growth is not None:
             with self.writer.at(node.span):
-                self._append(name, node, growth)
+                self._append(self.stage.prefix + name, node, growth)
         else:
             self._set(name, node)
         self.writer.forget(("state", name))
@@ -146,9 +202,10 @@ class _RulesWriter(TemplateWriter):
             writer.use(atom)
             if (writer.is_loose or not writer.is_bounded(atom)) and atom.kind in ("any", "array", "object"):
                 writer.line(f"if type({atom.source}) in CONTAINERS: check_value(x, {atom.source})")
+            key = self.stage.prefix + name
             if name in self.growing:
-                writer.line(f"x.owned.pop({name!r}, None)")
-            writer.line(f"s[{name!r}] = {atom.source}")
+                writer.line(f"x.owned.pop({key!r}, None)")
+            writer.line(f"s[{key!r}] = {atom.source}")
 
         self.writer.is_loose = False
         self.emit(node, assign)
@@ -192,8 +249,63 @@ class _RulesWriter(TemplateWriter):
 
     def _emit(self, node: Node) -> None:
         self.writer.is_loose = False
+        sink = self._sink()
         for event in node.elements() if isinstance(node.value, list) else (node,):
-            self.emit(event, _Events(self.writer))
+            self.emit(event, sink)
+
+    def _sink(self) -> ItemSink:
+        if self.stage.is_reader:
+            return _Parts(self.writer)
+        return _Events(self.writer) if self.stage.wrap is None else _Wrapped(self, self.stage.wrap)
+
+    def emit_wrapped(self, wrap: Node, atom: Atom) -> None:
+        """Emit an event in its envelope, whose payload it is."""
+        event = self.writer.bound(atom)
+        with self.within(replace(self.scope, payload=event, steady_loops=self.writer.loops)):
+            self.emit(wrap, _Events(self.writer))
+
+
+class _Parts(ItemSink):
+    """Passes partial responses on, one by one."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+
+    def __call__(self, atom: Atom) -> None:
+        self.writer.use(atom)
+        name = atom.source
+        if atom.kind == "object":
+            self.writer.line(f"x.take({name}, x)")
+            return
+        with self.writer.block(f"for part in {name} if type({name}) is list else ({name},)"):
+            self.writer.line("if part is not None: x.take(part, x)")
+
+    @property
+    def items(self) -> Sink:
+        return self
+
+
+class _Wrapped(ItemSink):
+    """Emits events one by one, each in an envelope."""
+
+    def __init__(self, rules: _RulesWriter, wrap: Node) -> None:
+        self.rules = rules
+        self.wrap = wrap
+
+    def __call__(self, atom: Atom) -> None:
+        writer = self.rules.writer
+        if atom.kind == "object":
+            self.rules.emit_wrapped(self.wrap, atom)
+            return
+        event = writer.fresh("v")
+        name = atom.source
+        items = writer.block(f"for {event} in {name} if type({name}) is list else ({name},)")
+        with items, writer.block(f"if {event} is not None"):
+            self.rules.emit_wrapped(self.wrap, Atom(event, origin=atom.origin, loop=atom.loop))
+
+    @property
+    def items(self) -> Sink:
+        return self
 
 
 class _Events(ItemSink):

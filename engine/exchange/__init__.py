@@ -25,6 +25,8 @@ Must not know any HTTP library, nor how a request is sent.
     retry                one call with its retries
     parallel_calls       concurrent calls of one attempt
     stream_response      responses made from the upstream's events
+    usage_counts         the template `usage` of a route → numbers of tokens
+    pipeline_response    responses of pipelines
     passthrough          requests that are forwarded unchanged
     builtin_responses    responses of `builtin` routes
     run                  a complete exchange
@@ -64,6 +66,7 @@ from engine.exchange.health_check import (
     skipped_report,
 )
 from engine.exchange.run import ExchangeResult, ExchangeRun, rejected, run_exchange
+from engine.exchange.stream_translation import Translation
 from engine.exchange.unread_fields import unread
 from engine.exchange.usage import usage_of
 
@@ -92,6 +95,7 @@ __all__ = [
     "RunParallel",
     "SendCall",
     "Sleep",
+    "Translation",
     "evaluate",
     "failed_report",
     "health_request",

@@ -6,7 +6,7 @@ Must not know sockets or any HTTP library.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,6 +32,10 @@ class Exchange(Budget):
         tried: each upstream that was called, with the status or the kind of its failure.
         state: the state of a stream's rules; `owned` are the parts of it that are extended in place.
         out: events that the rules of a stream emit; `sent` counts those emitted before.
+        take: `(part, exchange) → None`, which receives the partial responses of a pipeline.
+        is_partial: `take` receives parts of a response, not a complete one.
+        usage: the counts of `usage` of a pipeline, from all partial responses; None for other responses.
+        values: values of functions that have one value per call site and exchange, by call site.
         done: the upstream's stream is complete: it sent its end marker, is another mapping, or returned a
             complete response.
     """
@@ -47,6 +51,7 @@ class Exchange(Budget):
         "dropped",
         "inbound",
         "index",
+        "is_partial",
         "nulls",
         "out",
         "owned",
@@ -55,10 +60,13 @@ class Exchange(Budget):
         "sent",
         "started_ns",
         "state",
+        "take",
         "tried",
         "upstream",
         "upstream_body",
         "upstream_response",
+        "usage",
+        "values",
         "warnings",
     )
 
@@ -89,12 +97,24 @@ class Exchange(Budget):
         self.state: dict[str, Any] = {}
         self.owned: dict[str, Any] = {}
         self.out: list[Any] = []
+        self.take: Callable[[Any, Exchange], None] | None = None
+        self.is_partial = False
+        self.usage: dict[str, Any] | None = None
+        self.values: dict[str, Any] | None = None
         self.sent = 0
         self.done = False
 
     def warn(self, message: str) -> None:
         """Add a warning for the log."""
         self.warnings.append(message)
+
+    def once(self, site: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The value of a function at a call site: computed once in an exchange, so that ids agree."""
+        if self.values is None:
+            self.values = {}
+        if site not in self.values:
+            self.values[site] = function(*arguments)
+        return self.values[site]
 
     def drop(self, field: str) -> None:
         """Record that a field of the client's body, given by its path, is not carried over."""

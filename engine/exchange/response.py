@@ -66,7 +66,7 @@ def read_upstream_body(call: CallPlan, exchange: Exchange, response: UpstreamRes
     exchange.received += response.content.max_size
     body = _parsed(exchange, response.content)
     if call.response_schema is not None:
-        _check_schema(call.response_schema, exchange, body)
+        check_body(call.response_schema, exchange, body)
     return body
 
 
@@ -85,7 +85,12 @@ def _parsed(exchange: Exchange, content: Content) -> Any:
     return decoded_text(content.data, media_type)
 
 
-def _check_schema(schema: BodySchema, exchange: Exchange, body: Any) -> None:
+def check_body(schema: BodySchema, exchange: Exchange, body: Any) -> None:
+    """Check an upstream's body against the schema of its call.
+
+    Raises:
+        ExchangeError: `upstream_error`, if it does not match.
+    """
     violation = schema.check(body)
     if violation is not None:
         cause = f"{violation['path'] or 'the body'}: {violation['message']}"
@@ -157,5 +162,5 @@ def streaming_case(attempt: AttemptPlan, exchange: Exchange) -> CasePlan | None:
     for number, case in enumerate(attempt.streaming_cases, attempt.first_case):
         if case.when is None or truth(evaluate(case.when, None, exchange, "upstream_error")):
             exchange.case = number
-            return case if case.stream is not None or case.collect is not None else None
+            return case if case.reads_events else None
     return None

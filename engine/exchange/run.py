@@ -29,6 +29,7 @@ from engine.exchange.exchange import Exchange
 from engine.exchange.headers import extra_headers
 from engine.exchange.parallel_calls import make_calls
 from engine.exchange.passthrough import forward, is_refusal
+from engine.exchange.pipeline_response import build_pipeline_response
 from engine.exchange.request import admission, authorize, check_readings, read_body
 from engine.exchange.response import build_response, streaming_case
 from engine.exchange.retry import send
@@ -218,6 +219,8 @@ def _run_attempt(
     response = exchange.upstream_response
     assert response is not None
     case = streaming_case(attempt, exchange)
+    if case is not None and case.pipeline is not None:
+        return (yield from build_pipeline_response(mapping, route, call, case, exchange))
     if case is not None:
         return (yield from build_stream_response(mapping, case, exchange, response, call.max_bytes))
     if response.source is not None:

@@ -7,6 +7,7 @@ response has `keep_alive` and no event arrives for that long: then the status is
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from engine.codecs import FRAMINGS
 from engine.errors import call_failed
@@ -16,8 +17,8 @@ from engine.exchange.event_stream import EventStream, Response, event_stream_res
 from engine.exchange.exchange import Exchange
 from engine.exchange.response import case_response, head_of
 from engine.exchange.stream_translation import Translation, framing_of
-from engine.http.messages import Batch, Content, UpstreamResponse
-from engine.plan import CasePlan, MappingPlan, TranslationPlan
+from engine.http.messages import Batch, UpstreamResponse
+from engine.plan import CasePlan, MappingPlan, StreamPlan
 from engine.values import JsonError, dumps
 
 
@@ -35,22 +36,36 @@ def build_stream_response(
     plan = case.stream or case.collect
     assert plan is not None
     assert plan.translation is not None
-    batches = _Batches(response, plan.translation)
+    batches = Batches(response, framing_of(response.header("content-type") or "", plan.translation))
     if batches.framing is None:
-        content = (
-            response.content
-            if response.source is None
-            else (yield from ReadContent(response.source, max_bytes))
-        )
-        batches.take_complete(content, exchange)
+        value = yield from read_complete(response, exchange, max_bytes)
+        batches.take_complete(value)
     translation = Translation(plan.translation, exchange, batches.framing or "ndjson")
     if case.collect is not None:
-        yield from _collect(translation, batches, exchange, max_bytes)
+        yield from collect(translation, batches, exchange, max_bytes)
         return case_response(case, exchange, None, "upstream_error")
     assert case.stream is not None
-    rules = plan.translation.error
-    stream = EventStream(case.stream, translation, lambda e: in_band_error(mapping, exchange, e, rules))
-    timeout = case.stream.keep_alive if FRAMINGS[case.stream.framing].has_comments else None
+    stream = new_event_stream(mapping, case.stream, translation, exchange)
+    return (yield from begin_stream(case, stream, batches, response, exchange))
+
+
+def new_event_stream(
+    mapping: MappingPlan, plan: StreamPlan, translation: Translation, exchange: Exchange
+) -> EventStream:
+    """The stream of a translation, with errors in the client's error format."""
+    rules = None if plan.translation is None else plan.translation.error
+    return EventStream(plan, translation, lambda e: in_band_error(mapping, exchange, e, rules))
+
+
+def begin_stream(
+    case: CasePlan, stream: EventStream, batches: Batches, response: UpstreamResponse, exchange: Exchange
+) -> Effects[Response]:
+    """The response of a stream, once its first event has arrived, unless it has one already.
+
+    Raises:
+        ExchangeError: the stream failed before its first event.
+    """
+    timeout = stream.plan.keep_alive if FRAMINGS[stream.plan.framing].has_comments else None
     while not stream.first and not stream.is_over:
         batch = yield from batches.next(timeout)
         if isinstance(batch, BatchTimeout):
@@ -64,9 +79,22 @@ def build_stream_response(
     return event_stream_response(stream, status, headers)
 
 
-def _collect(
-    translation: Translation, batches: _Batches, exchange: Exchange, max_bytes: int
-) -> Effects[None]:
+def read_complete(response: UpstreamResponse, exchange: Exchange, max_bytes: int) -> Effects[Any]:
+    """The JSON value of a response that is not a stream.
+
+    Raises:
+        ExchangeError: it is not JSON.
+    """
+    if response.source is not None:
+        response.content = yield from ReadContent(response.source, max_bytes)
+    try:
+        return response.content.value
+    except JsonError as error:
+        message = "the upstream's response is neither a stream nor JSON"
+        raise unusable_response(exchange, message, str(error)) from None
+
+
+def collect(translation: Translation, batches: Batches, exchange: Exchange, max_bytes: int) -> Effects[None]:
     """Read and translate a stream to its end."""
     size = 0
     while not translation.is_over:
@@ -92,21 +120,18 @@ def _size_of(batch: Batch) -> int:
     return size
 
 
-class _Batches:
+class Batches:
     """The batches of an upstream's response; a response that is not a stream is one JSON event."""
 
-    def __init__(self, response: UpstreamResponse, plan: TranslationPlan) -> None:
+    def __init__(self, response: UpstreamResponse, framing: str | None) -> None:
         self.source = response.source
-        self.framing = framing_of(response.header("content-type") or "", plan) if response.source else None
+        self.framing = framing if response.source else None
         self._left: list[Batch] = []
 
-    def take_complete(self, content: Content, exchange: Exchange) -> None:
+    def take_complete(self, value: Any) -> None:
         """Take a response that is not a stream: its JSON value is the only event."""
-        try:
-            self._left = [[content.value], None]
-        except JsonError as error:
-            message = "the upstream's response is neither a stream nor JSON"
-            raise unusable_response(exchange, message, str(error)) from None
+        self.framing = None
+        self._left = [[value], None]
 
     def next(self, seconds: float | None = None) -> Effects[Batch | BatchTimeout]:
         """The next batch, None at the end; `BatchTimeout` if none arrives within this number of seconds."""

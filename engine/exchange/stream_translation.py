@@ -34,7 +34,7 @@ class Translation:
         is_over: nothing more is to be read: it failed, ended, or sent its end marker.
     """
 
-    __slots__ = ("_count", "_decoder", "_exchange", "_plan", "error", "is_over")
+    __slots__ = ("_count", "_decoder", "_exchange", "_plan", "_process", "error", "is_over")
 
     def __init__(self, plan: TranslationPlan, exchange: Exchange, framing: str) -> None:
         self.error: ExchangeError | None = None
@@ -42,6 +42,9 @@ class Translation:
         self._plan = plan
         self._exchange = exchange
         self._decoder: Decoder = FRAMINGS[framing].decoder()
+        process = exchange.take if plan.rules is None else plan.rules.function
+        assert process is not None, "without rules, the events are partial responses"
+        self._process: Callable[[Any, Any], Any] = process
         self._count = 0
         exchange.done = False
         # The state can grow larger than everything that was read.
@@ -87,14 +90,17 @@ class Translation:
     def _take_values(self, values: list[Any]) -> None:
         self._exchange.done = True
         self._count += len(values)
+        process = self._process
         for value in values:
-            self._run(self._plan.rules, value)
+            try:
+                process(value, self._exchange)
+            except EVALUATION_ERRORS as error:
+                raise translation_error(error, "upstream_error") from None
 
     def _take_events(self, events: Iterable[Event]) -> None:
         """Run the rules on each event; the end marker ends the stream, whatever follows. Data that is only
         white space is ignored."""
-        plan, exchange, count = self._plan, self._exchange, self._count
-        done, rules = plan.done, None if plan.rules is None else plan.rules.function
+        exchange, count, done, process = self._exchange, self._count, self._plan.done, self._process
         for data, _ in events:
             if data == done:
                 self.is_over = exchange.done = True
@@ -108,11 +114,10 @@ class Translation:
                 what = f"sent an event that is not JSON ({where})"
                 raise self._unusable(what, f"{where}: invalid JSON, {error}") from None
             count += 1
-            if rules is not None:
-                try:
-                    rules(value, exchange)
-                except EVALUATION_ERRORS as error:
-                    raise translation_error(error, "upstream_error") from None
+            try:
+                process(value, exchange)
+            except EVALUATION_ERRORS as error:
+                raise translation_error(error, "upstream_error") from None
         self._count = count
 
     def _end(self, _: None) -> None:
@@ -120,13 +125,12 @@ class Translation:
             self._take_events(self._decoder.close())
         if not self._count:
             raise self._unusable("sent a stream without events", "no events")
+        if self._plan.needs_done and not self._exchange.done:
+            raise self._unusable("ended its stream early", "the stream has no end marker")
         self.is_over = True
-        release_all(self._exchange)
-        self._run(self._plan.end, self._exchange.state)
-
-    def _run(self, rules: Compiled | None, payload: Any) -> None:
-        if rules is not None:
-            evaluate(rules, payload, self._exchange, "upstream_error")
+        for end in self._plan.ends:
+            release_all(self._exchange)
+            evaluate(end, None, self._exchange, "upstream_error")
 
     def _unusable(self, what: str, cause: str) -> ExchangeError:
         return call_failed(self._exchange.upstream or "", "broken", cause, what)

@@ -1,20 +1,17 @@
 """Tokens that an exchange used, by direction, if its route has `usage`.
 
-Contract: called once an exchange is over, for metrics only; values that cannot be determined are left out.
+Contract: called once an exchange is over, for metrics only.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from engine.errors import ExchangeError
-from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
 from engine.exchange.run import ExchangeResult
+from engine.exchange.usage_counts import usage_counts
 from engine.http.messages import CompleteResponse
 from engine.plan import RoutePlan
-
-_MAX_COUNT: Final = 1 << 53
 
 
 def usage_of(result: ExchangeResult) -> dict[str, int]:
@@ -24,11 +21,9 @@ def usage_of(result: ExchangeResult) -> dict[str, int]:
         return {}
     if result.error is not None and isinstance(result.response, CompleteResponse):
         return {}
-    try:
-        found = evaluate(route.usage, _payload(route, exchange), exchange, "upstream_error")
-    except ExchangeError:
-        return {}
-    return {key: value for key, value in found.items() if type(value) is int and 0 <= value < _MAX_COUNT}
+    if exchange.usage is not None:
+        return exchange.usage
+    return usage_counts(route, _payload(route, exchange), exchange)
 
 
 def _payload(route: RoutePlan, exchange: Exchange) -> Any:

@@ -18,6 +18,7 @@ from engine.language.spec import (
     CollectSpec,
     ErrorsSpec,
     ForwardSpec,
+    PartsSpec,
     RateKey,
     RuleSpec,
     StreamSpec,
@@ -31,6 +32,7 @@ from engine.plan import (
     CasePlan,
     ForwardPlan,
     MappingPlan,
+    PipelinePlan,
     RatePlan,
     ReadTree,
     RoutePlan,
@@ -240,15 +242,6 @@ def _forward(spec: ForwardSpec, plan: ForwardPlan) -> Entry:
 
 def _case(spec: CaseSpec, plan: CasePlan, label: str) -> Entry:
     status = str(plan.status) if isinstance(spec.status, int) else shown(spec.status)
-    what = (
-        "a stream"
-        if spec.stream
-        else "a body collected from the upstream's stream"
-        if spec.collect
-        else "a body"
-    )
-    if not (spec.stream or spec.collect or spec.body):
-        what = "no body"
     below: list[Entry] = []
     if spec.when is not None:
         below.append(Entry("when", shown(spec.when), spec.when.span))
@@ -258,8 +251,54 @@ def _case(spec: CaseSpec, plan: CasePlan, label: str) -> Entry:
         below += _stream(spec.stream, plan.stream)
     if spec.collect is not None:
         below += _rules(spec.collect)
+    if plan.pipeline is not None:
+        below += _pipeline(spec, plan.pipeline)
     errors = "; also for upstream errors" if plan.handles_errors else ""
-    return Entry(label, f"{status}, {what}{errors}", spec.node.span, tuple(below))
+    return Entry(label, f"{status}, {_content(spec)}{errors}", spec.node.span, tuple(below))
+
+
+def _content(spec: CaseSpec) -> str:
+    """What the body of a response is made of."""
+    if spec.pipeline:
+        return "a stream or a body" if spec.stream_when is not None else "a body"
+    if spec.stream:
+        return "a stream"
+    if spec.collect:
+        return "a body collected from the upstream's stream"
+    return "a body" if spec.body else "no body"
+
+
+# --- Pipelines -------------------------------------------------------------------------------------------
+
+
+def _pipeline(spec: CaseSpec, plan: PipelinePlan) -> Iterator[Entry]:
+    """The stages of a pipeline, in order."""
+    if spec.stream_when is not None:
+        yield Entry("stream", f"when {shown(spec.stream_when)}", spec.stream_when.span)
+    for name, stage in plan.stages:
+        if isinstance(stage, Node):
+            yield Entry("template", name, stage.span)
+        else:
+            label = "reader" if stage.to is None else "writer"
+            yield Entry(label, name or "in place", stage.node.span, tuple(_parts(stage)))
+
+
+def _parts(spec: PartsSpec) -> Iterator[Entry]:
+    """What a reader or a writer does."""
+    if spec.to is not None:
+        yield Entry("to", shown(spec.to))
+    if spec.keep_alive is not None:
+        after = spec.keep_alive if isinstance(spec.keep_alive, str) else shown(spec.keep_alive)
+        yield Entry("keep-alive", f"a comment after {after} without an event")
+    if spec.merge is not None:
+        yield Entry("merges", shown(spec.merge), spec.merge.span)
+    if spec.complete is not None:
+        yield Entry("complete", f"a complete response by {shown(spec.complete)}", spec.complete.span)
+    if spec.start is not None:
+        yield Entry("start", shown(spec.start), spec.start.span)
+    if spec.eof == "ok":
+        yield Entry("end", "complete without the end marker")
+    yield from _rules(spec)
 
 
 def _names(headers: Node) -> str:
@@ -277,12 +316,12 @@ def _stream(spec: StreamSpec, plan: StreamPlan) -> Iterator[Entry]:
     yield from _rules(spec)
 
 
-def _rules(spec: StreamSpec | CollectSpec) -> Iterator[Entry]:
+def _rules(spec: StreamSpec | CollectSpec | PartsSpec) -> Iterator[Entry]:
     if spec.from_ is not None:
         yield Entry("from", f"{shown(spec.from_)}, unless Content-Type specifies another")
     if spec.state is not None:
         yield Entry("state", ", ".join(spec.state.value))
-    failing = spec.error if isinstance(spec, StreamSpec) else ()
+    failing = () if isinstance(spec, CollectSpec) else spec.error
     for label, rules in (("rule", spec.rules), ("at the end", spec.end), ("on error", failing)):
         yield from (_rule(rule, label) for rule in rules)
 

@@ -241,6 +241,23 @@ class CollectSpec(Spec):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PartsSpec(Spec):
+    """A stream of a pipeline: with `to` a writer, else a reader, which gives partial responses."""
+
+    from_: Node | None = None
+    to: Node | None = None
+    merge: Node | None = None
+    eof: Literal["error", "ok"] = "error"
+    state: Node | None = None
+    start: Node | None = None
+    rules: tuple[RuleSpec, ...] = ()
+    end: tuple[RuleSpec, ...] = ()
+    error: tuple[RuleSpec, ...] = ()
+    complete: Node | None = None
+    keep_alive: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CaseSpec(Spec):
     """One response of a route; `status` is a number or an expression."""
 
@@ -250,6 +267,8 @@ class CaseSpec(Spec):
     body: Node | None = None
     stream: StreamSpec | None = None
     collect: CollectSpec | None = None
+    stream_when: Node | None = None
+    pipeline: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -321,6 +340,7 @@ class MappingSpec(Spec):
     cors: CorsSpec | None = None
     errors: ErrorsSpec | None = None
     templates: Mapping[str, Node] = field(default_factory=dict)
+    streams: Mapping[str, PartsSpec] = field(default_factory=dict)
     routes: Mapping[str, RouteSpec] = field(default_factory=dict)
 
     @property
@@ -349,9 +369,15 @@ DEFINITIONS: Mapping[type[Spec], str] = {
     AttemptSpec: "attempt",
     CaseSpec: "case",
     StreamSpec: "stream",
+    PartsSpec: "parts",
     CollectSpec: "collect",
     RuleSpec: "rule",
 }
+
+
+def read_parts(node: Node) -> PartsSpec:
+    """A stream that is written in place in a pipeline."""
+    return read_spec(PartsSpec, node)
 
 
 def read(document: Document) -> MappingSpec:

@@ -22,6 +22,7 @@ from engine.testing.coverage import RunCoverage, Uncovered
 from engine.testing.expectations import Mismatch
 from engine.testing.loading import Suite, load_suite
 from engine.testing.offline import Halt, OfflineSource, carry_out, describe_error
+from engine.testing.pipeline_law import law_mismatches
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ def _run_case(case: Case, coverage: RunCoverage) -> CaseResult:
         *_defects(case, result),
         *call_mismatches(case, stub.received, result.exchange.params),
         *response_mismatches(case, result),
+        *law_mismatches(result, case.calls[-1].response if case.calls else None),
     ]
     return _result(case, mismatches, describe_error(result))
 

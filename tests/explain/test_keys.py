@@ -29,7 +29,6 @@ SCHEMA: dict[str, Any] = json.loads(schema_text("mapping"))
 NOT_SHOWN = {
     "client_key.sha256": "a digest is treated like the key itself",
     "mapping.dragoman": "there is only one version of the language",
-    "mapping.templates": "--python shows them, as part of the templates that use them",
 }
 
 

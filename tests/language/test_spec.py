@@ -29,7 +29,7 @@ CLASSES: dict[type[Spec], tuple[dict[str, Any], str]] = {
     **{cls: (SCHEMAS["suite"], name) for cls, name in suite_spec.DEFINITIONS.items()},
 }
 #: Definitions without a class: each is evaluated as a whole, or read by the code that owns its keys.
-EVALUATED_AS_A_WHOLE = {"upstream_auth", "named_value", "basic", "auth", "client_key", "from"}
+EVALUATED_AS_A_WHOLE = {"to", "upstream_auth", "named_value", "basic", "auth", "client_key", "from"}
 #: An example of a key whose text is compared, and therefore remains a node.
 IS_COMPARED = "POST"
 #: The types of a key whose definition allows any value.
@@ -116,7 +116,8 @@ def allowed(part: dict[str, Any], schema: dict[str, Any]) -> list[Any]:
     types = part.get("type", ANY_TYPE)
     names = [types] if isinstance(types, str) else list(types)
     if names == ["array"]:
-        return [tuple[_plain(items), ...], tuple[Node, ...]]
+        plain = [] if "object" in items["type"] else [tuple[_plain(items), ...]]
+        return [*plain, tuple[Node, ...]]
     if names == ["object"]:
         return [Node, Mapping[str, Node], Mapping[str, str | None], Mapping[str, Any]]
     if values or names in (["integer"], ["boolean"]):
@@ -153,9 +154,7 @@ def test_names_in_the_code_are_those_of_the_schema() -> None:
     definitions = SCHEMAS["mapping"]["definitions"]
     assert set(BUILTINS) == set(definitions["route"]["properties"]["builtin"]["enum"])
     assert set(RATE_KEYS) == set(definitions["rate_limit"]["properties"]["by"]["enum"])
-    framings = {*definitions["from"]["properties"]} | {
-        *definitions["stream"]["properties"]["to"]["properties"]
-    }
+    framings = {*definitions["from"]["properties"]} | {*definitions["to"]["properties"]}
     assert framings == set(FRAMINGS)
     retried = definitions["retry"]["properties"]["on"]["items"]
     assert set(retried["pattern"].strip("^()$").split("|")) <= set(CALL_FAILURES)

@@ -22,6 +22,8 @@ from engine.language.expressions.scope import CLIENT_BODY
 from engine.language.functions import FUNCTIONS, Function
 from engine.language.uses import Constructed, Origin, Without, either, path_text
 
+_IN_READER: Final = "give each item its id in the rules of the reader"
+
 
 def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
     name, arguments = tree["value"], tree["children"]
@@ -34,6 +36,8 @@ def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
     if function.lazy:
         return _LAZY[name](emitter, tree)
     with emitter.writer.at(emitter.span(tree, len(name))):
+        if function.steady and emitter.scope.steady_loops is not None:
+            return _steady_call(emitter, function, tree)
         return _call(emitter, function, arguments)
 
 
@@ -94,6 +98,24 @@ def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom
     result = writer.let(f"{name}({', '.join(sources)})", kind, origin)
     charge_result(writer, function, result, atoms)
     return writer.item(result, *(() if makes_new_value(function) else atoms))
+
+
+def _steady_call(emitter: BaseEmitter, function: Function, tree: Tree) -> Atom:
+    """Write a call that has one value per call site and exchange, so that all parts of a stream agree."""
+    writer = emitter.writer
+    atoms = [_argument(emitter, function, number, each) for number, each in enumerate(tree["children"])]
+    for atom in atoms:
+        writer.use(atom)
+    if writer.loops > (emitter.scope.steady_loops or 0) and function.returns == "string":
+        message = f"in a pipeline {function.name}() has one value per response, so all items get the same"
+        emitter.findings.warning("repeated-id", message, emitter.span(tree, len(function.name)), _IN_READER)
+    name, span = "f_" + function.name, emitter.span(tree, len(function.name))
+    writer.names[name] = function.implementation
+    writer.is_pure = False
+    site = f"{span.file.name}:{span.line}:{span.column}"
+    arguments = "".join(f", {atom.source}" for atom in atoms)
+    kind = function.returns if function.returns in PYTHON_TYPES else "any"
+    return writer.item(writer.let(f"x.once({site!r}, {name}{arguments})", kind))
 
 
 def _folded(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom | None:

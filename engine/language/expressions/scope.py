@@ -45,13 +45,16 @@ class Scope:
     """The payload and the variables of an expression.
 
     `message_variables` replace variables in texts for people: error messages and the log. If `notes_nulls`, a
-    null in the client's body that has no effect is recorded at request time.
+    null in the client's body that has no effect is recorded at request time. Unless `steady_loops` is None,
+    functions such as `now()` have one value per call site and exchange; it is the number of loops around the
+    template, whose items therefore share the value.
     """
 
     payload: Atom
     variables: Mapping[str, Variable]
     message_variables: Mapping[str, Variable] = field(default_factory=dict)
     notes_nulls: bool = False
+    steady_loops: int | None = None
 
     def with_payload(self, payload: Atom) -> Scope:
         return replace(self, payload=payload)

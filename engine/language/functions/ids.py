@@ -20,7 +20,7 @@ _TABLE = (_CHARACTERS * 5)[:256].encode("ascii")
 _UNUSED = bytes(range(256 - 256 % len(_CHARACTERS), 256))
 
 
-@function("uuid() -> string", pure=False, cost=NO_COST)
+@function("uuid() -> string", pure=False, cost=NO_COST, steady=True)
 def uuid_() -> str:
     """A random UUID (RFC 9562, version 4).
 
@@ -31,7 +31,7 @@ def uuid_() -> str:
     return str(uuid.uuid4())
 
 
-@function("random_id(prefix?: string, length?: number) -> string", pure=False)
+@function("random_id(prefix?: string, length?: number) -> string", pure=False, steady=True)
 def random_id(prefix: str = "", length: float = 24) -> str:
     """The prefix followed by random letters and digits: 24 of them, or `length`, from 1 to 256.
 

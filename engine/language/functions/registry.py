@@ -110,6 +110,7 @@ class Function:
     `lazy`: the compiler writes its code in place, so that an unused argument is never evaluated.
     `context`: the implementation takes the exchange (a `Context`) before the arguments.
     `pure`: it has no effect, and returns the same result for the same arguments.
+    `steady`: in a template of a pipeline it returns one value per call site and exchange, for all parts.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Function:
     context: bool = False
     pure: bool = True
     cost: Cost = DEFAULT_COST
+    steady: bool = False
 
     @property
     def minimum(self) -> int:
@@ -145,6 +147,7 @@ def function(
     context: bool = False,
     pure: bool = True,
     cost: Cost = DEFAULT_COST,
+    steady: bool = False,
 ) -> Callable[[Callable[..., Any]], Function]:
     """Make a `Function` from the decorated implementation; its group is the name of its module."""
     name, parameters, returns = parse_signature(signature)
@@ -164,6 +167,7 @@ def function(
             context,
             pure,
             cost,
+            steady,
         )
 
     return decorate

@@ -30,7 +30,7 @@ _TIME_TEXT = re.compile(
 _LONGEST_TIME_TEXT = 64
 
 
-@function("now() -> number", pure=False)
+@function("now() -> number", pure=False, steady=True)
 def now() -> int:
     """The current time in whole seconds since 1970.
 

@@ -8,7 +8,7 @@ Must not know any directive.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +47,7 @@ class TemplateSet:
         coverage: set while testing.
         names: additional names that generated code may refer to.
         used: the names of the templates in `named` that have been used.
+        streams: the names of the mapping's `streams:`.
     """
 
     findings: Findings
@@ -55,6 +56,7 @@ class TemplateSet:
     coverage: Coverage | None = None
     names: dict[str, Any] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    streams: Container[str] = ()
 
 
 class BaseTemplateWriter(ABC):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import Final
 
 from engine.diagnostics import suggestion
 from engine.language.codegen import Atom
-from engine.language.expressions import Scope, Variable
+from engine.language.expressions import Variable
 from engine.language.templates.base import BaseTemplateWriter, ItemSink, Sink
 from engine.language.templates.directives import is_certain, is_output, literal_key
 from engine.language.uses import Constructed
@@ -140,6 +141,10 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     found = known.get(name) if isinstance(name, str) else None
     if found is None:
         hint = suggestion(str(name), known)
+        if name in template.templates.streams:
+            message, hint = f"'{name}' is a stream, not a template", "name it in a pipeline"
+            template.findings.error("misused-pipeline", message, node.span, hint)
+            return
         template.findings.error("unknown-template", f"unknown template '{name}'", node.span, hint)
     elif name in template.open_templates:
         cycle = " → ".join([*template.open_templates, name])
@@ -148,9 +153,7 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         template.templates.used.add(name)
         template.open_templates.append(name)
         scope = template.scope
-        with template.within(
-            Scope(scope.payload, _variables_of_templates(template), scope.message_variables)
-        ):
+        with template.within(replace(scope, variables=_variables_of_templates(template), notes_nulls=False)):
             template.emit(found, sink)
         template.open_templates.pop()
 
