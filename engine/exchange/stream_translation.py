@@ -128,8 +128,8 @@ class Translation:
         if self._plan.needs_done and not self._exchange.done:
             raise self._unusable("ended its stream early", "the stream has no end marker")
         self.is_over = True
+        release_all(self._exchange)
         for end in self._plan.ends:
-            release_all(self._exchange)
             evaluate(end, None, self._exchange, "upstream_error")
 
     def _unusable(self, what: str, cause: str) -> ExchangeError:

@@ -235,7 +235,7 @@ def mapping_files() -> dict[str, Path]:
 
 def texts_for(is_silent: bool) -> dict[str, str]:
     """Returns the mappings unchanged, or with a timeout of one second."""
-    texts = {name: path.read_text().replace("[shared/", "[") for name, path in mapping_files().items()}
+    texts = {name: path.read_text().replace("shared/", "") for name, path in mapping_files().items()}
     return {
         name: text.replace("read: 60s", "read: 1s") if is_silent else text for name, text in texts.items()
     }
