@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from engine.http.fields import joined
 from engine.http.messages import Inbound, UpstreamResponse
 from engine.language.budget import DEFAULT_LIMITS, Budget, Limits
 from engine.language.uses import ITEM, Step, VariablePath, path_text
+
+#: Receives a partial response of a pipeline.
+Take: TypeAlias = Callable[[Any, "Exchange"], None]
 
 
 class Exchange(Budget):
@@ -32,7 +35,7 @@ class Exchange(Budget):
         tried: each upstream that was called, with the status or the kind of its failure.
         state: the state of a stream's rules; `owned` are the parts of it that are extended in place.
         out: events that the rules of a stream emit; `sent` counts those emitted before.
-        take: `(part, exchange) → None`, which receives the partial responses of a pipeline.
+        take: receives the partial responses of a pipeline.
         is_partial: `take` receives parts of a response, not a complete one.
         usage: the counts of `usage` of a pipeline, from all partial responses; None for other responses.
         values: values of functions that have one value per call site and exchange, by call site.
@@ -97,7 +100,7 @@ class Exchange(Budget):
         self.state: dict[str, Any] = {}
         self.owned: dict[str, Any] = {}
         self.out: list[Any] = []
-        self.take: Callable[[Any, Exchange], None] | None = None
+        self.take: Take | None = None
         self.is_partial = False
         self.usage: dict[str, Any] | None = None
         self.values: dict[str, Any] | None = None

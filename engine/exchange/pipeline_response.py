@@ -19,13 +19,13 @@ from engine.exchange.effects import Effects, ReadContent
 from engine.exchange.errors import unusable_response
 from engine.exchange.evaluation import evaluate
 from engine.exchange.event_stream import Response
-from engine.exchange.exchange import Exchange
+from engine.exchange.exchange import Exchange, Take
 from engine.exchange.output_limits import check_size, take_output
 from engine.exchange.response import check_body, head_of, read_upstream_body
 from engine.exchange.response_content import make_response
 from engine.exchange.stream_response import Batches, begin_stream, collect, new_event_stream
 from engine.exchange.stream_translation import Translation
-from engine.exchange.usage_counts import note_usage
+from engine.exchange.usage_counts import FAILURES, note_usage, usage_counts
 from engine.http.media_types import is_json
 from engine.http.messages import UpstreamResponse
 from engine.language.budget import take_value
@@ -45,6 +45,7 @@ def build_pipeline_response(
     plan, response = case.pipeline, exchange.upstream_response
     assert plan is not None
     assert response is not None
+    exchange.usage = {}
     framing = _framing(response, plan.read, exchange)
     wants_events = plan.stream_when is not None and truth(
         evaluate(plan.stream_when, None, exchange, "invalid_request")
@@ -54,8 +55,8 @@ def build_pipeline_response(
     elif not wants_events:
         whole = yield from _merged(plan, route, call, exchange, Batches(response, framing))
     if not wants_events:
-        if framing is None:
-            note_usage(route, whole, exchange)
+        if framing is None and route.usage is not None:
+            exchange.usage = usage_counts(route.usage, whole, exchange)
         return _complete_response(plan, case, exchange, whole)
     batches = Batches(response, framing)
     if framing is None:
@@ -104,10 +105,9 @@ def _merged(
 
     def take(part: Any, exchange: Exchange) -> None:
         take_value(exchange, part)
-        note_usage(route, part, exchange)
         merger.add(part)
 
-    exchange.take = take
+    exchange.take = _with_usage(route, take)
     assert batches.framing is not None
     translation = Translation(plan.read, exchange, batches.framing)
     yield from collect(translation, batches, exchange, call.max_bytes)
@@ -142,7 +142,8 @@ def _stream(
     assert plan is not None
     assert plan.stream is not None
     assert plan.stream.translation is not None
-    _send_parts_to_writer(plan, route, exchange)
+    assert plan.write is not None
+    exchange.take = _with_usage(route, plan.write.function)
     exchange.is_partial = batches.framing is not None
     translated = plan.stream.translation if exchange.is_partial else plan.whole
     translation = Translation(translated, exchange, batches.framing or "ndjson")
@@ -154,15 +155,19 @@ def _stream(
     return (yield from begin_stream(case, stream, batches, response, exchange))
 
 
-def _send_parts_to_writer(plan: PipelinePlan, route: RoutePlan, exchange: Exchange) -> None:
-    assert plan.write is not None
-    write = plan.write.function
-    exchange.take = write
+def _with_usage(route: RoutePlan, take: Take) -> Take:
+    """`take`, and before it the counts of `usage` of each part."""
     if route.usage is None:
-        return
+        return take
+    usage = route.usage.function
 
-    def take(part: Any, exchange: Exchange) -> None:
-        note_usage(route, part, exchange)
-        write(part, exchange)
+    def take_counts(part: Any, exchange: Exchange) -> None:
+        try:
+            found = usage(part, exchange)
+        except FAILURES:
+            found = None
+        if found:
+            note_usage(found, exchange)
+        take(part, exchange)
 
-    exchange.take = take
+    return take_counts

@@ -23,7 +23,7 @@ def usage_of(result: ExchangeResult) -> dict[str, int]:
         return {}
     if exchange.usage is not None:
         return exchange.usage
-    return usage_counts(route, _payload(route, exchange), exchange)
+    return usage_counts(route.usage, _payload(route, exchange), exchange)
 
 
 def _payload(route: RoutePlan, exchange: Exchange) -> Any:

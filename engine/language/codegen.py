@@ -2,7 +2,7 @@
 
 Contract: values enter generated source as names bound in its namespace or as `repr` of a scalar, never as
 text. The traceback of an error gives its location, so that a successful run has no cost. What a function
-reads is recorded while its lines are written; generated text is never searched.
+reads is recorded while its lines are written; generated text is only searched for objects that it never uses.
 Must not know JMESPath, the language or HTTP.
 """
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import linecache
 import math
+import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final
 
@@ -41,8 +42,43 @@ _MOST_WEIGHT: Final = 1 << 30
 #: The number of the loop over the events of a stream, which is not in generated code.
 _EVENTS: Final = -1
 
+#: The names of values in generated code.
+_OBJECT: Final = re.compile(r"\bt\d+\b")
+
 #: Maximum lines of one function; templates that use each other could otherwise grow without bound.
 MAX_LINES: Final = 20_000
+
+
+@dataclass(slots=True)
+class Fields:
+    """What is known at load of the fields of an object that the code creates.
+
+    Attributes:
+        known: the values of fields, which the object does not have where they are null; None if a field may
+            have another value.
+        is_complete: it has no other fields.
+    """
+
+    known: dict[str, Atom | None] = field(default_factory=dict)
+    is_complete: bool = True
+
+    def put(self, name: str, atom: Atom | None) -> None:
+        """Set a field. Where the object may have it already, a null leaves the earlier value."""
+        is_first = self.is_complete and name not in self.known
+        self.known[name] = atom if atom is not None and (is_first or atom.kind != "any") else None
+
+    def put_unknown(self) -> None:
+        """Set fields of which nothing is known."""
+        self.known.clear()
+        self.is_complete = False
+
+    def value(self, name: str) -> Atom | None:
+        """The value of a field, which may be null; None if it must be read from the object.
+
+        What is known of its type is not used: it could make code invalid that never runs.
+        """
+        atom = self.known.get(name)
+        return None if atom is None else replace(atom, kind="any")
 
 
 class TooLarge(Exception):
@@ -64,6 +100,7 @@ class Atom:
             are together not much larger than the loop's list. 0 outside of loops, and if nothing is known.
         release: a line to write before each use of it, because it may be changed in place until then.
         keeps_parts: whether its parts are never changed, so that they need no such line.
+        fields: its fields, if it is an object that the code creates: reading one of them needs no object.
     """
 
     source: str
@@ -75,6 +112,7 @@ class Atom:
     loop: int = 0
     release: str = ""
     keeps_parts: bool = False
+    fields: Fields | None = None
 
     def inside(self, step: str | int) -> Origin | None:
         """The origin of a field, or of an item or a pair (`ITEM`)."""
@@ -123,8 +161,11 @@ class Writer:
         self._loop = 0
         self._loop_numbers = 0
         self._lines: list[str] = []
-        self._spans: list[Span | None] = [None]
+        self._spans: list[Span | None] = []
+        self._builds: list[str] = []
+        self._built = ""
         self._known: list[dict[str, Atom]] = [{}]
+        self._parts: list[dict[str, int]] = [{}]
         self._depth = 1
         self._fresh = 0
         self._span: Span | None = None
@@ -132,11 +173,24 @@ class Writer:
         self._references = Paths()
         self._named: set[str] = set()
 
+    @property
+    def depth(self) -> int:
+        """The number of blocks around the next line."""
+        return self._depth
+
     def line(self, text: str) -> None:
         if len(self._lines) >= MAX_LINES:
             raise TooLarge
         self._lines.append(_INDENT * self._depth + text)
         self._spans.append(self._span)
+        self._builds.append(self._built)
+
+    @contextmanager
+    def building(self, name: str) -> Iterator[None]:
+        """Write lines that only build the object `name`; they are omitted if nothing else uses it."""
+        outer, self._built = self._built, name
+        yield
+        self._built = outer
 
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
@@ -144,11 +198,13 @@ class Writer:
         self.line(header + ":")
         self._depth += 1
         self._known.append({})
+        self._parts.append({})
         before = len(self._lines)
         yield
         if len(self._lines) == before:
             self.line("pass")
         self._known.pop()
+        self._parts.pop()
         self._depth -= 1
 
     @contextmanager
@@ -284,13 +340,18 @@ class Writer:
             return atom
         return replace(atom, source=self.let(atom.source).source)
 
-    def once(self, source: str, origin: Origin | None) -> Atom:
+    def once(self, path: str, source: str, origin: Origin | None) -> Atom:
         """As `let`, for a path into values, which always has the same value: written once in its block."""
         for known in self._known:
-            if source in known:
-                return known[source]
-        self._known[-1][source] = atom = self.let(source, origin=origin)
+            if path in known:
+                return known[path]
+        self._known[-1][path] = atom = self.let(source, origin=origin)
         return atom
+
+    def count_read(self, name: str) -> int:
+        """Count a read of a part of a value; returns the number of them in this block and those around it."""
+        self._parts[-1][name] = self._parts[-1].get(name, 0) + 1
+        return sum(parts.get(name, 0) for parts in self._parts)
 
     def recall(self, key: str) -> Atom | None:
         """The atom that `remember` stored under a key in this block or one around it, or None."""
@@ -363,7 +424,8 @@ class Writer:
         Raises:
             TooLarge: Python cannot compile so much nesting.
         """
-        source = "def template(p, x):\n" + "".join(line + "\n" for line in self._lines)
+        lines, spans = self._needed_lines()
+        source = "def template(p, x):\n" + "".join(line + "\n" for line in lines)
         filename = f"<dragoman {label}>"
         try:
             with warnings.catch_warnings():
@@ -371,14 +433,59 @@ class Writer:
                 code = compile(source, filename, "exec")
         except (SyntaxError, RecursionError, MemoryError) as error:
             raise TooLarge from error
-        namespace = {**self.names, _SPANS: self._spans}
+        namespace = {**self.names, _SPANS: [None, *spans]}
         exec(code, namespace)
         _remember_lines(filename, source, namespace["template"])
         return Compiled(namespace["template"], source, self._uses(), self.embedded + 1)
 
+    def _needed_lines(self) -> tuple[list[str], list[Span | None]]:
+        """The lines with their locations, without those that build objects that nothing uses."""
+        used = self._used_objects()
+        needed: list[tuple[str, Span | None]] = []  # from the last line to the first
+        lines = zip(self._lines, self._spans, self._builds, strict=True)
+        for line, span, name in reversed(list(lines)):
+            if name and name not in used:
+                continue
+            if line.endswith(":") and not _is_followed(needed, line, _INDENT):
+                if _is_effectless(line) and not _is_followed(needed, line, "el"):
+                    continue
+                needed.append((_indent_of(line) + _INDENT + "pass", span))
+            needed.append((line, span))
+        needed.reverse()
+        return [line for line, _ in needed], [span for _, span in needed]
+
+    def _used_objects(self) -> set[str]:
+        """The names of objects that are used by a line that does not only build another unused one."""
+        needs: dict[str, set[str]] = {}
+        names = set(self._builds)
+        for line, name in zip(self._lines, self._builds, strict=True):
+            found = names.intersection(_OBJECT.findall(line)) if len(names) > 1 else set()
+            needs.setdefault(name, set()).update(found)
+        used: set[str] = set()
+        open_names = [""]
+        while open_names:
+            new = needs.pop(open_names.pop(), set()) - used
+            used |= new
+            open_names += new
+        return used
+
     def _uses(self) -> Uses:
         reads = minimal(self._reads.found)
         return Uses(reads, reads | self._references.found, self.is_pure)
+
+
+def _indent_of(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _is_followed(needed: list[tuple[str, Span | None]], line: str, start: str) -> bool:
+    """Whether the line after `line`, the last of `needed`, begins with its indentation and `start`."""
+    return bool(needed) and needed[-1][0].startswith(_indent_of(line) + start)
+
+
+def _is_effectless(line: str) -> bool:
+    """Whether a line begins a block that can be omitted if it is empty."""
+    return line.lstrip().startswith("if ") and line.endswith(" is not None:")
 
 
 def _remember_lines(filename: str, source: str, function: Callable[[Any, Any], Any]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from engine.diagnostics import suggestion
-from engine.language.codegen import NULL, Atom
+from engine.language.codegen import NULL, Atom, Writer
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.choices import shared_choice
 from engine.language.expressions.parser import Tree
@@ -27,6 +27,9 @@ _FIRST_SEES_PAYLOAD: Final = frozenset(
     )
 )
 
+#: How often the type of a value is tested before an object with its fields has a name.
+_MOST_TESTS: Final = 2
+
 
 def _current(emitter: BaseEmitter, tree: Tree) -> Atom:
     return emitter.payload
@@ -36,8 +39,32 @@ def _field(emitter: BaseEmitter, tree: Tree) -> Atom:
     base, name = emitter.payload, tree["value"]
     if base.kind not in ("any", "object"):
         return NULL
-    guard = "" if base.kind == "object" else f" if type({base.source}) is dict else None"
-    return _step(emitter, base, f"{base.source}.get({name!r}){guard}", base.inside(name))
+    known = None if base.fields is None else base.fields.value(name)
+    if known is not None:
+        emitter.writer.refer(known)
+        return known
+    path = f"{base.source}.{name}"
+    source = "" if emitter.writer.recall(path) is not None else _read_field(emitter.writer, base, name)
+    return _step(emitter, base, path, source, base.inside(name))
+
+
+def _read_field(writer: Writer, base: Atom, name: str) -> str:
+    """Python source that reads a field of a value, which may be no object.
+
+    A read tests the type. The third one in a block names an object with the fields, for all that follow.
+    """
+    if base.kind == "object":
+        return f"{base.source}.get({name!r})"
+    path, is_object = f"fields of {base.source}", f"type({base.source}) is dict"
+    fields = writer.recall(path)
+    if fields is None and writer.count_read(base.source) > _MOST_TESTS:
+        fields = writer.let(f"{base.source} if {is_object} else NO_FIELDS", origin=base.origin)
+        writer.remember(path, fields)
+    return (
+        f"{base.source}.get({name!r}) if {is_object} else None"
+        if fields is None
+        else f"{fields.source}.get({name!r})"
+    )
 
 
 def _index(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -46,11 +73,11 @@ def _index(emitter: BaseEmitter, tree: Tree) -> Atom:
         return NULL
     bound = f"len({base.source}) > {index}" if index >= 0 else f"len({base.source}) >= {-index}"
     source = f"{base.source}[{index}] if type({base.source}) is list and {bound} else None"
-    return _step(emitter, base, source, base.item)
+    return _step(emitter, base, source, source, base.item)
 
 
-def _step(emitter: BaseEmitter, base: Atom, source: str, origin: Origin | None) -> Atom:
-    atom = emitter.writer.once(source, origin)
+def _step(emitter: BaseEmitter, base: Atom, path: str, source: str, origin: Origin | None) -> Atom:
+    atom = emitter.writer.once(path, source, origin)
     emitter.writer.refer(atom)
     return replace(atom, loop=base.loop)
 

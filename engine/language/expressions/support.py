@@ -78,4 +78,5 @@ SUPPORT: Final[dict[str, Any]] = {
     "less_equal": less_equal,
     "bad_argument": bad_argument,
     "items_match": items_match,
+    "NO_FIELDS": {},
 }

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Final
 
 from engine.diagnostics import suggestion
-from engine.language.codegen import Atom
+from engine.language.codegen import Atom, Fields
 from engine.language.expressions import Variable
 from engine.language.templates.base import BaseTemplateWriter, ItemSink, Sink
 from engine.language.templates.directives import is_certain, is_output, literal_key
@@ -55,49 +55,101 @@ def write_content(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
+    """Write an object; one that is spread is written into the other one."""
     entries = [(key, child) for key, child in node.items() if key == "$spread" or is_output(key)]
-    first = list(takewhile(lambda entry: is_output(entry[0]) and is_certain(entry[1].value), entries))
-    made = Constructed()
-    result = _display(template, first, made)
-    for key, child in entries[len(first) :]:
-        if key == "$spread":
-            _spread(template, child, result, made)
-        else:
-            template.writer.weight += len(key) + 4
-            name = literal_key(key)
-            holder = partial(made.add_field, name)
-            template.emit(child, template.into(holder, f"{result.source}[{name!r}] = "))
-    sink(template.writer.item(result))
-
-
-def _spread(template: BaseTemplateWriter, node: Node, result: Atom, made: Constructed) -> None:
-    """Write the code that spreads a value into an object; it checks the type only if that is not known."""
-
-    def put(function: str, atom: Atom) -> None:
-        made.add_spread(atom.origin)
-        template.writer.embed(atom)
-        is_object = atom.kind == "object"
-        source = f"{result.source}.update(" if is_object else f"{function}({result.source}, "
-        template.writer.line(f"{source}{atom.source})")
-
-    if isinstance(node.value, list):
-        for child in node.elements():
-            template.emit(child, partial(put, "spread_one"))
-    else:
-        template.emit(node, partial(put, "spread"))
-
-
-def _display(template: BaseTemplateWriter, entries: list[tuple[str, Node]], made: Constructed) -> Atom:
-    """Write a new object with entries that all have a value."""
-    atoms: dict[str, Atom] = {}
+    written = sink.target if isinstance(sink, _SpreadSink) else None
+    if written is None:
+        first = list(takewhile(lambda entry: is_output(entry[0]) and is_certain(entry[1].value), entries))
+        written, entries = _ObjectWriter(template, first), entries[len(first) :]
     for key, child in entries:
-        template.emit(child, partial(atoms.__setitem__, literal_key(key)))
-    for key, atom in atoms.items():
-        made.add_field(key, atom.origin)
-        template.writer.embed(atom)
-        template.writer.weight += len(key) + 4
-    pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
-    return template.writer.let(f"{{{pairs}}}", "object", made)
+        if key == "$spread":
+            written.spread(child)
+        else:
+            written.entry(literal_key(key), child)
+    if not isinstance(sink, _SpreadSink):
+        sink(template.writer.item(written.result))
+
+
+class _ObjectWriter:
+    """Writes the code that builds one object, and notes which values its fields have.
+
+    Args:
+        first: the first entries, which all have a value.
+    """
+
+    def __init__(self, template: BaseTemplateWriter, first: list[tuple[str, Node]]) -> None:
+        self.template = template
+        self.writer = template.writer
+        self.depth = template.writer.depth
+        self.made = Constructed()
+        self.fields = Fields()
+        self.result = Atom(self.writer.fresh(), "object", self.made, fields=self.fields)
+        atoms: dict[str, Atom] = {}
+        for key, child in first:
+            template.emit(child, partial(atoms.__setitem__, literal_key(key)))
+        with self.writer.building(self.result.source):
+            for key, atom in atoms.items():
+                self._hold(key, atom)
+                self.fields.put(key, atom if _is_readable(atom) else None)
+            pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
+            self.writer.line(f"{self.result.source} = {{{pairs}}}")
+
+    def entry(self, key: str, node: Node) -> None:
+        """Write an entry; it is left out if it has no value."""
+        given: list[tuple[Atom, bool]] = []
+        depth = self.writer.depth
+
+        def put(atom: Atom) -> None:
+            is_null_omitted = self.writer.depth > depth
+            given.append((atom, is_null_omitted))
+            with self.writer.building(self.result.source):
+                self._hold(key, atom)
+                self.writer.line(f"{self.result.source}[{key!r}] = {atom.source}")
+
+        self.template.emit(node, put)
+        if not given:
+            return
+        atom, is_null_omitted = given[0]
+        is_present = not is_null_omitted and atom.kind != "any"
+        is_known = is_present or (is_null_omitted and isinstance(node.value, str))
+        is_always = len(given) == 1 and depth == self.depth
+        self.fields.put(key, atom if is_always and is_known and _is_readable(atom) else None)
+
+    def spread(self, node: Node) -> None:
+        """Write the code that puts the fields of one object, or of each of a list, into the object."""
+        if isinstance(node.value, list):
+            for child in node.elements():
+                self.template.emit(child, _SpreadSink(self, "spread_one"))
+        else:
+            self.template.emit(node, _SpreadSink(self, "spread"))
+
+    def _hold(self, key: str, atom: Atom) -> None:
+        """Note that the object has a value, and charge for it."""
+        self.made.add_field(key, atom.origin)
+        self.writer.embed(atom)
+        self.writer.weight += len(key) + 4
+
+
+class _SpreadSink:
+    """Puts the fields of a value into the object `target`."""
+
+    def __init__(self, target: _ObjectWriter, function: str) -> None:
+        self.target = target
+        self.function = function
+
+    def __call__(self, atom: Atom) -> None:
+        target, name = self.target, self.target.result.source
+        target.made.add_spread(atom.origin)
+        target.fields.put_unknown()
+        target.writer.embed(atom)
+        # The type is checked only if it is not known.
+        source = f"{name}.update(" if atom.kind == "object" else f"{self.function}({name}, "
+        target.writer.line(f"{source}{atom.source})")
+
+
+def _is_readable(atom: Atom) -> bool:
+    """Whether the value has a name, and remains the same under it."""
+    return not atom.release and not atom.is_constant and atom.source.isidentifier()
 
 
 # --- Directives that are content -------------------------------------------------------------------------
@@ -141,7 +193,7 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     found = known.get(name) if isinstance(name, str) else None
     if found is None:
         hint = suggestion(str(name), known)
-        if name in template.templates.streams:
+        if isinstance(name, str) and name in template.templates.streams:
             message, hint = f"'{name}' is a stream, not a template", "name it in a pipeline"
             template.findings.error("misused-pipeline", message, node.span, hint)
             return
