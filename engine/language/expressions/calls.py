@@ -22,6 +22,12 @@ from engine.language.expressions.scope import CLIENT_BODY
 from engine.language.functions import FUNCTIONS, Function
 from engine.language.uses import Constructed, Origin, Without, either, path_text
 
+#: What functions with an effect do wherever they are evaluated.
+_EFFECTS: Final[Mapping[str, str]] = {
+    "fail": "the request always fails",
+    "drop": "the field is always reported as dropped",
+}
+_LAZY_HINT: Final = "use it in if(), default() or after ||, which evaluate only what they need"
 _IN_READER: Final = "give each item its id in the rules of the reader"
 
 
@@ -79,10 +85,21 @@ def write_call(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> A
 def _argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
     """Write an argument; the message of an error or a warning uses the variables for messages."""
     outer, is_message = emitter.scope, function.group == "effects" and position == 1
+    if function.group != "effects":
+        _check_effect(emitter, function, tree)
     emitter.scope = outer.for_message() if is_message else outer
     atom = argument(emitter, function, position, tree, is_used=function.name not in _PASSING)
     emitter.scope = outer
     return atom
+
+
+def _check_effect(emitter: BaseEmitter, function: Function, tree: Tree) -> None:
+    """Warn about an effect meant for one case that happens in all, as in `lookup(table, key, fail(…))`."""
+    always = _EFFECTS.get(tree["value"]) if tree["type"] == "function_expression" else None
+    if always is not None:
+        message = f"{function.name}() evaluates all of its arguments, so {always}"
+        span = emitter.span(tree, len(tree["value"]))
+        emitter.findings.warning("always-evaluated", message, span, _LAZY_HINT)
 
 
 def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
