@@ -20,10 +20,18 @@ from engine import PlanSet
 from tests.support.exchanges import Outcome, run_offline, shipped
 
 FOLDER = Path(__file__).parents[3] / "shared" / "reference" / "streams"
-#: Recordings for mappings that are not shipped have other prefixes.
-OURS = ("o2l_", "o2g_", "l2o_")
+PROVIDERS = Path(__file__).parents[1] / "suites" / "providers"
+#: The mapping of each recording, by the prefix of its name; there are recordings with other prefixes.
+MAPPINGS = {
+    "o2l": "ollama-over-openai",
+    "o2g": "ollama-over-openai",
+    "l2o": "openai-over-ollama",
+    "a2o": str(PROVIDERS / "openai-over-anthropic.yaml"),
+    "g2o": str(PROVIDERS / "openai-over-gemini.yaml"),
+    "c2o": str(PROVIDERS / "openai-over-cohere.yaml"),
+}
 ENTRIES = (
-    [e for e in json.loads((FOLDER / "index.json").read_text()) if e["name"].startswith(OURS)]
+    [e for e in json.loads((FOLDER / "index.json").read_text()) if e["name"].split("_")[0] in MAPPINGS]
     if FOLDER.exists()
     else []
 )
@@ -43,8 +51,7 @@ def matcher() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def plans() -> dict[str, PlanSet]:
-    openai = shipped("openai-over-ollama", {"OPENAI_PREFIX": "/"})
-    return {"ollama": shipped("ollama-over-openai"), "openai": openai}
+    return {prefix: shipped(name, {"OPENAI_PREFIX": "/"}) for prefix, name in MAPPINGS.items()}
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
@@ -63,21 +70,44 @@ def seen(exchange: Outcome, client: str, module: ModuleType) -> list[Any]:
     return module.parse_sse(text) if exchange.status == 200 else [{"event": None, "data": json.loads(text)}]
 
 
+def one_call_each(lines: list[Any]) -> list[Any]:
+    """The lines, with each tool call in a chunk of its own.
+
+    Our writer sends one call per chunk, as OpenAI does. Clients that merge deltas by index read the same.
+    """
+    found: list[Any] = []
+    for line in lines:
+        choice = line["data"]["choices"][0] if is_delta(line) else {}
+        calls = choice.get("delta", {}).get("tool_calls", [])
+        for call in calls:
+            delta = {**choice["delta"], "tool_calls": [call]}
+            found.append({**line, "data": {**line["data"], "choices": [{**choice, "delta": delta}]}})
+        found += [] if calls else [line]
+    return found
+
+
+def is_delta(line: Any) -> bool:
+    data = line.get("data")
+    return isinstance(data, dict) and bool(data.get("choices"))
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["name"])
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
 def test_a_recording_gives_the_expected_response(
     entry: dict[str, Any], line_end: bytes, plans: dict[str, PlanSet]
 ) -> None:
     module = matcher()
-    client = entry["client"].split()[0]
+    client, prefix = entry["client"].split()[0], entry["name"].split("_")[0]
     file = FOLDER / entry["upstream_file"]
     data = file.read_bytes()
     if line_end == b"\r\n" and b"\r" not in data:
         data = data.replace(b"\n", b"\r\n")
     expected = [json.loads(line) for line in (FOLDER / entry["expect_file"]).read_text().split("\n") if line]
+    if client == "openai":
+        expected = one_call_each(expected)
     request = entry["client_request"]
     body = {"stream": True, **request["body"]} if client == "openai" else request["body"]
     for chunks in splits(data):
-        exchange = run_offline(plans[client], request["path"], body, chunks, MEDIA_TYPES[file.suffix[1:]])
+        exchange = run_offline(plans[prefix], request["path"], body, chunks, MEDIA_TYPES[file.suffix[1:]])
         got = seen(exchange, client, module)
         assert module.match_lines(expected, got) == [], f"{len(chunks)} chunks: {exchange.body.decode()}"

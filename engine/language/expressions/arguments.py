@@ -15,15 +15,24 @@ from engine.language.expressions.conditions import is_none_of
 from engine.language.expressions.parser import Tree
 from engine.language.expressions.support import items_match, parameter_at, wrong_type
 from engine.language.functions import Function, Parameter, compile_regex
+from engine.language.uses import Origin
 
 
 def argument(
-    emitter: BaseEmitter, function: Function, position: int, tree: Tree, is_used: bool = True
+    emitter: BaseEmitter,
+    function: Function,
+    position: int,
+    tree: Tree,
+    is_used: bool = True,
+    item: Origin | None = None,
 ) -> Atom:
-    """Write the argument of `function` at `position`; unless `is_used`, the caller records what is read."""
+    """Write the argument of `function` at `position`; unless `is_used`, the caller records what is read.
+
+    If it is an expression, `item` is the origin of its payload.
+    """
     parameter = parameter_at(function, position)
     if "expression" in parameter.types:
-        return Atom(_expression(emitter, function, parameter, tree), "expression")
+        return Atom(_expression(emitter, function, parameter, tree, item), "expression")
     if parameter.types & {"regex", "kind"}:
         return Atom(_constant(emitter, function, parameter, tree))
     emit = emitter.emit if function.cost.arguments else emitter.peek
@@ -34,9 +43,11 @@ def argument(
     return atom
 
 
-def _expression(emitter: BaseEmitter, function: Function, parameter: Parameter, tree: Tree) -> str:
+def _expression(
+    emitter: BaseEmitter, function: Function, parameter: Parameter, tree: Tree, item: Origin | None
+) -> str:
     if tree["type"] == "expref":
-        return emitter.nested(tree["children"][0])
+        return emitter.nested(tree["children"][0], item)
     message = f"{function.name}() takes an expression as '{parameter.name}': put '&' before it"
     return emitter.error("wrong-argument", message, tree).source
 

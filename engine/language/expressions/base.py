@@ -17,6 +17,7 @@ from engine.language.codegen import Atom, Writer
 from engine.language.expressions.conditions import truth
 from engine.language.expressions.parser import Tree
 from engine.language.expressions.scope import Scope
+from engine.language.uses import Origin
 from engine.locations import Node, Span
 
 #: Forms that return parts of a value, never the value itself.
@@ -95,11 +96,11 @@ class BaseEmitter(ABC):
         self.scope = outer
         return result
 
-    def nested(self, tree: Tree) -> str:
-        """Write `tree` as a nested function of the payload; return its name."""
+    def nested(self, tree: Tree, origin: Origin | None = None) -> str:
+        """Write `tree` as a nested function of the payload, whose origin is `origin`; return its name."""
         name, parameter = self.writer.fresh("e"), self.writer.fresh("v")
         with self.writer.function(name, parameter):
-            value = self.under(self.writer.item(Atom(parameter)), tree)
+            value = self.under(self.writer.item(Atom(parameter, origin=origin)), tree)
             self.writer.use(value)
             self.writer.embed(value)
             self.writer.line(f"return {value.source}")

@@ -22,6 +22,12 @@ from engine.language.expressions.scope import CLIENT_BODY
 from engine.language.functions import FUNCTIONS, Function
 from engine.language.uses import Constructed, Origin, Without, either, path_text
 
+#: What functions with an effect do wherever they are evaluated.
+_EFFECTS: Final[Mapping[str, str]] = {
+    "fail": "the request always fails",
+    "drop": "the field is always reported as dropped",
+}
+_LAZY_HINT: Final = "use it in if(), default() or after ||, which evaluate only what they need"
 _IN_READER: Final = "give each item its id in the rules of the reader"
 
 
@@ -57,7 +63,10 @@ def _expref(emitter: BaseEmitter, tree: Tree) -> Atom:
 
 def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> Atom:
     reports = emitter.findings.reports
-    atoms = [_argument(emitter, function, position, tree) for position, tree in enumerate(arguments)]
+    atoms: list[Atom] = []
+    for position, tree in enumerate(arguments):
+        item = atoms[0].item if atoms and function.name in _PASSING else None
+        atoms.append(_argument(emitter, function, position, tree, item))
     is_sound = emitter.findings.reports == reports
     folded = _folded(emitter, function, atoms) if is_sound else None
     return folded or _called(emitter, function, atoms)
@@ -76,13 +85,26 @@ def write_call(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> A
     return _called(emitter, function, atoms)
 
 
-def _argument(emitter: BaseEmitter, function: Function, position: int, tree: Tree) -> Atom:
+def _argument(
+    emitter: BaseEmitter, function: Function, position: int, tree: Tree, item: Origin | None = None
+) -> Atom:
     """Write an argument; the message of an error or a warning uses the variables for messages."""
     outer, is_message = emitter.scope, function.group == "effects" and position == 1
+    if function.group != "effects":
+        _check_effect(emitter, function, tree)
     emitter.scope = outer.for_message() if is_message else outer
-    atom = argument(emitter, function, position, tree, is_used=function.name not in _PASSING)
+    atom = argument(emitter, function, position, tree, function.name not in _PASSING, item)
     emitter.scope = outer
     return atom
+
+
+def _check_effect(emitter: BaseEmitter, function: Function, tree: Tree) -> None:
+    """Warn about an effect meant for one case that happens in all, as in `lookup(table, key, fail(…))`."""
+    always = _EFFECTS.get(tree["value"]) if tree["type"] == "function_expression" else None
+    if always is not None:
+        message = f"{function.name}() evaluates all of its arguments, so {always}"
+        span = emitter.span(tree, len(tree["value"]))
+        emitter.findings.warning("always-evaluated", message, span, _LAZY_HINT)
 
 
 def _called(emitter: BaseEmitter, function: Function, atoms: list[Atom]) -> Atom:
@@ -171,6 +193,20 @@ def _merged(writer: Writer, atoms: list[Atom]) -> Origin | None:
     return made
 
 
+def _arranged(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    """The items of a list in another order; what the key reads of them is recorded where it is written."""
+    writer.use_presence(atoms[0])
+    return atoms[0].origin
+
+
+def _grouped(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    writer.use_presence(atoms[0])
+    group, groups = Constructed(), Constructed()
+    group.add_item(atoms[0].item)
+    groups.add_item(group)
+    return groups
+
+
 def _warned(writer: Writer, atoms: list[Atom]) -> Origin | None:
     writer.use(atoms[1])
     return atoms[0].origin
@@ -181,6 +217,9 @@ _PASSING: Final[Mapping[str, Callable[[Writer, list[Atom]], Origin | None]]] = {
     "pick": _picked,
     "omit": _omitted,
     "merge": _merged,
+    "reverse": _arranged,
+    "sort_by": _arranged,
+    "group_adjacent": _grouped,
     "warn": _warned,
 }
 

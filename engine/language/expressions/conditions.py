@@ -57,6 +57,10 @@ def equality(writer: Writer, left: Atom, right: Atom) -> str:
         return f"{left.source} == {right.source}"
     if right.kind == "number" and right.is_constant and not left.is_constant:
         return _is_number(left.source, right)
+    if left.kind == "number":
+        left, right = right, left
+    if right.kind == "number":
+        return f"{left.source} == {right.source} and type({left.source}) is not bool"
     return comparison("equal", writer, left, right)
 
 

@@ -60,7 +60,7 @@ def test_unneeded_operands_are_not_evaluated(text: str, value: Any, warnings: in
 
 
 @pytest.mark.parametrize(
-    "text", [f"{FAIL} || text", f"missing || {FAIL}", f"if(yes, {FAIL})", f"concat({FAIL})"]
+    "text", [f"{FAIL} || text", f"missing || {FAIL}", f"if(yes, {FAIL})", f"concat(missing || {FAIL})"]
 )
 def test_needed_operands_are_evaluated(text: str) -> None:
     with pytest.raises(ExchangeError):
