@@ -178,7 +178,7 @@ class CallPlan:
         continues_on_error: a failure is recorded in `$calls`, and the exchange continues.
         each: a list; the call is made for each item, at most `parallel` at a time.
         cache: the lifetime of its cached response in seconds; None for no caching.
-        max_bytes: the maximum size of a response that is buffered, or of a stream that is collected.
+        max_bytes: the maximum size of a response that is buffered, or of a stream that is merged.
         from_calls: the parts (`headers`, `body` …) that read results of other calls and nothing of the
             client's request; an evaluation error there is an upstream error.
         mixed: the parts that read both.
@@ -233,7 +233,7 @@ class ForwardPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TranslationPlan:
-    """How the events of an upstream stream are processed.
+    """How the events of an upstream stream are processed: by the reader and the writer of a pipeline.
 
     Attributes:
         framing: the framing if the Content-Type of the response does not determine it.
@@ -256,9 +256,15 @@ class TranslationPlan:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StreamPlan:
-    """A streaming response: translated from an upstream stream, or generated from `emit`.
+    """A streaming response: of a pipeline, with a `translation`, or generated.
 
-    `every` and `keep_alive` are in seconds.
+    Attributes:
+        event: the name of an event, whose payload is the event.
+        done: the end marker.
+        emit: the template of all events of a generated stream. In a pipeline, `(part, exchange) → None`: the
+            templates, then the rules of the writer, which append to `exchange.out`.
+        every: seconds between two events of a generated stream.
+        keep_alive: seconds without an event after which a comment is sent.
     """
 
     translation: TranslationPlan | None
@@ -281,8 +287,8 @@ class PipelinePlan:
         complete: makes a complete response of the upstream have the shape of the partial ones.
         merge: how partial responses merge.
         translate: the templates: a complete response → the client's body.
-        stream: the client's stream, whose `translation` is `read` and then `write`; None without a writer.
-        write: `(part, exchange) → None`: the templates, then the rules that append to `exchange.out`.
+        stream: the client's stream; its `translation` is `read` with what the writer does at the end. None
+            without a writer.
         stream_when: whether the client wants a stream.
         client_merge: how a client merges the writer's parts; None if that is not declared.
         span: the location of the pipeline.
@@ -297,19 +303,11 @@ class PipelinePlan:
     merge: MergeRule
     translate: Compiled
     stream: StreamPlan | None
-    write: Compiled | None
     stream_when: Compiled | None
     client_merge: MergeRule | None
     span: Span
     stages: tuple[tuple[str, PartsSpec | Node], ...] = ()
     start: Compiled | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class CollectPlan:
-    """A complete response that is built from an upstream stream, read to its end."""
-
-    translation: TranslationPlan
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -322,13 +320,7 @@ class CasePlan:
     headers: Compiled | None
     body: Compiled | None
     stream: StreamPlan | None = None
-    collect: CollectPlan | None = None
     pipeline: PipelinePlan | None = None
-
-    @property
-    def reads_events(self) -> bool:
-        """Whether it is made from the upstream's events, so that it is selected before they are read."""
-        return self.stream is not None or self.collect is not None or self.pipeline is not None
 
 
 def upstreams_of(*parts: CallPlan | ForwardPlan | None) -> tuple[UpstreamPlan | UpstreamChoice, ...]:
@@ -353,7 +345,8 @@ class AttemptPlan:
         health_checked: names of the fixed upstreams of its calls that have a `health`.
         first_case: the number of responses in the attempts before this one.
         reads_upstream_body: a response reads the upstream's body.
-        streaming_cases: the responses up to the last one that is built from upstream events.
+        streaming_cases: the responses up to the last one with a pipeline; they are selected before the
+            upstream's body is read, because it may be a stream.
     """
 
     when: Compiled | None
@@ -369,13 +362,12 @@ class AttemptPlan:
     streaming_cases: tuple[CasePlan, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        streaming = [n for n, case in enumerate(self.cases, 1) if case.reads_events]
-        count = streaming[-1] if streaming and self.calls else 0
-        object.__setattr__(self, "streaming_cases", self.cases[:count])
+        streaming = [n for n, case in enumerate(self.cases, 1) if case.pipeline is not None]
+        object.__setattr__(self, "streaming_cases", self.cases[: streaming[-1] if streaming else 0])
 
     @property
     def streams(self) -> bool:
-        """Whether a response may be built from upstream events."""
+        """Whether a response may be made from the upstream's events."""
         return bool(self.streaming_cases)
 
 

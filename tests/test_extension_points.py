@@ -122,7 +122,7 @@ def codec_module(framings: Mapping[str, Framing]) -> list[str]:
 def codec_schema(framings: Mapping[str, Framing]) -> list[str]:
     """The name of a framing is a text, or the key of a mapping with its options."""
     definitions = json.loads(schema_text("mapping"))["definitions"]
-    found = (definitions["from"], definitions["stream"]["properties"]["to"])
+    found = (definitions["from"], definitions["to"])
 
     def has(name: str) -> bool:
         texts = [part[key] for part in found for key in ("pattern", "x-expects", "description")]
@@ -130,9 +130,7 @@ def codec_schema(framings: Mapping[str, Framing]) -> list[str]:
         return is_listed and all(re.search(rf"\b{name}\b", text) for text in texts)
 
     unknown = {name for part in found for name in part["properties"]} - framings.keys()
-    what = (
-        "name it in `from` and in `to` of `stream` in schema/mapping.schema.json: properties, pattern, texts"
-    )
+    what = "name it in `from` and in `to` in schema/mapping.schema.json: properties, pattern, texts"
     return [
         *missing(framings, has, what),
         *missing(unknown, framings.__contains__, "add its row to `FRAMINGS` in engine/codecs/__init__.py"),
@@ -150,11 +148,11 @@ def codec_language(framings: Mapping[str, Framing]) -> list[str]:
 
 
 def codec_reference(framings: Mapping[str, Framing]) -> list[str]:
-    written = section("docs/reference.md", "### mapping: stream")
+    written = section("docs/reference.md", "### mapping: to")
     read = section("docs/reference.md", "### mapping: from")
     return missing(
         framings,
-        lambda name: f"\n| `to.{name}` |" in written and f"\n| `{name}` |" in read,
+        lambda name: f"\n| `{name}` |" in written and f"\n| `{name}` |" in read,
         "add it to docs/reference.md with `make docs`",
     )
 
@@ -187,12 +185,12 @@ upstreams: { up: { url: "http://up.example" } }
 routes:
   GET /stream:
     call: GET up /
-    respond: { stream: { from: FRAMING, to: FRAMING, rules: [{ emit: { seen: "${ n }" } }] } }
-  GET /collect:
-    call: GET up /
     respond:
-      collect: { from: FRAMING, state: { all: [] }, rules: [{ set: { all: "${ [$state.all, n][] }" } }] }
-      body: ${ $state.all }
+      stream_when: true
+      pipeline: [{ from: FRAMING }, { to: FRAMING, rules: [{ emit: { seen: "${ n }" } }] }]
+  GET /merged:
+    call: GET up /
+    respond: { pipeline: [{ from: FRAMING, merge: { all: append }, rules: [{ emit: { all: ["${ n }"] } }] }] }
 """
 
 
@@ -213,10 +211,10 @@ def test_a_codec_translates_streams(name: str, tmp_path: Path) -> None:
             },
         },
         {
-            "name": "collect",
-            "request": "GET /collect",
+            "name": "merged",
+            "request": "GET /merged",
             "upstream": [{"response": stub}],
-            "expect": {"body": [1, 2]},
+            "expect": {"body": {"all": [1, 2]}},
         },
     ]
     (tmp_path / "m.yaml").write_text(STREAMED.replace("FRAMING", name))
@@ -226,7 +224,7 @@ def test_a_codec_translates_streams(name: str, tmp_path: Path) -> None:
     assert [str(finding) for finding in suite.findings] == []
     assert [(case.name, [str(wrong) for wrong in case.mismatches]) for case in suite.cases] == [
         ("stream", []),
-        ("collect", []),
+        ("merged", []),
     ]
 
 

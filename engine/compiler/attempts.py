@@ -9,8 +9,7 @@ from engine.compiler.calls import CallCompiler, call_variables
 from engine.compiler.context import MappingContext
 from engine.compiler.pipelines import compile_pipeline, pipeline_templates
 from engine.compiler.reads import RESPONSE_BODY, RESPONSE_STATUS, calls_parsed, client_fields, read_tree
-from engine.compiler.rules import state_variable
-from engine.compiler.streams import compile_collect, compile_stream, stream_templates
+from engine.compiler.streams import compile_generated_stream
 from engine.diagnostics import suggestion
 from engine.language.codegen import Atom, Compiled
 from engine.language.expressions import Record, Scope
@@ -21,7 +20,6 @@ from engine.plan import (
     AttemptPlan,
     CallPlan,
     CasePlan,
-    CollectPlan,
     ForwardPlan,
     PipelinePlan,
     StreamPlan,
@@ -152,36 +150,35 @@ class _SingleAttemptCompiler:
             status=self._status(case.status, scope, label),
             headers=self._template(case.headers, scope, f"{label}.headers"),
             body=self._body(case, scope, label),
-            stream=self._stream(case, scope, label) if case.stream else None,
-            collect=self._collect(case, scope, label) if case.collect else None,
-            pipeline=self._pipeline(case, scope, label) if case.pipeline else None,
+            stream=self._stream(case, scope, label),
+            pipeline=self._pipeline(case, scope, label),
         )
 
     def _body(self, case: CaseSpec, scope: Scope, label: str) -> Compiled | None:
         if case.body is not None and case.stream is not None:
             message = "a response has either a body or a stream, not both"
             self.findings.error("misused-stream", message, case.body.key_span)
-        if case.collect is not None and case.collect.state is not None:
-            names = case.collect.state.value
-            scope = scope.with_variables({"state": state_variable(names, "x.state")})
         return self._template(case.body, scope, f"{label}.body")
 
-    def _stream(self, case: CaseSpec, scope: Scope, label: str) -> StreamPlan:
-        assert case.stream is not None
-        plan = compile_stream(self.context, case.stream, scope, f"{self.label} {label}.stream", self.has_call)
-        self.uses += (template.uses for template in stream_templates(plan))
+    def _stream(self, case: CaseSpec, scope: Scope, label: str) -> StreamPlan | None:
+        """The plan of a stream that is generated without a call."""
+        if self.has_call and has_key(case.node, "stream"):
+            message = "'stream' generates events without a call, but this route calls an upstream"
+            hint = "use 'pipeline', with 'stream_when', to translate the upstream's response"
+            written = Node(case.node.document, (*case.node.path, "stream"), None)
+            self.findings.error("misused-stream", message, written.key_span, hint)
+        if case.stream is None or self.has_call:
+            return None
+        plan = compile_generated_stream(self.context, case.stream, scope, f"{self.label} {label}.stream")
+        self.uses += (template.uses for template in (plan.event, plan.emit) if template is not None)
         return plan
 
-    def _collect(self, case: CaseSpec, scope: Scope, label: str) -> CollectPlan:
-        assert case.collect is not None
-        if not self.has_call:
-            message = "'collect' reads an upstream stream, but this route calls no upstream"
-            self.findings.error("misused-stream", message, case.collect.node.key_span)
-        plan = compile_collect(self.context, case.collect, scope, f"{self.label} {label}.collect")
-        self.uses += (template.uses for template in stream_templates(plan))
-        return plan
-
-    def _pipeline(self, case: CaseSpec, scope: Scope, label: str) -> PipelinePlan:
+    def _pipeline(self, case: CaseSpec, scope: Scope, label: str) -> PipelinePlan | None:
+        if not case.pipeline:
+            if case.stream_when is not None and not has_key(case.node, "pipeline"):
+                message = "'stream_when' is only allowed with 'pipeline'"
+                self.findings.error("misused-pipeline", message, case.stream_when.key_span)
+            return None
         self._check_pipeline(case)
         plan = compile_pipeline(self.context, case, scope, f"{self.label} {label}")
         self.uses += (template.uses for template in pipeline_templates(plan))
@@ -192,15 +189,13 @@ class _SingleAttemptCompiler:
         if not self.has_call:
             message = "'pipeline' reads an upstream's response, but this route calls no upstream"
             self.findings.error("misused-pipeline", message, case.node["pipeline"].key_span)
-        for name in ("body", "stream", "collect"):
-            node = case.node.get(name)
-            if node is not None:
-                message = f"a response has either a pipeline or '{name}', not both"
-                self.findings.error("misused-pipeline", message, node.key_span)
+        if case.body is not None:
+            message = "a response has either a pipeline or 'body', not both"
+            self.findings.error("misused-pipeline", message, case.body.key_span)
 
     def _check_order(self, cases: tuple[CasePlan, ...]) -> None:
         """Report conditions that read the upstream's body although a streaming response may follow."""
-        streaming = [number for number, case in enumerate(cases) if case.reads_events]
+        streaming = [number for number, case in enumerate(cases) if case.pipeline is not None]
         if not streaming or not self.has_call:
             return
         for case, written in zip(cases[: streaming[-1] + 1], self.spec.respond, strict=False):
@@ -234,8 +229,7 @@ def templates_of(calls: Iterable[CallPlan], cases: Iterable[CasePlan]) -> Iterat
         parts += (getattr(call.upstream, "template", None), *(part.template for part in call.path))
     for case in cases:
         parts += (case.when, case.status, case.headers, case.body)
-        for reader in (case.stream, case.collect):
-            parts += () if reader is None else stream_templates(reader)
+        parts += () if case.stream is None else (case.stream.event, case.stream.emit)
         parts += () if case.pipeline is None else pipeline_templates(case.pipeline)
     return (part for part in parts if isinstance(part, Compiled))
 

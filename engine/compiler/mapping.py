@@ -11,10 +11,10 @@ from engine.compiler.client_keys import check_key_routes, compile_keys
 from engine.compiler.context import MappingContext
 from engine.compiler.cors import compile_cors
 from engine.compiler.files import declared
-from engine.compiler.pipelines import check_streams
 from engine.compiler.rate_limits import compile_rate
 from engine.compiler.routes import compile_route
 from engine.compiler.secrets import secrets_of
+from engine.compiler.streams import check_streams
 from engine.compiler.upstreams import compile_upstream
 from engine.diagnostics import Findings, suggestion
 from engine.http.routing import RouteTree

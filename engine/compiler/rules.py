@@ -1,14 +1,13 @@
 """Compiles the rules of streams: one Python function each for `rules`, `end` and `error`.
 
-A function is `(payload, exchange) → None`: it updates `exchange.state` and appends emitted events to
-`exchange.out`.
+A function is `(payload, exchange) → None`: it updates `exchange.state`, and appends what it emits to
+`exchange.out`. The functions of a reader pass it to `exchange.take` instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from engine.compiler.append_rules import Growth, growing_names, growth_of
@@ -32,17 +31,15 @@ from engine.language.uses import VariableOrigin
 from engine.locations import Node
 
 
-def state_variable(
-    names: Iterable[str], source: str, growing: Mapping[str, Growth] = MappingProxyType({}), prefix: str = ""
-) -> Record:
-    """The variable `$state`: the dict at `source`, in which the names in `growing` change in place.
+def _state_variable(names: Iterable[str], growing: Mapping[str, Growth], prefix: str) -> Record:
+    """The variable `$state`: the dict `s`, in which the names in `growing` change in place.
 
     The keys of the dict begin with `prefix`, because the two streams of a pipeline have one dict.
     """
 
     def field(name: str) -> Atom:
         growth, key = growing.get(name), prefix + name
-        atom = Atom(f"{source}[{key!r}]", origin=VariableOrigin(("state", name)))
+        atom = Atom(f"s[{key!r}]", origin=VariableOrigin(("state", name)))
         if growth is None:
             return atom
         return replace(atom, release=f"release(x, {key!r})", keeps_parts=growth.keeps_parts)
@@ -61,7 +58,7 @@ _NO_PARTS_COUNT: Final = Withheld(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the rules of a stream in a pipeline do differently.
+    """How the rules of a reader or a writer differ.
 
     Attributes:
         prefix: what the keys of its state begin with.
@@ -76,9 +73,6 @@ class Stage:
     translate: Translate | None = None
 
 
-_ALONE: Final = Stage()
-
-
 def compile_rules(
     templates: TemplateCompiler,
     rules: tuple[RuleSpec, ...],
@@ -86,8 +80,8 @@ def compile_rules(
     state: Iterable[str],
     node: Node,
     label: str,
-    is_repeated: bool = False,
-    stage: Stage = _ALONE,
+    is_repeated: bool,
+    stage: Stage,
 ) -> Compiled | None:
     """One function for all rules; None without rules.
 
@@ -102,7 +96,7 @@ def compile_rules(
     names = tuple(state)
     growing = growing_names(rules) if is_repeated else {}
     variables: Mapping[str, Variable] = {
-        "state": state_variable(names, "s", growing, stage.prefix),
+        "state": _state_variable(names, growing, stage.prefix),
         "emitted": _NO_PARTS_COUNT if stage.is_reader else _EMITTED,
     }
 

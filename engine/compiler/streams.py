@@ -1,101 +1,140 @@
-"""Compiles streaming responses: framings, state, rules, event names and end markers."""
+"""Compiles streams: the readers and writers of pipelines, and streams that are generated without a call.
+
+Contract: a reader and a writer have their own `$state`, though there is one dict at request time. Keys that
+do not belong together are findings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Final
 
 from engine.compiler.context import MappingContext
+from engine.compiler.merge_rules import compile_merge
 from engine.compiler.rules import Stage, compile_rules
 from engine.language.codegen import Atom, Compiled
 from engine.language.expressions import Scope, Variable, Withheld
-from engine.language.spec import CollectSpec, RuleSpec, StreamSpec
+from engine.language.spec import PartsSpec, RuleSpec, StreamSpec
 from engine.language.uses import VariableOrigin
 from engine.locations import Node
-from engine.plan import CollectPlan, StreamPlan, TranslationPlan
+from engine.plan import StreamPlan, TranslationPlan
 
+#: What the keys of a writer's state begin with; a name of a state has no such character.
+WRITER: Final = ">"
+_READER_KEYS: Final = ("from", "complete", "eof")
+_WRITER_KEYS: Final = ("to", "start", "error", "keep_alive")
+
+NULL: Final = Atom("None", "null", is_constant=True)
 EVENT: Final = Atom("p", origin=VariableOrigin(("event",)))
+PART: Final = Atom("p", origin=VariableOrigin(("part",)))
 ERROR: Final = Atom("p", origin=VariableOrigin(("error",)))
-_WHOLE_STATE: Final = Atom("x.state", "object", VariableOrigin(("state",)))
-_NOT_OVER: Final = Withheld("unknown-variable", "whether the end marker was received is known only in 'end'")
-_TRANSLATING: Final = ("from", "state", "rules", "end", "error")
-_WRITING: Final = ("emit", "every")
+_DONE: Final = Atom("x.done", "boolean", VariableOrigin(("done",)))
+_UNKNOWN_DONE: Final = Withheld(
+    "unknown-variable", "whether the end marker was received is known only in 'end' of a reader"
+)
 
 
-def compile_stream(
-    context: MappingContext, spec: StreamSpec, scope: Scope, label: str, has_call: bool
+class StreamCompiler:
+    """Compiles the readers and writers of one response."""
+
+    def __init__(self, context: MappingContext, scope: Scope, label: str) -> None:
+        self.context = context
+        self.scope = scope.with_variables({"done": _UNKNOWN_DONE})
+        self.label = label
+
+    def read(self, reader: PartsSpec | None) -> TranslationPlan:
+        """How the upstream's events become partial responses; without a reader, each event is one."""
+        if reader is None:
+            return TranslationPlan(None, None, (), None, (), None)
+        name, options = framing_of(reader.from_) if reader.from_ is not None else (None, None)
+        done = options.value.get("done") if options else None
+        end = self.rules(reader, "end", NULL, "", {"done": _DONE})
+        return TranslationPlan(
+            framing=name,
+            done=done.encode() if done else None,
+            state=self.state(reader, ""),
+            rules=self.rules(reader, "rules", EVENT, ""),
+            ends=() if end is None else (end,),
+            error=None,
+            needs_done=bool(done) and reader.eof != "ok",
+        )
+
+    def complete(self, reader: PartsSpec | None) -> Compiled | None:
+        """The template that gives a complete response the shape of the partial ones."""
+        node = None if reader is None else reader.complete
+        return self.context.template(node, self.scope.with_payload(EVENT), f"{self.label}.complete")
+
+    def state(self, stream: PartsSpec | None, prefix: str) -> tuple[tuple[str, Compiled], ...]:
+        """The names of a stream's state, with the templates of their initial values."""
+        if stream is None or stream.state is None:
+            return ()
+        templates, scope = self.context.templates, self.scope.with_payload(NULL)
+        return tuple(
+            (prefix + name, templates.compile(node, scope, f"{self.label}.state.{name}"))
+            for name, node in stream.state.items()
+        )
+
+    def rules(
+        self,
+        stream: PartsSpec,
+        what: str,
+        payload: Atom,
+        prefix: str,
+        variables: Mapping[str, Variable] | None = None,
+        rules: tuple[RuleSpec, ...] | None = None,
+    ) -> Compiled | None:
+        """One function for the rules `what` of a stream; None without rules."""
+        stage = Stage(
+            prefix=prefix,
+            is_reader=not prefix,
+            wrap=self.wrap(stream) if prefix and what in ("rules", "end") else None,
+        )
+        return compile_rules(
+            self.context.templates,
+            getattr(stream, what) if rules is None else rules,
+            self.scope.with_payload(payload).with_variables(variables or {}),
+            state_names(stream),
+            stream.node,
+            f"{self.label}.{what}",
+            what == "rules",
+            stage,
+        )
+
+    def wrap(self, writer: PartsSpec) -> Node | None:
+        """The envelope of a writer's events."""
+        assert writer.to is not None
+        _, options = framing_of(writer.to)
+        return options.get("wrap") if options else None
+
+    def start(self, writer: PartsSpec) -> Compiled | None:
+        """The function that emits the events that a writer sends first."""
+        if writer.start is None:
+            return None
+        rule = RuleSpec(
+            node=writer.node, when=None, each=None, set=None, emit=writer.start, rules=(), stop=False
+        )
+        return self.rules(writer, "start", NULL, WRITER, rules=(rule,))
+
+
+def compile_generated_stream(
+    context: MappingContext, spec: StreamSpec, scope: Scope, label: str
 ) -> StreamPlan:
-    """The plan of a streaming response."""
+    """The plan of a stream whose events are the value of `emit`."""
     framing, options = framing_of(spec.to)
-    name = options.get("event") if options else None
-    names = scope.with_payload(EVENT)
+    name, wrap = (options.get("event"), options.get("wrap")) if options else (None, None)
     done = options.value.get("done") if options else None
-    _check_keys(context, spec, has_call)
+    if wrap is not None:
+        message = "'wrap' is only allowed in the writer of a pipeline"
+        context.findings.error("misused-stream", message, wrap.key_span)
     return StreamPlan(
-        translation=_translation(context, spec, scope, label) if has_call else None,
+        translation=None,
         framing=framing,
-        event=context.template(name, names, f"{label}.to.event"),
+        event=context.template(name, scope.with_payload(EVENT), f"{label}.to.event"),
         done=done.encode() if done else None,
         emit=context.template(spec.emit, scope, f"{label}.emit"),
         every=context.seconds(spec.every) or 0.0,
         keep_alive=context.seconds(spec.keep_alive),
     )
-
-
-def compile_collect(context: MappingContext, spec: CollectSpec, scope: Scope, label: str) -> CollectPlan:
-    """The plan of a stream that is read to its end."""
-    return CollectPlan(_translation(context, spec, scope, label))
-
-
-def _translation(
-    context: MappingContext, spec: StreamSpec | CollectSpec, scope: Scope, label: str
-) -> TranslationPlan:
-    framing, options = framing_of(spec.from_) if spec.from_ is not None else (None, None)
-    done = options.value.get("done") if options else None
-    wrap = framing_of(spec.to)[1] if isinstance(spec, StreamSpec) else None
-    state = spec.state
-    names = tuple(state.value) if state is not None else ()
-
-    def rules(
-        found: tuple[RuleSpec, ...], payload: Atom, what: str, is_done: Variable = _NOT_OVER
-    ) -> Compiled | None:
-        below = scope.with_payload(payload).with_variables({"done": is_done})
-        stage = Stage(wrap=wrap.get("wrap") if wrap is not None and what != "error" else None)
-        return compile_rules(
-            context.templates, found, below, names, spec.node, f"{label}.{what}", what == "rules", stage
-        )
-
-    end = rules(spec.end, _WHOLE_STATE, "end", Atom("x.done", "boolean", VariableOrigin(("done",))))
-    return TranslationPlan(
-        framing=framing,
-        done=done.encode() if done else None,
-        state=initial_state(context, state, scope, label),
-        rules=rules(spec.rules, EVENT, "rules"),
-        ends=() if end is None else (end,),
-        error=rules(spec.error, ERROR, "error") if isinstance(spec, StreamSpec) else None,
-    )
-
-
-def initial_state(
-    context: MappingContext, state: Node | None, scope: Scope, label: str
-) -> tuple[tuple[str, Compiled], ...]:
-    """The names of a stream's state with the templates of their initial values."""
-    if state is None:
-        return ()
-    empty = scope.with_payload(Atom("p", "null"))
-    return tuple(
-        (name, context.templates.compile(state[name], empty, f"{label}.state.{name}")) for name in state.value
-    )
-
-
-def stream_templates(plan: StreamPlan | CollectPlan) -> Iterator[Compiled]:
-    """All templates and rules of a stream."""
-    parts: list[Compiled | None] = [plan.event, plan.emit] if isinstance(plan, StreamPlan) else []
-    translation = plan.translation
-    if translation is not None:
-        parts += [template for _, template in translation.state]
-        parts += [translation.rules, *translation.ends, translation.error]
-    return (part for part in parts if part is not None)
 
 
 def framing_of(node: Node) -> tuple[str, Node | None]:
@@ -106,17 +145,46 @@ def framing_of(node: Node) -> tuple[str, Node | None]:
     return name, options if isinstance(options.value, dict) else None
 
 
-def _check_keys(context: MappingContext, spec: StreamSpec, has_call: bool) -> None:
-    """Report keys that do not match the source of events: the upstream, or `emit` without a call."""
-    wrong, why = (_WRITING, "without a call") if has_call else (_TRANSLATING, "with a call")
-    for name in wrong:
-        node = spec.node.get(name)
+def state_names(stream: PartsSpec) -> tuple[str, ...]:
+    """The names of a stream's state."""
+    return () if stream.state is None else tuple(stream.state.value)
+
+
+def check_streams(context: MappingContext) -> None:
+    """Report streams that cannot be used, and compile those that no pipeline uses, to report their errors."""
+    own = context.spec.node.get("streams")
+    for name, node in own.items() if own else ():
+        stream = context.spec.streams.get(name)
+        if stream is None:
+            continue
+        if name in context.templates.named:
+            message = f"'{name}' is also the name of a template"
+            context.findings.error("duplicate-name", message, node.key_span)
+        check_parts(context, stream)
+        if name not in context.templates.used:
+            _compile_unused(context, name, stream)
+
+
+def _compile_unused(context: MappingContext, name: str, stream: PartsSpec) -> None:
+    """Compile a stream that no pipeline of this file uses, to report its errors."""
+    compiler = StreamCompiler(context, context.respond_scope({}, has_call=True), f"streams.{name}")
+    if stream.to is None:
+        compiler.read(stream)
+        compiler.complete(stream)
+        compile_merge(context, stream)
+        return
+    for part, payload in (("rules", PART), ("end", NULL), ("error", ERROR)):
+        compiler.rules(stream, part, payload, WRITER)
+    compiler.start(stream)
+
+
+def check_parts(context: MappingContext, spec: PartsSpec) -> None:
+    """Report keys of a stream that do not belong together."""
+    wrong, what = (_READER_KEYS, "a writer") if spec.to is not None else (_WRITER_KEYS, "a reader")
+    for key in wrong:
+        node = spec.node.get(key)
         if node is not None:
-            context.findings.error("misused-stream", f"'{name}' is only allowed {why}", node.key_span)
-    options = framing_of(spec.to)[1]
-    wrap = options.get("wrap") if options is not None and not has_call else None
-    if wrap is not None:
-        context.findings.error("misused-stream", "'wrap' is only allowed with a call", wrap.key_span)
-    needed, where = ("rules", "with a call") if has_call else ("emit", "without a call")
-    if spec.node.get(needed) is None:
-        context.findings.error("misused-stream", f"a stream {where} requires '{needed}'", spec.node.key_span)
+            hint = "a stream with 'to' is a writer, any other one a reader"
+            context.findings.error("misused-pipeline", f"{what} has no '{key}'", node.key_span, hint)
+    if spec.to is not None and not spec.rules:
+        context.findings.error("misused-pipeline", "a writer requires 'rules'", spec.node.key_span)

@@ -24,7 +24,7 @@ Must not know any HTTP library, nor how a request is sent.
     caching              cache keys, and which responses may be cached
     retry                one call with its retries
     parallel_calls       concurrent calls of one attempt
-    stream_response      responses made from the upstream's events
+    stream_response      streams of events, read from an upstream
     usage_counts         the template `usage` of a route → numbers of tokens
     pipeline_response    responses of pipelines
     passthrough          requests that are forwarded unchanged

@@ -164,11 +164,8 @@ class EventWriter:
 
     def _output_exceeded(self, data: bytes, stream: EventStream | None) -> bytes:
         """The bytes to send instead of events that exceed the output limit of the exchange."""
-        translation = self._plan.translation
-        template, kind = self._plan.emit, "invalid_request"
-        if translation is not None:
-            template, kind = translation.rules, "upstream_error"
-        error = too_many_bytes(self._exchange, template, kind)
+        kind = "invalid_request" if self._plan.translation is None else "upstream_error"
+        error = too_many_bytes(self._exchange, self._plan.emit, kind)
         if stream is None:
             raise error
         if stream.error is not None:

@@ -39,8 +39,7 @@ class Exchange(Budget):
         is_partial: `take` receives parts of a response, not a complete one.
         usage: the counts of `usage` of a pipeline, from all partial responses; None for other responses.
         values: values of functions that have one value per call site and exchange, by call site.
-        done: the upstream's stream is complete: it sent its end marker, is another mapping, or returned a
-            complete response.
+        done: the upstream's stream is complete: it sent its end marker, or is that of another mapping.
     """
 
     __slots__ = (

@@ -23,7 +23,7 @@ from engine.exchange.exchange import Exchange, Take
 from engine.exchange.output_limits import check_size, take_output
 from engine.exchange.response import check_body, head_of, read_upstream_body
 from engine.exchange.response_content import make_response
-from engine.exchange.stream_response import Batches, begin_stream, collect, new_event_stream
+from engine.exchange.stream_response import Batches, begin_stream, new_event_stream, read_to_end
 from engine.exchange.stream_translation import Translation
 from engine.exchange.usage_counts import FAILURES, note_usage, usage_counts
 from engine.http.media_types import is_json
@@ -110,7 +110,7 @@ def _merged(
     exchange.take = _with_usage(route, take)
     assert batches.framing is not None
     translation = Translation(plan.read, exchange, batches.framing)
-    yield from collect(translation, batches, exchange, call.max_bytes)
+    yield from read_to_end(translation, batches, exchange, call.max_bytes)
     exchange.take = None
     whole = merger.merged()
     if call.response_schema is not None:
@@ -142,8 +142,8 @@ def _stream(
     assert plan is not None
     assert plan.stream is not None
     assert plan.stream.translation is not None
-    assert plan.write is not None
-    exchange.take = _with_usage(route, plan.write.function)
+    assert plan.stream.emit is not None
+    exchange.take = _with_usage(route, plan.stream.emit.function)
     exchange.is_partial = batches.framing is not None
     translated = plan.stream.translation if exchange.is_partial else plan.whole
     translation = Translation(translated, exchange, batches.framing or "ndjson")

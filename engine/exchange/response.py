@@ -127,7 +127,7 @@ def _no_matching_case(exchange: Exchange, failed: bool) -> ExchangeError:
 
 
 def case_response(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> Response:
-    """The response of one case; the events of a stream without a call are the value of its `emit`."""
+    """The response of one case; the events of a stream are the value of its `emit`."""
     status, headers = head_of(case, exchange, payload, kind)
     if case.stream is not None:
         events = ABSENT if case.stream.emit is None else evaluate(case.stream.emit, payload, exchange, kind)
@@ -150,7 +150,7 @@ def head_of(case: CasePlan, exchange: Exchange, payload: Any, kind: str) -> tupl
 
 
 def streaming_case(attempt: AttemptPlan, exchange: Exchange) -> CasePlan | None:
-    """The case for a 2xx response, if it is made from the upstream's events; else None.
+    """The case for a 2xx response, if it has a pipeline; else None.
 
     It is selected before the body is read: the compiler ensures that no `when` up to the last such case reads
     the body. Another case that is selected here is in `exchange.case`, for `response_from`.
@@ -162,5 +162,5 @@ def streaming_case(attempt: AttemptPlan, exchange: Exchange) -> CasePlan | None:
     for number, case in enumerate(attempt.streaming_cases, attempt.first_case):
         if case.when is None or truth(evaluate(case.when, None, exchange, "upstream_error")):
             exchange.case = number
-            return case if case.reads_events else None
+            return None if case.pipeline is None else case
     return None

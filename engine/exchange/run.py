@@ -33,7 +33,6 @@ from engine.exchange.pipeline_response import build_pipeline_response
 from engine.exchange.request import admission, authorize, check_readings, read_body
 from engine.exchange.response import build_response, streaming_case
 from engine.exchange.retry import send
-from engine.exchange.stream_response import build_stream_response
 from engine.exchange.unread_fields import check_dropped
 from engine.http.messages import EMPTY, CompleteResponse, Inbound
 from engine.language.budget import DEFAULT_LIMITS
@@ -219,10 +218,8 @@ def _run_attempt(
     response = exchange.upstream_response
     assert response is not None
     case = streaming_case(attempt, exchange)
-    if case is not None and case.pipeline is not None:
-        return (yield from build_pipeline_response(mapping, route, call, case, exchange))
     if case is not None:
-        return (yield from build_stream_response(mapping, case, exchange, response, call.max_bytes))
+        return (yield from build_pipeline_response(mapping, route, call, case, exchange))
     if response.source is not None:
         response.content = yield from ReadContent(response.source, call.max_bytes)
     return build_response(attempt, call, exchange)

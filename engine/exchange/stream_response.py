@@ -1,4 +1,4 @@
-"""Responses made from the upstream's events: streaming, or collected.
+"""Streams of events, read from an upstream: to their end, or until a response can begin.
 
 Contract: a response starts with its first event, so that an error before it has its own status; unless the
 response has `keep_alive` and no event arrives for that long: then the status is sent first.
@@ -11,42 +11,15 @@ from typing import Any
 
 from engine.codecs import FRAMINGS
 from engine.errors import call_failed
-from engine.exchange.effects import BatchTimeout, Effects, ReadBatch, ReadContent
-from engine.exchange.errors import in_band_error, unusable_response
+from engine.exchange.effects import BatchTimeout, Effects, ReadBatch
+from engine.exchange.errors import in_band_error
 from engine.exchange.event_stream import EventStream, Response, event_stream_response
 from engine.exchange.exchange import Exchange
-from engine.exchange.response import case_response, head_of
-from engine.exchange.stream_translation import Translation, framing_of
+from engine.exchange.response import head_of
+from engine.exchange.stream_translation import Translation
 from engine.http.messages import Batch, UpstreamResponse
 from engine.plan import CasePlan, MappingPlan, StreamPlan
 from engine.values import JsonError, dumps
-
-
-def build_stream_response(
-    mapping: MappingPlan,
-    case: CasePlan,
-    exchange: Exchange,
-    response: UpstreamResponse,
-    max_bytes: int,
-) -> Effects[Response]:
-    """A response made from the upstream's events, once the first of them has arrived.
-
-    `max_bytes` limits what is buffered: a response that is not a stream, and a stream that is collected.
-    """
-    plan = case.stream or case.collect
-    assert plan is not None
-    assert plan.translation is not None
-    batches = Batches(response, framing_of(response.header("content-type") or "", plan.translation))
-    if batches.framing is None:
-        value = yield from read_complete(response, exchange, max_bytes)
-        batches.take_complete(value)
-    translation = Translation(plan.translation, exchange, batches.framing or "ndjson")
-    if case.collect is not None:
-        yield from collect(translation, batches, exchange, max_bytes)
-        return case_response(case, exchange, None, "upstream_error")
-    assert case.stream is not None
-    stream = new_event_stream(mapping, case.stream, translation, exchange)
-    return (yield from begin_stream(case, stream, batches, response, exchange))
 
 
 def new_event_stream(
@@ -79,23 +52,14 @@ def begin_stream(
     return event_stream_response(stream, status, headers)
 
 
-def read_complete(response: UpstreamResponse, exchange: Exchange, max_bytes: int) -> Effects[Any]:
-    """The JSON value of a response that is not a stream.
+def read_to_end(
+    translation: Translation, batches: Batches, exchange: Exchange, max_bytes: int
+) -> Effects[None]:
+    """Read and translate a stream of at most `max_bytes` to its end.
 
     Raises:
-        ExchangeError: it is not JSON.
+        ExchangeError: the stream failed, or is larger.
     """
-    if response.source is not None:
-        response.content = yield from ReadContent(response.source, max_bytes)
-    try:
-        return response.content.value
-    except JsonError as error:
-        message = "the upstream's response is neither a stream nor JSON"
-        raise unusable_response(exchange, message, str(error)) from None
-
-
-def collect(translation: Translation, batches: Batches, exchange: Exchange, max_bytes: int) -> Effects[None]:
-    """Read and translate a stream to its end."""
     size = 0
     while not translation.is_over:
         batch = yield from batches.next()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from engine.codecs import FRAMINGS, MEDIA_TYPES, Decoder, Event, FramingError
+from engine.codecs import FRAMINGS, Decoder, Event, FramingError
 from engine.errors import ExchangeError, call_failed, release_frames
 from engine.exchange.evaluation import EVALUATION_ERRORS, evaluate, translation_error
 from engine.exchange.exchange import Exchange
@@ -18,12 +18,6 @@ from engine.language.codegen import Compiled
 from engine.language.stream_state import release_all
 from engine.plan import TranslationPlan
 from engine.values import ABSENT, JsonError, loads
-
-
-def framing_of(media_type: str, plan: TranslationPlan) -> str | None:
-    """The framing of a response by its Content-Type; by the plan if it has none or is `text/plain`."""
-    kind = media_type.partition(";")[0].strip().lower()
-    return MEDIA_TYPES.get(kind) or (plan.framing if kind in ("", "text/plain") else None)
 
 
 class Translation:

@@ -5,13 +5,9 @@ Contract: called once an exchange is over, for metrics only.
 
 from __future__ import annotations
 
-from typing import Any
-
-from engine.exchange.exchange import Exchange
 from engine.exchange.run import ExchangeResult
 from engine.exchange.usage_counts import usage_counts
 from engine.http.messages import CompleteResponse
-from engine.plan import RoutePlan
 
 
 def usage_of(result: ExchangeResult) -> dict[str, int]:
@@ -23,12 +19,4 @@ def usage_of(result: ExchangeResult) -> dict[str, int]:
         return {}
     if exchange.usage is not None:
         return exchange.usage
-    return usage_counts(route.usage, _payload(route, exchange), exchange)
-
-
-def _payload(route: RoutePlan, exchange: Exchange) -> Any:
-    """The payload of `usage`: the upstream's body; for a stream, the state of its rules."""
-    case = None if exchange.case is None else route.cases[exchange.case]
-    if case is not None and (case.stream or case.collect) is not None:
-        return exchange.state
-    return exchange.upstream_body
+    return usage_counts(route.usage, exchange.upstream_body, exchange)

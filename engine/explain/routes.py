@@ -15,7 +15,6 @@ from engine.language.spec import (
     Builtin,
     CallSpec,
     CaseSpec,
-    CollectSpec,
     ErrorsSpec,
     ForwardSpec,
     PartsSpec,
@@ -249,8 +248,6 @@ def _case(spec: CaseSpec, plan: CasePlan, label: str) -> Entry:
         below.append(Entry("headers", _names(spec.headers), spec.headers.span))
     if spec.stream is not None and plan.stream is not None:
         below += _stream(spec.stream, plan.stream)
-    if spec.collect is not None:
-        below += _rules(spec.collect)
     if plan.pipeline is not None:
         below += _pipeline(spec, plan.pipeline)
     errors = "; also for upstream errors" if plan.handles_errors else ""
@@ -260,12 +257,14 @@ def _case(spec: CaseSpec, plan: CasePlan, label: str) -> Entry:
 def _content(spec: CaseSpec) -> str:
     """What the body of a response is made of."""
     if spec.pipeline:
-        return "a stream or a body" if spec.stream_when is not None else "a body"
+        return "a body" if spec.stream_when is None else _choice(spec.stream_when)
     if spec.stream:
         return "a stream"
-    if spec.collect:
-        return "a body collected from the upstream's stream"
     return "a body" if spec.body else "no body"
+
+
+def _choice(stream_when: Node) -> str:
+    return "a stream" if stream_when.value is True else "a stream or a body"
 
 
 # --- Pipelines -------------------------------------------------------------------------------------------
@@ -310,19 +309,16 @@ def _stream(spec: StreamSpec, plan: StreamPlan) -> Iterator[Entry]:
     yield Entry("to", shown(spec.to))
     if plan.keep_alive is not None:
         yield Entry("keep-alive", f"a comment after {duration(plan.keep_alive)} without an event")
-    if spec.emit is not None:
-        every = f", one every {duration(plan.every)}" if plan.every else ""
-        yield Entry("emit", shown(spec.emit) + every, spec.emit.span)
-    yield from _rules(spec)
+    every = f", one every {duration(plan.every)}" if plan.every else ""
+    yield Entry("emit", shown(spec.emit) + every, spec.emit.span)
 
 
-def _rules(spec: StreamSpec | CollectSpec | PartsSpec) -> Iterator[Entry]:
+def _rules(spec: PartsSpec) -> Iterator[Entry]:
     if spec.from_ is not None:
         yield Entry("from", f"{shown(spec.from_)}, unless Content-Type specifies another")
     if spec.state is not None:
         yield Entry("state", ", ".join(spec.state.value))
-    failing = () if isinstance(spec, CollectSpec) else spec.error
-    for label, rules in (("rule", spec.rules), ("at the end", spec.end), ("on error", failing)):
+    for label, rules in (("rule", spec.rules), ("at the end", spec.end), ("on error", spec.error)):
         yield from (_rule(rule, label) for rule in rules)
 
 

@@ -217,27 +217,12 @@ class RuleSpec(Spec):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class StreamSpec(Spec):
-    """A streaming response."""
+    """A stream that is generated without a call."""
 
-    from_: Node | None = None
     to: Node
-    state: Node | None = None
-    rules: tuple[RuleSpec, ...] = ()
-    end: tuple[RuleSpec, ...] = ()
-    error: tuple[RuleSpec, ...] = ()
-    emit: Node | None = None
+    emit: Node
     every: Duration | None = None
     keep_alive: Duration | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class CollectSpec(Spec):
-    """A stream that is collected to its end."""
-
-    from_: Node | None = None
-    state: Node | None = None
-    rules: tuple[RuleSpec, ...]
-    end: tuple[RuleSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -266,7 +251,6 @@ class CaseSpec(Spec):
     headers: Node | None = None
     body: Node | None = None
     stream: StreamSpec | None = None
-    collect: CollectSpec | None = None
     stream_when: Node | None = None
     pipeline: tuple[Node, ...] = ()
 
@@ -370,7 +354,6 @@ DEFINITIONS: Mapping[type[Spec], str] = {
     CaseSpec: "case",
     StreamSpec: "stream",
     PartsSpec: "parts",
-    CollectSpec: "collect",
     RuleSpec: "rule",
 }
 

@@ -24,7 +24,7 @@ upstreams: { up: { url: "${ $env.UP }" } }
 routes:
   GET /sse/{name}:
     call: "GET up /up/${ $request.params.name }"
-    respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ @ }" }] } }
+    respond: { stream_when: true, pipeline: [{ from: sse }, { to: sse, rules: [{ emit: "${ @ }" }] }] }
   GET /json/{name}: { call: "GET up /up/${ $request.params.name }", respond: { body: "${ @ }" } }
 """
 _JSON = ("content-type", "application/json")

@@ -30,10 +30,11 @@ routes:
   GET /stream/{n}:
     call: GET up /stream/${ $request.params.n }
     respond:
-      stream: { from: sse, to: ndjson, rules: [{ emit: { n: "${ n }" } }], end: [{ emit: { done: true } }] }
+      stream_when: true
+      pipeline: [{ to: ndjson, rules: [{ emit: { n: "${ n }" } }], end: [{ emit: { done: true } }] }]
   GET /lines/{n}:
     call: GET up /lines/${ $request.params.n }
-    respond: { stream: { from: ndjson, to: sse, rules: [{ emit: { n: "${ n }" } }] } }
+    respond: { stream_when: true, pipeline: [{ to: sse, rules: [{ emit: { n: "${ n }" } }] }] }
   GET /through/{n}: { forward: "up /through/${ $request.params.n }" }
   GET /ordinary: { call: "GET patient /ordinary", respond: { body: "${ n }" } }
 """

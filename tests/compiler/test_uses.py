@@ -344,7 +344,7 @@ GRAMMARS = {
     "engine.compiler.files": {"_OWN_KEYS", "KEY_LIKE"},
     "engine.compiler.upstreams": {"_SEPARATOR", "_FIELD_VALUE", ""},
     "engine.compiler.mapping": {"_PREFIX"},
-    "engine.compiler.merge_rules": {"_STEP"},
+    "engine.compiler.merge_rules": {"_STEP"},  # a step of a path of `merge`
     "engine.language.codegen": {"_OBJECT"},  # names of objects that nothing uses
     "engine.compiler.masking": {"_FIELDS", "_SCHEME", "_URL", ""},  # credentials in output
 }

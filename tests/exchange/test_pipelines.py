@@ -107,11 +107,12 @@ routes:
   POST /wrapped:
     call: { upstream: up, path: /, body: "${ @ }" }
     respond:
-      stream:
-        from: sse
-        to: { ndjson: { wrap: { number: "${ $emitted }", event: "${ @ }" } } }
-        rules: [{ emit: ["${ type }", { id: "${ id }" }] }]
-        end: [{ emit: end }]
+      stream_when: true
+      pipeline:
+        - from: sse
+        - to: { ndjson: { wrap: { number: "${ $emitted }", event: "${ @ }" } } }
+          rules: [{ emit: ["${ type }", { id: "${ id }" }] }]
+          end: [{ emit: end }]
   POST /typed:
     call: { upstream: up, path: /, body: "${ @ }" }
     respond:

@@ -121,11 +121,12 @@ routes:
   POST /z:
     call: POST up /z
     respond:
-      stream:
-        to: ndjson
-        rules:
-          - each: ${ a }
-            emit: { v: "${ @ }" }
+      stream_when: true
+      pipeline:
+        - to: ndjson
+          rules:
+            - each: ${ a }
+              emit: { v: "${ @ }" }
 """
 
 
@@ -152,7 +153,7 @@ def test_too_many_steps_in_a_stream_are_reported_in_the_stream(tmp_path: Path) -
     error = json.loads(lines[-1])["error"]
     assert error["type"] == "upstream_error"
     assert error["message"].endswith("the limit of 1000 loop steps is exceeded (limits.steps)")
-    assert location_of(result) == "22:19"
+    assert location_of(result) == "23:21"
 
 
 def test_work_on_the_request_for_every_event_is_counted(tmp_path: Path) -> None:
@@ -169,7 +170,8 @@ routes:
   POST /x:
     call: POST up /x
     respond:
-      stream: {{ to: ndjson, rules: [ {{ emit: {{ v: "${{ length(to_string({expression})) }}" }} }} ] }}
+      stream_when: true
+      pipeline: [{{ to: ndjson, rules: [ {{ emit: {{ v: "${{ length(to_string({expression})) }}" }} }} ] }}]
 """
         plans = compiled(text, tmp_path)
         body = {"a": [1] * 500}
@@ -177,7 +179,7 @@ routes:
         result = posted(plans, "/x", body, sse([{"v": 1}] * 200))
         assert result.error is not None, expression
         assert result.error.message.endswith("the limit of 2000 loop steps is exceeded (limits.steps)")
-        assert location_of(result).startswith("8:")
+        assert location_of(result).startswith("9:")
 
 
 def test_the_error_template_has_steps_in_reserve(tmp_path: Path) -> None:
@@ -271,7 +273,9 @@ routes:
     respond: {{ body: "" }}
   POST /events:
     call: POST up /x
-    respond: {{ stream: {{ to: sse, rules: [ {{ emit: ["${{ @ }}", "${{ @ }}"] }} ] }} }}
+    respond:
+      stream_when: true
+      pipeline: [{{ to: sse, rules: [ {{ emit: ["${{ @ }}", "${{ @ }}"] }} ] }}]
   POST /fields:
     respond:
       headers: {{ $spread: "${{ from_items(names[*].[@, $request.body.s]) }}" }}
@@ -321,10 +325,10 @@ def test_a_stream_that_writes_too_much_ends_with_an_error(tmp_path: Path) -> Non
     error = json.loads(pieces[-2].removeprefix(b"data: "))["error"]
     assert error["type"] == "upstream_error"
     assert error["message"].endswith(TOO_MUCH)
-    assert location_of(result) == "14:53"
+    assert location_of(result) == "16:47"
 
 
-@pytest.mark.parametrize(("path", "location"), [("/fields", "17:16"), ("/sent", "23:16")])
+@pytest.mark.parametrize(("path", "location"), [("/fields", "19:16"), ("/sent", "25:16")])
 def test_a_head_is_bounded(path: str, location: str, tmp_path: Path) -> None:
     """Without the bound, 3,000 fields of 8 KB would be sent."""
     plans = compiled(WRITTEN, tmp_path)

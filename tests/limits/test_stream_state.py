@@ -33,12 +33,13 @@ routes:
   POST /x:
     call: POST up /x
     respond:
-      stream:
-        to: ndjson
-        state: {{ {state} }}
-        rules:
-          {rules}
-        end: [ {{ emit: {{ all: "${{ nullable({end}) }}" }} }} ]
+      stream_when: true
+      pipeline:
+        - to: ndjson
+          state: {{ {state} }}
+          rules:
+            {rules}
+          end: [ {{ emit: {{ all: "${{ nullable({end}) }}" }} }} ]
 """,
         tmp_path,
     )
@@ -114,7 +115,7 @@ def test_values_read_from_the_state_do_not_change(read: str, form: str, tmp_path
     start = {"merge": "{}", "merge_deltas": "{}"}.get(form, "null")
     for template in FORMS[form]:
         quoted = template if template.startswith("{ ") else json.dumps(template)
-        rules = f"- {{ {READS[read]} }}\n          - set: {{ x: {quoted} }}"
+        rules = f"- {{ {READS[read]} }}\n            - set: {{ x: {quoted} }}"
         plans = streamed(rules, tmp_path, f"x: {start}, y: null", "[$state.x, $state.y]")
         upstream = Upstream([b"".join(events(map(event, range(20))))], "text/event-stream")
         results.append(lines(posted(plans, "/x", None, upstream)))
@@ -124,8 +125,8 @@ def test_values_read_from_the_state_do_not_change(read: str, form: str, tmp_path
 def test_a_list_can_be_appended_to_while_iterating_over_it(tmp_path: Path) -> None:
     rules = """\
 - set: { x: "${ [$state.x, v][] }" }
-          - each: ${ $state.x }
-            set: { x: "${ [$state.x, @][] }" }"""
+            - each: ${ $state.x }
+              set: { x: "${ [$state.x, @][] }" }"""
     result = posted(streamed(rules, tmp_path), "/x", None, sse([{"v": 1}, {"v": 2}, {"v": 3}]))
     assert lines(result)[-1]["all"] == [1, 1, 2, 1, 1, 2, 3, 1, 1, 2, 1, 1, 2, 3]
 
@@ -295,7 +296,7 @@ def test_state_is_bounded(form: str, tmp_path: Path) -> None:
     assert result.error is not None
     assert result.error.kind == "upstream_error"
     assert result.error.message.endswith(f"the limit of {limits.bytes} bytes is exceeded (limits.bytes)")
-    assert location_of(result).startswith("12:")
+    assert location_of(result).startswith("13:")
 
 
 def test_emitting_the_state_for_each_event_costs_steps(tmp_path: Path) -> None:

@@ -22,17 +22,15 @@ routes:
     call: POST up /m/${ $request.params.name }
     respond:
       - when: ${ $request.query.stream == 'yes' }
-        stream:
-          from: sse
-          to: sse
-          state: { usage: null }
-          rules: [{ set: { usage: "${ usage }" }, emit: "${ @ }" }]
-      - when: ${ $request.query.collect == 'yes' }
-        collect: { from: sse, state: { usage: null }, rules: [{ set: { usage: "${ usage }" } }] }
-        body: { all: true }
+        stream_when: true
+        pipeline:
+          - { to: sse, rules: [{ emit: "${ @ }" }] }
+      - when: ${ $request.query.merge == 'yes' }
+        pipeline: [all]
       - body: { ok: true }
   GET /hang: { call: GET up /hang, respond: { body: x } }
   GET /metrics: { builtin: metrics }
+templates: { all: { all: true } }
 """
 EVENTS = b'data: {"n": 1}\n\ndata: {"n": 2, "usage": {"in": 5, "out": 7}}\n\n'
 
@@ -82,7 +80,7 @@ def test_tokens(server: Server) -> None:
     assert tokens(server) == (3, 4)
     assert server.post("/chat/sse?stream=yes", {}).text.count("data:") == 2
     assert eventually(lambda: tokens(server) == (8, 11))
-    assert server.post("/chat/sse?collect=yes", {}).json == {"all": True}
+    assert server.post("/chat/sse?merge=yes", {}).json == {"all": True}
     assert tokens(server) == (13, 18)
     assert value(server, "gen_ai_client_token_usage_count", gen_ai_token_type="input") == 3
 

@@ -26,10 +26,11 @@ routes:
   GET /translated/traced:
     call: GET up /traced
     respond:
-      stream:
-        from: { sse: { done: "[DONE]" } }
-        to: { sse: { done: "[DONE]" } }
-        rules: [{ emit: { n: "${ n }" } }]
+      stream_when: true
+      pipeline:
+        - from: { sse: { done: "[DONE]" } }
+        - to: { sse: { done: "[DONE]" } }
+          rules: [{ emit: { n: "${ n }" } }]
   GET /forward/{name:path}: { forward: "up /${ $request.params.name }" }
   GET /through/{name:path}: { forward: "up /${ $request.params.name }" }
 """

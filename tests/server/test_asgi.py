@@ -35,10 +35,10 @@ routes:
     respond: { body: { target: "${ target }" } }
   GET /events:
     call: GET up /events
-    respond: { stream: { from: sse, to: ndjson, rules: [{ emit: { item: "${ n }" } }] } }
+    respond: { stream_when: true, pipeline: [{ to: ndjson, rules: [{ emit: { item: "${ n }" } }] }] }
   GET /lively:
     call: GET up /events
-    respond: { stream: { from: sse, to: sse, keep_alive: 300ms, rules: [{ emit: "${ @ }" }] } }
+    respond: { stream_when: true, pipeline: [{ to: sse, keep_alive: 300ms, rules: [{ emit: "${ @ }" }] }] }
   GET /hang: { call: GET up /hang, respond: { body: "${ @ }" } }
   GET /failing: { call: GET nowhere /, respond: { body: "${ @ }" } }
   GET /download/{name}: { forward: "up /${ $request.params.name }" }

@@ -23,6 +23,7 @@ upstreams:
   again: { url: "${ $env.UP }/up", retry: { attempts: 2, on: [503, broken] } }
   inner: { url: "mapping:inner" }
 errors: { body: { kind: "${ kind }", message: "${ message }", upstream: "${ upstream.name }" } }
+templates: { n: "${ n }" }
 routes:
   GET /default/{name}:
     call: GET up /${ $request.params.name }
@@ -36,12 +37,10 @@ routes:
     respond: { body: "${ @ }" }
   GET /stream/{name}:
     call: { upstream: up, path: "/${ $request.params.name }", max_bytes: 1000 }
-    respond: { stream: { from: sse, to: ndjson, state: { n: 0 }, rules: [{ emit: "${ @ }" }] } }
-  GET /collect/{name}:
+    respond: { stream_when: true, pipeline: [{ to: ndjson, rules: [{ emit: "${ @ }" }] }] }
+  GET /merge/{name}:
     call: { upstream: up, path: "/${ $request.params.name }", max_bytes: 1000 }
-    respond:
-      collect: { from: sse, state: { n: 0 }, rules: [{ set: { n: "${ n }" } }] }
-      body: ${ $state.n }
+    respond: { pipeline: [n] }
   GET /several/{name}:
     calls:
       one: { upstream: up, path: "/${ $request.params.name }", max_bytes: 1000, on_error: continue }
@@ -56,9 +55,9 @@ routes:
   GET /inner/{path:path}:
     call: { upstream: inner, path: "/${ $request.params.path }", max_bytes: 1000 }
     respond: { body: "${ @ }" }
-  GET /inner-collect:
+  GET /inner-merge:
     call: { upstream: inner, path: /stream/events, max_bytes: 1000 }
-    respond: { collect: { state: { n: 0 }, rules: [{ set: { n: "${ n }" } }] }, body: "${ $state.n }" }
+    respond: { pipeline: [n] }
   POST /upload: { forward: up /counted }
   POST /upload/small: { forward: up /counted, request: { max_bytes: 1000 } }
   POST /upload/read/{name}: { forward: "up /${ a }" }
@@ -78,7 +77,7 @@ routes:
   GET /bytes/{name}: { forward: "up /${ $request.params.name }" }
   GET /stream/{name}:
     call: "GET up /${ $request.params.name }"
-    respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ @ }" }] } }
+    respond: { stream_when: true, pipeline: [{ from: sse }, { to: sse, rules: [{ emit: "${ @ }" }] }] }
   POST /read: { request: { max_bytes: 1000 }, respond: { body: "${ n }" } }
   POST /passed: { request: { max_bytes: 1000 }, forward: up /counted }
   POST /free: { forward: up /counted }
@@ -161,7 +160,7 @@ def test_a_response_at_the_limit_is_accepted(server: Server, name: str) -> None:
         *("small/more", "small/unannounced", "small/to-the-end", "small/announced", "small/endless"),
         *("small/gzip", "small/not-found", "small/busy"),
         *("stream/more", "stream/unannounced", "stream/announced", "stream/gzip"),
-        *("collect/events", "collect/more"),
+        *("merge/events", "merge/more"),
     ],
 )
 def test_a_larger_response_is_an_upstream_error(server: Server, upstream: Upstream, path: str) -> None:
@@ -181,7 +180,7 @@ def test_a_too_large_response_is_not_retried(server: Server, upstream: Upstream)
 def test_the_total_size_of_a_stream_is_not_limited(server: Server) -> None:
     response = server.get("/stream/events")
     assert (response.status, response.text.count("\n")) == (200, 11)
-    assert server.get("/collect/ten-events").json == 1
+    assert server.get("/merge/ten-events").json == 1
 
 
 def test_each_call_has_its_own_limit(server: Server) -> None:
@@ -200,7 +199,7 @@ def test_each_call_has_its_own_limit(server: Server) -> None:
         ("inner/bytes/more", "inner"),
         ("inner/bytes/unannounced", "up"),
         ("inner/stream/events", "inner"),
-        ("inner-collect", "inner"),
+        ("inner-merge", "inner"),
     ],
 )
 def test_a_response_of_another_mapping_is_limited_too(server: Server, path: str, name: str) -> None:

@@ -37,15 +37,17 @@ routes:
   POST /stream:
     call: POST up /x
     respond:
-      stream:
-        to: ndjson
-        state: { count: 0 }
-        rules: [ { set: { count: "${ add($state.count, `1`) }" }, emit: { v: "${ v }" } } ]
-        end: [ { emit: { count: "${ count }" } } ]
+      stream_when: true
+      pipeline:
+        - to: ndjson
+          state: { count: 0 }
+          rules: [ { set: { count: "${ add($state.count, `1`) }" }, emit: { v: "${ v }" } } ]
+          end: [ { emit: { count: "${ $state.count }" } } ]
   POST /one:
     call: POST up /x
     respond:
-      stream: { to: ndjson, rules: [ { each: "${ a }", emit: { v: "${ @ }" } } ] }
+      stream_when: true
+      pipeline: [{ to: ndjson, rules: [ { each: "${ a }", emit: { v: "${ @ }" } } ] }]
 """
 
 

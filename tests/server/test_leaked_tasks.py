@@ -29,7 +29,9 @@ routes:
   POST /call: { call: { upstream: up, path: /tasks/hang, body: "${ @ }" }, respond: { body: "${ @ }" } }
   GET /stream:
     call: GET up /tasks/stream
-    respond: { stream: { from: sse, to: { sse: {} }, keep_alive: 50ms, rules: [{ emit: "${ @ }" }] } }
+    respond:
+      stream_when: true
+      pipeline: [{ to: { sse: {} }, keep_alive: 50ms, rules: [{ emit: "${ @ }" }] }]
   GET /local: { respond: { body: ok } }
 """
 QUICK = 10_000 if os.environ.get("DRAGOMAN_TORTURE") else 1_000

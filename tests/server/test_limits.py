@@ -36,19 +36,16 @@ routes:
   POST /stream:
     call: POST up /events
     respond:
-      stream:
-        to: sse
-        state: { all: [] }
-        rules:
-          - { set: { all: "${ [$state.all, v][] }" }, emit: { v: "${ v }" } }
-  POST /collect:
+      stream_when: true
+      pipeline:
+        - to: sse
+          state: { all: [] }
+          rules:
+            - { set: { all: "${ [$state.all, v][] }" }, emit: { v: "${ v }" } }
+  POST /merge:
     call: POST up /tiny
-    respond:
-      collect:
-        from: sse
-        state: { all: [] }
-        rules: [ { set: { all: "${ [$state.all, v][] }" } } ]
-      body: { count: "${ length($state.all) }" }
+    respond: { pipeline: [ { merge: { all: append }, rules: [ { emit: { all: ["${ v }"] } } ] }, count ] }
+templates: { count: { count: "${ length(all) }" } }
 """
 STEPS = "the limit of 200000 loop steps is exceeded (limits.steps)"
 BYTES = "the limit of 2000000 bytes is exceeded (limits.bytes)"
@@ -109,9 +106,9 @@ def test_a_limit_in_a_stream_is_an_in_band_error(server: Server, upstream: Upstr
     error = json.loads(last.removeprefix(b"data: "))["error"]
     assert error["type"] == "upstream_error"
     assert error["message"].endswith(BYTES)
-    assert ".yaml:29:" in server.logged("limits-stream")["cause"]
+    assert ".yaml:30:" in server.logged("limits-stream")["cause"]
 
 
-def test_fifty_thousand_tiny_events_can_be_collected(server: Server, upstream: Upstream) -> None:
+def test_fifty_thousand_tiny_events_can_be_merged(server: Server, upstream: Upstream) -> None:
     upstream.on("/tiny", complete_response(200, b'data: {"v":1}\n\n' * 50_000, "text/event-stream"))
-    assert server.post("/collect", {}).json == {"count": 50_000}
+    assert server.post("/merge", {}).json == {"count": 50_000}

@@ -77,12 +77,10 @@ routes:
     respond: { body: "${ @ }" }
   GET /stream/{name}:
     call: "GET up /${ $request.params.name }"
-    respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ abs(n) }" }] } }
-  GET /collect/{name}:
+    respond: { stream_when: true, pipeline: [{ from: sse }, { to: sse, rules: [{ emit: "${ abs(n) }" }] }] }
+  GET /merge/{name}:
     call: "GET up /${ $request.params.name }"
-    respond:
-      collect: { from: sse, state: { n: 0 }, rules: [{ set: { n: "${ abs(n) }" } }] }
-      body: "${ $state.n }"
+    respond: { pipeline: [{ rules: [{ emit: { n: "${ abs(n) }" } }] }] }
   GET /forward/{name}: { forward: "up /${ $request.params.name }" }
   POST /forward/{name}: { forward: "up /${ $request.params.name }" }
   GET /inside/{path:path}: { call: "GET inside /${ $request.params.path }", respond: { body: "${ @ }" } }
@@ -122,7 +120,7 @@ routes:
   GET /json/{name}: { call: "GET up /${ $request.params.name }", respond: { body: "${ @ }" } }
   GET /stream/{name}:
     call: "GET up /${ $request.params.name }"
-    respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ abs(n) }" }] } }
+    respond: { stream_when: true, pipeline: [{ from: sse }, { to: sse, rules: [{ emit: "${ abs(n) }" }] }] }
 """
 _TEXT = b"x" * 300_000
 _EVENT = b'data: {"n":1}\n\n'
@@ -198,9 +196,9 @@ REQUESTS: dict[str, int] = {
     "/stream/bad-event": 200,
     "/stream/bad-value": 200,
     "/stream/truncated-events": 200,
-    "/collect/bad-event": 502,
-    "/collect/bad-value": 502,
-    "/collect/truncated-events": 502,
+    "/merge/bad-event": 502,
+    "/merge/bad-value": 502,
+    "/merge/truncated-events": 502,
     "/forward/truncated": 200,
     "/forward/truncated-chunks": 200,
     "/forward/closed": 502,

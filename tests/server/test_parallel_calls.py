@@ -84,7 +84,8 @@ routes:
       a: GET one /hang
       events: GET two /endless-events
     respond:
-      stream: { from: ndjson, to: ndjson, rules: [{ emit: "${ @ }" }] }
+      stream_when: true
+      pipeline: [{ from: ndjson }, { to: ndjson, rules: [{ emit: "${ @ }" }] }]
 """
 
 

@@ -43,7 +43,8 @@ routes:
     call: GET up /reload/stream
     respond:
       headers: { x-version: "%s" }
-      stream: { from: sse, to: { sse: { done: "[DONE]" } }, rules: [{ emit: { version: "%s" } }] }
+      stream_when: true
+      pipeline: [{ from: sse }, { to: { sse: { done: "[DONE]" } }, rules: [{ emit: { version: "%s" } }] }]
 """
 SSE = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
 CHUNK = b'e\r\ndata: {"n":1}\n\r\n1\r\n\n\r\n'
@@ -161,11 +162,11 @@ def test_a_half_written_file_is_never_served(file: Path, upstream: Upstream) -> 
     with serving(file, upstream, "--watch") as server:
         time.sleep(0.3)
         with file.open("w") as stream:
-            stream.write(text[: text.index("stream: {") + 20])
+            stream.write(text[: text.index("pipeline: [") + 20])
             stream.flush()
             assert eventually(lambda: reloads(server) == ["failed"])
             assert version(server) == "1"
-            stream.write(text[text.index("stream: {") + 20 :])
+            stream.write(text[text.index("pipeline: [") + 20 :])
         settled(server, ["failed", "done"])
         assert version(server) == "2"
 

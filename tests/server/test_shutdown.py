@@ -25,15 +25,18 @@ routes:
   GET /call/{name}: { call: "GET up /end/${ $request.params.name }", respond: { body: "${ @ }" } }
   GET /stream/{name}:
     call: "GET up /end/${ $request.params.name }"
-    respond: { stream: { from: sse, to: { sse: { done: "[DONE]" } }, rules: [{ emit: "${ @ }" }] } }
+    respond:
+      stream_when: true
+      pipeline: [{ to: { sse: { done: "[DONE]" } }, rules: [{ emit: "${ @ }" }] }]
   GET /lines/{name}:
     call: "GET up /end/${ $request.params.name }"
     respond:
-      stream:
-        from: sse
-        to: ndjson
-        rules: [{ emit: "${ @ }" }]
-        error: [{ emit: { broken: "${ kind }" } }]
+      stream_when: true
+      pipeline:
+        - from: sse
+        - to: ndjson
+          rules: [{ emit: "${ @ }" }]
+          error: [{ emit: { broken: "${ kind }" } }]
 """
 SSE = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
 

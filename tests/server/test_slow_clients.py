@@ -32,7 +32,7 @@ routes:
   GET /through: { forward: up /slow/broken }
   GET /stream:
     call: GET up /slow/stream
-    respond: { stream: { from: sse, to: sse, rules: [{ emit: "${ @ }" }] } }
+    respond: { stream_when: true, pipeline: [{ from: sse }, { to: sse, rules: [{ emit: "${ @ }" }] }] }
 """
 #: More than a machine may pause: a client that is in time must not seem late.
 HURRIED = ("--head-timeout", "3", "--body-timeout", "3", "--keep-alive", "3", "--send-timeout", "3")

@@ -29,12 +29,13 @@ routes:
   GET /stream:
     call: GET up /events
     respond:
-      stream: { from: sse, to: ndjson, state: { n: 0 }, rules: [{ set: { n: "${ n }" }, emit: "${ @ }" }] }
+      stream_when: true
+      pipeline: [{ to: ndjson, state: { n: 0 }, rules: [{ set: { n: "${ n }" }, emit: "${ @ }" }] }]
   GET /failing: { call: GET up /status/500, respond: { body: "${ @ }" } }
   GET /broken: { call: GET up /half-json, respond: { body: "${ @ }" } }
   GET /endless:
     call: GET up /endless-events
-    respond: { stream: { from: sse, to: ndjson, rules: [{ emit: "${ @ }" }] } }
+    respond: { stream_when: true, pipeline: [{ to: ndjson, rules: [{ emit: "${ @ }" }] }] }
   GET /several:
     calls: { a: GET up /fine, b: GET up /fine, c: GET up /fine }
     respond: { body: ["${ $calls.a.body }", "${ @ }"] }

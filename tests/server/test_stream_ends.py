@@ -31,41 +31,46 @@ MAPPINGS = {
         GET /sse/{name}:
           call: GET up /${ $request.params.name }
           respond:
-            stream:
-              from: { sse: { done: "[DONE]" } }
-              to: { sse: { done: "[DONE]" } }
-              rules: [ { emit: "${ if(n == `13`, fail('upstream_error', 'thirteen'), @) }" } ]
+            stream_when: true
+            pipeline:
+              - from: { sse: { done: "[DONE]" } }
+              - to: { sse: { done: "[DONE]" } }
+                rules: [ { emit: "${ if(n == `13`, fail('upstream_error', 'thirteen'), @) }" } ]
         GET /lines/{name}:
           call: GET up /${ $request.params.name }
-          respond: { stream: { from: sse, to: ndjson, rules: [ { emit: "${ @ }" } ] } }
+          respond: { stream_when: true, pipeline: [{ to: ndjson, rules: [ { emit: "${ @ }" } ] }] }
         GET /own/{name}:
           call: GET up /${ $request.params.name }
           respond:
-            stream:
-              from: sse
-              to: sse
-              rules: [ { emit: "${ @ }" } ]
-              error: [ { emit: { first: "${ kind }" } }, { emit: { second: true } } ]
+            stream_when: true
+            pipeline:
+              - from: sse
+              - to: sse
+                rules: [ { emit: "${ @ }" } ]
+                error: [ { emit: { first: "${ kind }" } }, { emit: { second: true } } ]
         GET /silent/{name}:
           call: GET up /${ $request.params.name }
           respond:
-            stream: { from: sse, to: sse, rules: [ { emit: "${ @ }" } ], error: [ { set: {} } ] }
+            stream_when: true
+            pipeline: [{ to: sse, rules: [ { emit: "${ @ }" } ], error: [ { set: {} } ] }]
         GET /broken-rules/{name}:
           call: GET up /${ $request.params.name }
           respond:
-            stream:
-              from: sse
-              to: sse
-              rules: [ { emit: "${ @ }" } ]
-              error: [ { emit: "${ abs(message) }" } ]
+            stream_when: true
+            pipeline:
+              - from: sse
+              - to: sse
+                rules: [ { emit: "${ @ }" } ]
+                error: [ { emit: "${ abs(message) }" } ]
         GET /unnamed/{name}:
           call: GET up /${ $request.params.name }
           respond:
-            stream:
-              from: sse
-              to: { sse: { event: "${ if(second, fail('internal', 'no name'), 'part') }" } }
-              rules: [ { emit: "${ @ }" } ]
-              error: [ { emit: { first: true } }, { emit: { second: true } }, { emit: { third: true } } ]
+            stream_when: true
+            pipeline:
+              - from: sse
+              - to: { sse: { event: "${ if(second, fail('internal', 'no name'), 'part') }" } }
+                rules: [ { emit: "${ @ }" } ]
+                error: [ { emit: { first: true } }, { emit: { second: true } }, { emit: { third: true } } ]
         GET /through/{name}: { forward: "here /sse/${ $request.params.name }" }
         GET /bytes/{name}: { forward: "up /${ $request.params.name }" }
         GET /none: { respond: { status: 204 } }
@@ -81,7 +86,7 @@ MAPPINGS = {
       routes:
         GET /sse/{name}:
           call: GET up /${ $request.params.name }
-          respond: { stream: { from: sse, to: sse, rules: [ { emit: "${ @ }" } ] } }
+          respond: { stream_when: true, pipeline: [{ to: sse, rules: [ { emit: "${ @ }" } ] }] }
     """,
     "inside.yaml": """
       dragoman: 1
@@ -93,7 +98,9 @@ MAPPINGS = {
       routes:
         GET /sse/{name}:
           call: GET up /${ $request.params.name }
-          respond: { stream: { from: sse, to: { sse: { done: "[DONE]" } }, rules: [ { emit: "${ @ }" } ] } }
+          respond:
+            stream_when: true
+            pipeline: [{ to: { sse: { done: "[DONE]" } }, rules: [ { emit: "${ @ }" } ] }]
     """,
 }
 

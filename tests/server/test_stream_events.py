@@ -17,18 +17,24 @@ dragoman: 1
 env: { UP: {} }
 upstreams: { up: { url: "${ $env.UP }" } }
 errors: { body: { kind: "${ kind }", message: "${ message }" } }
+templates: { all: "${ all }" }
 routes:
   GET /stream/{name}:
     call: GET up /${ $request.params.name }
-    respond: { stream: { from: { sse: { done: "[DONE]" } }, to: ndjson, rules: [ { emit: "${ @ }" } ] } }
-  GET /collected/{name}:
+    respond:
+      stream_when: true
+      pipeline:
+        - { from: { sse: { done: "[DONE]" } }, eof: ok }
+        - { to: ndjson, rules: [ { emit: "${ @ }" } ] }
+  GET /merged/{name}:
     call: GET up /${ $request.params.name }
     respond:
-      collect:
-        from: { sse: { done: "[DONE]" } }
-        state: { all: [] }
-        rules: [ { set: { all: "${ [$state.all, [@]][] }" } } ]
-      body: "${ $state.all }"
+      pipeline:
+        - from: { sse: { done: "[DONE]" } }
+          eof: ok
+          merge: { all: append }
+          rules: [ { emit: { all: ["${ @ }"] } } ]
+        - all
 """
 SSE, NDJSON = "text/event-stream", "application/x-ndjson"
 GIVEN = f"an event larger than {MAX_EVENT_BYTES} bytes"
@@ -71,7 +77,7 @@ def test_empty_data_is_skipped(server: Server, upstream: Upstream, media_type: s
         started = head(200, [("content-type", media_type), ("transfer-encoding", "chunked")])
         response, cause = send(server, upstream, "stream", raw(started + chunks))
         assert (response.status, response.text, cause) == (200, '{"n":1}\n{"n":2}\n', None)
-        assert send(server, upstream, "collected", raw(started + chunks))[0].json == [{"n": 1}, {"n": 2}]
+        assert send(server, upstream, "merged", raw(started + chunks))[0].json == [{"n": 1}, {"n": 2}]
 
 
 FAILURES: dict[str, tuple[Behaviour, str, str]] = {
@@ -143,7 +149,7 @@ FAILURES: dict[str, tuple[Behaviour, str, str]] = {
 def test_each_error_has_its_message_and_cause(server: Server, upstream: Upstream, name: str) -> None:
     behaviour, what, cause = FAILURES[name]
     expected = {"kind": "upstream_error", "message": f"the upstream 'up' {what}"}
-    for path in ("stream", "collected"):
+    for path in ("stream", "merged"):
         response, found = send(server, upstream, path, behaviour)
         assert found == cause
         if response.status == 200:

@@ -32,13 +32,13 @@ from tests.support.upstream import (
 )
 
 RULES = """
-        rules:
-          - when: ${ error }
-            emit: ${ fail('upstream_error', error) }
-          - set: { count: "${ add($state.count, `1`) }" }
-            emit: { n: "${ n }", text: "${ text }" }
-        end:
-          - emit: { count: "${ $state.count }" }
+          rules:
+            - when: ${ error }
+              emit: ${ fail('upstream_error', error) }
+            - set: { count: "${ add($state.count, `1`) }" }
+              emit: { n: "${ n }", text: "${ text }" }
+          end:
+            - emit: { count: "${ $state.count }" }
 """
 MAPPING = f"""
 dragoman: 1
@@ -52,83 +52,92 @@ routes:
   GET /short/{{name}}:
     call: "GET short /up/${{ $request.params.name }}"
     respond:
-      stream:
-        from: sse
-        to: ndjson
-        state: {{ count: 0 }}
+      stream_when: true
+      pipeline:
+        - from: sse
+        - to: ndjson
+          state: {{ count: 0 }}
 {RULES}
   GET /sse/{{name}}:
     call: "GET up /up/${{ $request.params.name }}"
     respond:
-      stream:
-        from: {{ sse: {{ done: "[DONE]" }} }}
-        to: {{ sse: {{ done: "[DONE]" }} }}
-        state: {{ count: 0 }}
+      stream_when: true
+      pipeline:
+        - from: {{ sse: {{ done: "[DONE]" }} }}
+        - to: {{ sse: {{ done: "[DONE]" }} }}
+          state: {{ count: 0 }}
 {RULES}
   GET /ndjson/{{name}}:
     call: "GET up /up/${{ $request.params.name }}"
     respond:
-      stream:
-        from: ndjson
-        to: ndjson
-        state: {{ count: 0 }}
+      stream_when: true
+      pipeline:
+        - from: ndjson
+        - to: ndjson
+          state: {{ count: 0 }}
 {RULES}
   GET /plain/{{name}}:
     call: "GET up /up/${{ $request.params.name }}"
     respond:
-      stream:
-        from: sse
-        to: sse
-        state: {{ count: 0 }}
+      stream_when: true
+      pipeline:
+        - from: sse
+        - to: sse
+          state: {{ count: 0 }}
 {RULES}
   GET /hurried/{{name}}:
     call: "GET hurried /up/${{ $request.params.name }}"
     respond:
-      stream:
-        from: sse
-        to: sse
-        state: {{ count: 0 }}
+      stream_when: true
+      pipeline:
+        - from: sse
+        - to: sse
+          state: {{ count: 0 }}
 {RULES}
   GET /beating/{{name}}:
     call: "GET up /up/${{ $request.params.name }}"
     respond:
-      stream:
-        from: sse
-        to: sse
-        keep_alive: 20ms
-        state: {{ count: 0 }}
+      stream_when: true
+      pipeline:
+        - from: sse
+        - to: sse
+          keep_alive: 20ms
+          state: {{ count: 0 }}
 {RULES}
   GET /beating-lines/{{name}}:
     call: "GET hurried /up/${{ $request.params.name }}"
     respond:
-      stream:
-        from: sse
-        to: ndjson
-        keep_alive: 20ms
-        state: {{ count: 0 }}
+      stream_when: true
+      pipeline:
+        - from: sse
+        - to: ndjson
+          keep_alive: 20ms
+          state: {{ count: 0 }}
 {RULES}
   GET /named/{{name}}:
     call: "GET up /up/${{ $request.params.name }}"
     respond:
-      stream:
-        from: sse
-        to: {{ sse: {{ event: "${{ if(text == 'bad', fail('internal', 'no name'), 'part') }}" }} }}
-        rules: [{{ emit: "${{ @ }}" }}]
-  GET /collected/{{name}}:
+      stream_when: true
+      pipeline:
+        - from: sse
+        - to: {{ sse: {{ event: "${{ if(text == 'bad', fail('internal', 'no name'), 'part') }}" }} }}
+          rules: [{{ emit: "${{ @ }}" }}]
+  GET /merged/{{name}}:
     call: "GET up /up/${{ $request.params.name }}"
     respond:
-      collect:
-        from: sse
-        state: {{ all: [] }}
-        rules:
-          - when: ${{ error }}
-            set: {{ all: "${{ fail('upstream_error', error) }}" }}
-          - set: {{ all: "${{ [$state.all, [n]][] }}" }}
-      body: {{ all: "${{ $state.all }}" }}
+      pipeline:
+        - merge: {{ all: append }}
+          rules:
+            - when: ${{ error }}
+              emit: ${{ fail('upstream_error', error) }}
+            - emit: {{ all: ["${{ n }}"] }}
+          complete: {{ all: ["${{ n }}"] }}
   GET /deep/{{name}}:
     call: "GET middle /go/${{ $request.params.name }}"
     respond:
-      stream: {{ from: sse, to: sse, rules: [{{ emit: {{ outer: "${{ @ }}" }} }}] }}
+      stream_when: true
+      pipeline: [{{ from: sse }}, {{ to: sse, rules: [{{ emit: {{ outer: "${{ @ }}" }} }}] }}]
+  GET /generated: {{ respond: {{ stream: {{ to: sse, emit: [1, 2], every: 400ms, keep_alive: 20ms }} }} }}
   GET /json/{{name}}: {{ call: "GET up /up/json", respond: {{ body: "${{ @ }}" }} }}
 """
 MIDDLE = """
@@ -140,7 +149,8 @@ routes:
   GET /go/{name}:
     call: "GET inner /go/${ $request.params.name }"
     respond:
-      stream: { from: ndjson, to: ndjson, rules: [{ emit: { middle: "${ @ }" } }] }
+      stream_when: true
+      pipeline: [{ from: ndjson }, { to: ndjson, rules: [{ emit: { middle: "${ @ }" } }] }]
 """
 INNER = """
 dragoman: 1
@@ -152,7 +162,8 @@ routes:
   GET /go/{name}:
     call: "GET up /up/${ $request.params.name }"
     respond:
-      stream: { from: sse, to: ndjson, rules: [{ emit: { inner: "${ n }" } }] }
+      stream_when: true
+      pipeline: [{ from: sse }, { to: ndjson, rules: [{ emit: { inner: "${ n }" } }] }]
 """
 MAPPINGS = {"outer.yaml": MAPPING, "middle.yaml": MIDDLE, "inner.yaml": INNER}
 SSE = "text/event-stream"
@@ -274,7 +285,7 @@ def test_an_error_before_the_first_event_has_a_status(server: Server, upstream: 
     assert server.get("/sse/it").status == 502
 
 
-def test_collect_fails_with_a_status(server: Server, upstream: Upstream) -> None:
+def test_a_merged_stream_fails_with_a_status(server: Server, upstream: Upstream) -> None:
     for behaviour in (
         events({"n": 1}, {"error": "out of memory"}),
         raw(STARTED + event({"n": 1}), "close"),
@@ -282,17 +293,17 @@ def test_collect_fails_with_a_status(server: Server, upstream: Upstream) -> None
         complete_response(200, b"<html>", "text/html"),
     ):
         upstream.on("/up/it", behaviour)
-        assert server.get("/collected/it").status == 502
+        assert server.get("/merged/it").status == 502
     assert upstream.eventually(lambda up: len(up.open) <= 1)
 
 
-def test_collect(server: Server, upstream: Upstream) -> None:
+def test_a_merged_stream(server: Server, upstream: Upstream) -> None:
     upstream.on("/up/it", events({"n": 1}, {"n": 2}, {"n": 3}))
-    response = server.get("/collected/it")
+    response = server.get("/merged/it")
     assert (response.status, response.json) == (200, {"all": [1, 2, 3]})
     assert response.header("content-type") == "application/json"
     upstream.on("/up/it", json_response({"n": 4}))
-    assert server.get("/collected/it").json == {"all": [4]}
+    assert server.get("/merged/it").json == {"all": [4]}
 
 
 # --- Events without delay --------------------------------------------------------------------------------
@@ -300,7 +311,8 @@ def test_collect(server: Server, upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("path", ["/sse/it", "/beating/it", "/deep/it"])
 def test_events_arrive_while_the_upstream_still_sends(server: Server, upstream: Upstream, path: str) -> None:
-    gated = Gated(event({"n": 1}), event({"n": 2}), event({"n": 3}), END)
+    closing = chunk(b"data: [DONE]\n\n") if path == "/sse/it" else b""
+    gated = Gated(event({"n": 1}), event({"n": 2}), event({"n": 3}), closing + END)
     upstream.on("/up/it", gated)
     gated.release()
     with opened(server, path) as response:
@@ -351,6 +363,13 @@ def test_comments_keep_a_silent_stream_alive(server: Server, upstream: Upstream)
         gated.release()
         assert read_event(response) == {"n": 2}
         assert response.read().strip(b":\n") == b'data: {"count":2}'
+
+
+def test_comments_keep_a_generated_stream_alive(server: Server) -> None:
+    first, *comments, last = server.get("/generated").text.split("\n\n")[:-1]
+    assert (first, last) == ("data: 1", "data: 2")
+    assert comments
+    assert set(comments) == {":"}
 
 
 def test_comments_begin_before_the_first_event(server: Server, upstream: Upstream) -> None:
@@ -478,7 +497,7 @@ LEFT: dict[str, Behaviour] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["sse", "beating", "collected", "deep"])
+@pytest.mark.parametrize("kind", ["sse", "beating", "merged", "deep"])
 @pytest.mark.parametrize("when", LEFT)
 def test_ten_clients_disconnect_each_way_and_ten_are_served(
     server: Server, upstream: Upstream, when: str, kind: str
@@ -493,7 +512,7 @@ def test_ten_clients_disconnect_each_way_and_ten_are_served(
         for client in clients:
             client.sendall(raw_request(f"/{kind}/it", request_id))
         assert upstream.eventually(lambda up: len(up.requests) - before >= 10)  # noqa: B023
-        if kind == "beating" or (when != "before" and kind != "collected"):
+        if kind == "beating" or (when != "before" and kind != "merged"):
             assert all(b"200 OK" in client.recv(65_536) for client in clients)
         for client in clients:
             leave(client)

@@ -26,8 +26,10 @@ routes:
     call: GET up /rare/${ $request.params.name }
     respond:
       - when: ${ $request.params.to == 'sse' }
-        stream: { from: sse, to: sse, rules: [ { emit: "${ @ }" } ] }
-      - stream: { from: sse, to: ndjson, rules: [ { emit: "${ @ }" } ] }
+        stream_when: true
+        pipeline: [{ from: sse }, { to: sse, rules: [ { emit: "${ @ }" } ] }]
+      - stream_when: true
+        pipeline: [{ from: sse }, { to: ndjson, rules: [ { emit: "${ @ }" } ] }]
   POST /dropped:
     call: { upstream: up, path: /echo, body: { a: "${ a }" } }
     respond: { body: "${ body }" }

@@ -31,7 +31,9 @@ routes:
   GET /late: { call: GET up /workers/late, respond: { body: { version: 1 } } }
   GET /stream:
     call: GET up /workers/stream
-    respond: { stream: { from: sse, to: { sse: { done: "[DONE]" } }, rules: [{ emit: { version: 1 } }] } }
+    respond:
+      stream_when: true
+      pipeline: [{ to: { sse: { done: "[DONE]" } }, rules: [{ emit: { version: 1 } }] }]
 """
 SSE = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
 CHUNK = b'e\r\ndata: {"n":1}\n\r\n1\r\n\n\r\n'

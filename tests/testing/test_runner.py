@@ -727,7 +727,8 @@ BRANCHES = """
       POST /five:
         call: { upstream: x, path: /, body: "${ @ }" }
         respond:
-          stream: { to: ndjson, rules: [{ emit: "${ @ }" }, { when: "${ a }", stop: true }] }
+          stream_when: true
+          pipeline: [{ to: ndjson, rules: [{ emit: "${ @ }" }, { when: "${ a }", stop: true }] }]
 """
 SHARED = """
     dragoman: 1
@@ -772,7 +773,7 @@ def test_uncovered_branches_are_reported(tmp_path: Path) -> None:
         "shop.yaml:19:13 the default of this $switch",
         "shop.yaml:23:3 the route GET /three",
         "shop.yaml:27:5 the response of POST /four",
-        "shop.yaml:31:57 this stream rule",
+        "shop.yaml:32:60 this stream rule",
     ]
 
 

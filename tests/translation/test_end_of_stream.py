@@ -1,4 +1,4 @@
-"""The `$done` variable of `end` rules: whether the stream ended with its end marker."""
+"""The `$done` variable in `end` of a reader: whether the stream ended with its end marker."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ routes:
   POST /stream:
     call: { upstream: up, path: /x, body: {} }
     respond:
-      stream:
-        from: { sse: { done: "[DONE]" } }
-        to: ndjson
-        rules: [{ emit: "${ @ }" }]
-        end: [{ emit: { done: "${ $done }" } }]
+      stream_when: true
+      pipeline:
+        - from: { sse: { done: "[DONE]" } }
+          eof: ok
+          rules: [{ emit: "${ @ }" }]
+          end: [{ emit: { done: "${ $done }" } }]
+        - { to: ndjson, rules: [{ emit: "${ @ }" }] }
   POST /plain:
     call: { upstream: up, path: /x, body: {} }
     respond:
-      stream:
-        from: ndjson
-        to: ndjson
-        rules: [{ emit: "${ @ }" }]
-        end: [{ emit: { done: "${ $done }" } }]
-  POST /collected:
+      stream_when: true
+      pipeline:
+        - { from: ndjson, end: [{ emit: { done: "${ $done }" } }] }
+        - { to: ndjson, rules: [{ emit: "${ @ }" }] }
+  POST /merged:
     call: { upstream: up, path: /x, body: {} }
     respond:
-      collect:
-        from: { sse: { done: "[DONE]" } }
-        state: { done: null, seen: 0 }
-        rules: [{ set: { seen: 1 } }]
-        end: [{ set: { done: "${ $done }" } }]
-      body: { done: "${ $state.done }" }
+      pipeline:
+        - from: { sse: { done: "[DONE]" } }
+          eof: ok
+          rules: [{ when: false, emit: "${ @ }" }]
+          end: [{ emit: { done: "${ $done }" } }]
 """
-SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
+SSE, NDJSON = "text/event-stream", "application/x-ndjson"
 
 
 @pytest.fixture
@@ -58,11 +58,10 @@ def plans(tmp_path: Path) -> PlanSet:
         ("/stream", b'data: {"a":1}\n\ndata: [DONE]', SSE, b"true"),
         ("/stream", b'data: {"a":1}\n\n', SSE, b"false"),
         ("/stream", b'data: {"a":1}\n\ndata: "[DONE]"\n\n', SSE, b"false"),
-        ("/stream", b'{"a":1}', JSON, b"true"),
         ("/stream", b'{"a":1}\n', NDJSON, b"false"),
         ("/plain", b'{"a":1}\n', NDJSON, b"false"),
-        ("/collected", b'data: {"a":1}\n\ndata: [DONE]\n\n', SSE, b"true"),
-        ("/collected", b'data: {"a":1}\n\n', SSE, b"false"),
+        ("/merged", b'data: {"a":1}\n\ndata: [DONE]\n\n', SSE, b"true"),
+        ("/merged", b'data: {"a":1}\n\n', SSE, b"false"),
     ],
 )
 def test_end_rules_know_whether_the_stream_was_complete(

@@ -1,4 +1,4 @@
-"""A stream's own `error:` rules: the events after an upstream error that follows the first event."""
+"""A writer's own `error` rules: the events after an upstream error that follows the first event."""
 
 from __future__ import annotations
 
@@ -19,27 +19,30 @@ routes:
   POST /own:
     call: { upstream: up, path: /x, body: {} }
     respond:
-      stream: &stream
-        from: sse
-        to: { sse: { done: "[DONE]" } }
-        state: { count: 0 }
-        rules:
-          - when: ${ error }
-            emit: ${ fail('upstream_error', error) }
-          - set: { count: "${ add($state.count, `1`) }" }
-            emit: { n: "${ n }" }
-        error:
-          - emit: { event: error, message: "${ message }", kind: "${ kind }", after: "${ $state.count }" }
-          - when: ${ kind == 'upstream_timeout' }
-            emit: { event: retry }
+      stream_when: true
+      pipeline:
+        - &writer
+          to: { sse: { done: "[DONE]" } }
+          state: { count: 0 }
+          rules:
+            - when: ${ error }
+              emit: ${ fail('upstream_error', error) }
+            - set: { count: "${ add($state.count, `1`) }" }
+              emit: { n: "${ n }" }
+          error:
+            - emit: { event: error, message: "${ message }", kind: "${ kind }", after: "${ $state.count }" }
+            - when: ${ kind == 'upstream_timeout' }
+              emit: { event: retry }
   POST /general:
     call: { upstream: up, path: /x, body: {} }
     respond:
-      stream: { <<: *stream, error: [] }
+      stream_when: true
+      pipeline: [{ <<: *writer, error: [] }]
   POST /broken:
     call: { upstream: up, path: /x, body: {} }
     respond:
-      stream: { <<: *stream, error: [{ emit: "${ abs(message) }" }] }
+      stream_when: true
+      pipeline: [{ <<: *writer, error: [{ emit: "${ abs(message) }" }] }]
 """
 ONE = b'data: {"n":1}\n\n'
 
@@ -59,7 +62,7 @@ def events(exchange: Outcome) -> list[Any]:
     return [one if one == "[DONE]" else json.loads(one) for one in data]
 
 
-def test_a_disconnect_is_reported_by_the_streams_own_rules(plans: PlanSet) -> None:
+def test_a_disconnect_is_reported_by_the_writers_own_rules(plans: PlanSet) -> None:
     exchange = run_offline(
         plans, "/own", {}, [ONE], "text/event-stream", broken=call_failed("up", "broken", "reset")
     )
@@ -70,7 +73,7 @@ def test_a_disconnect_is_reported_by_the_streams_own_rules(plans: PlanSet) -> No
     assert exchange.failed
 
 
-def test_fail_in_a_rule_is_reported_by_the_streams_own_rules(plans: PlanSet) -> None:
+def test_fail_in_a_rule_is_reported_by_the_writers_own_rules(plans: PlanSet) -> None:
     exchange = run_offline(
         plans, "/own", {}, [ONE, ONE, b'data: {"error":"no memory"}\n\n', ONE], "text/event-stream"
     )
