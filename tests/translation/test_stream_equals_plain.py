@@ -1,4 +1,7 @@
-"""A streaming response contains the same as the complete response, for generated upstream responses."""
+"""Clients read the same from all four rows of a pipeline, for generated upstream responses.
+
+The upstream sends a stream or one body, and the client wants a stream or one body.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,14 @@ RESPONSE = st.fixed_dictionaries(
         "content": TEXT,
         "thinking": TEXT,
         "calls": st.lists(CALL, max_size=2),
+        "refusal": TEXT,  # counts only without content
         "reason": st.sampled_from(["stop", "length"]),
+        "openai_reason": st.sampled_from(["stop", "length", "tool_calls", "content_filter", "function_call"]),
+        "usage": st.sampled_from(["before", "with", "after", "none"]),  # where OpenAI's stream has it
         "split_at": st.lists(st.integers(0, 20), max_size=3),
     }
 )
+SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +66,40 @@ def openai_calls(response: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def openai_usage(response: dict[str, Any]) -> dict[str, Any]:
+    return {} if response["usage"] == "none" else {"usage": {"prompt_tokens": 3, "completion_tokens": 5}}
+
+
+def refusal_of(response: dict[str, Any]) -> str:
+    return "" if response["content"] else str(response["refusal"])
+
+
 def openai_plain(response: dict[str, Any]) -> bytes:
     message = {"role": "assistant", "content": response["content"], "reasoning": response["thinking"]}
+    message["refusal"] = refusal_of(response)
     message["tool_calls"] = openai_calls(response)
-    choice = {"index": 0, "message": message, "finish_reason": response["reason"]}
-    usage = {"prompt_tokens": 3, "completion_tokens": 5}
-    return json.dumps({"created": 1, "choices": [choice], "usage": usage}).encode()
+    choice = {"index": 0, "message": message, "finish_reason": response["openai_reason"]}
+    return json.dumps({"created": 1, "choices": [choice], **openai_usage(response)}).encode()
 
 
 def openai_stream(response: dict[str, Any]) -> bytes:
-    deltas: list[dict[str, Any]] = [
-        {"reasoning": p} for p in pieces(response["thinking"], response["split_at"])
-    ]
-    deltas += [{"content": p} for p in pieces(response["content"], response["split_at"])]
+    split_at = response["split_at"]
+    deltas: list[dict[str, Any]] = [{"reasoning": p} for p in pieces(response["thinking"], split_at)]
+    deltas += [{"content": p} for p in pieces(response["content"], split_at)]
+    deltas += [{"refusal": p} for p in pieces(refusal_of(response), split_at)]
     for call in openai_calls(response):
         function = call["function"]
         deltas.append({"tool_calls": [{**call, "function": {**function, "arguments": ""}}]})
-        for piece in pieces(function["arguments"], response["split_at"]):
+        for piece in pieces(function["arguments"], split_at):
             deltas.append({"tool_calls": [{"index": call["index"], "function": {"arguments": piece}}]})
     chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
-    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": response["reason"]}]})
-    chunks.append({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}})
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": response["openai_reason"]}]})
+    usage = openai_usage(response)
+    if response["usage"] == "with":
+        chunks[-1].update(usage)
+    elif usage:
+        at = len(chunks) - 1 if response["usage"] == "before" else len(chunks)
+        chunks.insert(at, {"choices": [], **usage})
     return b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
 
 
@@ -96,14 +116,39 @@ def collected_by_ollama(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 @property_settings(75, 150, is_seeded=True)
 @given(response=RESPONSE)
-def test_ollama_clients_read_the_same_from_both(ollama_front: PlanSet, response: dict[str, Any]) -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    streamed = run_offline(ollama_front, "/api/chat", body, [openai_stream(response)], "text/event-stream")
-    plain = run_offline(
-        ollama_front, "/api/chat", {**body, "stream": False}, [openai_plain(response)], "application/json"
-    )
-    lines = [json.loads(line) for line in streamed.body.decode().split("\n") if line]
-    assert collected_by_ollama(lines) == collected_by_ollama([json.loads(plain.body)])
+def test_ollama_clients_read_the_same_from_all_rows(ollama_front: PlanSet, response: dict[str, Any]) -> None:
+    request = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    found = []
+    for data, media_type in ((openai_stream(response), SSE), (openai_plain(response), JSON)):
+        for stream in (True, False):
+            outcome = run_offline(
+                ollama_front, "/api/chat", {**request, "stream": stream}, [data], media_type
+            )
+            assert outcome.status == 200, outcome.body
+            found.append(
+                collected_by_ollama([json.loads(line) for line in outcome.body.split(b"\n") if line])
+            )
+    assert found[1:] == found[:-1]
+    assert found[0]["content"] == response["content"] or refusal_of(response)
+    assert len(found[0]["calls"]) == len(response["calls"])
+    assert found[0]["end"]["eval_count"] == (None if response["usage"] == "none" else 5)
+
+
+@property_settings(75, 150, is_seeded=True)
+@given(response=RESPONSE)
+def test_clients_of_the_passed_on_api_read_the_same_from_all_rows(
+    ollama_front: PlanSet, response: dict[str, Any]
+) -> None:
+    request = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    found = []
+    for data, media_type in ((openai_stream(response), SSE), (openai_plain(response), JSON)):
+        for stream in (True, False):
+            body = {**request, "stream": stream}
+            outcome = run_offline(ollama_front, "/v1/chat/completions", body, [data], media_type)
+            assert outcome.status == 200, outcome.body
+            found.append(collected_by_openai(openai_chunks(outcome.body, stream), merges_calls=True))
+    assert found[1:] == found[:-1]
+    assert len(found[0]["calls"]) == len(response["calls"])
 
 
 # --- OpenAI API → Ollama ---------------------------------------------------------------------------------
@@ -140,29 +185,51 @@ def ollama_stream(response: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def collected_by_openai(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+def openai_chunks(body: bytes, stream: bool) -> list[dict[str, Any]]:
+    """The chunks that a client reads; a complete response is one."""
+    if not stream:
+        return [json.loads(body)]
+    events = [event.removeprefix("data: ") for event in body.decode().split("\n\n") if event]
+    assert events.pop() == "[DONE]"
+    return [json.loads(event) for event in events]
+
+
+def collected_by_openai(chunks: list[dict[str, Any]], merges_calls: bool = False) -> dict[str, Any]:
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
     parts = [choice.get("delta") or choice.get("message") or {} for choice in choices]
-    calls = [call for part in parts for call in part.get("tool_calls", [])]
+    calls = [call for part in parts for call in part.get("tool_calls") or ()]
+    if merges_calls:
+        calls = merged_calls(calls)
     return {
         "content": "".join(part.get("content") or "" for part in parts),
         "reasoning": "".join(part.get("reasoning") or "" for part in parts),
+        "refusal": "".join(part.get("refusal") or "" for part in parts),
         "calls": [(call["index"], call["id"], call["function"]) for call in calls],
-        "finish": [choice["finish_reason"] for choice in choices if choice["finish_reason"]],
+        "finish": [choice["finish_reason"] for choice in choices if choice.get("finish_reason")],
         "usage": [chunk["usage"] for chunk in chunks if chunk.get("usage")],
     }
 
 
+def merged_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    calls: dict[int, dict[str, Any]] = {}
+    for fragment in fragments:
+        call = calls.setdefault(fragment["index"], {**fragment, "function": {"arguments": ""}})
+        arguments = call["function"]["arguments"] + fragment["function"]["arguments"]
+        call["function"] = {**call["function"], **fragment["function"], "arguments": arguments}
+    return list(calls.values())
+
+
 @property_settings(75, 150, is_seeded=True)
 @given(response=RESPONSE)
-def test_openai_clients_read_the_same_from_both(openai_front: PlanSet, response: dict[str, Any]) -> None:
-    path, body = "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    streaming_body = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    streamed = run_offline(
-        openai_front, path, streaming_body, [ollama_stream(response)], "application/x-ndjson"
-    )
-    plain = run_offline(openai_front, path, body, [ollama_plain(response)], "application/json")
-    events = [event.removeprefix("data: ") for event in streamed.body.decode().split("\n\n") if event]
-    assert events.pop() == "[DONE]"
-    chunks = [json.loads(event) for event in events]
-    assert collected_by_openai(chunks) == collected_by_openai([json.loads(plain.body)])
+def test_openai_clients_read_the_same_from_all_rows(openai_front: PlanSet, response: dict[str, Any]) -> None:
+    request = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    found = []
+    for data, media_type in ((ollama_stream(response), NDJSON), (ollama_plain(response), JSON)):
+        for stream in (True, False):
+            body = {**request, "stream": stream, "stream_options": {"include_usage": True}}
+            outcome = run_offline(openai_front, "/v1/chat/completions", body, [data], media_type)
+            assert outcome.status == 200, outcome.body
+            found.append(collected_by_openai(openai_chunks(outcome.body, stream)))
+    assert found[1:] == found[:-1]
+    assert found[0]["content"] == response["content"]
+    assert len(found[0]["calls"]) == len(response["calls"])
