@@ -111,7 +111,7 @@ def test_documented_limits_match_the_code() -> None:
     )
     for body in (
         "request body that is read completely",
-        "upstream response that is read completely or collected",
+        "upstream response that is read completely, or merged from a stream",
     ):
         assert documented[body].startswith(f"{MAX_BODY_BYTES >> 20} MiB,")
     assert documented["loop steps of one exchange"].startswith(f"{DEFAULT_LIMITS.steps:,},")

@@ -66,6 +66,19 @@ def pipeline_templates(plan: PipelinePlan) -> Iterator[Compiled]:
     return (part for part in parts if part is not None)
 
 
+def _order_problem(
+    found: PartsSpec | Node, reader: PartsSpec | None, templates: list[Node], writer: PartsSpec | None
+) -> str | None:
+    """Why a stage cannot follow the ones before it."""
+    if writer is not None:
+        return "a writer is the last stage of a pipeline"
+    if isinstance(found, Node) or found.to is not None:
+        return None
+    if reader is not None:
+        return "a pipeline has one reader"
+    return "a reader is the first stage of a pipeline" if templates else None
+
+
 class _PipelineCompiler:
     """Compiles one pipeline."""
 
@@ -114,21 +127,16 @@ class _PipelineCompiler:
             if found is None:
                 continue
             named.append(("" if isinstance(node.value, dict) else str(node.value), found))
-            if writer is not None:
-                self._misplaced(node, "a writer is the last stage of a pipeline")
+            problem = _order_problem(found, reader, templates, writer)
+            if problem is not None:
+                self.findings.error("misused-pipeline", problem, node.span)
             elif isinstance(found, Node):
                 templates.append(found)
             elif found.to is not None:
                 writer = found
-            elif reader is not None or templates:
-                what = "a pipeline has one reader" if reader else "a reader is the first stage of a pipeline"
-                self._misplaced(node, what)
             else:
                 reader = found
         return _Stages(reader, tuple(templates), writer, tuple(named))
-
-    def _misplaced(self, node: Node, message: str) -> None:
-        self.findings.error("misused-pipeline", message, node.span)
 
     def _stage(self, node: Node) -> Node | PartsSpec | None:
         """The stream or the template of one stage; None after a finding."""

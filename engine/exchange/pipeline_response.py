@@ -47,21 +47,19 @@ def build_pipeline_response(
     assert response is not None
     exchange.usage = {}
     framing = _framing(response, plan.read, exchange)
-    wants_events = plan.stream_when is not None and truth(
-        evaluate(plan.stream_when, None, exchange, "invalid_request")
-    )
-    if framing is None:
-        whole = yield from _complete(plan, call, exchange, response)
-    elif not wants_events:
-        whole = yield from _merged(plan, route, call, exchange, Batches(response, framing))
-    if not wants_events:
-        if framing is None and route.usage is not None:
-            exchange.usage = usage_counts(route.usage, whole, exchange)
+    if not _wants_events(plan, exchange):
+        whole = yield from _whole(plan, route, call, exchange, response, framing)
         return _complete_response(plan, case, exchange, whole)
     batches = Batches(response, framing)
     if framing is None:
-        batches.take_complete(whole)
+        batches.take_complete((yield from _complete(plan, call, exchange, response)))
     return (yield from _stream(mapping, route, case, exchange, response, batches))
+
+
+def _wants_events(plan: PipelinePlan, exchange: Exchange) -> bool:
+    """Whether the client wants events."""
+    wanted = plan.stream_when
+    return wanted is not None and truth(evaluate(wanted, None, exchange, "invalid_request"))
 
 
 def _framing(response: UpstreamResponse, plan: TranslationPlan, exchange: Exchange) -> str | None:
@@ -95,6 +93,23 @@ def _complete(
     if plan.complete is None:
         return exchange.upstream_body
     return evaluate(plan.complete, exchange.upstream_body, exchange, "upstream_error")
+
+
+def _whole(
+    plan: PipelinePlan,
+    route: RoutePlan,
+    call: CallPlan,
+    exchange: Exchange,
+    response: UpstreamResponse,
+    framing: str | None,
+) -> Effects[Any]:
+    """The complete response, of which `usage` of the route has been evaluated."""
+    if framing is not None:
+        return (yield from _merged(plan, route, call, exchange, Batches(response, framing)))
+    whole = yield from _complete(plan, call, exchange, response)
+    if route.usage is not None:
+        exchange.usage = usage_counts(route.usage, whole, exchange)
+    return whole
 
 
 def _merged(

@@ -37,11 +37,12 @@ def law_mismatches(result: ExchangeResult, response: UpstreamResponse | None) ->
         return  # the case has the error too, and expects it or not
     found = _difference("", whole, merge_parts(translated, plan.client_merge))
     if found is not None:
-        path, one, other = found
-        message = (
-            f"the merged parts translate to {_shown(one)}, the translated parts merge to {_shown(other)}"
-        )
-        yield Mismatch(f"pipeline: {path or 'the response'}", message, plan.span)
+        yield _mismatch(plan, *found)
+
+
+def _mismatch(plan: PipelinePlan, path: str, one: Any, other: Any) -> Mismatch:
+    message = f"the merged parts translate to {_shown(one)}, the translated parts merge to {_shown(other)}"
+    return Mismatch(f"pipeline: {path or 'the response'}", message, plan.span)
 
 
 def _case(result: ExchangeResult) -> CasePlan | None:

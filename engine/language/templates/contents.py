@@ -96,24 +96,21 @@ class _ObjectWriter:
 
     def entry(self, key: str, node: Node) -> None:
         """Write an entry; it is left out if it has no value."""
-        given: list[tuple[Atom, bool]] = []
         depth = self.writer.depth
+        known: list[Atom | None] = []
 
         def put(atom: Atom) -> None:
-            is_null_omitted = self.writer.depth > depth
-            given.append((atom, is_null_omitted))
+            # Without a test for null, it is always there; an expression is always evaluated.
+            is_tested = self.writer.depth > depth
+            is_known = isinstance(node.value, str) if is_tested else atom.kind != "any"
+            known.append(atom if is_known and _is_readable(atom) else None)
             with self.writer.building(self.result.source):
                 self._hold(key, atom)
                 self.writer.line(f"{self.result.source}[{key!r}] = {atom.source}")
 
         self.template.emit(node, put)
-        if not given:
-            return
-        atom, is_null_omitted = given[0]
-        is_present = not is_null_omitted and atom.kind != "any"
-        is_known = is_present or (is_null_omitted and isinstance(node.value, str))
-        is_always = len(given) == 1 and depth == self.depth
-        self.fields.put(key, atom if is_always and is_known and _is_readable(atom) else None)
+        if known:
+            self.fields.put(key, known[0] if len(known) == 1 and depth == self.depth else None)
 
     def spread(self, node: Node) -> None:
         """Write the code that puts the fields of one object, or of each of a list, into the object."""
