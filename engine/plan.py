@@ -427,7 +427,8 @@ class RoutePlan:
         denied_keys: names of the keys that are limited to other routes.
         rates: rate limits.
         concurrency: the maximum number of concurrent exchanges; None for no limit.
-        usage: computes usage counts from the upstream's body, or from the state of a stream.
+        usage: computes usage counts from a response, or from a part of one.
+        usage_fields: without any of these fields a response has no counts; None if it may have some.
         cases: the responses of all attempts.
     """
 
@@ -449,6 +450,7 @@ class RoutePlan:
     rates: tuple[RatePlan, ...] = ()
     concurrency: int | None = None
     usage: Compiled | None = None
+    usage_fields: frozenset[str] | None = None
     cases: tuple[CasePlan, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -13,8 +13,10 @@ from engine.compiler.context import MappingContext
 from engine.compiler.rate_limits import compile_rate
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
 from engine.compiler.route_paths import parameters, path_problem
+from engine.errors import EvaluationError, ExchangeError
 from engine.http.messages import MAX_BODY_BYTES
 from engine.http.methods import BODY_METHODS, PATCH
+from engine.language.budget import Budget
 from engine.language.codegen import Compiled
 from engine.language.expressions import CLIENT_BODY
 from engine.language.spec import RouteSpec
@@ -72,6 +74,7 @@ class _RouteCompiler:
             rates=(*filter(None, [self._rate(route)]), *rates),
             concurrency=route.concurrency,
             usage=usage,
+            usage_fields=self._usage_fields(usage),
         )
         return plan if is_sound else None
 
@@ -137,6 +140,20 @@ class _RouteCompiler:
             self.findings.error("misused-call", message, node.key_span)
         scope = self.context.respond_scope(self.params, has_call=True)
         return self.context.template(node, scope, f"{self.label} usage")
+
+    def _usage_fields(self, usage: Compiled | None) -> frozenset[str] | None:
+        """The fields without which a response has no counts; None if it may have some without any of them."""
+        if usage is None or self.context.templates.coverage is not None or not usage.uses.is_pure:
+            return None
+        inside = usage.uses.reads_below(RESPONSE_BODY)
+        steps = {path[0] if path else None for path in inside}
+        fields = frozenset(step for step in steps if isinstance(step, str))
+        if len(inside) < len(usage.uses.reads) or len(fields) < len(steps):
+            return None
+        try:
+            return None if usage.function({}, Budget()) else fields
+        except (EvaluationError, ExchangeError):
+            return None
 
     def _may_drop(self, attempts: tuple[AttemptPlan, ...]) -> bool:
         """Whether a body must be parsed even if nothing reads it, to report fields that a call omits."""

@@ -12,6 +12,7 @@ client that wants JSON receives errors in the mapping's error format, whatever t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from engine.codecs import MEDIA_TYPES
@@ -174,15 +175,13 @@ def _with_usage(route: RoutePlan, take: Take) -> Take:
     """`take`, and before it the counts of `usage` of each part."""
     if route.usage is None:
         return take
-    usage = route.usage.function
+    usage, fields = route.usage.function, route.usage_fields
 
     def take_counts(part: Any, exchange: Exchange) -> None:
-        try:
-            found = usage(part, exchange)
-        except FAILURES:
-            found = None
-        if found:
-            note_usage(found, exchange)
+        # Most parts have no counts.
+        if fields is None or type(part) is not dict or not fields.isdisjoint(part):
+            with suppress(*FAILURES):
+                note_usage(usage(part, exchange), exchange)
         take(part, exchange)
 
     return take_counts

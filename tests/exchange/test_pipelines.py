@@ -373,3 +373,29 @@ def test_usage_is_read_from_every_part(plans: PlanSet, wanted: bool) -> None:
         plans, "/chat", {"stream": wanted}, [json.dumps(COMPLETE).encode()], "application/json"
     )
     assert usage_of(complete.result) == {"input": 2, "output": 5}
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ('{ input: "${ usage.input }", output: "${ usage.output }" }', {"input": 2, "output": 5}),
+        # Counts of parts without any field that `usage` reads.
+        ('{ input: 7, output: "${ usage.output }" }', {"input": 7, "output": 5}),
+        ('{ input: "${ usage.input || `9` }" }', {"input": 9}),
+        ('{ input: "${ length(keys(@)) }" }', {"input": 1}),
+        ('{ input: "${ length($request.body.k) }", output: "${ usage.output }" }', {"input": 3, "output": 5}),
+        ("{ input: \"${ fail('internal', 'no') }\" }", {}),
+        ('{ input: "${ abs(usage) }" }', {}),
+    ],
+)
+def test_counts_come_from_the_last_part_that_has_them(
+    usage: str, expected: dict[str, int], tmp_path: Path
+) -> None:
+    file = tmp_path / "pipes.yaml"
+    file.write_text(MAPPING.replace('{ input: "${ usage.input }", output: "${ usage.output }" }', usage))
+    findings = Findings()
+    found = compile_set(load(source_files([str(file)], findings), findings), {}, findings)
+    assert not findings.has_errors
+    for stream in (True, False):
+        outcome = run_offline(found, "/chat", {"stream": stream, "k": "key"}, [sse(EVENTS)], SSE)
+        assert usage_of(outcome.result) == expected
