@@ -189,12 +189,7 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     name, known = node.value, template.templates.named
     found = known.get(name) if isinstance(name, str) else None
     if found is None:
-        hint = suggestion(str(name), known)
-        if isinstance(name, str) and name in template.templates.streams:
-            message, hint = f"'{name}' is a stream, not a template", "name it in a pipeline"
-            template.findings.error("misused-pipeline", message, node.span, hint)
-            return
-        template.findings.error("unknown-template", f"unknown template '{name}'", node.span, hint)
+        _report_unknown(template, node)
     elif name in template.open_templates:
         cycle = " → ".join([*template.open_templates, name])
         template.findings.error("template-cycle", f"a template uses itself: {cycle}", node.span)
@@ -205,6 +200,16 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         with template.within(replace(scope, variables=_variables_of_templates(template), notes_nulls=False)):
             template.emit(found, sink)
         template.open_templates.pop()
+
+
+def _report_unknown(template: BaseTemplateWriter, node: Node) -> None:
+    name = str(node.value)
+    if name in template.templates.streams:
+        message = f"'{name}' is a stream, not a template"
+        template.findings.error("misused-pipeline", message, node.span, "name it in a pipeline")
+        return
+    hint = suggestion(name, template.templates.named)
+    template.findings.error("unknown-template", f"unknown template '{name}'", node.span, hint)
 
 
 def _variables_of_templates(template: BaseTemplateWriter) -> Mapping[str, Variable]:
