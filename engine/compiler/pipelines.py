@@ -91,6 +91,7 @@ class _PipelineCompiler:
         self.streams = StreamCompiler(context, scope, label)
 
     def compile(self) -> PipelinePlan:
+        """The plan of the pipeline."""
         stages = self._stages()
         reader, writer = stages.reader, stages.writer
         self._check_stream_when(writer)

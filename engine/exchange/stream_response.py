@@ -64,7 +64,7 @@ def read_to_end(
     while not translation.is_over:
         batch = yield from batches.next()
         assert not isinstance(batch, BatchTimeout), "there was no timeout"
-        size += 0 if batches.framing is None else _size_of(batch)
+        size += _size_of(batch)
         if size > max_bytes:
             raise call_failed(exchange.upstream or "", "too_large", f"over {max_bytes} bytes")
         translation.feed(batch)
@@ -89,12 +89,11 @@ class Batches:
 
     def __init__(self, response: UpstreamResponse, framing: str | None) -> None:
         self.source = response.source
-        self.framing = framing if response.source else None
+        self.framing = framing
         self._left: list[Batch] = []
 
     def take_complete(self, value: Any) -> None:
         """Take a response that is not a stream: its JSON value is the only event."""
-        self.framing = None
         self._left = [[value], None]
 
     def next(self, seconds: float | None = None) -> Effects[Batch | BatchTimeout]:

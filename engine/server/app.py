@@ -104,9 +104,7 @@ class Application(Starlette):
 
     def _handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         cycle = own_cycle(scope, receive, send)
-        task = None if cycle is None else cycle.task
-        # The task knows its loop; `get_running_loop` makes a system call.
-        loop = asyncio.get_running_loop() if task is None else task.get_loop()
+        loop = asyncio.get_running_loop() if cycle is None else cycle.loop
         handler = self._handlers.get(loop) or self._open_lazily()
         if cycle is not None:
             return handler(scope, receive, send)

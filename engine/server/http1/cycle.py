@@ -144,6 +144,11 @@ class Cycle:
 
     # --- The application's task --------------------------------------------------------------------------
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running event loop. The task knows it; `get_running_loop` makes a system call."""
+        return asyncio.get_running_loop() if self.task is None else self.task.get_loop()
+
     async def run(self, app: App) -> None:
         """Run the application. If it fails, respond with 500, or truncate the response if it has started."""
         self._is_running = True
@@ -294,9 +299,7 @@ class Cycle:
             self._connection.write(_CONTINUE_RESPONSE)
         self._expects_continue = False
         self._connection.resume_reading()
-        # The task knows its loop; `get_running_loop` makes a system call.
-        loop = asyncio.get_running_loop() if self.task is None else self.task.get_loop()
-        self._waiter = loop.create_future()
+        self._waiter = self.loop.create_future()
         try:
             await self._waiter
         finally:
