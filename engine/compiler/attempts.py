@@ -40,6 +40,7 @@ class AttemptCompiler:
     Attributes:
         is_builtin: the engine produces the payload of the responses.
         notes_nulls: report nulls in the client's body that a call omits, because there they have a meaning.
+        counted: the fields of a response that the counts of `usage` depend on; None if these are not known.
         uses: the variables that the templates of all attempts read.
         conditions: the variables that the `when` of the attempts read.
     """
@@ -50,6 +51,7 @@ class AttemptCompiler:
     label: str
     is_builtin: bool = False
     notes_nulls: bool = False
+    counted: frozenset[str] | None = frozenset()
     cases: int = 0
     uses: list[Uses] = field(default_factory=list)
     conditions: list[Uses] = field(default_factory=list)
@@ -78,6 +80,7 @@ class _SingleAttemptCompiler:
         self.params = owner.params
         self.label = owner.label
         self.first_case = owner.cases
+        self.counted = owner.counted
         self.is_builtin = owner.is_builtin
         self.has_call = has_key(spec.node, "call") or has_key(spec.node, "calls")
         self.calls = CallCompiler(
@@ -180,7 +183,7 @@ class _SingleAttemptCompiler:
                 self.findings.error("misused-pipeline", message, case.stream_when.key_span)
             return None
         self._check_pipeline(case)
-        plan = compile_pipeline(self.context, case, scope, f"{self.label} {label}")
+        plan = compile_pipeline(self.context, case, scope, f"{self.label} {label}", self.counted)
         self.uses += (template.uses for template in pipeline_templates(plan))
         return plan
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from engine.compiler.context import MappingContext
 from engine.compiler.merge_rules import compile_merge
-from engine.compiler.rules import Stage, compile_rules
+from engine.compiler.rules import Rules, Translate
 from engine.compiler.streams import (
     ERROR,
     EVENT,
@@ -22,7 +22,6 @@ from engine.compiler.streams import (
     StreamCompiler,
     check_parts,
     framing_of,
-    state_names,
 )
 from engine.diagnostics import suggestion
 from engine.language.codegen import Atom, Compiled, Writer
@@ -50,9 +49,14 @@ class _Stages:
     named: tuple[tuple[str, PartsSpec | Node], ...]
 
 
-def compile_pipeline(context: MappingContext, case: CaseSpec, scope: Scope, label: str) -> PipelinePlan:
-    """The plan of a response with a `pipeline`."""
-    return _PipelineCompiler(context, case, scope, label).compile()
+def compile_pipeline(
+    context: MappingContext, case: CaseSpec, scope: Scope, label: str, counted: frozenset[str] | None
+) -> PipelinePlan:
+    """The plan of a response with a `pipeline`.
+
+    `counted` are the fields that the counts of `usage` depend on; None if these are not known.
+    """
+    return _PipelineCompiler(context, case, scope, label, counted).compile()
 
 
 def pipeline_templates(plan: PipelinePlan) -> Iterator[Compiled]:
@@ -82,8 +86,16 @@ def _order_problem(
 class _PipelineCompiler:
     """Compiles one pipeline."""
 
-    def __init__(self, context: MappingContext, case: CaseSpec, scope: Scope, label: str) -> None:
+    def __init__(
+        self,
+        context: MappingContext,
+        case: CaseSpec,
+        scope: Scope,
+        label: str,
+        counted: frozenset[str] | None,
+    ) -> None:
         self.context = context
+        self.counted = counted
         self.findings = context.findings
         self.case = case
         self.scope = scope
@@ -213,34 +225,34 @@ class _PipelineCompiler:
         name = options.get("event") if options else None
         done = options.value.get("done") if options else None
         state, ends = (*read.state, *whole.state), (*read.ends, *whole.ends)
+        written = self.streams.part_rules(writer, self._translation_of_parts(stages, scope))
+        rules = self._fused(stages.reader, written) or read.rules
         return StreamPlan(
-            translation=replace(read, state=state, ends=ends, error=whole.error),
+            translation=replace(read, state=state, rules=rules, ends=ends, error=whole.error),
             framing=framing,
             event=self.context.template(name, self.scope.with_payload(EVENT), f"{self.label}.to.event"),
             done=done.encode() if done else None,
-            emit=self._write(stages, writer, scope),
+            emit=written.compile(writer.node, f"{self.label}.rules"),
             every=0.0,
             keep_alive=self.context.seconds(writer.keep_alive),
         )
 
-    def _write(self, stages: _Stages, writer: PartsSpec, scope: Scope) -> Compiled | None:
-        """The function of the templates and the writer's rules for one part, or for a complete response."""
+    def _translation_of_parts(self, stages: _Stages, scope: Scope) -> Translate:
+        """Writes the templates for one part, or for a complete response."""
         partial = scope.with_variables({"partial": _PARTIAL})
-        nodes = stages.templates
 
-        def translate(template: TemplateWriter) -> Atom:
-            return _chain(template, nodes, partial)
+        def translate(template: TemplateWriter, part: Atom) -> Atom:
+            loops = template.writer.loops
+            return _chain(template, stages.templates, replace(partial, payload=part, steady_loops=loops))
 
-        return compile_rules(
-            self.context.templates,
-            writer.rules,
-            self.streams.scope.with_payload(PART),
-            state_names(writer),
-            writer.node,
-            f"{self.label}.rules",
-            True,
-            Stage(prefix=WRITER, wrap=self.streams.wrap(writer), translate=translate),
-        )
+        return translate
+
+    def _fused(self, reader: PartsSpec | None, written: Rules) -> Compiled | None:
+        """The reader's function with the code of the writer in place of calls; None if there is none."""
+        if reader is None or self.counted is None:
+            return None
+        read = self.streams.event_rules(reader)
+        return read.compile_with(written, self.counted, f"{self.label}.events")
 
 
 def _chain(template: TemplateWriter, nodes: tuple[Node, ...], scope: Scope) -> Atom:

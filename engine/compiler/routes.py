@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -38,8 +39,11 @@ class _RouteCompiler:
         label = f"{route.method} {route.path}"
         params, is_builtin = parameters(route.path), route.builtin is not None
         self.label, self.params = label, params
+        self.usage = self._usage()
+        self.usage_fields = self._usage_fields()
+        counted = frozenset() if self.usage is None else self.usage_fields
         self.attempts = AttemptCompiler(
-            context, upstreams, params, label, is_builtin, notes_nulls=route.method == PATCH
+            context, upstreams, params, label, is_builtin, notes_nulls=route.method == PATCH, counted=counted
         )
 
     def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:
@@ -48,8 +52,8 @@ class _RouteCompiler:
         self._check_actions()
         route, request = self.route, self.route.request
         attempts = tuple(self._attempts())
-        usage = self._usage(attempts)
-        if usage is not None and usage.uses.refers_to(RESPONSE_BODY):
+        self._check_usage(attempts)
+        if self.usage is not None and self.usage.uses.refers_to(RESPONSE_BODY):
             attempts = tuple(
                 replace(a, reads_upstream_body=a.reads_upstream_body or bool(a.calls)) for a in attempts
             )
@@ -63,7 +67,7 @@ class _RouteCompiler:
             max_bytes=request.max_bytes if request else MAX_BODY_BYTES,
             max_forwarded=request.max_bytes if request and is_limited else None,
             schema=schema,
-            reads_body=self._reads_body(attempts, usage) or schema is not None,
+            reads_body=self._reads_body(attempts) or schema is not None,
             rejects_dropped=route.dropped == "reject",
             timeout=self.context.seconds(route.timeout),
             cache=self._cache(attempts),
@@ -73,8 +77,8 @@ class _RouteCompiler:
             denied_keys=keys.denied_for(route),
             rates=(*filter(None, [self._rate(route)]), *rates),
             concurrency=route.concurrency,
-            usage=usage,
-            usage_fields=self._usage_fields(usage),
+            usage=self.usage,
+            usage_fields=self.usage_fields,
         )
         return plan if is_sound else None
 
@@ -126,34 +130,33 @@ class _RouteCompiler:
                 self.findings.warning("unreachable-attempt", message, following.key_span)
                 return
 
-    def _reads_body(self, attempts: tuple[AttemptPlan, ...], usage: Compiled | None) -> bool:
-        every = [*self.attempts.uses, *(() if usage is None else (usage.uses,))]
+    def _reads_body(self, attempts: tuple[AttemptPlan, ...]) -> bool:
+        every = [*self.attempts.uses, *(() if self.usage is None else (self.usage.uses,))]
         return any(uses.refers_to(CLIENT_BODY) for uses in every) or self._may_drop(attempts)
 
-    def _usage(self, attempts: tuple[AttemptPlan, ...]) -> Compiled | None:
+    def _usage(self) -> Compiled | None:
         """The template of `usage`, which reads the response of a call."""
+        scope = self.context.respond_scope(self.params, has_call=True)
+        return self.context.template(self.route.usage, scope, f"{self.label} usage")
+
+    def _check_usage(self, attempts: tuple[AttemptPlan, ...]) -> None:
         node = self.route.usage
-        if node is None:
-            return None
-        if attempts and not any(attempt.calls for attempt in attempts):
+        if node is not None and attempts and not any(attempt.calls for attempt in attempts):
             message = "'usage' reads the response of a call, but this route makes no call, or only forwards"
             self.findings.error("misused-call", message, node.key_span)
-        scope = self.context.respond_scope(self.params, has_call=True)
-        return self.context.template(node, scope, f"{self.label} usage")
 
-    def _usage_fields(self, usage: Compiled | None) -> frozenset[str] | None:
+    def _usage_fields(self) -> frozenset[str] | None:
         """The fields without which a response has no counts; None if it may have some without any of them."""
-        if usage is None or self.context.templates.coverage is not None or not usage.uses.is_pure:
+        usage, coverage = self.usage, self.context.templates.coverage
+        if usage is None or not usage.uses.is_pure:
             return None
         inside = usage.uses.reads_below(RESPONSE_BODY)
         steps = {path[0] if path else None for path in inside}
         fields = frozenset(step for step in steps if isinstance(step, str))
         if len(inside) < len(usage.uses.reads) or len(fields) < len(steps):
             return None
-        try:
-            return None if usage.function({}, Budget()) else fields
-        except (EvaluationError, ExchangeError):
-            return None
+        with nullcontext() if coverage is None else coverage.paused():
+            return None if _has_counts(usage) else fields
 
     def _may_drop(self, attempts: tuple[AttemptPlan, ...]) -> bool:
         """Whether a body must be parsed even if nothing reads it, to report fields that a call omits."""
@@ -175,6 +178,14 @@ class _RouteCompiler:
         uses = Uses.of_all(self.attempts.uses)
         by_key = uses.refers_to(REQUEST_KEY)
         return CachePlan(self.context.seconds(lifetime), request_headers(uses), by_key)
+
+
+def _has_counts(usage: Compiled) -> bool:
+    """Whether `usage` gives counts for a response without fields, or fails for it."""
+    try:
+        return bool(usage.function({}, Budget()))
+    except (EvaluationError, ExchangeError):
+        return True
 
 
 def _buffers_body(attempts: tuple[AttemptPlan, ...]) -> bool:

@@ -1,18 +1,19 @@
 """Compiles the rules of streams: one Python function each for `rules`, `end` and `error`.
 
 A function is `(payload, exchange) → None`: it updates `exchange.state`, and appends what it emits to
-`exchange.out`. The functions of a reader pass it to `exchange.take` instead.
+`exchange.out`. The functions of a reader pass it to `exchange.take` instead, or contain the writer's code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from engine.compiler.append_rules import Growth, growing_names, growth_of
 from engine.diagnostics import suggestion
-from engine.language.codegen import Atom, Compiled, Writer
+from engine.language.codegen import Atom, Compiled, Fields, Writer
 from engine.language.expressions import (
     Emitter,
     Record,
@@ -47,8 +48,8 @@ def _state_variable(names: Iterable[str], growing: Mapping[str, Growth], prefix:
     return Record({name: field(name) for name in names})
 
 
-#: Writes the templates between two streams of a pipeline; returns the atom of the translated payload.
-Translate: TypeAlias = Callable[[TemplateWriter], Atom]
+#: Writes the templates between two streams of a pipeline for a payload; returns the atom of its translation.
+Translate: TypeAlias = Callable[[TemplateWriter, Atom], Atom]
 
 _EMITTED: Final = Atom("(x.sent + len(out))", "number", VariableOrigin(("emitted",)))
 _NO_PARTS_COUNT: Final = Withheld(
@@ -65,59 +66,93 @@ class Stage:
         is_reader: what it emits are partial responses, which are passed to `x.take`.
         wrap: the envelope of each event.
         translate: writes the templates before the rules.
+        writer: the rules of the writer. Their code replaces calls of `x.take` in a reader, for parts whose
+            fields are known at load.
+        counted: a part with one of these fields may have counts for `usage`, so it is passed to `x.take`.
     """
 
     prefix: str = ""
     is_reader: bool = False
     wrap: Node | None = None
     translate: Translate | None = None
+    writer: Rules | None = None
+    counted: frozenset[str] = frozenset()
 
 
-def compile_rules(
-    templates: TemplateCompiler,
-    rules: tuple[RuleSpec, ...],
-    scope: Scope,
-    state: Iterable[str],
-    node: Node,
-    label: str,
-    is_repeated: bool,
-    stage: Stage,
-) -> Compiled | None:
-    """One function for all rules; None without rules.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one part of a stream.
 
-    Args:
+    Attributes:
         scope: the scope of the rules; `$state` and `$emitted` are added to it.
         state: the names of the state.
-        node: the location for findings that concern all rules.
         is_repeated: the rules run for each event, not once.
     """
-    if not rules:
-        return None
-    names = tuple(state)
-    growing = growing_names(rules) if is_repeated else {}
-    variables: Mapping[str, Variable] = {
-        "state": _state_variable(names, growing, stage.prefix),
-        "emitted": _NO_PARTS_COUNT if stage.is_reader else _EMITTED,
-    }
 
-    def write(writer: Writer) -> None:
+    templates: TemplateCompiler
+    rules: tuple[RuleSpec, ...]
+    scope: Scope
+    state: tuple[str, ...]
+    is_repeated: bool
+    stage: Stage
+
+    def compile(self, node: Node, label: str) -> Compiled | None:
+        """One function for all rules, with findings about all of them at `node`; None without rules."""
+        return self.templates.write(node, label, self.write) if self.rules else None
+
+    def compile_with(self, writer: Rules, counted: frozenset[str], label: str) -> Compiled | None:
+        """As `compile`, for a reader, with the code of the writer in place; None if that is not possible."""
+        if not self.rules or _stops_in_loop(writer.rules):
+            return None
+        stage = replace(self.stage, writer=writer, counted=counted)
+        return self.templates.write_if_possible(label, replace(self, stage=stage).write)
+
+    def write_in_place(self, writer: Writer, part: Atom) -> None:
+        """Write the code for a part whose fields are known at load."""
+        assert part.fields is not None
+        with writer.inlined():
+            known = {name: atom and writer.item(atom) for name, atom in part.fields.known.items()}
+            payload = writer.item(replace(part, fields=Fields(known)))
+            has_stops = _has_stops(self.rules)
+            block = writer.block("for _ in (None,)") if has_stops else nullcontext()
+            with block:
+                self._written(writer, payload, "break" if has_stops else "")
+
+    def write(self, writer: Writer) -> None:
+        """Write the code of a function."""
         writer.line("s, out = x.state, x.out")
-        seen = scope.with_variables(variables)
-        if is_repeated:
+        payload = self.scope.payload
+        if self.is_repeated:
             writer.repeat()
             writer.names.update(NAMES)
-            seen = seen.with_payload(writer.item(seen.payload))
-        written = _RulesWriter(templates, writer, seen, names, growing, stage)
-        if stage.translate is None:
-            written.write(rules)
-        else:
-            written.write_translated(stage.translate, rules)
+            payload = writer.item(payload)
+        self._written(writer, payload, "return")
 
-    return templates.write(node, label, write)
+    def _written(self, writer: Writer, payload: Atom, stop: str) -> None:
+        growing = growing_names(self.rules) if self.is_repeated else {}
+        variables: Mapping[str, Variable] = {
+            "state": _state_variable(self.state, growing, self.stage.prefix),
+            "emitted": _NO_PARTS_COUNT if self.stage.is_reader else _EMITTED,
+        }
+        scope = self.scope.with_variables(variables).with_payload(payload)
+        written = _RulesWriter(self.templates, writer, scope, self.state, growing, self.stage, stop)
+        if self.stage.translate is None:
+            written.write(self.rules)
+        else:
+            written.write_translated(self.stage.translate, self.rules)
+
+
+def _has_stops(rules: tuple[RuleSpec, ...]) -> bool:
+    return any(rule.stop or _has_stops(rule.rules) for rule in rules)
+
+
+def _stops_in_loop(rules: tuple[RuleSpec, ...]) -> bool:
+    """Whether a rule with `each`, or one below it, has a `stop`."""
+    return any(_has_stops((rule,)) if rule.each else _stops_in_loop(rule.rules) for rule in rules)
 
 
 class _RulesWriter(TemplateWriter):
-    """Writes the code of rules."""
+    """Writes the code of rules. `stop` is the statement that ends them."""
 
     def __init__(
         self,
@@ -127,11 +162,13 @@ class _RulesWriter(TemplateWriter):
         state: tuple[str, ...],
         growing: Mapping[str, Growth],
         stage: Stage,
+        stop: str,
     ) -> None:
         super().__init__(templates, writer, scope)
         self.state = state
         self.growing = growing
         self.stage = stage
+        self.stop = stop
 
     def write(self, rules: tuple[RuleSpec, ...]) -> None:
         for rule in rules:
@@ -140,9 +177,10 @@ class _RulesWriter(TemplateWriter):
 
     def write_translated(self, translate: Translate, rules: tuple[RuleSpec, ...]) -> None:
         """Write the rules for the translated payload, if it has a value."""
-        payload = translate(self)
-        inner = self.scope.with_payload(payload)
-        with self.writer.block(f"if {payload.source} is not None"), self.within(inner):
+        payload = translate(self, self.scope.payload)
+        is_certain = payload.kind == "object"
+        block = nullcontext() if is_certain else self.writer.block(f"if {payload.source} is not None")
+        with block, self.within(self.scope.with_payload(payload)):
             self.write(rules)
 
     def _rule(self, rule: RuleSpec) -> None:
@@ -174,7 +212,7 @@ class _RulesWriter(TemplateWriter):
             self._emit(rule.emit)
         self.write(rule.rules)
         if rule.stop:
-            self.writer.line("return")
+            self.writer.line(self.stop)
 
     def _set_state(self, name: str, node: Node) -> None:
         if name not in self.state:
@@ -249,7 +287,7 @@ class _RulesWriter(TemplateWriter):
 
     def _sink(self) -> ItemSink:
         if self.stage.is_reader:
-            return _Parts(self.writer)
+            return _Parts(self.writer, self.stage)
         return _Events(self.writer) if self.stage.wrap is None else _Wrapped(self, self.stage.wrap)
 
     def emit_wrapped(self, wrap: Node, atom: Atom) -> None:
@@ -262,10 +300,14 @@ class _RulesWriter(TemplateWriter):
 class _Parts(ItemSink):
     """Passes partial responses on, one by one."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, stage: Stage) -> None:
         self.writer = writer
+        self.stage = stage
 
     def __call__(self, atom: Atom) -> None:
+        if self.stage.writer is not None and self._is_uncounted(atom.fields):
+            self.stage.writer.write_in_place(self.writer, atom)
+            return
         self.writer.use(atom)
         name = atom.source
         if atom.kind == "object":
@@ -273,6 +315,10 @@ class _Parts(ItemSink):
             return
         with self.writer.block(f"for part in {name} if type({name}) is list else ({name},)"):
             self.writer.line("if part is not None: x.take(part, x)")
+
+    def _is_uncounted(self, fields: Fields | None) -> bool:
+        """Whether all fields are known at load, and none has counts."""
+        return fields is not None and fields.is_complete and self.stage.counted.isdisjoint(fields.known)
 
     @property
     def items(self) -> Sink:

@@ -11,7 +11,7 @@ from typing import Final
 
 from engine.compiler.context import MappingContext
 from engine.compiler.merge_rules import compile_merge
-from engine.compiler.rules import Stage, compile_rules
+from engine.compiler.rules import Rules, Stage, Translate
 from engine.language.codegen import Atom, Compiled
 from engine.language.expressions import Scope, Variable, Withheld
 from engine.language.spec import PartsSpec, RuleSpec, StreamSpec
@@ -84,21 +84,25 @@ class StreamCompiler:
         rules: tuple[RuleSpec, ...] | None = None,
     ) -> Compiled | None:
         """One function for the rules `what` of a stream; None without rules."""
-        stage = Stage(
-            prefix=prefix,
-            is_reader=not prefix,
-            wrap=self.wrap(stream) if prefix and what in ("rules", "end") else None,
-        )
-        return compile_rules(
-            self.context.templates,
-            getattr(stream, what) if rules is None else rules,
-            self.scope.with_payload(payload).with_variables(variables or {}),
-            state_names(stream),
-            stream.node,
-            f"{self.label}.{what}",
-            what == "rules",
-            stage,
-        )
+        wrap = self.wrap(stream) if prefix and what in ("rules", "end") else None
+        found = getattr(stream, what) if rules is None else rules
+        scope = self.scope.with_payload(payload).with_variables(variables or {})
+        stage = Stage(prefix, not prefix, wrap)
+        is_repeated = what == "rules"
+        written = Rules(self.context.templates, found, scope, state_names(stream), is_repeated, stage)
+        return written.compile(stream.node, f"{self.label}.{what}")
+
+    def event_rules(self, reader: PartsSpec) -> Rules:
+        """The rules of a reader for one event."""
+        return self._rules_of(reader, EVENT, Stage(is_reader=True))
+
+    def part_rules(self, writer: PartsSpec, translate: Translate) -> Rules:
+        """The templates and the rules of a writer for one part."""
+        return self._rules_of(writer, PART, Stage(WRITER, wrap=self.wrap(writer), translate=translate))
+
+    def _rules_of(self, stream: PartsSpec, payload: Atom, stage: Stage) -> Rules:
+        scope = self.scope.with_payload(payload)
+        return Rules(self.context.templates, stream.rules, scope, state_names(stream), True, stage)
 
     def wrap(self, writer: PartsSpec) -> Node | None:
         """The envelope of a writer's events."""

@@ -77,6 +77,8 @@ class Fields:
 
         What is known of its type is not used: it could make code invalid that never runs.
         """
+        if self.is_complete and name not in self.known:
+            return Atom("None")
         atom = self.known.get(name)
         return None if atom is None else replace(atom, kind="any")
 
@@ -315,6 +317,14 @@ class Writer:
         the event was embedded since it was last set to False.
         """
         self._loop = _EVENTS
+
+    @contextmanager
+    def inlined(self) -> Iterator[None]:
+        """Write in place what could be a function of its own that is called for each event."""
+        outer = self._loop, self.weight, self.is_loose, self._known
+        self._loop, self._known = _EVENTS, [{}]
+        yield
+        self._loop, self.weight, self.is_loose, self._known = outer
 
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:

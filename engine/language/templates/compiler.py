@@ -41,6 +41,14 @@ class TemplateCompiler(TemplateSet):
 
     def write(self, node: Node, label: str, write: Callable[[Writer], None]) -> Compiled:
         """Compile a function whose code `write` writes; findings about all of it are located at `node`."""
+        compiled = self.write_if_possible(label, write)
+        if compiled is None:
+            self.findings.error("too-deep", "nested too deeply, or too large when compiled", node.span)
+            return Compiled(lambda p, x: ABSENT, "")
+        return compiled
+
+    def write_if_possible(self, label: str, write: Callable[[Writer], None]) -> Compiled | None:
+        """As `write`; None if the code is nested too deeply, or too large."""
         writer = Writer({**NAMES, **self.names})
         if self.coverage is not None:
             writer.names["hits"] = self.coverage.counts
@@ -48,8 +56,7 @@ class TemplateCompiler(TemplateSet):
             write(writer)
             return writer.finish(f"{self.file}: {label}")
         except (TooLarge, RecursionError):
-            self.findings.error("too-deep", "nested too deeply, or too large when compiled", node.span)
-            return Compiled(lambda p, x: ABSENT, "")
+            return None
 
 
 def _return(writer: Writer, atom: Atom, seen: Seen) -> None:

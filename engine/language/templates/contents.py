@@ -19,7 +19,7 @@ from engine.language.codegen import Atom, Fields
 from engine.language.expressions import Variable
 from engine.language.templates.base import BaseTemplateWriter, ItemSink, Sink
 from engine.language.templates.directives import is_certain, is_output, literal_key
-from engine.language.uses import Constructed
+from engine.language.uses import Constructed, either
 from engine.locations import Node
 
 
@@ -87,30 +87,48 @@ class _ObjectWriter:
         atoms: dict[str, Atom] = {}
         for key, child in first:
             template.emit(child, partial(atoms.__setitem__, literal_key(key)))
+        for key, atom in atoms.items():
+            self.fields.put(key, _readable(atom))
         with self.writer.building(self.result.source):
             for key, atom in atoms.items():
                 self._hold(key, atom)
-                self.fields.put(key, atom if _is_readable(atom) else None)
             pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
             self.writer.line(f"{self.result.source} = {{{pairs}}}")
 
     def entry(self, key: str, node: Node) -> None:
         """Write an entry; it is left out if it has no value."""
         depth = self.writer.depth
-        known: list[Atom | None] = []
+        # An expression is always evaluated, and what is certain is always written. Anything else has a name,
+        # which is null until a branch assigns the value.
+        name = "" if isinstance(node.value, str) or is_certain(node.value) else self.writer.fresh()
+        given: list[Atom] = []
+        if name:
+            self._assign(name, "None")
 
         def put(atom: Atom) -> None:
-            # Without a test for null, it is always there; an expression is always evaluated.
-            is_tested = self.writer.depth > depth
-            is_known = isinstance(node.value, str) if is_tested else atom.kind != "any"
-            known.append(atom if is_known and _is_readable(atom) else None)
+            given.append(atom)
+            if name:
+                self._assign(name, atom.source)
             with self.writer.building(self.result.source):
                 self._hold(key, atom)
                 self.writer.line(f"{self.result.source}[{key!r}] = {atom.source}")
 
         self.template.emit(node, put)
-        if known:
-            self.fields.put(key, known[0] if len(known) == 1 and depth == self.depth else None)
+        if given:
+            self.fields.put(key, self._value(name, given) if depth == self.depth else None)
+
+    def _assign(self, name: str, source: str) -> None:
+        """Assign to a name, unless nothing uses it."""
+        with self.writer.building(name):
+            self.writer.line(f"{name} = {source}")
+
+    def _value(self, name: str, given: list[Atom]) -> Atom | None:
+        """The value of a field, null or one of those given; None if it must be read from the object."""
+        if not name:
+            return _readable(given[0]) if len(given) == 1 else None
+        if any(atom.release for atom in given):
+            return None
+        return self.writer.item(Atom(name, origin=either(*(atom.origin for atom in given))), *given)
 
     def spread(self, node: Node) -> None:
         """Write the code that puts the fields of one object, or of each of a list, into the object."""
@@ -144,9 +162,11 @@ class _SpreadSink:
         target.writer.line(f"{source}{atom.source})")
 
 
-def _is_readable(atom: Atom) -> bool:
-    """Whether the value has a name, and remains the same under it."""
-    return not atom.release and not atom.is_constant and atom.source.isidentifier()
+def _readable(atom: Atom) -> Atom | None:
+    """The atom of a value that remains the same; None if it does not."""
+    if atom.is_constant:
+        return Atom(atom.source, atom.kind)
+    return atom if not atom.release and atom.source.isidentifier() else None
 
 
 # --- Directives that are content -------------------------------------------------------------------------

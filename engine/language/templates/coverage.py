@@ -6,6 +6,8 @@ Must not know how templates are written as code.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from engine.locations import Node
@@ -26,3 +28,10 @@ class Coverage:
         self.branches.append((node, label))
         self.counts.append(0)
         return len(self.counts) - 1
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count what runs inside."""
+        before = list(self.counts)
+        yield
+        self.counts[:] = before

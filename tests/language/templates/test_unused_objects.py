@@ -33,16 +33,19 @@ UNUSED = [
     ('{ $with: { x: "${ b }" }, r: "${ x.c }" }', '{ r: "${ b.c }" }'),
     ('{ $spread: { x: "${ a }", y: "${ b }" }, z: "${ a }" }', '{ x: "${ a }", y: "${ b }", z: "${ a }" }'),
     ('{ $with: { x: "${ concat(to_string(a)) }" }, r: "${ x }" }', '{ r: "${ to_string(a) }" }'),
+    ('{ $with: { x: "${ a }" }, r: "${ y }", s: "${ x }" }', '{ s: "${ a }" }'),
+    ('{ $with: { x: 1, y: text }, r: "${ x }", s: "${ y }", t: "${ y.z }" }', "{ r: 1, s: text }"),
+    ('{ $with: { x: { $if: "${ a }", $then: 1, $else: 2 } }, r: "${ x }" }', '{ r: "${ if(a, `1`, `2`) }" }'),
+    ('{ $with: { x: { $if: "${ a }", $then: 1 } }, r: "${ x }" }', '{ r: "${ if(a, `1`) }" }'),
+    ('{ $with: { x: { $with: "${ b }", $value: "${ c }" } }, r: "${ x }" }', '{ r: "${ b.c }" }'),
 ]
 #: Templates whose inner object is built, each with an equal one.
 USED = [
-    ('{ $with: { x: "${ a }" }, r: "${ y }", s: "${ x }" }', '{ s: "${ a }" }'),
     ('{ $with: { x: "${ a }" }, r: "${ @ }" }', '{ r: { x: "${ a }" } }'),
     ('{ $with: { x: "${ a }" }, r: "${ keys(@) }" }', "{ r: \"${ if(a != `null`, ['x'], `[]`) }\" }"),
     ('{ $with: { x: "${ nullable(a) }" }, r: "${ @ }" }', '{ r: { x: "${ nullable(a) }" } }'),
     ('{ $with: { $spread: "${ b }", x: "${ a }" }, r: "${ x }" }', None),
     ('{ $with: { x: 1, $spread: { x: "${ a }" } }, r: "${ x }" }', '{ r: "${ default(a, `1`) }" }'),
-    ('{ $with: { x: { $if: "${ a }", $then: 1, $else: 2 } }, r: "${ x }" }', '{ r: "${ if(a, `1`, `2`) }" }'),
     ('{ $with: { x: { $if: "${ a }", v: "${ a }" } }, r: "${ x.v }" }', '{ r: "${ if(a, a) }" }'),
     (
         '{ $with: { $if: "${ a }", $then: { x: "${ a }" }, $else: { x: 0 } }, r: "${ x }" }',
