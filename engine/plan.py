@@ -243,6 +243,7 @@ class TranslationPlan:
             to `exchange.out`, and pass partial responses to `exchange.take`. Without `rules`, each event is a
             partial response. `ends` run in order at the end, with the payload null.
         needs_done: a stream that ends without its end marker is truncated.
+        takes_text: data of an event that is not JSON is text, not an error.
     """
 
     framing: str | None
@@ -252,6 +253,7 @@ class TranslationPlan:
     ends: tuple[Compiled, ...]
     error: Compiled | None
     needs_done: bool = False
+    takes_text: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -259,7 +261,7 @@ class StreamPlan:
     """A streaming response: of a pipeline, with a `translation`, or generated.
 
     Attributes:
-        event: the name of an event, whose payload is the event.
+        event, identifier: the name and the id of an event, whose payload is the event.
         done: the end marker.
         emit: the template of all events of a generated stream. In a pipeline, `(part, exchange) → None`: the
             templates, then the rules of the writer, which append to `exchange.out`.
@@ -270,6 +272,7 @@ class StreamPlan:
     translation: TranslationPlan | None
     framing: str
     event: Compiled | None
+    identifier: Compiled | None
     done: bytes | None
     emit: Compiled | None
     every: float

@@ -198,8 +198,10 @@ routes:
 def test_a_codec_translates_streams(name: str, tmp_path: Path) -> None:
     """Streams whose media type does not name the framing, so that `from` does."""
     framing = FRAMINGS[name]
-    events = b"".join(framing.encoder().encode(data) for data in (b'{"n":1}', b'{"n":2}')).decode()
-    stub = {"headers": {"content-type": "text/plain"}, "text": events}
+    stub = {
+        "headers": {"content-type": "text/plain"},
+        "events": {name: [{"name": "e", "data": {"n": 1}}, {"name": "e", "data": {"n": 2}}]},
+    }
     cases = [
         {
             "name": "stream",

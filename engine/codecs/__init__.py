@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from engine.codecs import ndjson, sse
+from engine.codecs import aws_events, ndjson, sse
 from engine.codecs.events import MAX_EVENT_BYTES, Decoder, Encoder, Event, FramingError, NewDecoder
 
 __all__ = [
@@ -76,6 +76,11 @@ FRAMINGS: Final[Mapping[str, Framing]] = {
         ndjson.NdjsonEncoder,
         aliases=("application/ndjson", "application/jsonl", "application/json-lines"),
         prefixes=(b"{", b"["),
+    ),
+    "aws_events": Framing(
+        "application/vnd.amazon.eventstream",
+        aws_events.AwsEventsDecoder,
+        aws_events.AwsEventsEncoder,
     ),
 }
 

@@ -10,18 +10,21 @@ MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 
 
 class Event(NamedTuple):
-    """One event: its data, and its name if the framing has names."""
+    """One event: its data, and its name and id if the framing has them."""
 
     data: bytes
     name: str | None = None
+    id: str | None = None
 
 
-#: Creates an event from its class and both fields, in half the time of a call of the class.
+#: Creates an event from its class and a tuple of all fields, in half the time of a call of the class.
 new_event: Final = tuple.__new__
 
 
 class FramingError(Exception):
-    """An event beyond the size limit, or bytes after the end of a stream. The text contains no payload.
+    """An event beyond the size limit, bytes that are no event, or bytes after the end of a stream.
+
+    The text contains no payload.
 
     Attributes:
         events: the events that the same bytes completed before the error; they are valid, so that no chunking
@@ -45,7 +48,11 @@ class Decoder(Protocol):
         ...
 
     def close(self) -> list[Event]:
-        """End the stream; return the event that only its end completes, if there is one."""
+        """End the stream; return the event that only its end completes, if there is one.
+
+        Raises:
+            FramingError: the last event is incomplete, and its framing has lengths.
+        """
         ...
 
 
@@ -60,7 +67,7 @@ class NewDecoder(Protocol):
 class Encoder(Protocol):
     """Events → bytes."""
 
-    def encode(self, data: bytes, name: str | None = None) -> bytes:
+    def encode(self, data: bytes, name: str | None = None, identifier: str | None = None) -> bytes:
         """The bytes of one event whose data is compact JSON or an end marker such as `[DONE]`."""
         ...
 

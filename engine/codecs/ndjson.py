@@ -29,7 +29,9 @@ class NdjsonDecoder(BlockDecoder):
     END: ClassVar[bytes] = b"\n"
 
     def _events(self, blocks: list[bytes]) -> list[Event]:
-        return [new_event(Event, (text, None)) for block in blocks if (text := block.strip(_WHITE_SPACE))]
+        return [
+            new_event(Event, (text, None, None)) for block in blocks if (text := block.strip(_WHITE_SPACE))
+        ]
 
 
 class NdjsonEncoder:
@@ -37,8 +39,8 @@ class NdjsonEncoder:
 
     __slots__ = ()
 
-    def encode(self, data: bytes, name: str | None = None) -> bytes:
-        """One line; `name` is ignored, as this framing has no names."""
+    def encode(self, data: bytes, name: str | None = None, identifier: str | None = None) -> bytes:
+        """One line; `name` and `identifier` are ignored, as this framing has none."""
         if not data.isascii():
             data = _UNICODE_LINE_ENDS.sub(lambda match: _ESCAPES[match.group()], data)
         if LF in data or CR in data:

@@ -1,9 +1,10 @@
 """Server-sent events by the HTML standard (section 9.2.6, "Interpreting an event stream").
 
 Lines end only at CR LF, LF or CR; a byte order mark at the start is skipped; comments and unknown fields are
-ignored, also `id` and `retry`, because connections are never resumed. An event without data is ignored; an
-empty name means no name. Unlike a browser, this decoder returns the last event even if the blank line after
-it is missing, because some servers omit it. Data is not decoded but passed on as the received bytes.
+ignored, also `retry`, because connections are never resumed. An event without data is ignored; an empty name
+means no name. An `id` is that of its own event alone, and one with NUL is ignored. Unlike a browser, this
+decoder returns the last event even if the blank line after it is missing, because some servers omit it. Data
+is not decoded but passed on as the received bytes.
 """
 
 from __future__ import annotations
@@ -56,16 +57,22 @@ def _read(block: bytes) -> Event | None:
     """The event of a block of lines, or None."""
     # The most common form by far: one line of data.
     if block.startswith(b"data: ") and LF not in block:
-        return new_event(Event, (block[6:], None))
+        return new_event(Event, (block[6:], None, None))
     data: list[bytes] = []
-    name = b""
+    name = identifier = b""
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")
         if field == b"data":
             data.append(value.removeprefix(b" "))
         elif field == b"event":
             name = value.removeprefix(b" ")
-    return Event(b"\n".join(data), name.decode("utf-8", "replace") or None) if data else None
+        elif field == b"id" and b"\0" not in value:
+            identifier = value.removeprefix(b" ")
+    return Event(b"\n".join(data), _text(name), _text(identifier)) if data else None
+
+
+def _text(value: bytes) -> str | None:
+    return value.decode("utf-8", "replace") or None
 
 
 class SseEncoder:
@@ -73,11 +80,13 @@ class SseEncoder:
 
     __slots__ = ()
 
-    def encode(self, data: bytes, name: str | None = None) -> bytes:
+    def encode(self, data: bytes, name: str | None = None, identifier: str | None = None) -> bytes:
         """One event. Compact JSON has no line end; other data becomes one field per line."""
         if LF in data or CR in data:
             data = _LINE_END.sub(b"\ndata: ", data)
         event = b"data: " + data + b"\n\n"
+        if identifier is not None:
+            event = b"id: " + _one_line(identifier.replace("\0", " ")) + b"\n" + event
         return event if name is None else b"event: " + _one_line(name) + b"\n" + event
 
     def comment(self) -> bytes:

@@ -173,7 +173,8 @@ class _SingleAttemptCompiler:
         if case.stream is None or self.has_call:
             return None
         plan = compile_generated_stream(self.context, case.stream, scope, f"{self.label} {label}.stream")
-        self.uses += (template.uses for template in (plan.event, plan.emit) if template is not None)
+        templates = (plan.event, plan.identifier, plan.emit)
+        self.uses += (template.uses for template in templates if template is not None)
         return plan
 
     def _pipeline(self, case: CaseSpec, scope: Scope, label: str) -> PipelinePlan | None:

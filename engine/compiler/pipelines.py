@@ -66,7 +66,7 @@ def pipeline_templates(plan: PipelinePlan) -> Iterator[Compiled]:
         parts += [template for _, template in translation.state]
         parts += [translation.rules, *translation.ends, translation.error]
     if plan.stream is not None:
-        parts += (plan.stream.event, plan.stream.emit)
+        parts += (plan.stream.event, plan.stream.identifier, plan.stream.emit)
     return (part for part in parts if part is not None)
 
 
@@ -222,15 +222,17 @@ class _PipelineCompiler:
         """The client's stream: what the reader does, and the writer."""
         assert writer.to is not None
         framing, options = framing_of(writer.to)
-        name = options.get("event") if options else None
+        name, identifier = (options.get("event"), options.get("id")) if options else (None, None)
         done = options.value.get("done") if options else None
         state, ends = (*read.state, *whole.state), (*read.ends, *whole.ends)
+        event_scope = self.scope.with_payload(EVENT)
         written = self.streams.part_rules(writer, self._translation_of_parts(stages, scope))
         rules = self._fused(stages.reader, written) or read.rules
         return StreamPlan(
             translation=replace(read, state=state, rules=rules, ends=ends, error=whole.error),
             framing=framing,
-            event=self.context.template(name, self.scope.with_payload(EVENT), f"{self.label}.to.event"),
+            event=self.context.template(name, event_scope, f"{self.label}.to.event"),
+            identifier=self.context.template(identifier, event_scope, f"{self.label}.to.id"),
             done=done.encode() if done else None,
             emit=written.compile(writer.node, f"{self.label}.rules"),
             every=0.0,

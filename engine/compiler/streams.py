@@ -13,7 +13,7 @@ from engine.compiler.context import MappingContext
 from engine.compiler.merge_rules import compile_merge
 from engine.compiler.rules import Rules, Stage, Translate
 from engine.language.codegen import Atom, Compiled
-from engine.language.expressions import Scope, Variable, Withheld
+from engine.language.expressions import Record, Scope, Variable, Withheld
 from engine.language.spec import PartsSpec, RuleSpec, StreamSpec
 from engine.language.uses import VariableOrigin
 from engine.locations import Node
@@ -32,6 +32,13 @@ _DONE: Final = Atom("x.done", "boolean", VariableOrigin(("done",)))
 _UNKNOWN_DONE: Final = Withheld(
     "unknown-variable", "whether the end marker was received is known only in 'end' of a reader"
 )
+_EVENT_FIELDS: Final = Record(
+    {
+        "name": Atom("x.event[1]", origin=VariableOrigin(("upstream_event", "name"))),
+        "id": Atom("x.event[2]", origin=VariableOrigin(("upstream_event", "id"))),
+    }
+)
+_NO_EVENT: Final = Withheld("unknown-variable", "'$event' is known only in 'rules' of a reader")
 
 
 class StreamCompiler:
@@ -39,7 +46,7 @@ class StreamCompiler:
 
     def __init__(self, context: MappingContext, scope: Scope, label: str) -> None:
         self.context = context
-        self.scope = scope.with_variables({"done": _UNKNOWN_DONE})
+        self.scope = scope.with_variables({"done": _UNKNOWN_DONE, "event": _NO_EVENT})
         self.label = label
 
     def read(self, reader: PartsSpec | None) -> TranslationPlan:
@@ -53,10 +60,11 @@ class StreamCompiler:
             framing=name,
             done=done.encode() if done else None,
             state=self.state(reader, ""),
-            rules=self.rules(reader, "rules", EVENT, ""),
+            rules=self.event_rules(reader).compile(reader.node, f"{self.label}.rules"),
             ends=() if end is None else (end,),
             error=None,
             needs_done=bool(done) and reader.eof != "ok",
+            takes_text=options is not None and options.value.get("data") == "text",
         )
 
     def complete(self, reader: PartsSpec | None) -> Compiled | None:
@@ -94,14 +102,16 @@ class StreamCompiler:
 
     def event_rules(self, reader: PartsSpec) -> Rules:
         """The rules of a reader for one event."""
-        return self._rules_of(reader, EVENT, Stage(is_reader=True))
+        return self._rules_of(reader, EVENT, Stage(is_reader=True), {"event": _EVENT_FIELDS})
 
     def part_rules(self, writer: PartsSpec, translate: Translate) -> Rules:
         """The templates and the rules of a writer for one part."""
         return self._rules_of(writer, PART, Stage(WRITER, wrap=self.wrap(writer), translate=translate))
 
-    def _rules_of(self, stream: PartsSpec, payload: Atom, stage: Stage) -> Rules:
-        scope = self.scope.with_payload(payload)
+    def _rules_of(
+        self, stream: PartsSpec, payload: Atom, stage: Stage, variables: Mapping[str, Variable] | None = None
+    ) -> Rules:
+        scope = self.scope.with_payload(payload).with_variables(variables or {})
         return Rules(self.context.templates, stream.rules, scope, state_names(stream), True, stage)
 
     def wrap(self, writer: PartsSpec) -> Node | None:
@@ -125,7 +135,8 @@ def compile_generated_stream(
 ) -> StreamPlan:
     """The plan of a stream whose events are the value of `emit`."""
     framing, options = framing_of(spec.to)
-    name, wrap = (options.get("event"), options.get("wrap")) if options else (None, None)
+    name, identifier = (options.get("event"), options.get("id")) if options else (None, None)
+    wrap = options.get("wrap") if options else None
     done = options.value.get("done") if options else None
     if wrap is not None:
         message = "'wrap' is only allowed in the writer of a pipeline"
@@ -134,6 +145,7 @@ def compile_generated_stream(
         translation=None,
         framing=framing,
         event=context.template(name, scope.with_payload(EVENT), f"{label}.to.event"),
+        identifier=context.template(identifier, scope.with_payload(EVENT), f"{label}.to.id"),
         done=done.encode() if done else None,
         emit=context.template(spec.emit, scope, f"{label}.emit"),
         every=context.seconds(spec.every) or 0.0,

@@ -16,6 +16,7 @@ from engine.exchange.exchange import Exchange
 from engine.exchange.output_limits import too_many_bytes
 from engine.exchange.stream_translation import Translation
 from engine.http.messages import Batch, ByteStreamResponse, CompleteResponse, Headers
+from engine.language.codegen import Compiled
 from engine.plan import StreamPlan
 from engine.values import ABSENT, JsonError, dumps
 
@@ -116,11 +117,12 @@ def fixed_stream_response(
 class EventWriter:
     """Encodes events as bytes."""
 
-    __slots__ = ("_encoder", "_exchange", "_plan")
+    __slots__ = ("_encoder", "_exchange", "_has_fields", "_plan")
 
     def __init__(self, plan: StreamPlan, exchange: Exchange) -> None:
         self._plan = plan
         self._exchange = exchange
+        self._has_fields = plan.event is not None or plan.identifier is not None
         self._encoder = FRAMINGS[plan.framing].encoder()
 
     def write(self, events: list[Any], stream: EventStream | None = None) -> bytes:
@@ -139,7 +141,7 @@ class EventWriter:
 
     def _encoded(self, events: list[Any]) -> bytes:
         encode = self._encoder.encode
-        if self._plan.event is not None:
+        if self._has_fields:
             return b"".join(map(self._encoded_event, events))
         if len(events) == 1:
             return encode(dumps(events[0]))
@@ -173,17 +175,18 @@ class EventWriter:
         return b"".join([self._encoder.encode(dumps(event)) for event in stream.fail(error)])
 
     def _encoded_event(self, event: Any) -> bytes:
-        name = None if self._plan.event is None else self._name(event)
+        name = self._field(self._plan.event, event)
+        identifier = self._field(self._plan.identifier, event)
         try:
-            return self._encoder.encode(dumps(event), name)
+            return self._encoder.encode(dumps(event), name, identifier)
         except JsonError as error:
             message = f"an event {error.problem}"
             raise ExchangeError("upstream_error", message, cause=str(error)) from None
 
-    def _name(self, event: Any) -> str | None:
-        assert self._plan.event is not None
-        name = evaluate(self._plan.event, event, self._exchange, "upstream_error")
-        return None if name is ABSENT else text_of(name, "upstream_error")
+    def _field(self, template: Compiled | None, event: Any) -> str | None:
+        """The name or the id of an event; None if it has none."""
+        value = ABSENT if template is None else evaluate(template, event, self._exchange, "upstream_error")
+        return None if value is ABSENT else text_of(value, "upstream_error")
 
     def close(self) -> bytes:
         """The end marker, if the stream has one."""

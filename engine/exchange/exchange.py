@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
+from engine.codecs import Event
 from engine.http.fields import joined
 from engine.http.messages import Inbound, UpstreamResponse
 from engine.language.budget import DEFAULT_LIMITS, Budget, Limits
 from engine.language.uses import ITEM, Step, VariablePath, path_text
+
+#: The event where there is none: its name and its id are null.
+NO_EVENT: Final = Event(b"")
 
 #: Receives a partial response of a pipeline.
 Take: TypeAlias = Callable[[Any, "Exchange"], None]
@@ -39,6 +43,7 @@ class Exchange(Budget):
         is_partial: `take` receives parts of a response, not a complete one.
         usage: the counts of `usage` of a pipeline, from all partial responses; None for other responses.
         values: values of functions that have one value per call site and exchange, by call site.
+        event: the upstream's event that is translated.
         done: the upstream's stream is complete: it sent its end marker, or is that of another mapping.
     """
 
@@ -51,6 +56,7 @@ class Exchange(Budget):
         "case",
         "done",
         "dropped",
+        "event",
         "inbound",
         "index",
         "is_partial",
@@ -105,6 +111,7 @@ class Exchange(Budget):
         self.values: dict[str, Any] | None = None
         self.sent = 0
         self.done = False
+        self.event = NO_EVENT
 
     def warn(self, message: str) -> None:
         """Add a warning for the log."""

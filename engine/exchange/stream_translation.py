@@ -12,7 +12,7 @@ from typing import Any
 from engine.codecs import FRAMINGS, Decoder, Event, FramingError
 from engine.errors import ExchangeError, call_failed, release_frames
 from engine.exchange.evaluation import EVALUATION_ERRORS, evaluate, translation_error
-from engine.exchange.exchange import Exchange
+from engine.exchange.exchange import NO_EVENT, Exchange
 from engine.http.messages import UNKNOWN_SIZE, Batch
 from engine.language.codegen import Compiled
 from engine.language.stream_state import release_all
@@ -41,6 +41,7 @@ class Translation:
         self._process: Callable[[Any, Any], Any] = process
         self._count = 0
         exchange.done = False
+        exchange.event = NO_EVENT
         # The state can grow larger than everything that was read.
         exchange.received = UNKNOWN_SIZE
         exchange.state = {name: _initial_value(template, exchange) for name, template in plan.state}
@@ -95,7 +96,8 @@ class Translation:
         """Run the rules on each event; the end marker ends the stream, whatever follows. Data that is only
         white space is ignored."""
         exchange, count, done, process = self._exchange, self._count, self._plan.done, self._process
-        for data, _ in events:
+        for event in events:
+            data = event[0]
             if data == done:
                 self.is_over = exchange.done = True
                 break
@@ -104,15 +106,22 @@ class Translation:
             except JsonError as error:
                 if not data.strip():
                     continue
-                where = f"event {count + 1}"
-                what = f"sent an event that is not JSON ({where})"
-                raise self._unusable(what, f"{where}: invalid JSON, {error}") from None
+                value = self._text(data, count + 1, error)
             count += 1
+            exchange.event = event
             try:
                 process(value, exchange)
             except EVALUATION_ERRORS as error:
                 raise translation_error(error, "upstream_error") from None
         self._count = count
+
+    def _text(self, data: bytes, number: int, problem: JsonError) -> str:
+        """The data of an event that is not JSON."""
+        if self._plan.takes_text:
+            return data.decode("utf-8", "replace")
+        where = f"event {number}"
+        what = f"sent an event that is not JSON ({where})"
+        raise self._unusable(what, f"{where}: invalid JSON, {problem}")
 
     def _end(self, _: None) -> None:
         if not self.is_over:

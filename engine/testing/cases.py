@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
+from engine.codecs import FRAMINGS
 from engine.compiler.environment import Environment
 from engine.compiler.files import declared
 from engine.compiler.masking import file_credentials
@@ -153,7 +154,20 @@ class CaseCompiler:
             return UpstreamResponse(spec.DEFAULT_STATUS, (), EMPTY)
         headers = _header_fields(response.headers)
         content = self._content(response.body, response.text, headers)
+        if response.events is not None:
+            content = self._stub_events(response.events, content.media_type)
         return UpstreamResponse(response.status, _with_type(headers, content), content)
+
+    def _stub_events(self, events: Node, media_type: str) -> Content:
+        """A stream of events, by the name of its framing."""
+        ((name, items),) = events.items()
+        framing = FRAMINGS[name]
+        encoder = framing.encoder()
+        data = [
+            encoder.encode(self._bytes(item["data"], _event_data), *map(item.value.get, ("name", "id")))
+            for item in items.elements()
+        ]
+        return Content(b"".join(data), media_type or framing.media_type)
 
     # Expectations
 
@@ -245,6 +259,10 @@ def _pairs(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 def _encoded(value: str) -> bytes:
     return value.encode()
+
+
+def _event_data(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else dumps(value)
 
 
 def _json_or_nothing(content: Content) -> Any:

@@ -67,6 +67,7 @@ class StubResponseSpec(Spec):
     headers: Mapping[str, Any] = field(default_factory=dict)
     body: Node | None = None
     text: Node | None = None
+    events: Node | None = None
     split: int | None = None
 
 

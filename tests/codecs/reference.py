@@ -1,7 +1,7 @@
 """The HTML standard's algorithm for event streams, written literally: for complete streams, and slow.
 
-Tests compare `engine.codecs.sse` with it. It has the same documented deviations: data stays bytes, `id` and
-`retry` do nothing, and the end of the stream ends the last event.
+Tests compare `engine.codecs.sse` with it. It has the same documented deviations: data stays bytes, an `id` is
+that of its own event alone, `retry` does nothing, and the end of the stream ends the last event.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from engine.codecs import Event
 def events_of(stream: bytes) -> list[Event]:
     """The events of a complete stream."""
     events: list[Event] = []
-    data, name = b"", b""
+    data = name = identifier = b""
     for line in [*lines_of(stream.removeprefix(b"\xef\xbb\xbf")), b""]:
         if not line:
             if data:
-                events.append(Event(data.removesuffix(b"\n"), name.decode("utf-8", "replace") or None))
-            data, name = b"", b""
+                names = (value.decode("utf-8", "replace") or None for value in (name, identifier))
+                events.append(Event(data.removesuffix(b"\n"), *names))
+            data = name = identifier = b""
             continue
         field, value = line, b""
         if b":" in line:
@@ -27,6 +28,8 @@ def events_of(stream: bytes) -> list[Event]:
                 value = value[1:]
         if field == b"event":
             name = value
+        elif field == b"id" and b"\0" not in value:
+            identifier = value
         elif field == b"data":
             data += value + b"\n"
     return events

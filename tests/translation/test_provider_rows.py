@@ -25,7 +25,7 @@ SSE, JSON = "text/event-stream", "application/json"
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20)
 ARGUMENTS = st.dictionaries(st.text("abc", min_size=1, max_size=3), TEXT | st.integers(0, 9), max_size=2)
-CUTS = st.lists(st.integers(0, 400), max_size=4)
+SPLITS = st.lists(st.integers(0, 400), max_size=4)
 RESPONSE = st.fixed_dictionaries(
     {
         "text": TEXT,
@@ -35,16 +35,16 @@ RESPONSE = st.fixed_dictionaries(
         "usage": st.sampled_from(
             ["before", "with", "after", "none"]
         ),  # where a stream has it, if it can choose
-        "cuts": CUTS,
+        "split_at": SPLITS,
     }
 )
 
 Response = dict[str, Any]
 
 
-def pieces(text: str, cuts: list[int]) -> list[str]:
+def pieces(text: str, split_at: list[int]) -> list[str]:
     """A text split at the given positions, without empty pieces."""
-    ends = [0, *sorted({min(cut, len(text)) for cut in cuts}), len(text)]
+    ends = [0, *sorted({min(position, len(text)) for position in split_at}), len(text)]
     return [text[a:b] for a, b in pairwise(ends) if a < b]
 
 
@@ -52,8 +52,8 @@ def sse(events: Iterable[Response]) -> bytes:
     return b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
 
 
-def split(data: bytes, cuts: list[int]) -> list[bytes]:
-    ends = [0, *sorted({min(cut, len(data)) for cut in cuts}), len(data)]
+def split(data: bytes, split_at: list[int]) -> list[bytes]:
+    ends = [0, *sorted({min(position, len(data)) for position in split_at}), len(data)]
     return [data[a:b] for a, b in pairwise(ends) if a < b]
 
 
@@ -85,13 +85,13 @@ def anthropic(response: Response) -> tuple[bytes, bytes]:
     started = {**head, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
     events: list[Response] = [{"type": "message_start", "message": started}, {"type": "ping"}]
     for index, block in enumerate(blocks):
-        events += anthropic_block(index, block, response["cuts"])
+        events += anthropic_block(index, block, response["split_at"])
     ending = {"stop_reason": reason, "stop_sequence": None}
     events.append({"type": "message_delta", "delta": ending, "usage": {"output_tokens": 5}})
     return sse([*events, {"type": "message_stop"}]), json.dumps(plain).encode()
 
 
-def anthropic_block(index: int, block: Response, cuts: list[int]) -> Iterable[Response]:
+def anthropic_block(index: int, block: Response, split_at: list[int]) -> Iterable[Response]:
     """The events of one content block; the arguments of a tool are pieces of JSON."""
     kind = block["type"]
     begun = {**block, **({"input": {}} if kind == "tool_use" else {kind: ""})}
@@ -100,9 +100,10 @@ def anthropic_block(index: int, block: Response, cuts: list[int]) -> Iterable[Re
     deltas: list[Response]
     if kind == "tool_use":
         text = json.dumps(block["input"]) if block["input"] else ""
-        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ["", *pieces(text, cuts)]]
+        parts = ["", *pieces(text, split_at)]
+        deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
     else:
-        deltas = [{"type": f"{kind}_delta", kind: piece} for piece in pieces(block[kind], cuts)]
+        deltas = [{"type": f"{kind}_delta", kind: piece} for piece in pieces(block[kind], split_at)]
     for delta in deltas:
         yield {"type": "content_block_delta", "index": index, "delta": delta}
     yield {"type": "content_block_stop", "index": index}
@@ -127,14 +128,14 @@ GEMINI_REASONS = [
 
 def gemini(response: Response) -> tuple[bytes, bytes]:
     """A response as a stream and as one body. Each call is whole; the counts are in any event."""
-    cuts, head = response["cuts"], {"responseId": "r-1", "modelVersion": "m"}
+    split_at, head = response["split_at"], {"responseId": "r-1", "modelVersion": "m"}
     reason = GEMINI_REASONS[response["reason"] % len(GEMINI_REASONS)]
     usage = {"promptTokenCount": 3, "candidatesTokenCount": 4, "thoughtsTokenCount": 1, "totalTokenCount": 8}
     counts = {} if response["usage"] == "none" else {"usageMetadata": usage}
     thought: list[Response] = [
-        {"text": piece, "thought": True} for piece in pieces(response["thinking"], cuts)
+        {"text": piece, "thought": True} for piece in pieces(response["thinking"], split_at)
     ]
-    text: list[Response] = [{"text": piece} for piece in pieces(response["text"], cuts)]
+    text: list[Response] = [{"text": piece} for piece in pieces(response["text"], split_at)]
     calls: list[Response] = [
         {"functionCall": {"id": f"call-{i}", "name": name, "args": arguments}}
         for i, (name, arguments) in enumerate(response["calls"])
@@ -160,7 +161,7 @@ COHERE_REASONS = ["COMPLETE", "STOP_SEQUENCE", "MAX_TOKENS", "TOOL_CALL"]
 
 def cohere(response: Response) -> tuple[bytes, bytes]:
     """A response as a stream and as one body. A call without arguments has none, null or an object."""
-    cuts, counts = response["cuts"], {"tokens": {"input_tokens": 3, "output_tokens": 5}}
+    split_at, counts = response["split_at"], {"tokens": {"input_tokens": 3, "output_tokens": 5}}
     ending: Response = {"finish_reason": COHERE_REASONS[response["reason"] % len(COHERE_REASONS)]}
     ending |= {} if response["usage"] == "none" else {"usage": counts}
     content = [{"type": "thinking", "thinking": response["thinking"]}] if response["thinking"] else []
@@ -174,10 +175,10 @@ def cohere(response: Response) -> tuple[bytes, bytes]:
     for block in content:
         kind = block["type"]
         events.append(cohere_event("content-start", content={"type": kind, kind: ""}))
-        events += [cohere_event("content-delta", content={kind: p}) for p in pieces(block[kind], cuts)]
+        events += [cohere_event("content-delta", content={kind: p}) for p in pieces(block[kind], split_at)]
         events.append({"type": "content-end", "index": 0})
     for call in calls:
-        events += cohere_call(call, cuts)
+        events += cohere_call(call, split_at)
     events.append({"type": "message-end", "delta": ending})
     return sse(events), json.dumps({"id": "c-1", "message": message, **ending}).encode()
 
@@ -186,10 +187,10 @@ def cohere_event(kind: str, **message: Any) -> Response:
     return {"type": kind, "index": 0, "delta": {"message": message}}
 
 
-def cohere_call(call: Response, cuts: list[int]) -> Iterable[Response]:
+def cohere_call(call: Response, split_at: list[int]) -> Iterable[Response]:
     function = call["function"]
     yield cohere_event("tool-call-start", tool_calls={**call, "function": {**function, "arguments": ""}})
-    for piece in pieces(function["arguments"], cuts):
+    for piece in pieces(function["arguments"], split_at):
         yield cohere_event("tool-call-delta", tool_calls={"function": {"arguments": piece}})
     yield {"type": "tool-call-end", "index": 0}
 
@@ -249,7 +250,7 @@ def test_clients_read_the_same_from_all_rows(provider: tuple[str, PlanSet], resp
     request = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     events, plain = PROVIDERS[name](response)
     found = []
-    for chunks, media_type in ((split(events, response["cuts"]), SSE), ([plain], JSON)):
+    for chunks, media_type in ((split(events, response["split_at"]), SSE), ([plain], JSON)):
         for stream in (True, False):
             body = {**request, "stream": stream, "stream_options": {"include_usage": True}}
             outcome = run_offline(plans, "/v1/chat/completions", body, chunks, media_type)
