@@ -1,4 +1,4 @@
-"""Clients of OpenAI's API read the same from all four rows in front of Anthropic, Gemini and Cohere.
+"""Clients of OpenAI's API read the same from all four rows in front of four other APIs.
 
 For generated responses the upstream sends a stream, split at generated positions, or one body, and the client
 wants a stream or one body.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import PlanSet
+from engine.codecs import FRAMINGS
 from tests.support.exchanges import run_offline, shipped
 from tests.support.properties import property_settings
 
@@ -195,6 +197,61 @@ def cohere_call(call: Response, split_at: list[int]) -> Iterable[Response]:
     yield {"type": "tool-call-end", "index": 0}
 
 
+# --- Bedrock ---------------------------------------------------------------------------------------------
+
+BEDROCK_REASONS = [
+    "end_turn",
+    "tool_use",
+    "max_tokens",
+    "stop_sequence",
+    "guardrail_intervened",
+    "content_filtered",
+    "malformed_model_output",
+    "model_context_window_exceeded",
+]
+
+
+def bedrock(response: Response) -> tuple[bytes, bytes]:
+    """A response as binary messages and as one body."""
+    split_at, usage = response["split_at"], {"inputTokens": 3, "outputTokens": 5, "totalTokens": 8}
+    reason = BEDROCK_REASONS[response["reason"] % len(BEDROCK_REASONS)]
+    counts = {} if response["usage"] == "none" else {"usage": usage}
+    blocks: list[Response] = [{"reasoningContent": {"reasoningText": {"text": response["thinking"]}}}]
+    blocks.append({"text": response["text"]})
+    blocks += [
+        {"toolUse": {"toolUseId": f"t{i}", "name": name, "input": arguments}}
+        for i, (name, arguments) in enumerate(response["calls"])
+    ]
+    events: list[tuple[str, Response]] = [("messageStart", {"role": "assistant"})]
+    events += [
+        ("contentBlockDelta", {"delta": {"reasoningContent": {"text": piece}}})
+        for piece in pieces(response["thinking"], split_at)
+    ]
+    events += [
+        ("contentBlockDelta", {"delta": {"text": piece}}) for piece in pieces(response["text"], split_at)
+    ]
+    for block in blocks[2:]:
+        events += bedrock_call(block["toolUse"], split_at)
+    ending: list[tuple[str, Response]] = [
+        ("messageStop", {"stopReason": reason}),
+        ("metadata", {"metrics": {}, **counts}),
+    ]
+    events += reversed(ending) if response["usage"] == "before" else ending
+    encoder = FRAMINGS["aws_events"].encoder()
+    stream = b"".join(encoder.encode(json.dumps(data).encode(), name) for name, data in events)
+    message = {"role": "assistant", "content": blocks}
+    return stream, json.dumps({"output": {"message": message}, "stopReason": reason, **counts}).encode()
+
+
+def bedrock_call(call: Response, split_at: list[int]) -> Iterable[tuple[str, Response]]:
+    """The events of one call; one without arguments has no pieces."""
+    text = json.dumps(call["input"]) if call["input"] else ""
+    yield "contentBlockStart", {"start": {"toolUse": {"toolUseId": call["toolUseId"], "name": call["name"]}}}
+    for piece in pieces(text, split_at):
+        yield "contentBlockDelta", {"delta": {"toolUse": {"input": piece}}}
+    yield "contentBlockStop", {"contentBlockIndex": 1}
+
+
 # --- What a client reads ---------------------------------------------------------------------------------
 
 
@@ -204,7 +261,7 @@ def collected(body: bytes, stream: bool) -> Response:
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
     parts = [choice.get("delta") or choice.get("message") or {} for choice in choices]
     return {
-        "ids": {(chunk["id"], chunk["model"]) for chunk in chunks},
+        "ids": len({(chunk["id"], chunk["model"]) for chunk in chunks}),
         "role": [part["role"] for part in parts if part.get("role")],
         "text": "".join(part.get("content") or "" for part in parts),
         "reasoning": "".join(part.get("reasoning") or "" for part in parts),
@@ -231,29 +288,32 @@ def calls_of(parts: list[Response]) -> dict[int, tuple[str, str, Any]]:
     return {index: (call[0], call[1], json.loads(call[2])) for index, call in calls.items()}
 
 
-PROVIDERS: dict[str, Callable[[Response], tuple[bytes, bytes]]] = {
-    "anthropic": anthropic,
-    "gemini": gemini,
-    "cohere": cohere,
+#: Each provider with the media type of its streams.
+PROVIDERS: dict[str, tuple[Callable[[Response], tuple[bytes, bytes]], str]] = {
+    "anthropic": (anthropic, SSE),
+    "gemini": (gemini, SSE),
+    "cohere": (cohere, SSE),
+    "bedrock": (bedrock, "application/vnd.amazon.eventstream"),
 }
 
 
-@pytest.fixture(scope="module", params=PROVIDERS)
-def provider(request: pytest.FixtureRequest) -> tuple[str, PlanSet]:
-    return request.param, shipped(str(FOLDER / f"openai-over-{request.param}.yaml"))
+@cache
+def plans_of(provider: str) -> PlanSet:
+    return shipped(str(FOLDER / f"openai-over-{provider}.yaml"))
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
 @property_settings(100, 300, is_seeded=True)
 @given(response=RESPONSE)
-def test_clients_read_the_same_from_all_rows(provider: tuple[str, PlanSet], response: Response) -> None:
-    name, plans = provider
+def test_clients_read_the_same_from_all_rows(provider: str, response: Response) -> None:
     request = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-    events, plain = PROVIDERS[name](response)
+    make, framing = PROVIDERS[provider]
+    events, plain = make(response)
     found = []
-    for chunks, media_type in ((split(events, response["split_at"]), SSE), ([plain], JSON)):
+    for chunks, media_type in ((split(events, response["split_at"]), framing), ([plain], JSON)):
         for stream in (True, False):
             body = {**request, "stream": stream, "stream_options": {"include_usage": True}}
-            outcome = run_offline(plans, "/v1/chat/completions", body, chunks, media_type)
+            outcome = run_offline(plans_of(provider), "/v1/chat/completions", body, chunks, media_type)
             assert outcome.status == 200, outcome.body
             found.append(collected(outcome.body, stream))
     assert found[1:] == found[:-1]
@@ -261,4 +321,4 @@ def test_clients_read_the_same_from_all_rows(provider: tuple[str, PlanSet], resp
     assert (first["text"], first["reasoning"]) == (response["text"], response["thinking"])
     assert [call[1:] for call in first["calls"].values()] == response["calls"]
     assert len(first["finish"]) == 1
-    assert len(first["usage"]) == (response["usage"] != "none" or name == "anthropic")
+    assert len(first["usage"]) == (response["usage"] != "none" or provider == "anthropic")

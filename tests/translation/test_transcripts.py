@@ -29,6 +29,7 @@ MAPPINGS = {
     "a2o": str(PROVIDERS / "openai-over-anthropic.yaml"),
     "g2o": str(PROVIDERS / "openai-over-gemini.yaml"),
     "c2o": str(PROVIDERS / "openai-over-cohere.yaml"),
+    "b2o": str(PROVIDERS / "openai-over-bedrock.yaml"),
 }
 ENTRIES = (
     [e for e in json.loads((FOLDER / "index.json").read_text()) if e["name"].split("_")[0] in MAPPINGS]
@@ -37,7 +38,11 @@ ENTRIES = (
 )
 pytestmark = pytest.mark.skipif(not ENTRIES, reason="the recordings are not next to this checkout")
 
-MEDIA_TYPES = {"sse": "text/event-stream", "ndjson": "application/x-ndjson"}
+MEDIA_TYPES = {
+    "sse": "text/event-stream",
+    "ndjson": "application/x-ndjson",
+    "bin": "application/vnd.amazon.eventstream",
+}
 
 
 def matcher() -> ModuleType:
@@ -100,7 +105,7 @@ def test_a_recording_gives_the_expected_response(
     client, prefix = entry["client"].split()[0], entry["name"].split("_")[0]
     file = FOLDER / entry["upstream_file"]
     data = file.read_bytes()
-    if line_end == b"\r\n" and b"\r" not in data:
+    if line_end == b"\r\n" and file.suffix != ".bin" and b"\r" not in data:
         data = data.replace(b"\n", b"\r\n")
     expected = [json.loads(line) for line in (FOLDER / entry["expect_file"]).read_text().split("\n") if line]
     if client == "openai":
