@@ -30,7 +30,10 @@ MAPPINGS = {
     "g2o": str(PROVIDERS / "openai-over-gemini.yaml"),
     "c2o": str(PROVIDERS / "openai-over-cohere.yaml"),
     "b2o": str(PROVIDERS / "openai-over-bedrock.yaml"),
+    "m2o": str(PROVIDERS / "openai-over-mistral.yaml"),
+    "az2o": str(PROVIDERS / "openai-over-azure.yaml"),
 }
+ENVIRON = {"OPENAI_PREFIX": "/", "AZURE_OPENAI_ENDPOINT": "https://azure.example"}
 ENTRIES = (
     [e for e in json.loads((FOLDER / "index.json").read_text()) if e["name"].split("_")[0] in MAPPINGS]
     if FOLDER.exists()
@@ -56,7 +59,7 @@ def matcher() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def plans() -> dict[str, PlanSet]:
-    return {prefix: shipped(name, {"OPENAI_PREFIX": "/"}) for prefix, name in MAPPINGS.items()}
+    return {prefix: shipped(name, ENVIRON) for prefix, name in MAPPINGS.items()}
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
