@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from engine.compiler.calls import CallCompiler, call_variables
+from engine.compiler.calls import CallCompiler, calls_variable
 from engine.compiler.context import MappingContext
 from engine.compiler.pipelines import compile_pipeline, pipeline_templates
 from engine.compiler.reads import RESPONSE_BODY, RESPONSE_STATUS, calls_parsed, client_fields, read_tree
@@ -129,7 +129,7 @@ class _SingleAttemptCompiler:
     def _cases(self) -> tuple[CasePlan, ...]:
         scope = self.context.respond_scope(self.params, self.has_call)
         if self.spec.calls:
-            scope = scope.with_variables({"calls": Record(call_variables(self.spec.calls))})
+            scope = scope.with_variables({"calls": calls_variable(self.spec.calls)})
         if self.is_builtin:
             scope = scope.with_payload(Atom("p", "object", VariableOrigin(("health",))))
         return tuple(self._case(case, scope, number) for number, case in enumerate(self.spec.respond))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from engine.compiler.context import MappingContext
+from engine.compiler.context import HEADERS, STATUS, MappingContext
 from engine.compiler.files import declared
 from engine.compiler.reads import calls_read, env_read, error_kind, is_known_at_load, sources_of
 from engine.compiler.route_paths import PLAIN_PATH
@@ -60,7 +60,7 @@ class CallCompiler:
         scope = replace(self.context.call_scope(self.params), notes_nulls=self.notes_nulls)
         if not attempt.calls:
             return scope
-        return scope.with_variables({"calls": Record(call_variables(attempt.calls))})
+        return scope.with_variables({"calls": calls_variable(attempt.calls)})
 
     def named_calls(self, attempt: AttemptSpec) -> list[tuple[CallPlan, Uses]]:
         """The calls under `calls`, which are all made, in file order."""
@@ -272,17 +272,20 @@ class CallCompiler:
         return compiled
 
 
-def call_variables(calls: Mapping[str, CallSpec]) -> Mapping[str, Variable]:
+def calls_variable(calls: Mapping[str, CallSpec]) -> Record:
     """`$calls`: a record of the fields of each call, or a list of them for a call with `each`."""
-    return {name: _call_variable(name, spec) for name, spec in calls.items()}
+    fields = {name: _call_variable(name, spec) for name, spec in calls.items()}
+    return Record(fields, hint="name the call under 'calls'")
 
 
 def _call_variable(name: str, spec: CallSpec) -> Variable:
     whole, path = f"x.calls[{name!r}]", ("calls", name)
     if spec.each is not None:
         return Atom(whole, "array", VariableOrigin(path))
+    known = {"status": {"types": STATUS}, "headers": {"common": HEADERS}}
     fields: dict[str, Variable] = {
-        key: Atom(f"{whole}[{key!r}]", origin=VariableOrigin((*path, key))) for key in _FIELDS
+        key: Atom(f"{whole}[{key!r}]", origin=VariableOrigin((*path, key)), **known.get(key, {}))
+        for key in _FIELDS
     }
     return Record(fields, whole=Atom(whole, "object", VariableOrigin(path)))
 

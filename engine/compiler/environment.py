@@ -60,9 +60,11 @@ class Environment:
             fields[name] = _SECRET if hidden else Atom(source, origin=VariableOrigin(("env", name)))
         variables = {name: self._var(name, value) for name, value in self.vars.items()}
         return {
-            "env": Record(fields),
-            "is_set": Record({name: _flag(bool(value)) for name, value in self.env.items()}),
-            "vars": Record(variables),
+            "env": Record(fields, hint="declare it under 'env'"),
+            "is_set": Record(
+                {name: _flag(bool(value)) for name, value in self.env.items()}, hint="declare it under 'env'"
+            ),
+            "vars": Record(variables, hint="declare it under 'vars'"),
             "dragoman": _DRAGOMAN,
         }
 

@@ -81,6 +81,14 @@ class Fields:
         return None if atom is None else replace(atom, kind="any")
 
 
+@dataclass(frozen=True, slots=True)
+class CommonFields:
+    """What is known at load of all fields of an object: the JSON types of their values, and their names."""
+
+    types: frozenset[str]
+    in_lower_case: bool = False
+
+
 class TooLarge(Exception):
     """The code of one template exceeds what Python or `MAX_LINES` allows."""
 
@@ -101,6 +109,8 @@ class Atom:
         release: a line to write before each use of it, because it may be changed in place until then.
         keeps_parts: whether its parts are never changed, so that they need no such line.
         fields: its fields, if it is an object that the code creates: reading one of them needs no object.
+        types: the JSON types that it may have, for findings; empty if `kind` is all that is known.
+        common: what all of its fields have in common, for findings.
     """
 
     source: str
@@ -113,6 +123,8 @@ class Atom:
     release: str = ""
     keeps_parts: bool = False
     fields: Fields | None = None
+    types: frozenset[str] = frozenset()
+    common: CommonFields | None = None
 
     def inside(self, step: str | int) -> Origin | None:
         """The origin of a field, or of an item or a pair (`ITEM`)."""

@@ -335,6 +335,13 @@ def results_of(plans: PlanSet) -> list[object]:
 #: None parses expressions or generated code: these are analyzed as syntax trees and `Uses`.
 GRAMMARS = {
     "engine.language.expressions.parser": {"_VARIABLE"},  # the variables in the text of an expression
+    # operators of other languages around an error in the text of an expression
+    "engine.language.expressions.syntax_hints": {
+        "_WORD_BEFORE",
+        "_UNEXPECTED",
+        "_HYPHENATED",
+        "_REST_OF_NAME",
+    },
     "engine.language.templates.strings": {"_OPENING", "_INSIDE"},  # the ends of `${ … }`
     "engine.language.templates.directives": {"_NAME"},
     "engine.language.durations": {"_DURATION"},

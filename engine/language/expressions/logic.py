@@ -15,6 +15,7 @@ from engine.language.codegen import NULL, Atom, Writer
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.choices import known_choice
 from engine.language.expressions.conditions import comparison, equality, ordered_with, truth
+from engine.language.expressions.mistakes import report_comparison
 from engine.language.expressions.parser import Tree
 from engine.language.uses import Constructed, either
 
@@ -131,6 +132,7 @@ def misplaced_not(emitter: BaseEmitter, tree: Tree) -> Atom | None:
 
 def _comparator(emitter: BaseEmitter, tree: Tree) -> Atom:
     left, right = (emitter.used(child) for child in tree["children"])
+    report_comparison(emitter, tree, left, right)
     test, kind = _COMPARISONS[tree["value"]]
     return emitter.writer.let(test(emitter.writer, left, right), kind)
 
