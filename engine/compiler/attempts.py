@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from engine.compiler.calls import CallCompiler, calls_variable
 from engine.compiler.context import MappingContext
 from engine.compiler.pipelines import compile_pipeline, pipeline_templates
+from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import RESPONSE_BODY, RESPONSE_STATUS, calls_parsed, client_fields, read_tree
 from engine.compiler.streams import compile_generated_stream
 from engine.diagnostics import suggestion
 from engine.language.codegen import Atom, Compiled
-from engine.language.expressions import Record, Scope
+from engine.language.expressions import Scope
 from engine.language.spec import AttemptSpec, CaseSpec
 from engine.language.uses import Uses, VariableOrigin
 from engine.locations import Node
@@ -27,6 +28,7 @@ from engine.plan import (
     upstreams_of,
 )
 
+_RESPOND = "'respond: { body: \"${ @ }\" }' returns the upstream's body"
 #: Keys of which an attempt has at most one.
 _ACTIONS = ("call", "calls", "forward")
 #: The exception: named calls are made before the `call` whose response is used.
@@ -39,6 +41,7 @@ class AttemptCompiler:
 
     Attributes:
         is_builtin: the engine produces the payload of the responses.
+        has_body: whether the method is one whose requests have a body.
         notes_nulls: report nulls in the client's body that a call omits, because there they have a meaning.
         uses: the variables that the templates of all attempts read.
         conditions: the variables that the `when` of the attempts read.
@@ -49,6 +52,7 @@ class AttemptCompiler:
     params: Mapping[str, str]
     label: str
     is_builtin: bool = False
+    has_body: bool = True
     notes_nulls: bool = False
     cases: int = 0
     uses: list[Uses] = field(default_factory=list)
@@ -79,6 +83,7 @@ class _SingleAttemptCompiler:
         self.label = owner.label
         self.first_case = owner.cases
         self.is_builtin = owner.is_builtin
+        self.has_body = owner.has_body
         self.has_call = has_key(spec.node, "call") or has_key(spec.node, "calls")
         self.calls = CallCompiler(
             owner.context, owner.upstreams, owner.params, owner.label, owner.notes_nulls
@@ -93,6 +98,7 @@ class _SingleAttemptCompiler:
         forward, forwarded = self._forward()
         cases = self._cases()
         self._check_order(cases)
+        self._check_reachable(cases)
         every = [*before, *calls]
         uses = Uses.of_all((*self.uses, forwarded, *(own for _, own in every)))
         parsed = calls_parsed(uses)
@@ -127,7 +133,8 @@ class _SingleAttemptCompiler:
     # Responses
 
     def _cases(self) -> tuple[CasePlan, ...]:
-        scope = self.context.respond_scope(self.params, self.has_call)
+        has_body = self.has_body or self.is_builtin
+        scope = self.context.respond_scope(self.params, self.has_call, has_body)
         if self.spec.calls:
             scope = scope.with_variables({"calls": calls_variable(self.spec.calls)})
         if self.is_builtin:
@@ -203,6 +210,14 @@ class _SingleAttemptCompiler:
                 message = "this is evaluated before the upstream's body is read, as the response may stream"
                 self.findings.error("misused-stream", message, written.when.span)
 
+    def _check_reachable(self, cases: tuple[CasePlan, ...]) -> None:
+        """Warn of cases after one without a condition; those for failed calls are selected separately."""
+        found = [
+            (written.node, is_unconditional(written.when), self.has_call and case.handles_errors)
+            for case, written in zip(cases, self.spec.respond, strict=True)
+        ]
+        warn_of_unreachable("unreachable-case", found, self.findings)
+
     def _status(self, written: Node | int, scope: Scope, label: str) -> int | Compiled:
         status = self.context.status(written, scope, f"{self.label} {label}.status")
         if not isinstance(status, int):
@@ -274,4 +289,4 @@ def check_actions(context: MappingContext, spec: AttemptSpec) -> None:
         message = "'forward' returns the upstream's response; 'respond' has no effect"
         context.findings.error("misused-call", message, spec.node["respond"].key_span)
     elif not responds and "forward" not in actions and not is_misspelled(spec.node, ("respond", *_ACTIONS)):
-        context.findings.error("missing-key", "'respond' is missing", spec.node.key_span)
+        context.findings.error("missing-key", "'respond' is missing", spec.node.key_span, _RESPOND)

@@ -11,8 +11,9 @@ from engine.compiler.calls import compile_body_schema
 from engine.compiler.client_keys import KeysPlan
 from engine.compiler.context import MappingContext
 from engine.compiler.rate_limits import compile_rate
+from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
-from engine.compiler.route_paths import parameters, path_problem
+from engine.compiler.route_paths import foreign_parameters, parameters, path_problem
 from engine.errors import EvaluationError, ExchangeError
 from engine.http.messages import MAX_BODY_BYTES
 from engine.http.methods import BODY_METHODS, PATCH
@@ -23,6 +24,8 @@ from engine.language.spec import RouteSpec
 from engine.language.uses import Uses
 from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan, possible_upstreams
 
+#: Methods whose requests have no body, if no upstream is called that may define one (RFC 9110, 9.3.1).
+_WITHOUT_BODY: Final = ("GET", "HEAD")
 _OWN_ACTIONS: Final = ("call", "calls", "forward", "respond")
 
 
@@ -39,7 +42,13 @@ class _RouteCompiler:
         params, is_builtin = parameters(route.path), route.builtin is not None
         self.label, self.params = label, params
         self.attempts = AttemptCompiler(
-            context, upstreams, params, label, is_builtin, notes_nulls=route.method == PATCH
+            context,
+            upstreams,
+            params,
+            label,
+            is_builtin,
+            has_body=route.method not in _WITHOUT_BODY,
+            notes_nulls=route.method == PATCH,
         )
 
     def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:
@@ -82,6 +91,11 @@ class _RouteCompiler:
         problem = path_problem(self.route.path)
         if problem:
             self.findings.error("bad-path", problem, self.route.node.key_span)
+        for _, segment, name in foreign_parameters(self.route.path):
+            if not segment.startswith("{"):
+                message = f"'{segment}' is literal text in this path, not a parameter"
+                hint = f"write '{{{name}}}'"
+                self.findings.warning("literal-parameter", message, self.route.node.key_span, hint)
         return problem is None
 
     # Attempts
@@ -118,13 +132,12 @@ class _RouteCompiler:
 
     def _check_reachable(self) -> None:
         """Warn of attempts after one that always responds."""
-        for number, attempt in enumerate(self.route.try_[:-1]):
+        found = []
+        for attempt in self.route.try_:
             calls = attempt.call or attempt.calls or attempt.forward
-            if attempt.when is None and not calls and attempt.respond:
-                following = self.route.try_[number + 1].node
-                message = "this attempt is unreachable: the previous one always responds"
-                self.findings.warning("unreachable-attempt", message, following.key_span)
-                return
+            always = is_unconditional(attempt.when) and not calls and bool(attempt.respond)
+            found.append((attempt.node, always, False))
+        warn_of_unreachable("unreachable-attempt", found, self.findings)
 
     def _reads_body(self, attempts: tuple[AttemptPlan, ...], usage: Compiled | None) -> bool:
         every = [*self.attempts.uses, *(() if usage is None else (usage.uses,))]

@@ -111,6 +111,7 @@ class Atom:
         fields: its fields, if it is an object that the code creates: reading one of them needs no object.
         types: the JSON types that it may have, for findings; empty if `kind` is all that is known.
         common: what all of its fields have in common, for findings.
+        absent: why it is always null, for findings; empty if it may have a value.
     """
 
     source: str
@@ -125,6 +126,7 @@ class Atom:
     fields: Fields | None = None
     types: frozenset[str] = frozenset()
     common: CommonFields | None = None
+    absent: str = ""
 
     def inside(self, step: str | int) -> Origin | None:
         """The origin of a field, or of an item or a pair (`ITEM`)."""

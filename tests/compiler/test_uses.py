@@ -346,13 +346,15 @@ GRAMMARS = {
     "engine.language.templates.directives": {"_NAME"},
     "engine.language.durations": {"_DURATION"},
     "engine.compiler.client_keys": {"_KEY", "_NAME", "_DIGEST", "_ROUTES", ""},
-    "engine.compiler.route_paths": {"PLAIN_PATH", "_PARAMETER", "_NAME"},
+    "engine.compiler.route_paths": {"PLAIN_PATH", "_PARAMETER", "_NAME", "_FOREIGN"},
     "engine.compiler.rate_limits": {"_RATE"},
     "engine.compiler.files": {"_OWN_KEYS", "KEY_LIKE"},
     "engine.compiler.upstreams": {"_SEPARATOR", "_FIELD_VALUE", ""},
     "engine.compiler.mapping": {"_PREFIX"},
     "engine.compiler.merge_rules": {"_STEP"},  # a step of a path of `merge`
     "engine.language.codegen": {"_OBJECT"},  # names of objects that nothing uses
+    # placeholders of other languages, and variables without `${ }`, in the literal text of one scalar
+    "engine.compiler.literal_texts": {"_BRACES", "_VARIABLE", "_WITHOUT_SIGN", "_DECLARED", "_FIELD"},
     "engine.compiler.masking": {"_FIELDS", "_SCHEME", "_URL", ""},  # credentials in output
 }
 COMPILING = [

@@ -5,7 +5,7 @@ Contract: tables of hints, used where a name is unknown and none is similar to i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from engine.language.expressions.scope import Record, Variable
@@ -49,11 +49,15 @@ def function_hint(name: str) -> str | None:
 
 def variable_hint(name: str, variables: Mapping[str, Variable]) -> str | None:
     """What to write instead of a variable that does not exist, or None: `$params` is `$request.params`."""
-    owners = [owner for owner, variable in variables.items() if name in _fields(variable)]
-    if not owners:
-        return _VARIABLES.get(name)
-    return "did you mean " + " or ".join(f"'${owner}.{name}'" for owner in owners) + "?"
+    built_in = {owner: found for owner, found in variables.items() if not getattr(found, "hint", None)}
+    return field_hint(name, built_in) or _VARIABLES.get(name)
 
 
-def _fields(variable: Variable) -> Iterable[str]:
-    return variable.fields if isinstance(variable, Record) and not variable.hint else ()
+def field_hint(name: str, variables: Mapping[str, Variable]) -> str | None:
+    """The fields of variables that have a name, as a hint, or None."""
+    declared: dict[str, str] = {}
+    for owner, found in variables.items():
+        if isinstance(found, Record) and name in found.fields:
+            declared.setdefault(found.hint or owner, owner)  # `$is_set` has the names of `$env`
+    owners = declared.values()
+    return "did you mean " + " or ".join(f"'${owner}.{name}'" for owner in owners) + "?" if owners else None

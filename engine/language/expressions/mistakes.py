@@ -12,10 +12,11 @@ from typing import Final
 
 from engine.language.codegen import Atom
 from engine.language.expressions.base import BaseEmitter
+from engine.language.expressions.familiar_names import field_hint
 from engine.language.expressions.parser import Tree
 
-#: Names that are literals in JSON and YAML, but fields in JMESPath. A field 'null' that is nowhere compared is
-#: as good as a null.
+#: Names that are literals in JSON and YAML, but fields in JMESPath. A field 'null' that is not compared is as
+#: good as a null.
 _LITERALS: Final = ("true", "false")
 _COMPARED_LITERALS: Final = ("true", "false", "null")
 #: Forms whose parts can be text, so that a quoted name in one is suspicious.
@@ -66,8 +67,8 @@ def _report_literal(emitter: BaseEmitter, tree: Tree) -> None:
 
 
 def _report_quoted(emitter: BaseEmitter, operands: list[Tree]) -> None:
-    """Report double quotes that do not belong to a name: around punctuation, and around a name that needs none
-    next to one without."""
+    """Report double quotes that do not belong to a name: around punctuation, and around a name that needs
+    none next to one without."""
     is_mixed = any(map(_is_path_of_names, operands))
     for tree in operands:
         if tree.get("quoted") and (_is_punctuation(tree["value"]) or (is_mixed and _is_plain(tree["value"]))):
@@ -152,3 +153,13 @@ def report_case_of_keys(emitter: BaseEmitter, base: Atom, arguments: list[Tree])
         for tree in (argument, *_parts(argument)):
             if tree["type"] == "literal" and isinstance(tree["value"], str):
                 report_case(emitter, base, tree["value"], tree)
+
+
+def report_absent(emitter: BaseEmitter, base: Atom, name: str, tree: Tree) -> None:
+    """Report the use of a value that is always null, or of a field of it."""
+    if not base.absent:
+        return
+    message = f"'{name or '@'}' is always null: there is no payload here"
+    hint = field_hint(name, emitter.scope.variables) or base.absent
+    report = emitter.findings.error if base.kind == "null" else emitter.findings.warning
+    report("no-payload", message, emitter.span(tree, max(len(name), 1)), hint)

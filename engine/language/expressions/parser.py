@@ -32,7 +32,12 @@ _VARIABLE = re.compile(rf"{QUOTED}|\$([A-Za-z_][A-Za-z0-9_]*)", re.DOTALL)
 
 
 class ExpressionSyntaxError(Exception):
-    """Text that is not a valid expression: `message`, the `offset` of the first invalid character, a `hint`."""
+    """Text that is not a valid expression.
+
+    Attributes:
+        offset: the position of the first invalid character.
+        hint: what to write instead, if that is known.
+    """
 
     def __init__(self, message: str, offset: int, hint: str | None = None) -> None:
         super().__init__(message)

@@ -16,7 +16,7 @@ from engine.language.codegen import NULL, Atom, Writer
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.choices import shared_choice
 from engine.language.expressions.familiar_names import variable_hint
-from engine.language.expressions.mistakes import report_case
+from engine.language.expressions.mistakes import report_absent, report_case
 from engine.language.expressions.parser import Tree
 from engine.language.expressions.scope import Record, Withheld
 from engine.language.uses import Origin
@@ -34,11 +34,14 @@ _MOST_TESTS: Final = 2
 
 
 def _current(emitter: BaseEmitter, tree: Tree) -> Atom:
+    if "start" in tree:  # `@` itself, not a part of another form
+        report_absent(emitter, emitter.payload, "", tree)
     return emitter.payload
 
 
 def _field(emitter: BaseEmitter, tree: Tree) -> Atom:
     base, name = emitter.payload, tree["value"]
+    report_absent(emitter, base, name, tree)
     if base.kind not in ("any", "object"):
         return NULL
     known = None if base.fields is None else base.fields.value(name)
@@ -143,6 +146,8 @@ def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[
         return emitter.error(found.code, found.message, tree, len(written), found.hint), []
     if isinstance(found, Record):
         return _whole_record(emitter, found, written, tree), rest
+    if not rest:
+        report_absent(emitter, found, "", tree)
     emitter.writer.refer(found)
     return found, rest
 

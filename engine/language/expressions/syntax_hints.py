@@ -1,4 +1,4 @@
-"""Hints for syntax errors: the JMESPath form of operators and literals that other languages write differently.
+"""Hints for syntax errors: the JMESPath form of operators and literals of other languages.
 
 Contract: a hint depends only on the text around the error. Must not know JMESPath's grammar.
 """

@@ -14,6 +14,7 @@ from engine.language.expressions import Variable, truth
 from engine.language.templates.base import BaseTemplateWriter, Sink
 from engine.language.templates.contents import collecting, write_content
 from engine.language.templates.directives import check_directives, misused
+from engine.language.templates.mistakes import report_mistakes
 from engine.language.uses import ITEM
 from engine.locations import Node
 
@@ -21,6 +22,7 @@ from engine.locations import Node
 def write_mapping(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     """Write a mapping: directives around content."""
     check_directives(node, template.language, template.findings)
+    report_mistakes(node, template.findings)
     if "$each" in node.value:
         _each(template, node, sink)
     else:
