@@ -15,7 +15,6 @@ from engine.language.expressions import ExpressionSyntaxError
 from engine.language.templates import split
 from engine.locations import Document, Node, Path
 
-_CODE: Final = "text-as-expression"
 #: `{{ name }}`, as of many template languages.
 _BRACES: Final = re.compile(r"\{\{\s*([$A-Za-z_][^{}]*?)\s*\}\}")
 #: What only a complete template of another language has: one of Jinja or Go, which is passed on as text.
@@ -46,7 +45,7 @@ def warn_of_literal_texts(document: Document, findings: Findings) -> None:
             node = Node(document, path, value)
             for start, end, hint in _suspicious(node):
                 message = f"this is text, not an expression: '{value[start:end]}'"
-                findings.warning(_CODE, message, node.span_at(start, end - start), hint)
+                findings.warning("text-as-expression", message, node.span_at(start, end - start), hint)
 
 
 def _value(document: Document, path: Path) -> object:

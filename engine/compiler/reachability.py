@@ -13,12 +13,14 @@ _HINT = "put it first, or give the earlier one a 'when'"
 def warn_of_unreachable(
     code: str, alternatives: Iterable[tuple[Node, bool, bool]], findings: Findings
 ) -> None:
-    """Warn of the first alternative after one that always applies.
+    """Warn of the first alternative after one that always applies, unless a condition may have an error.
 
     Args:
         code: the code of the finding, whose last word names the alternatives: `unreachable-case`.
         alternatives: each node, whether it always applies, and whether it can be reached all the same.
     """
+    if findings.has_errors:
+        return
     is_decided = False
     for node, is_certain, is_exempt in alternatives:
         if is_decided and not is_exempt:

@@ -47,7 +47,7 @@ class _RouteCompiler:
             params,
             label,
             is_builtin,
-            has_body=route.method not in _WITHOUT_BODY,
+            has_body=route.method not in _WITHOUT_BODY or route.request is not None,
             notes_nulls=route.method == PATCH,
         )
 

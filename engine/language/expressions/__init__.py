@@ -13,7 +13,7 @@ Must not know HTTP or mappings.
     conditions   Python source of conditions on atoms
     support      functions that generated code calls at request time
     base         the base of the code of all forms
-    mistakes     findings about expressions that cannot mean what they say
+    mistakes     findings about expressions that cannot be meant as they are written
     choices      choices between paths, computed once
     paths        fields, indexes, slices, pipes, variables
     projections  loops over many values

@@ -1,4 +1,4 @@
-"""Expressions that are valid JMESPath and yet cannot mean what they say.
+"""Expressions that are valid JMESPath, but cannot be meant as they are written.
 
 Contract: findings only; no code depends on them. `report_mistakes` looks at the tree, the other functions at
 the atoms of operands. What is possible, if unlikely, is no finding.

@@ -22,8 +22,8 @@ CLIENT_BODY: Final[VariablePath] = ("request", "body")
 class Record:
     """A variable whose fields are known at load: `$request`, `$upstream`, `$env`.
 
-    `whole` is the variable used without a field; None if that is not allowed. `hint` says where its
-    fields are declared; it is empty if they are built in.
+    `whole` is the variable used without a field; None if that is not allowed. `hint` is where its
+    fields are declared, for findings; it is empty if they are built in.
     """
 
     fields: Mapping[str, Variable]

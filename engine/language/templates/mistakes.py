@@ -1,4 +1,4 @@
-"""Templates that are valid and yet cannot mean what they say.
+"""Templates that are valid, but cannot be meant as they are written.
 
 Contract: findings only; no code depends on them. What is possible, if unlikely, is no finding.
 Must not know how directives are written as code.
@@ -15,7 +15,7 @@ from engine.language.templates.strings import is_static, split
 from engine.locations import Node
 
 #: Directives whose value is computed, and never text that is written as it is.
-_COMPUTED: Final = ("$each", "$with", "$if", "$switch")
+_COMPUTED: Final = ("$with", "$if", "$switch")
 _EFFECTS: Final = ("fail", "drop")
 
 
