@@ -11,7 +11,7 @@ from engine.compiler.pipelines import compile_pipeline, pipeline_templates
 from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import RESPONSE_BODY, RESPONSE_STATUS, calls_parsed, client_fields, read_tree
 from engine.compiler.streams import compile_generated_stream
-from engine.diagnostics import suggestion
+from engine.compiler.written_keys import has_key, is_misspelled
 from engine.language.codegen import Atom, Compiled
 from engine.language.expressions import Scope
 from engine.language.spec import AttemptSpec, CaseSpec
@@ -213,10 +213,14 @@ class _SingleAttemptCompiler:
     def _check_reachable(self, cases: tuple[CasePlan, ...]) -> None:
         """Warn of cases after one without a condition; those for failed calls are selected separately."""
         found = [
-            (written.node, is_unconditional(written.when), self.has_call and case.handles_errors)
+            (written.node, is_unconditional(written), self._is_for_failures(case))
             for case, written in zip(cases, self.spec.respond, strict=True)
         ]
         warn_of_unreachable("unreachable-case", found, self.findings)
+
+    def _is_for_failures(self, case: CasePlan) -> bool:
+        """Whether a case is, or may be meant, for failed calls."""
+        return self.has_call and (case.handles_errors or self.findings.has_errors)
 
     def _status(self, written: Node | int, scope: Scope, label: str) -> int | Compiled:
         status = self.context.status(written, scope, f"{self.label} {label}.status")
@@ -257,25 +261,6 @@ def _health_checked(calls: Iterable[CallPlan], forward: ForwardPlan | None) -> t
 
 def _reads_response(part: object) -> bool:
     return isinstance(part, Compiled) and part.uses.refers_to(RESPONSE_BODY)
-
-
-def has_key(node: Node, key: str) -> bool:
-    """Whether the file has this key here, even if its value is invalid."""
-    return key in written_keys(node)
-
-
-def written_keys(node: Node) -> Iterable[str]:
-    """The keys of an object in the file, including those that validation removed."""
-    written: object = node.document.original
-    for step in node.path:
-        written = written[step]  # type: ignore[index]
-    return written if isinstance(written, dict) else ()
-
-
-def is_misspelled(node: Node, names: Iterable[str]) -> bool:
-    """Whether the file has a key here that is a misspelling of one of `names`; it already has a finding."""
-    written = written_keys(node)
-    return any(key not in names and suggestion(key, names) for key in written)
 
 
 def check_actions(context: MappingContext, spec: AttemptSpec) -> None:

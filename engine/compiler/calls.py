@@ -62,7 +62,7 @@ class CallCompiler:
         for spec in attempt.call:
             self._check_single(spec)
             found.append(self._with_uses(spec, "call", self._scope(attempt)))
-        alternatives = [(spec.node, is_unconditional(spec.when), False) for spec in attempt.call]
+        alternatives = [(spec.node, is_unconditional(spec), False) for spec in attempt.call]
         warn_of_unreachable("unreachable-call", alternatives, self.context.findings)
         return found
 

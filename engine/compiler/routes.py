@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from engine.compiler.attempts import AttemptCompiler, has_key, is_misspelled
+from engine.compiler.attempts import AttemptCompiler
 from engine.compiler.calls import compile_body_schema
 from engine.compiler.client_keys import KeysPlan
 from engine.compiler.context import MappingContext
@@ -14,6 +14,7 @@ from engine.compiler.rate_limits import compile_rate
 from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
 from engine.compiler.route_paths import foreign_parameters, parameters, path_problem
+from engine.compiler.written_keys import has_key, is_misspelled
 from engine.errors import EvaluationError, ExchangeError
 from engine.http.messages import MAX_BODY_BYTES
 from engine.http.methods import BODY_METHODS, PATCH
@@ -135,7 +136,7 @@ class _RouteCompiler:
         found = []
         for attempt in self.route.try_:
             calls = attempt.call or attempt.calls or attempt.forward
-            always = is_unconditional(attempt.when) and not calls and bool(attempt.respond)
+            always = is_unconditional(attempt) and not calls and bool(attempt.respond)
             found.append((attempt.node, always, False))
         warn_of_unreachable("unreachable-attempt", found, self.findings)
 
