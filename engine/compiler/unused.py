@@ -27,6 +27,7 @@ _SECTIONS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "env": ("environment variable", ("env", "is_set")),
     "vars": ("variable", ("vars",)),
 }
+_OWNERS: Final = frozenset(owner for _, owners in _SECTIONS.values() for owner in owners)
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ def _add_names(node: Node, mentions: _Mentions) -> None:
 
 def _add_expressions(text: str, mentions: _Mentions) -> None:
     """Add the fields of variables that the expressions of a string read."""
-    if "$" not in text:
+    if not any(f"${owner}" in text for owner in _OWNERS):
         return
     try:
         trees = [parse(part.text) for part in split(text) if part.is_expression]

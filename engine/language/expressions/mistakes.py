@@ -30,8 +30,10 @@ _ALWAYS: Final = {"ne": "always true", "eq": "always false"}
 # --- Fields that were meant as literals ------------------------------------------------------------------
 
 
-def report_mistakes(emitter: BaseEmitter, tree: Tree) -> None:
-    """Report fields of the payload that were meant as literals."""
+def report_mistakes(emitter: BaseEmitter, tree: Tree, text: str) -> None:
+    """Report fields of the payload that were meant as literals; `text` is the expression as written."""
+    if not any(sign in text for sign in ('"', *_COMPARED_LITERALS)):
+        return
     for node in _roots(tree):
         if node["type"] in _WITH_OPERANDS:
             _report_quoted(emitter, node["children"])

@@ -108,5 +108,5 @@ def _parse(template: BaseTemplateWriter, node: Node, part: Part) -> Tree | None:
 
 def _value(template: BaseTemplateWriter, node: Node, part: Part, tree: Tree) -> Atom:
     emitter = Emitter(template.scope, template.writer, template.findings, node, part.offset)
-    report_mistakes(emitter, tree)
+    report_mistakes(emitter, tree, part.text)
     return emitter.emit(tree)
