@@ -143,6 +143,11 @@ RIGHT = {
     "a variable that differs in type": (
         "vars: { mode: 1 }\nroutes: { POST /x: { respond: { body: \"${ $vars.mode == 'a' }\" } } }\n"
     ),
+    "definitions that are only used by aliases": (
+        "vars: { a: &a { b: 1 }, c: { d: 1 } }\n"
+        "routes: { POST /x: { respond: { body: { <<: *a, c: '${ $vars.c }' } } } }\n"
+    ),
+    "a list in an expression with a payload": "routes: { POST /x: { respond: { body: '${ [a, b] }' } } }\n",
     "no upstream status": (
         "upstreams: { up: { url: http://localhost } }\nroutes:\n  POST /x:\n    call: GET up /x\n"
         "    respond: [{ when: '${ $upstream.status == `null` }', body: 1 }, { body: 2 }]\n"

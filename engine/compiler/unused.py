@@ -60,9 +60,20 @@ def _warn(mapping: MappingSpec, mentions: list[_Mentions], findings: Findings) -
         own = mapping.node.get(section)
         for name, node in own.items() if own is not None and isinstance(own.value, dict) else ():
             is_used = any(name in found.names[section] for found in mentions)
-            if not is_used and not (section == "upstreams" and any(found.is_any for found in mentions)):
+            is_used = is_used or (section == "upstreams" and any(found.is_any for found in mentions))
+            if not is_used and not _has_alias(node):
                 message = f"{what} '{name}' is never used"
                 findings.warning("unused-definition", message, node.key_span, f"use it, or remove '{name}'")
+
+
+def _has_alias(node: Node) -> bool:
+    """Whether a part of a definition appears elsewhere in the file, by an alias or a merge key."""
+    own, size = node.path, len(node.path)
+    spans = node.document.value_spans
+    inside = {span for path, span in spans.items() if path[:size] == own}
+    return any(
+        span in inside for path, span in spans.items() if path[:size] != own and path != own[: len(path)]
+    )
 
 
 # --- What files mention ----------------------------------------------------------------------------------

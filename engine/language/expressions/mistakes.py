@@ -165,3 +165,11 @@ def report_absent(emitter: BaseEmitter, base: Atom, name: str, tree: Tree) -> No
     hint = field_hint(name, emitter.scope.variables) or base.absent
     report = emitter.findings.error if base.kind == "null" else emitter.findings.warning
     report("no-payload", message, emitter.span(tree, max(len(name), 1)), hint)
+
+
+def report_null_container(emitter: BaseEmitter, payload: Atom, kind: str, tree: Tree) -> None:
+    """Report a list or an object in an expression, which is null where the payload is."""
+    if payload.absent:
+        what = "a list" if kind == "array" else "an object"
+        message = f"{what} in an expression is null without a payload, and there is none here"
+        emitter.findings.warning("no-payload", message, emitter.span(tree), f"write {what} of YAML instead")
