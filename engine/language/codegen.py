@@ -110,6 +110,7 @@ class Atom:
         keeps_parts: whether its parts are never changed, so that they need no such line.
         fields: its fields, if it is an object that the code creates: reading one of them needs no object.
         types: the JSON types that it may have, for findings; empty if `kind` is all that is known.
+        usual: the JSON types that it has if the first of its alternatives has a value, for findings.
         common: what all of its fields have in common, for findings.
         absent: why it is always null, for findings; empty if it may have a value.
     """
@@ -125,6 +126,7 @@ class Atom:
     keeps_parts: bool = False
     fields: Fields | None = None
     types: frozenset[str] = frozenset()
+    usual: frozenset[str] = frozenset()
     common: CommonFields | None = None
     absent: str = ""
 

@@ -93,6 +93,9 @@ def check(emitter: BaseEmitter, function: Function, position: int, atom: Atom, t
     elif atom.types and not (atom.types - {"null"}) & parameter.types:
         emitter.error("wrong-argument", wrong_type(function, position, _TEXT), tree, 1, _CONVERT)
     elif not atom.is_constant:
+        if atom.usual and not (atom.usual - {"null"}) & parameter.types:
+            message = wrong_type(function, position, _TEXT)
+            emitter.findings.warning("wrong-argument", message, emitter.span(tree), _CONVERT)
         _check_at_run_time(emitter, function, position, atom)
 
 

@@ -259,7 +259,8 @@ def _not_null(emitter: BaseEmitter, tree: Tree) -> Atom:
         with emitter.writer.block(f"if {result} is None"):
             values.append(emitter.tested(other))
             emitter.writer.line(f"{result} = {values[-1].source}")
-    return emitter.writer.item(Atom(result, origin=either(*(value.origin for value in values))), *values)
+    origin = either(*(value.origin for value in values))
+    return emitter.writer.item(Atom(result, origin=origin, usual=values[0].types), *values)
 
 
 def _drop(emitter: BaseEmitter, tree: Tree) -> Atom:

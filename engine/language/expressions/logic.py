@@ -85,7 +85,7 @@ def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
         return checked
     first = emitter.tested(left)
     result, second = _chosen(emitter, tree, "if not ({})", first)
-    return replace(result, origin=either(first.origin, second.origin))
+    return replace(result, origin=either(first.origin, second.origin), usual=first.types)
 
 
 def _and_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
