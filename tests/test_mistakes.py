@@ -121,6 +121,9 @@ RIGHT = {
     "a field called null": "routes: { POST /x: { respond: { body: '${ if(a, null, b) }' } } }\n",
     "an event name": "routes: { POST /x: { respond: { body: { type: response.created } } } }\n",
     "a template of Go": 'routes: { POST /x: { respond: { body: { text: "{{ .Prompt }} {{ Name }}" } } } }\n',
+    "text that is meant": (
+        "routes: { POST /x: { respond: { body: [\"${ '{{ name }}' }\", \"${ 'request.body' }\"] } } }\n"
+    ),
     "a description": (
         "description: about {{ x }} and $request.query.a\nroutes: { POST /x: { respond: {} } }\n"
     ),
