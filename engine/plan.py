@@ -158,12 +158,16 @@ class PathPart:
 
     `parameter` is the name of a `{name:path}` parameter, which may span segments and is forwarded unchanged.
     `kind` is the error if the value is not allowed in a path: `upstream_error` if another call returned it.
+    `written` is the template as text, for the log; `client_name` is what the client calls the value, if the
+    client sends it: `query.page`, or a field of the body.
     """
 
     text: str
     template: Compiled | None = None
     parameter: str = ""
     kind: str = "invalid_request"
+    written: str = ""
+    client_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

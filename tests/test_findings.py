@@ -36,6 +36,7 @@ from tests.support.upstream import eventually
 
 ROOT = Path(__file__).parent.parent
 BROKEN = Path(__file__).parent / "suites" / "broken"
+MISTAKES = Path(__file__).parent / "suites" / "mistakes"
 GOOD = Path(__file__).parent / "suites" / "good"
 CASES = sorted(path.stem for path in BROKEN.glob("*.yaml"))
 
@@ -52,7 +53,17 @@ SOURCES = [
     )
     for file in sorted([*ROOT.glob(f"engine/{module}.py"), *ROOT.glob(f"engine/{module}/*.py")])
 ]
-CREATORS = {"error", "warning", "note", "report", "add", "_fail", "Withheld", "Diagnostic"}
+CREATORS = {
+    "error",
+    "warning",
+    "note",
+    "report",
+    "add",
+    "_fail",
+    "warn_of_unreachable",
+    "Withheld",
+    "Diagnostic",
+}
 CODE = re.compile(r"[a-z]+(-[a-z]+)+\Z")
 #: Codes with their own tests below: they need a large file, no file, or a missing package.
 TESTED_BELOW = {"file-too-large", "no-files", "missing-package"}
@@ -144,6 +155,9 @@ def test_each_code_has_a_case() -> None:
     codes = {code for source in SOURCES for code in codes_of(source)} | {"encoding"}
     assert len(codes) > 35, "findings are created in another way: adapt codes_of"
     reached = {diagnostic.code for name in CASES for diagnostic in found(name)}
+    reached |= {
+        line.split()[2] for file in MISTAKES.glob("*.expect") for line in file.read_text().splitlines()[:1]
+    }
     assert codes - reached - TESTED_BELOW == set(), "codes without a case"
     assert reached <= codes, "codes that codes_of does not find"
 
@@ -378,7 +392,8 @@ WARNED = (
     "dragoman: 1\nvars: {{ key: sk-live-0123456789abcdef }}\nroutes:\n  GET {path}: {{ respond: {{}} }}\n"
 )
 UNSET = (
-    "dragoman: 1\nenv: {{ NOWHERE_SET: {{ required: true }} }}\nroutes:\n  GET {path}: {{ respond: {{}} }}\n"
+    "dragoman: 1\nenv: {{ NOWHERE_SET: {{ required: true }} }}\nroutes:\n"
+    '  GET {path}: {{ respond: {{ body: "${{ $env.NOWHERE_SET }}" }} }}\n'
 )
 WRONG = "dragoman: 1\nrouts: {}\n"
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from engine.compiler.calls import CallCompiler, call_variables
+from engine.compiler.calls import CallCompiler, calls_variable
 from engine.compiler.context import MappingContext
 from engine.compiler.pipelines import compile_pipeline, pipeline_templates
+from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import RESPONSE_BODY, RESPONSE_STATUS, calls_parsed, client_fields, read_tree
 from engine.compiler.streams import compile_generated_stream
-from engine.diagnostics import suggestion
+from engine.compiler.written_keys import has_key, is_misspelled
 from engine.language.codegen import Atom, Compiled
-from engine.language.expressions import Record, Scope
+from engine.language.expressions import Scope
 from engine.language.spec import AttemptSpec, CaseSpec
 from engine.language.uses import Uses, VariableOrigin
 from engine.locations import Node
@@ -27,6 +28,7 @@ from engine.plan import (
     upstreams_of,
 )
 
+_RESPOND = "'respond: { body: \"${ @ }\" }' returns the upstream's body"
 #: Keys of which an attempt has at most one.
 _ACTIONS = ("call", "calls", "forward")
 #: The exception: named calls are made before the `call` whose response is used.
@@ -39,6 +41,7 @@ class AttemptCompiler:
 
     Attributes:
         is_builtin: the engine produces the payload of the responses.
+        has_body: whether the method is one whose requests have a body.
         notes_nulls: report nulls in the client's body that a call omits, because there they have a meaning.
         counted: the fields of a response that the counts of `usage` depend on; None if these are not known.
         uses: the variables that the templates of all attempts read.
@@ -50,6 +53,7 @@ class AttemptCompiler:
     params: Mapping[str, str]
     label: str
     is_builtin: bool = False
+    has_body: bool = True
     notes_nulls: bool = False
     counted: frozenset[str] | None = frozenset()
     cases: int = 0
@@ -82,6 +86,7 @@ class _SingleAttemptCompiler:
         self.first_case = owner.cases
         self.counted = owner.counted
         self.is_builtin = owner.is_builtin
+        self.has_body = owner.has_body
         self.has_call = has_key(spec.node, "call") or has_key(spec.node, "calls")
         self.calls = CallCompiler(
             owner.context, owner.upstreams, owner.params, owner.label, owner.notes_nulls
@@ -96,6 +101,7 @@ class _SingleAttemptCompiler:
         forward, forwarded = self._forward()
         cases = self._cases()
         self._check_order(cases)
+        self._check_reachable(cases)
         every = [*before, *calls]
         uses = Uses.of_all((*self.uses, forwarded, *(own for _, own in every)))
         parsed = calls_parsed(uses)
@@ -130,9 +136,10 @@ class _SingleAttemptCompiler:
     # Responses
 
     def _cases(self) -> tuple[CasePlan, ...]:
-        scope = self.context.respond_scope(self.params, self.has_call)
+        has_body = self.has_body or self.is_builtin
+        scope = self.context.respond_scope(self.params, self.has_call, has_body)
         if self.spec.calls:
-            scope = scope.with_variables({"calls": Record(call_variables(self.spec.calls))})
+            scope = scope.with_variables({"calls": calls_variable(self.spec.calls)})
         if self.is_builtin:
             scope = scope.with_payload(Atom("p", "object", VariableOrigin(("health",))))
         return tuple(self._case(case, scope, number) for number, case in enumerate(self.spec.respond))
@@ -207,6 +214,18 @@ class _SingleAttemptCompiler:
                 message = "this is evaluated before the upstream's body is read, as the response may stream"
                 self.findings.error("misused-stream", message, written.when.span)
 
+    def _check_reachable(self, cases: tuple[CasePlan, ...]) -> None:
+        """Warn of cases after one without a condition; those for failed calls are selected separately."""
+        found = [
+            (written.node, is_unconditional(written), self._is_for_failures(case))
+            for case, written in zip(cases, self.spec.respond, strict=True)
+        ]
+        warn_of_unreachable("unreachable-case", found, self.findings)
+
+    def _is_for_failures(self, case: CasePlan) -> bool:
+        """Whether a case is, or may be meant, for failed calls."""
+        return self.has_call and (case.handles_errors or self.findings.has_errors)
+
     def _status(self, written: Node | int, scope: Scope, label: str) -> int | Compiled:
         status = self.context.status(written, scope, f"{self.label} {label}.status")
         if not isinstance(status, int):
@@ -248,25 +267,6 @@ def _reads_response(part: object) -> bool:
     return isinstance(part, Compiled) and part.uses.refers_to(RESPONSE_BODY)
 
 
-def has_key(node: Node, key: str) -> bool:
-    """Whether the file has this key here, even if its value is invalid."""
-    return key in written_keys(node)
-
-
-def written_keys(node: Node) -> Iterable[str]:
-    """The keys of an object in the file, including those that validation removed."""
-    written: object = node.document.original
-    for step in node.path:
-        written = written[step]  # type: ignore[index]
-    return written if isinstance(written, dict) else ()
-
-
-def is_misspelled(node: Node, names: Iterable[str]) -> bool:
-    """Whether the file has a key here that is a misspelling of one of `names`; it already has a finding."""
-    written = written_keys(node)
-    return any(key not in names and suggestion(key, names) for key in written)
-
-
 def check_actions(context: MappingContext, spec: AttemptSpec) -> None:
     """Report conflicting keys of an attempt, and a missing `respond`."""
     actions = [action for action in _ACTIONS if has_key(spec.node, action)]
@@ -278,4 +278,4 @@ def check_actions(context: MappingContext, spec: AttemptSpec) -> None:
         message = "'forward' returns the upstream's response; 'respond' has no effect"
         context.findings.error("misused-call", message, spec.node["respond"].key_span)
     elif not responds and "forward" not in actions and not is_misspelled(spec.node, ("respond", *_ACTIONS)):
-        context.findings.error("missing-key", "'respond' is missing", spec.node.key_span)
+        context.findings.error("missing-key", "'respond' is missing", spec.node.key_span, _RESPOND)

@@ -7,20 +7,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from engine.compiler.context import MappingContext
+from engine.compiler.context import HEADERS, STATUS, MappingContext
 from engine.compiler.files import declared
+from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import calls_read, env_read, error_kind, is_known_at_load, sources_of
-from engine.compiler.route_paths import PLAIN_PATH
+from engine.compiler.route_paths import PLAIN_PATH, foreign_parameters
 from engine.compiler.upstreams import NOWHERE
 from engine.diagnostics import suggestion
 from engine.http.fields import CREDENTIAL_NAME
 from engine.http.request_target import literal_path
 from engine.language.codegen import Atom, Compiled, Writer
-from engine.language.expressions import ExpressionSyntaxError, Record, Scope, Variable, literal_results, parse
+from engine.language.expressions import (
+    CLIENT_BODY,
+    ExpressionSyntaxError,
+    Record,
+    Scope,
+    Variable,
+    literal_results,
+    parse,
+)
 from engine.language.schema import BodySchema, BodySchemaError, body_schema
 from engine.language.spec import AttemptSpec, CallSpec, ForwardSpec
-from engine.language.templates import is_static, single_expression, split
-from engine.language.uses import Origin, Uses, VariableOrigin, either
+from engine.language.templates import Part, is_static, single_expression, split
+from engine.language.uses import Origin, Uses, VariableOrigin, either, path_text
 from engine.locations import Node, Span
 from engine.plan import CallPlan, ForwardPlan, PathPart, UpstreamChoice, UpstreamPlan
 
@@ -53,6 +62,8 @@ class CallCompiler:
         for spec in attempt.call:
             self._check_single(spec)
             found.append(self._with_uses(spec, "call", self._scope(attempt)))
+        alternatives = [(spec.node, is_unconditional(spec), False) for spec in attempt.call]
+        warn_of_unreachable("unreachable-call", alternatives, self.context.findings)
         return found
 
     def _scope(self, attempt: AttemptSpec) -> Scope:
@@ -60,7 +71,7 @@ class CallCompiler:
         scope = replace(self.context.call_scope(self.params), notes_nulls=self.notes_nulls)
         if not attempt.calls:
             return scope
-        return scope.with_variables({"calls": Record(call_variables(attempt.calls))})
+        return scope.with_variables({"calls": calls_variable(attempt.calls)})
 
     def named_calls(self, attempt: AttemptSpec) -> list[tuple[CallPlan, Uses]]:
         """The calls under `calls`, which are all made, in file order."""
@@ -240,6 +251,7 @@ class CallCompiler:
         if not PLAIN_PATH.match(literal) or any(part in (".", "..") for part in literal.split("/")):
             message = "a call's path has no '?', '#', whitespace or dot segment; set parameters under 'query'"
             self.context.findings.error("bad-path", message, node.span)
+        self._warn_of_parameters(node, parts)
         return tuple(
             self._path_value(node.part(part.offset - 2, "${" + part.text + "}"), scope, label)
             if part.is_expression
@@ -247,17 +259,29 @@ class CallCompiler:
             for part in parts
         )
 
+    def _warn_of_parameters(self, node: Node, parts: Iterable[Part]) -> None:
+        """Warn of literal segments that look like parameters."""
+        for part in parts:
+            for start, segment, name in () if part.is_expression else foreign_parameters(part.text):
+                known = f"$request.params.{name}" if name in self.params else name.partition(":")[0]
+                message = f"'{segment}' is literal text in this path, not a parameter"
+                span = node.span_at(part.offset + start, len(segment))
+                self.context.findings.warning("literal-parameter", message, span, f"write '${{ {known} }}'")
+
     def _path_value(self, node: Node, scope: Scope, label: str) -> PathPart:
         parameters: list[str] = []
+        names: list[str] = []
 
         def use(writer: Writer, atom: Atom) -> None:
             writer.use(atom)
             parameters.append(self._path_parameter(atom))
+            names.append(_client_name(atom))
 
         template = self.context.templates.compile(node, scope, f"{self.label} {label}.path", use)
         self.uses.append(template.uses)
         parameter = parameters[0] if len(parameters) == 1 else ""
-        return PathPart("", template, parameter, error_kind(template.uses))
+        name = names[0] if len(names) == 1 else ""
+        return PathPart("", template, parameter, error_kind(template.uses), node.value, name)
 
     def _path_parameter(self, atom: Atom) -> str:
         """The name of the `{name:path}` parameter that a value consists of; empty for any other value."""
@@ -272,18 +296,27 @@ class CallCompiler:
         return compiled
 
 
-def call_variables(calls: Mapping[str, CallSpec]) -> Mapping[str, Variable]:
+def _client_name(atom: Atom) -> str:
+    """What the client calls a value that it sends: `query.page`, or a field of the body; empty for others."""
+    path = atom.variable or ()
+    if path[: len(CLIENT_BODY)] == CLIENT_BODY:
+        return path_text(path[len(CLIENT_BODY) :])
+    return path_text(path[1:]) if path[:1] == ("request",) else ""
+
+
+def calls_variable(calls: Mapping[str, CallSpec]) -> Record:
     """`$calls`: a record of the fields of each call, or a list of them for a call with `each`."""
-    return {name: _call_variable(name, spec) for name, spec in calls.items()}
+    fields = {name: _call_variable(name, spec) for name, spec in calls.items()}
+    return Record(fields, hint="name the call under 'calls'")
 
 
 def _call_variable(name: str, spec: CallSpec) -> Variable:
     whole, path = f"x.calls[{name!r}]", ("calls", name)
     if spec.each is not None:
         return Atom(whole, "array", VariableOrigin(path))
-    fields: dict[str, Variable] = {
-        key: Atom(f"{whole}[{key!r}]", origin=VariableOrigin((*path, key))) for key in _FIELDS
-    }
+    fields = {key: Atom(f"{whole}[{key!r}]", origin=VariableOrigin((*path, key))) for key in _FIELDS}
+    fields["status"] = replace(fields["status"], types=STATUS)
+    fields["headers"] = replace(fields["headers"], common=HEADERS)
     return Record(fields, whole=Atom(whole, "object", VariableOrigin(path)))
 
 

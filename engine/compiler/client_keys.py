@@ -149,7 +149,8 @@ class _KeyReader:
         for field_name in item:
             if field_name not in _FIELDS:
                 message = f"unknown key '{field_name}'"
-                self._findings.error("unknown-key", message, span, suggestion(field_name, _FIELDS))
+                hint = suggestion(field_name, _FIELDS) or f"expected one of: {', '.join(_FIELDS)}"
+                self._findings.error("unknown-key", message, span, hint)
         name = item.get("name")
         if not isinstance(name, str) or not _NAME.match(name):
             self._report("a key's name has at most 64 letters, digits, '-', '_' and '.'", span)

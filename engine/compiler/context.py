@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, overload
 
 from engine.compiler.environment import Environment
 from engine.compiler.reads import REQUEST_HEADERS, REQUEST_KEY, RESPONSE_BODY, RESPONSE_STATUS
 from engine.diagnostics import Findings
-from engine.language.codegen import Atom, Compiled, Writer
+from engine.language.codegen import Atom, CommonFields, Compiled, Writer
 from engine.language.durations import seconds_of
 from engine.language.expressions import CLIENT_BODY, Record, Scope, Variable, Withheld
 from engine.language.spec import MappingSpec
@@ -19,9 +19,21 @@ from engine.language.uses import VariableOrigin, VariablePath
 from engine.locations import Node
 from engine.values import ABSENT
 
-_NOT_YET: Final = Withheld("unknown-variable", "this is evaluated before the upstream responds")
-_NO_CALL: Final = Withheld("unknown-variable", "this route calls no upstream")
-_NO_CALLS: Final = Withheld("unknown-variable", "this route has no named calls")
+_READ_LATER: Final = "read it in 'respond', or make an earlier call under 'calls' and read $calls.NAME"
+_NOT_YET: Final = Withheld("unknown-variable", "this is evaluated before the upstream responds", _READ_LATER)
+_NO_CALL: Final = Withheld("unknown-variable", "this route calls no upstream", "add a 'call'")
+_NAME_IT: Final = "name the call under 'calls'"
+_NO_CALLS: Final = Withheld("unknown-variable", "this route has no named calls", _NAME_IT)
+
+_NO_BODY: Final = "GET and HEAD have no body: read '$request.query' or '$request.params'"
+#: Variables that exist in some positions only.
+_ELSEWHERE: Final = ("calls", "state", "emitted", "partial", "done", "index")
+_PARAMETER: Final = "a parameter is a segment of the route's path, such as {id}"
+
+#: What header fields, query parameters and statuses can be.
+_TEXTS: Final = frozenset(("string", "array", "null"))
+HEADERS: Final = CommonFields(_TEXTS, in_lower_case=True)
+STATUS: Final = frozenset(("number", "null"))
 
 _CLIENT_BODY: Final = Atom("p", origin=VariableOrigin(CLIENT_BODY))
 _RESPONSE_BODY: Final = Atom("p", origin=VariableOrigin(RESPONSE_BODY))
@@ -42,12 +54,25 @@ class MappingContext:
         variables = {**self.environment.variables(secrets=True), "upstream": _NOT_YET, "calls": _NO_CALLS}
         return Scope(_CLIENT_BODY, {**variables, "request": _request(params)}, self.environment.displayable())
 
-    def respond_scope(self, params: Mapping[str, str], has_call: bool) -> Scope:
-        """The scope of a response: the payload is the upstream's body, without a call the client's."""
+    def respond_scope(self, params: Mapping[str, str], has_call: bool, has_body: bool = True) -> Scope:
+        """The scope of a response: the payload is the upstream's body, without a call the client's.
+
+        Without `has_body`, the client's request has no body, and reading it is a finding.
+        """
         variables = {**self.environment.variables(), "request": _request(params), "calls": _NO_CALLS}
-        if not has_call:
-            return Scope(_CLIENT_BODY, {**variables, "upstream": _NO_CALL})
-        return Scope(_RESPONSE_BODY, {**variables, "upstream": _UPSTREAM})
+        if has_call:
+            return Scope(_RESPONSE_BODY, {**variables, "upstream": _UPSTREAM})
+        body = _CLIENT_BODY if has_body else replace(_CLIENT_BODY, absent=_NO_BODY)
+        request = _request(params, None if has_body else _NO_BODY)
+        return Scope(body, {**variables, "request": request, "upstream": _NO_CALL})
+
+    def unused_scope(self) -> Scope:
+        """The scope of a template or a stream that nothing uses: any variable may be there."""
+        known = {name: _variable((name,), f"x.{name}") for name in _ELSEWHERE}
+        params = _variable(("request", "params"), "x.params", "object")
+        request = Record({**_REQUEST, "params": params})
+        variables = {**self.environment.variables(secrets=True), **known, "request": request}
+        return Scope(_CLIENT_BODY, {**variables, "upstream": _UPSTREAM}, self.environment.displayable())
 
     def errors_scope(self) -> Scope:
         """The scope of the error format: the payload is the error."""
@@ -111,31 +136,33 @@ class MappingContext:
         return tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
 
 
-def _variable(path: VariablePath, source: str, kind: str = "any") -> Atom:
-    return Atom(source, kind, VariableOrigin(path))
+def _variable(path: VariablePath, source: str, kind: str = "any", common: CommonFields | None = None) -> Atom:
+    return Atom(source, kind, VariableOrigin(path), common=common)
 
 
-def _request(params: Mapping[str, str]) -> Record:
+def _request(params: Mapping[str, str], absent_body: str | None = None) -> Record:
+    """`$request`, with why it has no body, if it has none."""
     path_params: dict[str, Variable] = {
         name: _variable(("request", "params", name), f"x.params[{name!r}]", "string") for name in params
     }
     whole_params = _variable(("request", "params"), "x.params", "object")
-    return Record({**_REQUEST, "params": Record(path_params, whole=whole_params)})
+    body = replace(_variable(CLIENT_BODY, "x.body"), absent=absent_body or "")
+    return Record({**_REQUEST, "body": body, "params": Record(path_params, whole_params, _PARAMETER)})
 
 
 _REQUEST: Final[Mapping[str, Variable]] = {
     "id": _variable(("request", "id"), "x.inbound.request_id", "string"),
     "method": _variable(("request", "method"), "x.inbound.method", "string"),
     "path": _variable(("request", "path"), "x.inbound.path", "string"),
-    "query": _variable(("request", "query"), "x.query", "object"),
-    "headers": _variable(REQUEST_HEADERS, "x.headers", "object"),
+    "query": _variable(("request", "query"), "x.query", "object", CommonFields(_TEXTS)),
+    "headers": _variable(REQUEST_HEADERS, "x.headers", "object", HEADERS),
     "key": _variable(REQUEST_KEY, "x.inbound.key"),
     "body": _variable(CLIENT_BODY, "x.body"),
 }
 _UPSTREAM: Final = Record(
     {
-        "status": _variable(RESPONSE_STATUS, "x.status"),
-        "headers": _variable(("upstream", "headers"), "x.upstream_headers", "object"),
+        "status": replace(_variable(RESPONSE_STATUS, "x.status"), types=STATUS),
+        "headers": _variable(("upstream", "headers"), "x.upstream_headers", "object", HEADERS),
         "body": _variable(RESPONSE_BODY, "x.upstream_body"),
         "name": _variable(("upstream", "name"), "x.upstream"),
     }

@@ -26,6 +26,7 @@ _VERSION = distribution_version()
 _SET_IT = "set it in the environment, or in a file of variables such as .env"
 _DRAGOMAN = Record({"version": Atom(repr(_VERSION), "string", is_constant=True, constant=_VERSION)})
 _LATER = Withheld("unknown-variable", "this is evaluated at load, when there is no request")
+_NO_PAYLOAD = Atom("p", "null", absent="this is evaluated at load: read '$env.NAME' or '$vars.name'")
 _SECRET = Withheld("secret-exposed", "this variable is secret; only auth, url and what calls send may use it")
 
 
@@ -60,9 +61,11 @@ class Environment:
             fields[name] = _SECRET if hidden else Atom(source, origin=VariableOrigin(("env", name)))
         variables = {name: self._var(name, value) for name, value in self.vars.items()}
         return {
-            "env": Record(fields),
-            "is_set": Record({name: _flag(bool(value)) for name, value in self.env.items()}),
-            "vars": Record(variables),
+            "env": Record(fields, hint="declare it under 'env'"),
+            "is_set": Record(
+                {name: _flag(bool(value)) for name, value in self.env.items()}, hint="declare it under 'env'"
+            ),
+            "vars": Record(variables, hint="declare it under 'vars'"),
             "dragoman": _DRAGOMAN,
         }
 
@@ -83,7 +86,7 @@ class Environment:
         """The value of a template at load; `ABSENT` after a finding."""
         reports = self.findings.reports
         variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
-        compiled = self.compiler.compile(node, Scope(Atom("p", "null"), variables, self.displayable()), label)
+        compiled = self.compiler.compile(node, Scope(_NO_PAYLOAD, variables, self.displayable()), label)
         return ABSENT if self.findings.reports > reports else self.value(compiled, node)
 
     def value(self, compiled: Compiled, node: Node) -> Any:

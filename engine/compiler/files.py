@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from engine.compiler.literal_texts import warn_of_literal_texts
 from engine.compiler.missing_files import describe_missing
 from engine.diagnostics import Findings
 from engine.language import schema, spec, yaml
@@ -34,11 +35,14 @@ KEY_LIKE = re.compile(r"\b(sk|pk|rk|ghp|gho|xox[abp]|AIza|hf)[-_][A-Za-z0-9_-]{1
 def source_files(paths: Iterable[str], findings: Findings, tests: bool = False) -> list[Path]:
     """The mapping files of paths, directories, globs and names of shipped mappings.
 
-    With `tests`, their `*.test.yaml` files instead. A path without files is a finding.
+    With `tests`, their `*.test.yaml` files instead; without, such a file is skipped next to mappings, as a
+    shell expands `*.yaml` to both. A path without files is a finding.
     """
     found: dict[str, Path] = {}
-    for path in paths:
-        files = list(_files(path, tests))
+    paths = list(paths)
+    mappings = [path for path in paths if tests or not _is_suite(Path(path)) or not os.path.isfile(path)]
+    for path in mappings or paths:
+        files = [] if path not in mappings else list(_files(path, tests))
         if not files:
             message, hint = describe_missing(path, SUFFIXES, shipped_mappings(), tests)
             findings.error("no-files", message, Span.whole(path), hint)
@@ -52,7 +56,7 @@ def _files(path: str, tests: bool) -> Iterator[Path]:
     if os.path.isdir(given):
         yield from _in_directory(given, tests)
     elif os.path.exists(given):
-        yield from _tests_of(given) if tests and not given.name.endswith(TEST_SUFFIXES) else (given,)
+        yield from _tests_of(given) if tests and not _is_suite(given) else (given,)
     elif glob.has_magic(path):
         for match in sorted(glob.glob(path, recursive=True)):
             if _is_wanted(Path(match), tests):
@@ -80,6 +84,11 @@ def _tests_of(mapping: Path) -> Iterator[Path]:
             yield file
 
 
+def _is_suite(file: Path) -> bool:
+    """Whether a file is a suite of tests, not a mapping, by its name."""
+    return file.name.endswith(TEST_SUFFIXES)
+
+
 def _is_ours(file: Path) -> bool:
     """Whether a file found in a directory is a mapping or a suite, not other YAML.
 
@@ -97,7 +106,7 @@ def _is_ours(file: Path) -> bool:
 def _is_wanted(file: Path, tests: bool) -> bool:
     if not file.name.endswith(SUFFIXES):
         return False
-    return file.name.endswith(TEST_SUFFIXES) == tests
+    return _is_suite(file) == tests
 
 
 def load(files: Iterable[Path], findings: Findings) -> list[MappingSpec]:
@@ -120,6 +129,7 @@ def _read(file: Path, findings: Findings, name: str | None = None) -> MappingSpe
     if _is_of_other_version(document, findings):
         return None
     _warn_of_keys(document, findings)
+    warn_of_literal_texts(document, findings)
     checked = schema.check(document, "mapping", findings)
     return None if checked is None else spec.read(checked)
 

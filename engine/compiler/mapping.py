@@ -15,11 +15,11 @@ from engine.compiler.rate_limits import compile_rate
 from engine.compiler.routes import compile_route
 from engine.compiler.secrets import secrets_of
 from engine.compiler.streams import check_streams
+from engine.compiler.unused import warn_of_unused
 from engine.compiler.upstreams import compile_upstream
 from engine.diagnostics import Findings, suggestion
 from engine.http.routing import RouteTree
 from engine.language.budget import DEFAULT_LIMITS, Limits
-from engine.language.expressions import Scope
 from engine.language.spec import ErrorsSpec, LimitsSpec, MappingSpec
 from engine.language.templates import Coverage, TemplateCompiler
 from engine.locations import Node
@@ -48,6 +48,7 @@ def compile_set(
     """
     plans: dict[str, MappingPlan] = {}
     tree: PlanTree = RouteTree()
+    mappings = list(mappings)
     for spec in mappings:
         plan = _compile(spec, environ, findings, served_together, coverage)
         if "routes" not in spec.document.original and not spec.routes:
@@ -59,6 +60,8 @@ def compile_set(
         plans.setdefault(plan.name, plan)
         _add_routes(tree, plan, findings, served_together)
     _check_mapping_upstreams(plans, environ, findings, served_together)
+    if not findings.has_errors:
+        warn_of_unused(mappings, findings)  # with errors, what is used is not known
     return PlanSet(plans, tree)
 
 
@@ -169,8 +172,7 @@ def _check_unused_templates(context: MappingContext) -> None:
     own = context.spec.node.get("templates")
     for name, node in own.items() if own else ():
         if name not in context.templates.used and name in context.spec.templates:
-            scope = context.respond_scope({}, has_call=True)
-            context.templates.compile(node, Scope(scope.payload, scope.variables), f"templates.{name}")
+            context.templates.compile(node, context.unused_scope(), f"templates.{name}")
 
 
 # --- Mappings as upstreams of each other -----------------------------------------------------------------

@@ -36,6 +36,8 @@ def describe_missing(
             f"no mapping in the directory '{path}'",
             "a mapping is a *.yaml file with the key 'routes' or 'upstreams'",
         )
+    if os.path.exists(path) and not tests:
+        return f"'{path}' is a suite of tests, not a mapping", "run it with 'dragoman test'"
     if os.path.exists(path):
         stem = os.path.splitext(path)[0]
         return f"no test file for '{path}'", f"expected '{stem}.test.yaml'"

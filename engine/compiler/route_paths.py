@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from engine.http.routing import segments
@@ -13,6 +13,11 @@ PLAIN_PATH: Final = re.compile(r"/[^\s?#\\]*\Z")
 
 _PARAMETER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*(:path)?\}\Z")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Parameters of other routers: the segments `:id`, `<id>`, `<int:id>`, `*` and `**`, and `{id}` anywhere.
+_FOREIGN = re.compile(
+    r"(?<=/):(?P<colon>\w+)[?*+]?(?=/|\Z)|(?<=/)<(?:\w+:)?(?P<angle>\w+)>(?=/|\Z)"
+    r"|\{(?P<brace>\w+)(?::path)?\}|(?<=/)\*\*?(?=/|\Z)"
+)
 
 
 def parameters(path: str) -> Mapping[str, str]:
@@ -20,6 +25,13 @@ def parameters(path: str) -> Mapping[str, str]:
     if path_problem(path) is not None:
         return dict.fromkeys(_NAME.findall(path), "")
     return {text: kind for kind, text in segments(path) if kind != "literal"}
+
+
+def foreign_parameters(path: str) -> Iterator[tuple[int, str, str]]:
+    """What is a parameter in other routers: its offset, its text, and the name of the parameter."""
+    for match in _FOREIGN.finditer(path):
+        name = match["colon"] or match["angle"] or match["brace"]
+        yield match.start(), match.group(), name or "rest:path"
 
 
 def path_problem(path: str) -> str | None:

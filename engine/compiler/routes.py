@@ -7,13 +7,15 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
 
-from engine.compiler.attempts import AttemptCompiler, has_key, is_misspelled
+from engine.compiler.attempts import AttemptCompiler
 from engine.compiler.calls import compile_body_schema
 from engine.compiler.client_keys import KeysPlan
 from engine.compiler.context import MappingContext
 from engine.compiler.rate_limits import compile_rate
+from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
-from engine.compiler.route_paths import parameters, path_problem
+from engine.compiler.route_paths import foreign_parameters, parameters, path_problem
+from engine.compiler.written_keys import has_key, is_misspelled
 from engine.errors import EvaluationError, ExchangeError
 from engine.http.messages import MAX_BODY_BYTES
 from engine.http.methods import BODY_METHODS, PATCH
@@ -24,6 +26,8 @@ from engine.language.spec import RouteSpec
 from engine.language.uses import Uses
 from engine.plan import AttemptPlan, CachePlan, RatePlan, RoutePlan, UpstreamPlan, possible_upstreams
 
+#: Methods whose requests have no body, if no upstream is called that may define one (RFC 9110, 9.3.1).
+_WITHOUT_BODY: Final = ("GET", "HEAD")
 _OWN_ACTIONS: Final = ("call", "calls", "forward", "respond")
 
 
@@ -43,7 +47,14 @@ class _RouteCompiler:
         self.usage_fields = self._usage_fields()
         counted = frozenset() if self.usage is None else self.usage_fields
         self.attempts = AttemptCompiler(
-            context, upstreams, params, label, is_builtin, notes_nulls=route.method == PATCH, counted=counted
+            context,
+            upstreams,
+            params,
+            label,
+            is_builtin,
+            has_body=route.method not in _WITHOUT_BODY or route.request is not None,
+            notes_nulls=route.method == PATCH,
+            counted=counted,
         )
 
     def compile(self, prefix: str, keys: KeysPlan, rates: tuple[RatePlan, ...]) -> RoutePlan | None:
@@ -86,6 +97,11 @@ class _RouteCompiler:
         problem = path_problem(self.route.path)
         if problem:
             self.findings.error("bad-path", problem, self.route.node.key_span)
+        for _, segment, name in foreign_parameters(self.route.path):
+            if not segment.startswith("{"):
+                message = f"'{segment}' is literal text in this path, not a parameter"
+                hint = f"write '{{{name}}}'"
+                self.findings.warning("literal-parameter", message, self.route.node.key_span, hint)
         return problem is None
 
     # Attempts
@@ -122,13 +138,12 @@ class _RouteCompiler:
 
     def _check_reachable(self) -> None:
         """Warn of attempts after one that always responds."""
-        for number, attempt in enumerate(self.route.try_[:-1]):
+        found = []
+        for attempt in self.route.try_:
             calls = attempt.call or attempt.calls or attempt.forward
-            if attempt.when is None and not calls and attempt.respond:
-                following = self.route.try_[number + 1].node
-                message = "this attempt is unreachable: the previous one always responds"
-                self.findings.warning("unreachable-attempt", message, following.key_span)
-                return
+            always = is_unconditional(attempt) and not calls and bool(attempt.respond)
+            found.append((attempt.node, always, False))
+        warn_of_unreachable("unreachable-attempt", found, self.findings)
 
     def _reads_body(self, attempts: tuple[AttemptPlan, ...]) -> bool:
         every = [*self.attempts.uses, *(() if self.usage is None else (self.usage.uses,))]

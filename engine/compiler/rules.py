@@ -45,7 +45,7 @@ def _state_variable(names: Iterable[str], growing: Mapping[str, Growth], prefix:
             return atom
         return replace(atom, release=f"release(x, {key!r})", keeps_parts=growth.keeps_parts)
 
-    return Record({name: field(name) for name in names})
+    return Record({name: field(name) for name in names}, hint="declare it under 'state' of this stream")
 
 
 #: Writes the templates between two streams of a pipeline for a payload; returns the atom of its translation.

@@ -183,7 +183,7 @@ def check_streams(context: MappingContext) -> None:
 
 def _compile_unused(context: MappingContext, name: str, stream: PartsSpec) -> None:
     """Compile a stream that no pipeline of this file uses, to report its errors."""
-    compiler = StreamCompiler(context, context.respond_scope({}, has_call=True), f"streams.{name}")
+    compiler = StreamCompiler(context, context.unused_scope(), f"streams.{name}")
     if stream.to is None:
         compiler.read(stream)
         compiler.complete(stream)

@@ -293,8 +293,9 @@ def _described(value: Any) -> str:
 
 def _bad_value(part: PathPart, why: str) -> ExchangeError:
     assert part.template is not None
-    message = f"a value for the path {why}"
-    return ExchangeError(part.kind, message, cause=f"{first_location(part.template)}: {message}")
+    name = f", '{part.client_name}'," if part.client_name else ""
+    cause = f"{first_location(part.template)}: the value of {part.written} in the path {why}"
+    return ExchangeError(part.kind, f"a value for the path{name} {why}", cause=cause)
 
 
 def _raw_segment(raw: str, decoded: str) -> str:

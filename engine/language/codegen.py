@@ -83,6 +83,14 @@ class Fields:
         return None if atom is None else replace(atom, kind="any")
 
 
+@dataclass(frozen=True, slots=True)
+class CommonFields:
+    """What is known at load of all fields of an object: the JSON types of their values, and their names."""
+
+    types: frozenset[str]
+    in_lower_case: bool = False
+
+
 class TooLarge(Exception):
     """The code of one template exceeds what Python or `MAX_LINES` allows."""
 
@@ -103,6 +111,10 @@ class Atom:
         release: a line to write before each use of it, because it may be changed in place until then.
         keeps_parts: whether its parts are never changed, so that they need no such line.
         fields: its fields, if it is an object that the code creates: reading one of them needs no object.
+        types: the JSON types that it may have, for findings; empty if `kind` is all that is known.
+        usual: the JSON types that it has if the first of its alternatives has a value, for findings.
+        common: what all of its fields have in common, for findings.
+        absent: why it is always null, for findings; empty if it may have a value.
     """
 
     source: str
@@ -115,6 +127,10 @@ class Atom:
     release: str = ""
     keeps_parts: bool = False
     fields: Fields | None = None
+    types: frozenset[str] = frozenset()
+    usual: frozenset[str] = frozenset()
+    common: CommonFields | None = None
+    absent: str = ""
 
     def inside(self, step: str | int) -> Origin | None:
         """The origin of a field, or of an item or a pair (`ITEM`)."""

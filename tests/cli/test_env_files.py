@@ -21,7 +21,7 @@ MAPPING = """
 dragoman: 1
 env: { PREFIX: { default: /default }, TOKEN: { required: true } }
 prefix: ${ $env.PREFIX }
-routes: { GET /x: { respond: { body: x } } }
+routes: { GET /x: { respond: { body: "${ $env.TOKEN }" } } }
 """
 
 

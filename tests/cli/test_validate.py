@@ -22,7 +22,7 @@ def test_the_environment_overrides_an_env_file(shop: Path, tmp_path: Path) -> No
 
 
 def test_strict_treats_warnings_as_errors(shop: Path) -> None:
-    shop.write_text(shop.read_text() + "vars: { key: sk-live-0123456789abcdef }\n")
+    shop.write_text(shop.read_text() + "description: sk-live-0123456789abcdef\n")
     shown = run("validate", str(shop), env={"KEYS": "key"})
     assert shown.exit_code == 0
     assert shown.output.endswith("0 errors, 1 warning in 1 file\n")

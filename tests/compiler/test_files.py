@@ -131,7 +131,8 @@ def test_an_invalid_url_is_a_finding(tmp_path: Path, url: str) -> None:
 
 def upstream_at(tmp_path: Path, url: str) -> tuple[PlanSet, Findings]:
     file = tmp_path / "m.yaml"
-    file.write_text(f'{MAPPING}env: {{ URL: {{}} }}\nupstreams: {{ u: {{ url: "${{ $env.URL }}" }} }}\n')
+    routes = "dragoman: 1\nroutes: { GET /x: { forward: u /x } }\n"
+    file.write_text(f'{routes}env: {{ URL: {{}} }}\nupstreams: {{ u: {{ url: "${{ $env.URL }}" }} }}\n')
     return plans_of(file, URL=url)
 
 

@@ -335,17 +335,26 @@ def results_of(plans: PlanSet) -> list[object]:
 #: None parses expressions or generated code: these are analyzed as syntax trees and `Uses`.
 GRAMMARS = {
     "engine.language.expressions.parser": {"_VARIABLE"},  # the variables in the text of an expression
+    # operators of other languages around an error in the text of an expression
+    "engine.language.expressions.syntax_hints": {
+        "_WORD_BEFORE",
+        "_UNEXPECTED",
+        "_HYPHENATED",
+        "_REST_OF_NAME",
+    },
     "engine.language.templates.strings": {"_OPENING", "_INSIDE"},  # the ends of `${ … }`
     "engine.language.templates.directives": {"_NAME"},
     "engine.language.durations": {"_DURATION"},
     "engine.compiler.client_keys": {"_KEY", "_NAME", "_DIGEST", "_ROUTES", ""},
-    "engine.compiler.route_paths": {"PLAIN_PATH", "_PARAMETER", "_NAME"},
+    "engine.compiler.route_paths": {"PLAIN_PATH", "_PARAMETER", "_NAME", "_FOREIGN"},
     "engine.compiler.rate_limits": {"_RATE"},
     "engine.compiler.files": {"_OWN_KEYS", "KEY_LIKE"},
     "engine.compiler.upstreams": {"_SEPARATOR", "_FIELD_VALUE", ""},
     "engine.compiler.mapping": {"_PREFIX"},
     "engine.compiler.merge_rules": {"_STEP"},  # a step of a path of `merge`
     "engine.language.codegen": {"_OBJECT"},  # names of objects that nothing uses
+    # placeholders of other languages, and variables without `${ }`, in the literal text of one scalar
+    "engine.compiler.literal_texts": {"_BRACES", "_VARIABLE", "_WITHOUT_SIGN", "_DECLARED", "_FIELD"},
     "engine.compiler.masking": {"_FIELDS", "_SCHEME", "_URL", ""},  # credentials in output
 }
 COMPILING = [

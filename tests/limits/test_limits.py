@@ -195,7 +195,8 @@ routes: { POST /x: { respond: { body: "${ a[*] }" } } }
 
 
 def test_a_loop_at_load_has_the_default_limits(tmp_path: Path) -> None:
-    text = 'limits: { steps: 1 }\nvars: { a: "${ `[1, 2, 3]`[*] }" }\nroutes: { POST /x: { respond: {} } }\n'
+    text = 'limits: { steps: 1 }\nvars: { a: "${ `[1, 2, 3]`[*] }" }\n'
+    text += 'routes: { POST /x: { respond: { body: "${ $vars.a }" } } }\n'
     compiled(text, tmp_path)
 
 

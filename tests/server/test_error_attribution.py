@@ -110,8 +110,10 @@ LINES = MAPPING.splitlines()
 CANARY = "value-canary"
 
 _NEEDED = "where text is needed"
+OWN_NULL = f"the call 'b': a value for the path, 'v', is null, {_NEEDED}"
+OWN_OBJECT = f"the call 'b': a value for the path, 'v', is object, {_NEEDED}"
 NULL, EMPTY = (f"the call 'b': a value for the path is {what}, {_NEEDED}" for what in ("null", "empty"))
-ARRAY, OBJECT = (f"the call 'b': a value for the path is {what}, {_NEEDED}" for what in ("array", "object"))
+ARRAY = f"the call 'b': a value for the path is array, {_NEEDED}"
 DOTS = "the call 'b': a value in the path is '.', '..' or an empty segment"
 LONG = "the call 'b': the values for the path are too long"
 THEIRS, OWN = (f"the call 'b': invalid value for the header '{name}'" for name in ("x-theirs", "x-own"))
@@ -155,8 +157,8 @@ def send_value(
         ("/path", {"v": "x"}, {"v": [CANARY]}, 502, ARRAY, "${ $calls.a"),
         ("/path", {"v": "x"}, {"v": ".."}, 502, DOTS, "${ $calls.a"),
         ("/path", {"v": "x"}, {"v": CANARY * 900}, 502, LONG, "${ $calls.a"),
-        ("/path", {}, {"v": "x"}, 400, NULL, "${ v }"),
-        ("/path", {"v": {"a": CANARY}}, {"v": "x"}, 400, OBJECT, "${ v }"),
+        ("/path", {}, {"v": "x"}, 400, OWN_NULL, "${ v }"),
+        ("/path", {"v": {"a": CANARY}}, {"v": "x"}, 400, OWN_OBJECT, "${ v }"),
         ("/path", {"v": ".."}, {"v": "x"}, 400, DOTS, "${ v }"),
         ("/path", {"v": CANARY * 900}, {"v": "x"}, 400, LONG, "${ v }"),
         ("/parallel", {}, {}, 502, "a value for the path is null, where text is needed", "${ $calls.a"),
@@ -190,6 +192,23 @@ def test_an_invalid_value_of_a_call(
         assert response.json["message"] == message
     if template is not None:
         assert f"mapping.yaml:{line_of(template, path)}:" in line["cause"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "value", "written"),
+    [
+        ("/path", {}, {"v": "x"}, "${ v }"),
+        ("/path", {"v": "x"}, {}, "${ $calls.a.body.v }"),
+        ("/items", {}, {"items": [{}]}, "${ id }"),
+    ],
+)
+def test_the_log_has_the_expression_of_an_invalid_value_in_a_path(
+    server: Server, upstream: Upstream, path: str, body: Any, value: Any, written: str
+) -> None:
+    _, line = send_value(server, upstream, path, body, value)
+    location, _, why = line["cause"].partition(": ")
+    assert f":{line_of(written, path)}:" in location
+    assert why == f"the value of {written} in the path is null, where text is needed"
 
 
 def test_an_unknown_upstream_is_logged_without_its_name(server: Server, upstream: Upstream) -> None:

@@ -26,7 +26,7 @@ name: shop
 env: { UP: {}, KEY: { secret: true } }
 upstreams:
   up: { url: "${ $env.UP }" }
-  other: { url: "${ $env.UP }" }
+  other: { url: "${ $env.UP }", auth: { bearer: "${ $env.KEY }" } }
 routes:
   GET /hello/{name}: { respond: { body: "hello" } }
   POST /chat:
@@ -43,7 +43,7 @@ routes:
 """
 BROKEN = "dragoman: 1\nname: shop\nroutes:\n  GET /x: { respond: { body: '${ lenght(@) }' } }\n"
 WARNED = (
-    "dragoman: 1\nname: shop\nvars: { key: sk-live-0123456789abcdef }\nroutes: { GET /x: { respond: {} } }\n"
+    "dragoman: 1\nname: shop\ndescription: sk-live-0123456789abcdef\nroutes: { GET /x: { respond: {} } }\n"
 )
 
 

@@ -38,6 +38,7 @@ upstreams: { up: { url: "${ $env.UP }" } }
 templates: { big: [%s] }
 routes:
   GET /version: { respond: { body: { version: "%s", word: "${ $env.WORD }" } } }
+  GET /big: { respond: { body: { $use: big } } }
   GET /call: { call: GET up /json, respond: { body: { version: "%s" } } }
   GET /stream:
     call: GET up /reload/stream

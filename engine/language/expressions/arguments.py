@@ -7,6 +7,8 @@ Must not know how calls are written.
 
 from __future__ import annotations
 
+from typing import Final
+
 from engine.diagnostics import suggestion
 from engine.errors import KINDS
 from engine.language.codegen import Atom
@@ -16,6 +18,9 @@ from engine.language.expressions.parser import Tree
 from engine.language.expressions.support import items_match, parameter_at, wrong_type
 from engine.language.functions import Function, Parameter, compile_regex
 from engine.language.uses import Origin
+
+_TEXT: Final = "text, or a list of texts"
+_CONVERT: Final = "convert it with to_number(…)"
 
 
 def argument(
@@ -80,10 +85,17 @@ def check(emitter: BaseEmitter, function: Function, position: int, atom: Atom, t
     if not parameter.types or (atom.kind in parameter.types and not parameter.items):
         return
     if atom.kind != "any" and atom.kind not in parameter.types:
-        emitter.error("wrong-argument", wrong_type(function, position, atom.kind), tree)
+        is_text = atom.kind == "string" and "number" in parameter.types
+        hint = _CONVERT if is_text else None
+        emitter.error("wrong-argument", wrong_type(function, position, atom.kind), tree, 1, hint)
     elif atom.is_constant and not items_match(parameter, atom.constant):
         emitter.error("wrong-argument", wrong_type(function, position, "an array of other types"), tree)
+    elif atom.types and not (atom.types - {"null"}) & parameter.types:
+        emitter.error("wrong-argument", wrong_type(function, position, _TEXT), tree, 1, _CONVERT)
     elif not atom.is_constant:
+        if atom.usual and not (atom.usual - {"null"}) & parameter.types:
+            message = wrong_type(function, position, _TEXT)
+            emitter.findings.warning("wrong-argument", message, emitter.span(tree), _CONVERT)
         _check_at_run_time(emitter, function, position, atom)
 
 

@@ -17,6 +17,8 @@ from engine.language.expressions.arguments import argument, check
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.conditions import PYTHON_TYPES, truth
 from engine.language.expressions.costs import charge_arguments, charge_result, makes_new_value
+from engine.language.expressions.familiar_names import function_hint
+from engine.language.expressions.mistakes import report_case_of_keys
 from engine.language.expressions.parser import Tree
 from engine.language.expressions.scope import CLIENT_BODY
 from engine.language.functions import FUNCTIONS, Function
@@ -27,6 +29,8 @@ _EFFECTS: Final[Mapping[str, str]] = {
     "fail": "the request always fails",
     "drop": "the field is always reported as dropped",
 }
+#: Functions that take an object, and then keys of it.
+_KEYED: Final = ("lookup", "pick", "omit")
 _LAZY_HINT: Final = "use it in if(), default() or after ||, which evaluate only what they need"
 _IN_READER: Final = "give each item its id in the rules of the reader"
 
@@ -35,7 +39,7 @@ def _function_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
     name, arguments = tree["value"], tree["children"]
     function = FUNCTIONS.get(name)
     if function is None:
-        hint = suggestion(name, FUNCTIONS)
+        hint = function_hint(name) or suggestion(name, FUNCTIONS)
         return emitter.error("unknown-function", f"unknown function '{name}'", tree, len(name), hint)
     if not _is_arity_valid(function, len(arguments)):
         return _wrong_arity(emitter, function, tree)
@@ -54,7 +58,8 @@ def _is_arity_valid(function: Function, count: int) -> bool:
 def _wrong_arity(emitter: BaseEmitter, function: Function, tree: Tree) -> Atom:
     count = len(tree["children"])
     message = f"{function.signature} got {count} {'argument' if count == 1 else 'arguments'}"
-    return emitter.error("wrong-arity", message, tree, len(function.name))
+    hint = None if count else f"a function takes its values as arguments: {function.name}(value)"
+    return emitter.error("wrong-arity", message, tree, len(function.name), hint)
 
 
 def _expref(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -67,6 +72,8 @@ def _call(emitter: BaseEmitter, function: Function, arguments: list[Tree]) -> At
     for position, tree in enumerate(arguments):
         item = atoms[0].item if atoms and function.name in _PASSING else None
         atoms.append(_argument(emitter, function, position, tree, item))
+    if function.name in _KEYED:
+        report_case_of_keys(emitter, atoms[0], arguments[1:])
     is_sound = emitter.findings.reports == reports
     folded = _folded(emitter, function, atoms) if is_sound else None
     return folded or _called(emitter, function, atoms)
@@ -252,7 +259,8 @@ def _not_null(emitter: BaseEmitter, tree: Tree) -> Atom:
         with emitter.writer.block(f"if {result} is None"):
             values.append(emitter.tested(other))
             emitter.writer.line(f"{result} = {values[-1].source}")
-    return emitter.writer.item(Atom(result, origin=either(*(value.origin for value in values))), *values)
+    origin = either(*(value.origin for value in values))
+    return emitter.writer.item(Atom(result, origin=origin, usual=values[0].types), *values)
 
 
 def _drop(emitter: BaseEmitter, tree: Tree) -> Atom:

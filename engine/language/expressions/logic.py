@@ -15,6 +15,7 @@ from engine.language.codegen import NULL, Atom, Writer
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.choices import known_choice
 from engine.language.expressions.conditions import comparison, equality, ordered_with, truth
+from engine.language.expressions.mistakes import report_comparison, report_null_container
 from engine.language.expressions.parser import Tree
 from engine.language.uses import Constructed, either
 
@@ -33,7 +34,7 @@ def _multi_select_list(emitter: BaseEmitter, tree: Tree) -> Atom:
             made.add_item(item.origin)
         return "[" + ", ".join(item.source for item in items) + "]"
 
-    atom = _unless_null(emitter, build, "array", made)
+    atom = _unless_null(emitter, tree, build, "array", made)
     is_constant = all(item.is_constant for item in items)
     return replace(atom, elements=tuple(item.constant for item in items) if is_constant else None)
 
@@ -48,7 +49,7 @@ def _multi_select_dict(emitter: BaseEmitter, tree: Tree) -> Atom:
             emitter.writer.weight += len(key) + 4
         return "{" + ", ".join(f"{key!r}: {value.source}" for key, value in fields) + "}"
 
-    return _unless_null(emitter, build, "object", made)
+    return _unless_null(emitter, tree, build, "object", made)
 
 
 def _placed(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -58,9 +59,12 @@ def _placed(emitter: BaseEmitter, tree: Tree) -> Atom:
     return atom
 
 
-def _unless_null(emitter: BaseEmitter, build: Callable[[], str], kind: str, made: Constructed) -> Atom:
+def _unless_null(
+    emitter: BaseEmitter, tree: Tree, build: Callable[[], str], kind: str, made: Constructed
+) -> Atom:
     """Write a container built from the payload; null if the payload is null."""
     payload, writer = emitter.payload, emitter.writer
+    report_null_container(emitter, payload, kind, tree)
     if payload.kind not in ("any", "null"):
         return writer.item(writer.let(build(), kind, made))
     writer.use_presence(payload)
@@ -81,7 +85,7 @@ def _or_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
         return checked
     first = emitter.tested(left)
     result, second = _chosen(emitter, tree, "if not ({})", first)
-    return replace(result, origin=either(first.origin, second.origin))
+    return replace(result, origin=either(first.origin, second.origin), usual=first.types)
 
 
 def _and_expression(emitter: BaseEmitter, tree: Tree) -> Atom:
@@ -131,6 +135,7 @@ def misplaced_not(emitter: BaseEmitter, tree: Tree) -> Atom | None:
 
 def _comparator(emitter: BaseEmitter, tree: Tree) -> Atom:
     left, right = (emitter.used(child) for child in tree["children"])
+    report_comparison(emitter, tree, left, right)
     test, kind = _COMPARISONS[tree["value"]]
     return emitter.writer.let(test(emitter.writer, left, right), kind)
 

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from jmespath import exceptions, lexer, parser
 
+from engine.language.expressions.syntax_hints import syntax_hint
+
 MAX_LENGTH: Final = 4096
 MAX_DEPTH: Final = 64
 
@@ -30,12 +32,18 @@ _VARIABLE = re.compile(rf"{QUOTED}|\$([A-Za-z_][A-Za-z0-9_]*)", re.DOTALL)
 
 
 class ExpressionSyntaxError(Exception):
-    """Text that is not a valid expression: `message`, and the `offset` of the first invalid character."""
+    """Text that is not a valid expression.
 
-    def __init__(self, message: str, offset: int) -> None:
+    Attributes:
+        offset: the position of the first invalid character.
+        hint: what to write instead, if that is known.
+    """
+
+    def __init__(self, message: str, offset: int, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
+        self.hint = hint
 
 
 @lru_cache(maxsize=_MAX_CACHED_TREES)
@@ -57,10 +65,11 @@ def parse(text: str) -> Tree:
     except RecursionError:
         raise ExpressionSyntaxError("the expression is nested too deeply", start) from None
     except exceptions.LexerError as error:
-        raise ExpressionSyntaxError(_sentence(error.message), error.lexer_position) from None
+        hint = syntax_hint(text, error.lexer_position)
+        raise ExpressionSyntaxError(_sentence(error.message), error.lexer_position, hint) from None
     except exceptions.ParseError as error:
         offset = min(error.lex_position, len(text.rstrip()))
-        raise ExpressionSyntaxError(_unexpected(error), offset) from None
+        raise ExpressionSyntaxError(_unexpected(error), offset, syntax_hint(text, offset)) from None
     if _depth(tree) > MAX_DEPTH:
         raise ExpressionSyntaxError(f"the expression is nested deeper than {MAX_DEPTH} levels", start)
     return tree
@@ -189,8 +198,7 @@ class _Parser(parser.Parser):  # type: ignore[misc]
         if self._current_token() == "lparen":
             text = "Quoted identifier not allowed for function names."
             raise exceptions.ParseError(token["start"], token["value"], token["type"], text)
-        tree: Tree = super()._token_nud_quoted_identifier(token)
-        return tree
+        return {**super()._token_nud_quoted_identifier(token), "quoted": True}
 
     def _parse_slice_expression(self) -> Tree:
         start = self._lookahead_token(0)["start"]

@@ -7,7 +7,7 @@ Must not know projections, logic or calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,8 @@ from engine.diagnostics import suggestion
 from engine.language.codegen import NULL, Atom, Writer
 from engine.language.expressions.base import BaseEmitter, Form
 from engine.language.expressions.choices import shared_choice
+from engine.language.expressions.familiar_names import variable_hint
+from engine.language.expressions.mistakes import report_absent, report_case
 from engine.language.expressions.parser import Tree
 from engine.language.expressions.scope import Record, Withheld
 from engine.language.uses import Origin
@@ -32,20 +34,25 @@ _MOST_TESTS: Final = 2
 
 
 def _current(emitter: BaseEmitter, tree: Tree) -> Atom:
+    if "start" in tree:  # `@` itself, not a part of another form
+        report_absent(emitter, emitter.payload, "", tree)
     return emitter.payload
 
 
 def _field(emitter: BaseEmitter, tree: Tree) -> Atom:
     base, name = emitter.payload, tree["value"]
+    report_absent(emitter, base, name, tree)
     if base.kind not in ("any", "object"):
         return NULL
     known = None if base.fields is None else base.fields.value(name)
     if known is not None:
         emitter.writer.refer(known)
         return known
+    report_case(emitter, base, name, tree)
     path = f"{base.source}.{name}"
     source = "" if emitter.writer.recall(path) is not None else _read_field(emitter.writer, base, name)
-    return _step(emitter, base, path, source, base.inside(name))
+    atom = _step(emitter, base, path, source, base.inside(name))
+    return atom if base.common is None else replace(atom, types=base.common.types)
 
 
 def _read_field(writer: Writer, base: Atom, name: str) -> str:
@@ -128,17 +135,19 @@ def _variable_path(emitter: BaseEmitter, tree: Tree, rest: list[Tree]) -> tuple[
     """Resolve `$name.field…` as far as fields are known at load; return the atom and the remaining steps."""
     written = "$" + tree["value"]
     found = emitter.scope.variables.get(tree["value"])
-    known: Iterable[str] = ("$" + name for name in emitter.scope.variables)
+    owner: Record | None = None
     while isinstance(found, Record) and rest and (split := _split_field(rest[0])) is not None:
-        known, (name, remainder) = found.fields, split
+        owner, (name, remainder) = found, split
         left = [] if remainder is None else [remainder]
         found, written, rest = found.fields.get(name), f"{written}.{name}", [*left, *rest[1:]]
     if found is None:
-        return _unknown(emitter, written, known, tree), []
+        return _unknown(emitter, written, owner, tree), []
     if isinstance(found, Withheld):
-        return emitter.error(found.code, found.message, tree, len(written)), []
+        return emitter.error(found.code, found.message, tree, len(written), found.hint), []
     if isinstance(found, Record):
         return _whole_record(emitter, found, written, tree), rest
+    if not rest:
+        report_absent(emitter, found, "", tree)
     emitter.writer.refer(found)
     return found, rest
 
@@ -158,9 +167,24 @@ def _split_field(tree: Tree) -> tuple[str, Tree | None] | None:
     return name, {**tree, "children": [remainder or {"type": "current", "children": []}, *others]}
 
 
-def _unknown(emitter: BaseEmitter, written: str, known: Iterable[str], tree: Tree) -> Atom:
-    hint = suggestion(written.rpartition(".")[2], known)
+def _unknown(emitter: BaseEmitter, written: str, owner: Record | None, tree: Tree) -> Atom:
+    name = written.rpartition(".")[2].removeprefix("$")
+    hint = _hint_for_variable(emitter, name) if owner is None else _hint_for_field(name, owner)
     return emitter.error("unknown-variable", f"unknown variable '{written}'", tree, len(written), hint)
+
+
+def _hint_for_variable(emitter: BaseEmitter, name: str) -> str | None:
+    variables = emitter.scope.variables
+    return variable_hint(name, variables) or suggestion(f"${name}", (f"${known}" for known in variables))
+
+
+def _hint_for_field(name: str, owner: Record) -> str | None:
+    near = suggestion(name, owner.fields)
+    if near is not None:
+        return near
+    if owner.hint:
+        return owner.hint
+    return f"known fields: {', '.join(owner.fields)}" if owner.fields else None
 
 
 def _whole_record(emitter: BaseEmitter, record: Record, written: str, tree: Tree) -> Atom:

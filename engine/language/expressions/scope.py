@@ -22,19 +22,22 @@ CLIENT_BODY: Final[VariablePath] = ("request", "body")
 class Record:
     """A variable whose fields are known at load: `$request`, `$upstream`, `$env`.
 
-    `whole` is the variable used without a field; None if that is not allowed.
+    `whole` is the variable used without a field; None if that is not allowed. `hint` is where its
+    fields are declared, for findings; it is empty if they are built in.
     """
 
     fields: Mapping[str, Variable]
     whole: Atom | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A variable or field that exists but must not be used here; `code` and `message` are the finding."""
+    """A variable or field that exists but must not be used here; the fields are those of the finding."""
 
     code: str
     message: str
+    hint: str | None = None
 
 
 Variable: TypeAlias = Atom | Record | Withheld

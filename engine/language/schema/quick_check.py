@@ -31,6 +31,7 @@ _IGNORED: Final = frozenset(
         "default",
         "examples",
         "x-expects",
+        "x-hint",
         "definitions",
         "then",
         "else",

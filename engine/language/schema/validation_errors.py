@@ -1,7 +1,7 @@
 """Validation errors of a document as findings, and the document without its invalid parts.
 
 Contract: all errors are reported at once, each with its location and a message for people (from `x-expects`
-in the schema). Imported only for invalid documents. Must not know what a mapping means.
+and `x-hint` in the schema). Imported only for invalid documents. Must not know what a mapping means.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def _node(document: Document, path: Path) -> Node:
 def _unknown_key(error: _Error, node: Node, findings: Findings) -> None:
     known = error.schema.get("properties", {})
     for key in _extra_keys(error):
-        findings.error("unknown-key", f"unknown key '{key}'", node[key].key_span, suggestion(key, known))
+        hint = suggestion(key, known) or (f"expected one of: {', '.join(known)}" if known else None)
+        findings.error("unknown-key", f"unknown key '{key}'", node[key].key_span, hint)
 
 
 def _missing_key(error: _Error, node: Node, findings: Findings) -> None:
@@ -81,7 +82,7 @@ def _missing_key(error: _Error, node: Node, findings: Findings) -> None:
 
 def _wrong_type(error: _Error, node: Node, findings: Findings) -> None:
     message = f"expected {_expected(error)}, got {_article(type_name(node.value))}"
-    hint = None
+    hint = _hint(error, node)
     if node.value in ("True", "False", "TRUE", "FALSE", "yes", "no", "on", "off"):
         hint = "only 'true' and 'false' are booleans"
     findings.error("wrong-type", message, node.span, hint)
@@ -93,10 +94,10 @@ def _bad_value(error: _Error, node: Node, findings: Findings) -> None:
     key = _property_name(error)
     if key is not None and isinstance(node.value, dict) and key in node.value:
         message = f"invalid key '{key}': expected {_expected(error)}"
-        findings.error("bad-key", message, node[key].key_span)
+        findings.error("bad-key", message, node[key].key_span, error.schema.get("x-hint"))
         return
     near = error.validator_value if error.validator == "enum" else ()
-    hint = suggestion(str(node.value), [str(value) for value in near])
+    hint = suggestion(str(node.value), [str(value) for value in near]) or _hint(error, node)
     findings.error("bad-value", f"expected {_expected(error)}", node.span, hint)
 
 
@@ -104,6 +105,12 @@ def _property_name(error: _Error) -> str | None:
     """The key that `propertyNames` rejected, or None for other errors."""
     path = list(error.absolute_schema_path)
     return error.instance if "propertyNames" in path and isinstance(error.instance, str) else None
+
+
+def _hint(error: _Error, node: Node) -> str | None:
+    """What to write instead of a value of this type (`x-hint` in the schema)."""
+    hints = error.schema.get("x-hint")
+    return hints.get(type_name(node.value)) if isinstance(hints, dict) else None
 
 
 def _expected(error: _Error) -> str:

@@ -217,7 +217,9 @@ def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         template.templates.used.add(name)
         template.open_templates.append(name)
         scope = template.scope
-        with template.within(replace(scope, variables=_variables_of_templates(template), notes_nulls=False)):
+        # Elsewhere the template may have a payload, even if there is none here.
+        payload, variables = replace(scope.payload, absent=""), _variables_of_templates(template)
+        with template.within(replace(scope, payload=payload, variables=variables, notes_nulls=False)):
             template.emit(found, sink)
         template.open_templates.pop()
 

@@ -14,6 +14,8 @@ from engine.language.expressions import Variable, truth
 from engine.language.templates.base import BaseTemplateWriter, Sink
 from engine.language.templates.contents import collecting, write_content
 from engine.language.templates.directives import check_directives, misused
+from engine.language.templates.mistakes import report_mistakes
+from engine.language.templates.strings import is_static
 from engine.language.uses import ITEM
 from engine.locations import Node
 
@@ -21,6 +23,7 @@ from engine.locations import Node
 def write_mapping(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     """Write a mapping: directives around content."""
     check_directives(node, template.language, template.findings)
+    report_mistakes(node, template.findings)
     if "$each" in node.value:
         _each(template, node, sink)
     else:
@@ -41,7 +44,9 @@ def _each(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         _collect(template, node, source, sink)
     elif source.kind != "null":
         message = f"'$each' takes a list or an object, not a {source.kind}"
-        misused(node["$each"], message, template.findings)
+        text = node["$each"].value
+        hint = f"write '${{ {text} }}'" if isinstance(text, str) and is_static(text) else None
+        misused(node["$each"], message, template.findings, hint)
 
 
 def _collect(template: BaseTemplateWriter, node: Node, source: Atom, sink: Sink) -> None:

@@ -51,6 +51,22 @@ DIRECTIVES: Final[Mapping[str, Directive]] = {
     "$value": Directive(is_content=True),
 }
 
+#: Directives of other languages, with the one that does the same.
+_FAMILIAR: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("$for", "$foreach", "$map", "$loop", "$repeat", "$items"), "$each"),
+    **dict.fromkeys(("$when", "$unless", "$elif", "$elseif"), "$if"),
+    **dict.fromkeys(("$match", "$case", "$choose"), "$switch"),
+    **dict.fromkeys(("$set", "$var", "$vars", "$define"), "$let"),
+    **dict.fromkeys(("$template", "$ref", "$include", "$call"), "$use"),
+    **dict.fromkeys(("$merge", "$extend", "$assign"), "$spread"),
+}
+#: How other keys are added to content that is complete.
+_COMBINING: Final[Mapping[str, str]] = {
+    "$use": "write '$spread: { $use: … }' to add the keys of a template to others",
+    "$value": "write '$spread' instead of '$value' to add the keys of an object to others",
+    "$then": "put the keys below '$then'",
+}
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -96,7 +112,8 @@ def _check_key(node: Node, key: str, findings: Findings) -> None:
     if "${" in key:
         misused(node[key], "a key cannot contain an expression; use $spread with from_items()", findings)
     elif key.startswith("$") and key not in DIRECTIVES:
-        hint = suggestion(key, DIRECTIVES)
+        familiar = _FAMILIAR.get(key.lower())
+        hint = f"write '{familiar}'" if familiar else suggestion(key, DIRECTIVES)
         message = f"unknown directive '{key}'; a literal key is written '$${key[1:]}'"
         findings.error("unknown-directive", message, node[key].key_span, hint)
 
@@ -134,7 +151,8 @@ def _check_content(node: Node, findings: Findings) -> None:
     contents = [key for key, directive in _used(node) if directive.is_content]
     keys = [key for key in node.value if key == "$spread" or is_output(key)]
     for key in [*contents[1:], *(keys if contents else ())]:
-        misused(node[key], f"'{key}' cannot be combined with '{contents[0]}'", findings)
+        message = f"'{key}' cannot be combined with '{contents[0]}'"
+        misused(node[key], message, findings, _COMBINING.get(contents[0]))
     first = next(iter(node.value), "")
     is_modifier = first in DIRECTIVES and DIRECTIVES[first].is_modifier
     if is_modifier and "$switch" not in node.value and not contents and not keys:
@@ -142,6 +160,6 @@ def _check_content(node: Node, findings: Findings) -> None:
         misused(node[first], message, findings)
 
 
-def misused(node: Node, message: str, findings: Findings) -> None:
+def misused(node: Node, message: str, findings: Findings, hint: str | None = None) -> None:
     """Report the misuse of a directive."""
-    findings.error("misused-directive", message, node.key_span)
+    findings.error("misused-directive", message, node.key_span, hint)

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.language.codegen import NULL, Atom
-from engine.language.expressions import Emitter, ExpressionSyntaxError, Tree, charge_text, parse
+from engine.language.expressions import (
+    Emitter,
+    ExpressionSyntaxError,
+    Tree,
+    charge_text,
+    parse,
+    report_mistakes,
+)
 from engine.language.templates.base import BaseTemplateWriter, Sink
 from engine.language.templates.strings import Part, split
 from engine.locations import Node
@@ -21,7 +28,7 @@ def write_string(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     try:
         parts = split(node.value)
     except ExpressionSyntaxError as error:
-        template.findings.error("bad-expression", error.message, node.span_at(error.offset, 2))
+        template.findings.error("bad-expression", error.message, node.span_at(error.offset, 2), error.hint)
         return
     if len(parts) == 1 and parts[0].is_expression:
         _expression(template, node, parts[0], sink)
@@ -95,9 +102,11 @@ def _parse(template: BaseTemplateWriter, node: Node, part: Part) -> Tree | None:
         return parse(part.text)
     except ExpressionSyntaxError as error:
         span = node.span_at(part.offset + error.offset)
-        template.findings.error("bad-expression", error.message, span)
+        template.findings.error("bad-expression", error.message, span, error.hint)
         return None
 
 
 def _value(template: BaseTemplateWriter, node: Node, part: Part, tree: Tree) -> Atom:
-    return Emitter(template.scope, template.writer, template.findings, node, part.offset).emit(tree)
+    emitter = Emitter(template.scope, template.writer, template.findings, node, part.offset)
+    report_mistakes(emitter, tree, part.text)
+    return emitter.emit(tree)
