@@ -7,6 +7,7 @@ are truncated and made safe for a header.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from engine.errors import ExchangeError
@@ -41,7 +42,7 @@ def refuse_dropped(route: RoutePlan, exchange: Exchange) -> None:
     """
     dropped = exchange.dropped = sorted(set(exchange.dropped))
     if dropped and route.rejects_dropped:
-        message = f"these fields are not supported here: {', '.join(_header_names(dropped))}"
+        message = f"these fields are not supported here: {', '.join(header_names(dropped[:_MAX_NAMED]))}"
         raise ExchangeError("invalid_request", message, details={"unsupported": dropped[:_MAX_NAMED]})
 
 
@@ -73,11 +74,6 @@ def _collect_unread(value: Any, tree: dict[str | int, Any], path: str, found: li
             _collect_unread(item, below or {}, f"{path}[]", found, nulls)
 
 
-def listed(dropped: list[str]) -> str:
-    """Dropped fields as a header value."""
-    more = len(dropped) - _MAX_NAMED
-    return ", ".join([*_header_names(dropped), *([f"and {more} more"] if more > 0 else [])])
-
-
-def _header_names(dropped: list[str]) -> list[str]:
-    return [_NOT_TOKEN.sub("?", name[:_MAX_NAME]) for name in dropped[:_MAX_NAMED]]
+def header_names(dropped: Iterable[str]) -> Iterator[str]:
+    """The paths of fields as they are named in a header, truncated and without special characters."""
+    return (_NOT_TOKEN.sub("?", name[:_MAX_NAME]) for name in dropped)
