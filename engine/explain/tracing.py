@@ -212,7 +212,8 @@ def trace(plans: PlanSet, mask: Mask, request: Request, responses: list[StubResp
     """The trace of a request through the plans that serve it."""
     path, tracer = literal_path(request.path), _Tracer(plans, mask, list(responses))
     inbound = Inbound(request.method, path, request.query, _fields(request), request_id=_REQUEST_ID)
-    match = plans.tree.find(path, request.method)
+    match = plans.find(path, request.method)
+    inbound.is_internal = match.owner is not None and not match.owner.is_public
     tracer.steps += _route_steps(match, request.method)
     content = Content(request.body, inbound.header("content-type") or "")
     try:
