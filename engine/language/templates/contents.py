@@ -89,7 +89,7 @@ class _ObjectWriter:
             template.emit(child, partial(atoms.__setitem__, literal_key(key)))
         with self.writer.building(self.result.source):
             for key, atom in atoms.items():
-                self._hold(key, atom)
+                self._hold(key, atom, is_always=True)
                 self.fields.put(key, atom if _is_readable(atom) else None)
             pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
             self.writer.line(f"{self.result.source} = {{{pairs}}}")
@@ -105,7 +105,7 @@ class _ObjectWriter:
             is_known = isinstance(node.value, str) if is_tested else atom.kind != "any"
             known.append(atom if is_known and _is_readable(atom) else None)
             with self.writer.building(self.result.source):
-                self._hold(key, atom)
+                self._hold(key, atom, is_always=not is_tested and depth == self.depth and atom.kind != "any")
                 self.writer.line(f"{self.result.source}[{key!r}] = {atom.source}")
 
         self.template.emit(node, put)
@@ -120,8 +120,10 @@ class _ObjectWriter:
         else:
             self.template.emit(node, _SpreadSink(self, "spread"))
 
-    def _hold(self, key: str, atom: Atom) -> None:
-        """Note that the object has a value, and charge for it."""
+    def _hold(self, key: str, atom: Atom, is_always: bool) -> None:
+        """Note that the object has a value, and charge for it. If `is_always`, it replaces an earlier one."""
+        if is_always:
+            self.made.replace((key,))
         self.made.add_field(key, atom.origin)
         self.writer.embed(atom)
         self.writer.weight += len(key) + 4
@@ -136,6 +138,8 @@ class _SpreadSink:
 
     def __call__(self, atom: Atom) -> None:
         target, name = self.target, self.target.result.source
+        if target.writer.depth == target.depth:
+            target.made.replace(atom.always)
         target.made.add_spread(atom.origin)
         target.fields.put_unknown()
         target.writer.embed(atom)
