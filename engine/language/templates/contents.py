@@ -138,6 +138,7 @@ class _SpreadSink:
 
     def __call__(self, atom: Atom) -> None:
         target, name = self.target, self.target.result.source
+        target.writer.use_presence(atom)  # its type is checked even if nothing is read of the object
         if target.writer.depth == target.depth:
             target.made.replace(atom.always)
         target.made.add_spread(atom.origin)
@@ -172,6 +173,7 @@ def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         template.writer.line(f"concat_one({result.source}, {atom.source})")
 
     def put_all(atom: Atom) -> None:
+        template.writer.use_presence(atom)  # its type is checked even if nothing is read of the list
         made.add_spread(None if atom.origin is None else atom.origin.flat())
         template.writer.embed(atom)
         template.writer.line(f"concat({result.source}, {atom.source})")
