@@ -81,6 +81,7 @@ ifdef AGAINST
 	$(BIN)/python -m benchmarks.callbacks --against $(AGAINST)
 else
 	$(BIN)/python -m benchmarks.transform --check
+	$(BIN)/python -m benchmarks.hops --check
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.callbacks
 	$(BIN)/python -m benchmarks.doubling --check
@@ -88,6 +89,7 @@ endif
 
 bench-quick: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.transform --check --rounds 20
+	$(BIN)/python -m benchmarks.hops --check --rounds 10
 	$(BIN)/python -m benchmarks --quick
 
 # The results of docs/benchmarks.md, with its tables and its chart.

@@ -1,4 +1,5 @@
-"""Benchmarks of templates (`transform`) and of the complete request path (`python -m benchmarks`).
+"""Benchmarks of templates (`transform`), of hops between mappings (`hops`), and of the complete request path
+(`python -m benchmarks`).
 
-Both compare within one run: the ratios carry over to another machine, the absolute results do not.
+They compare within one run: the ratios carry over to another machine, the absolute results do not.
 """

@@ -37,14 +37,14 @@ def run(paths: tuple[str, ...], env_files: tuple[str, ...], output_format: str) 
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
         columns = ("METHOD", "PATH", "CALLS", "KEY", "MAPPING", "SUMMARY")
-        render.table(columns, (tuple(row.values()) for row in rows), heading=2)
+        render.table(columns, map(_cells, rows), heading=2)
     render.findings_to_stderr(finding for finding in findings if finding.code == "no-files")
     if any(finding.severity == "error" and finding.code != "no-files" for finding in findings):
         render.line("some files have errors; run 'dragoman validate'", stderr=True, style="red")
     return 1 if findings.has_errors else 0
 
 
-def _row(mapping: MappingPlan, route: RoutePlan) -> dict[str, str]:
+def _row(mapping: MappingPlan, route: RoutePlan) -> dict[str, str | bool]:
     return {
         "method": route.method,
         "path": route.pattern,
@@ -52,4 +52,12 @@ def _row(mapping: MappingPlan, route: RoutePlan) -> dict[str, str]:
         "key": "bearer" if route.requires_key else "",
         "mapping": mapping.name,
         "summary": route.spec.summary or "",
+        "public": mapping.is_public,
     }
+
+
+def _cells(row: dict[str, str | bool]) -> tuple[str, ...]:
+    """A row of the table. A route that only other mappings can call has the path by which they do."""
+    *cells, is_public = row.values()
+    method, path, *others = map(str, cells)
+    return (method, path if is_public else f"mapping:{row['mapping']}{path}", *others)

@@ -19,6 +19,7 @@ from engine.server.serve import (
     PlanSource,
     Service,
     check_client_options,
+    describe_no_routes,
     describe_open_access,
     parse_address,
     warn_about_unset_keys,
@@ -304,15 +305,15 @@ def _run(
         logs.findings(findings)
     if findings.has_errors:
         return 1
-    if loaded.plans is None or not loaded.plans.mappings:
-        logs.error("no_routes", message="no routes to serve in these files")
+    if loaded.plans is None or not loaded.plans.public:
+        logs.error("no_routes", message=describe_no_routes(loaded.plans))
         return 1
     if shows_warnings and logs.is_json():
         # On the console the findings are enough.
         warn_about_unset_keys(loaded.plans)
     # Not the plans, which would stay in memory after a reload.
-    names = tuple(loaded.plans.mappings)
-    routes = sum(len(mapping.routes) for mapping in loaded.plans.mappings.values())
+    names = tuple(mapping.name for mapping in loaded.plans.public)
+    routes = sum(len(mapping.routes) for mapping in loaded.plans.public)
     ready = partial(_announce, names, routes, describe_open_access(loaded.plans, source.host), announce)
     service = Service(source, loaded, source.host, port, limits, ready, watch, admin)
     logs.capture_unhandled()

@@ -26,6 +26,7 @@ from engine.server.app import Application
 from engine.server.browser_guard import BrowserGuard, host_names
 from engine.server.client_addresses import ClientAddresses, networks
 from engine.server.http1 import Limits
+from engine.server.no_routes import describe_no_routes
 from engine.stores.rate_limits import MEMORY, RateLimits
 
 __all__ = ["Application", "MappingError", "TruncatedResponse", "create_app"]
@@ -84,8 +85,8 @@ def create_app(
     plans = compile_set(load(sources, findings), os.environ if environ is None else environ, findings)
     if findings.has_errors or (strict and len(findings)):
         raise MappingError(findings)
-    if not plans.mappings:
-        raise ValueError("these files contain no route to serve")
+    if not plans.public:
+        raise ValueError(describe_no_routes(plans))
     logs.findings(findings)
     app = Application(plans, max_in_flight, limits, addresses, guard)
     _applications.add(app)

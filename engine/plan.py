@@ -477,6 +477,7 @@ class MappingPlan:
     Attributes:
         keys: the keys that clients may present; empty if no key is required.
         key_rates: rate limits by name of a key.
+        is_public: clients can call it; only other mappings can call one that is not public.
         is_open: the mapping has `auth: none`.
         limits: the limits of one exchange.
         tree: its routes without the prefix, for calls from other mappings in the process.
@@ -488,6 +489,7 @@ class MappingPlan:
     prefix: str
     keys: BearerKeys
     key_rates: Mapping[str, RatePlan]
+    is_public: bool
     is_open: bool
     cors: CorsPlan | None
     errors: ErrorsPlan
@@ -506,7 +508,19 @@ PlanLeaf: TypeAlias = Leaf[MappingPlan, RoutePlan]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanSet:
-    """All mappings of a process, by name, and the tree of all their routes."""
+    """All mappings of a process, by name, and the tree of the routes that clients can call."""
 
     mappings: Mapping[str, MappingPlan]
     tree: PlanTree
+
+    @property
+    def public(self) -> tuple[MappingPlan, ...]:
+        """The mappings that clients can call."""
+        return tuple(mapping for mapping in self.mappings.values() if mapping.is_public)
+
+    def find(self, path: str, method: str) -> PlanMatch:
+        """The routes of a path: those that clients can call, or else those that only mappings can call."""
+        match = self.tree.find(path, method)
+        others = () if match.found(method) else self.mappings.values()
+        inner = (mapping.tree.find(path, method) for mapping in others if not mapping.is_public)
+        return next((found for found in inner if found.found(method)), match)

@@ -78,6 +78,15 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_the_cost_of_a_hop_is_measured() -> None:
+    done = python("benchmarks.hops", "--rounds", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split(",")[0] for line in done.stdout.splitlines()[1:]] == [
+        "complete request",
+        "chunk of a stream",
+    ]
+
+
 def test_another_checkout_is_compared_by_cpu_time(tmp_path: Path) -> None:
     other = tmp_path / "other"
     for folder in ("engine", "cli", "mappings", "schema"):

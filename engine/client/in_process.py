@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.client.request_bodies import Body, BufferedRequestBody, ForwardedBody
 from engine.client.response_events import ResponseEvents
@@ -18,6 +18,7 @@ from engine.http.messages import (
     Content,
     Inbound,
     OutgoingRequest,
+    Report,
     Source,
     UpstreamRequest,
     UpstreamResponse,
@@ -111,10 +112,18 @@ def _too_large(upstream: str, limit: int) -> ExchangeError:
     return call_failed(upstream, "too_large", f"over {limit} bytes")
 
 
-#: Handles a request with the routes of the mapping that is the upstream. Returns the response and, for a
-#: streaming response, its source: of bytes if the last argument is true, else of events. The response is None
-#: if no route matches.
-Handler = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[tuple[Response | None, Source | None]]]
+class Handled(NamedTuple):
+    """The response of another mapping, with the report of its exchange. `source` is that of a streaming
+    response."""
+
+    response: Response
+    report: Report
+    source: Source | None = None
+
+
+#: Handles a request with the routes of the mapping that is the upstream. The source of a streaming response
+#: is one of bytes if the last argument is true, else of events. Returns None if no route matches.
+Handler = Callable[[UpstreamPlan, Inbound, Body, bool], Awaitable[Handled | None]]
 
 
 class MappingUpstream:
@@ -138,11 +147,22 @@ class MappingUpstream:
                 inbound.is_internal = True
                 inbound.key = request.client.key if request.client is not None else None
                 inbound.is_proxied = True  # the outer mapping has already filtered it
-                response, source = await self._handle(self._plan, inbound, _body(request), request.raw)
+                handled = await self._handle(self._plan, inbound, _body(request), request.raw)
         except TimeoutError:
             raise call_failed(self._plan.name, "timeout", "total") from None
-        if response is None:
+        if handled is None:
             raise no_route(self._plan.name, self._plan.mapping or "", request, path)
+        received = await self._received(request, handled, streams)
+        received.report = handled.report
+        return received
+
+    async def _received(self, request: OutgoingRequest, handled: Handled, streams: bool) -> UpstreamResponse:
+        """The response of the other mapping, as that of an upstream.
+
+        Raises:
+            ExchangeError: its body is too large, or cannot be read.
+        """
+        response, source = handled.response, handled.source
         headers, media_type = response.headers, response.media_type
         if media_type:
             headers = (*headers, ("content-type", media_type))

@@ -16,7 +16,13 @@ from engine import exchange
 from engine.client.adapters import open_upstream
 from engine.client.circuit_breaker import CircuitBreaker
 from engine.client.health import Health
-from engine.client.in_process import EncodedEventSource, EventSource, ForwardedSource, MappingUpstream
+from engine.client.in_process import (
+    EncodedEventSource,
+    EventSource,
+    ForwardedSource,
+    Handled,
+    MappingUpstream,
+)
 from engine.client.load_balancing import BalancedUpstream
 from engine.client.read_timeout import PendingRead, next_within
 from engine.client.request_bodies import Body
@@ -25,7 +31,7 @@ from engine.client.retry_budget import RetryBudget
 from engine.client.upstream import Upstream
 from engine.client.worker_threads import in_thread, takes_long
 from engine.errors import ExchangeError, overloaded, release_frames
-from engine.exchange import EventStreamResponse, ExchangeResult, Response
+from engine.exchange import EventStreamResponse, ExchangeResult
 from engine.http.messages import Batch, CompleteResponse, Inbound, Source, UpstreamResponse
 from engine.observability import logs, metrics, tracing
 from engine.plan import PlanMatch, PlanSet, RoutePlan, UpstreamPlan
@@ -284,20 +290,22 @@ class ExchangeRunner:
 
     async def _run_internal(
         self, plan: UpstreamPlan, inbound: Inbound, body: Body, as_bytes: bool
-    ) -> tuple[Response | None, Source | None]:
+    ) -> Handled | None:
         """Run a call from another mapping of this process; None if no route matches."""
         match = self.plans.mappings[plan.mapping or ""].tree.find(inbound.path, inbound.method)
         if match.found(inbound.method) is None:
-            return None, None
+            return None
         result = await self.run(match, inbound, body)
         logs.record_inner_exchange(result)
-        response = result.response
+        response, report = result.response, exchange.report_of(result.exchange)
         if isinstance(response, CompleteResponse):
-            return response, None
+            return Handled(response, report)
         if not isinstance(response, EventStreamResponse):
-            return response, ForwardedSource(response.source, lambda: self.release(result))
+            source: Source = ForwardedSource(response.source, lambda: self.release(result))
+            return Handled(response, report, source)
         events = EventSource(ResponseEvents(result, response.stream), lambda: self.release(result), plan.name)
-        return response, EncodedEventSource(events, response.stream, result.exchange) if as_bytes else events
+        source = EncodedEventSource(events, response.stream, result.exchange) if as_bytes else events
+        return Handled(response, report, source)
 
     async def aclose(self) -> None:
         """Close all upstreams."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
 
 from engine.compiler import environment as load_time
 from engine.compiler.client_keys import check_key_routes, compile_keys
@@ -24,6 +26,9 @@ from engine.language.spec import ErrorsSpec, LimitsSpec, MappingSpec
 from engine.language.templates import Coverage, TemplateCompiler
 from engine.locations import Node
 from engine.plan import ErrorsPlan, MappingPlan, PlanSet, PlanTree, RoutePlan
+
+#: Keys about clients.
+_CLIENT_KEYS: Final = ("prefix", "auth", "cors")
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?\Z")
 
@@ -49,7 +54,8 @@ def compile_set(
     plans: dict[str, MappingPlan] = {}
     tree: PlanTree = RouteTree()
     mappings = list(mappings)
-    for spec in mappings:
+    for written in mappings:
+        spec = written if written.public else _without_client_keys(written, findings)
         plan = _compile(spec, environ, findings, served_together, coverage)
         if "routes" not in spec.document.original and not spec.routes:
             continue  # only for inclusion in other files
@@ -58,7 +64,7 @@ def compile_set(
             span = (spec.node.get("name") or spec.node).span
             (findings.error if served_together else findings.note)("duplicate-name", message, span)
         plans.setdefault(plan.name, plan)
-        _add_routes(tree, plan, findings, served_together)
+        _add_routes(tree if plan.is_public else RouteTree(), plan, findings, served_together)
     _check_mapping_upstreams(plans, environ, findings, served_together)
     if not findings.has_errors:
         warn_of_unused(mappings, findings)  # with errors, what is used is not known
@@ -80,6 +86,17 @@ def _is_shared(route: RoutePlan, other: RoutePlan) -> bool:
     """Whether two mappings have the same route of the same file: one includes and replaces the other."""
     here, there = route.spec.node.key_span, other.spec.node.key_span
     return here.line == there.line and os.path.realpath(here.file.name) == os.path.realpath(there.file.name)
+
+
+def _without_client_keys(spec: MappingSpec, findings: Findings) -> MappingSpec:
+    """A mapping that is not public, without what concerns only clients. Such keys in its own file are
+    reported."""
+    for name in _CLIENT_KEYS:
+        node = spec.node.get(name)
+        if node is not None:
+            message = f"'{name}' has no effect: with 'public: false', only other mappings call this one"
+            findings.warning("unused-key", message, node.key_span)
+    return replace(spec, prefix=None, auth=None, cors=None)
 
 
 # --- One mapping -----------------------------------------------------------------------------------------
@@ -112,6 +129,7 @@ def _compile(
         prefix=prefix,
         keys=keys.bearer,
         key_rates=keys.rates,
+        is_public=spec.public,
         is_open=spec.auth is not None and spec.auth.value == "none",
         cors=compile_cors(context, spec.cors),
         errors=_errors(context, spec.errors),

@@ -8,6 +8,7 @@ Must not know any HTTP library, nor how a request is sent.
     evaluation           templates → values, and values → text and bytes
     output_limits        limits on the bytes that an exchange writes
     unread_fields        fields of the client's body that a route does not carry over
+    reports              dropped fields and calls, for headers and for the mapping that called this one
     headers              header fields of templates, and of the engine
     outgoing             a request with the credentials of its upstream
     health_check         the request of a health check, and its reports
@@ -65,6 +66,7 @@ from engine.exchange.health_check import (
     response_report,
     skipped_report,
 )
+from engine.exchange.reports import report_of
 from engine.exchange.run import ExchangeResult, ExchangeRun, rejected, run_exchange
 from engine.exchange.stream_translation import Translation
 from engine.exchange.unread_fields import unread
@@ -102,6 +104,7 @@ __all__ = [
     "is_healthy",
     "no_route",
     "rejected",
+    "report_of",
     "response_report",
     "run_exchange",
     "skipped_report",

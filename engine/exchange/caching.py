@@ -15,9 +15,9 @@ from typing import Final, TypeGuard
 
 from engine.exchange.event_stream import Response
 from engine.exchange.exchange import Exchange
-from engine.exchange.headers import DROPPED_HEADER, REQUEST_ID_HEADER
-from engine.exchange.unread_fields import listed
-from engine.http.messages import CompleteResponse, Headers, UpstreamRequest, UpstreamResponse
+from engine.exchange.headers import REQUEST_ID_HEADER
+from engine.exchange.reports import report_of
+from engine.http.messages import CompleteResponse, Headers, Report, UpstreamRequest, UpstreamResponse
 from engine.plan import CachePlan, MappingPlan, RoutePlan, UpstreamPlan
 
 #: Prefixes of the digested data: of calls, and of clients' requests.
@@ -87,19 +87,25 @@ def _items(headers: Headers, name: str) -> set[str]:
 
 
 def cached_response(exchange: Exchange, response: CompleteResponse) -> CompleteResponse:
-    """The response to a client in the form in which it is cached: with the names of the fields that were not
-    carried over, which are the same for every request with this cache key."""
-    if not exchange.dropped:
-        return response
-    headers = (*response.headers, (DROPPED_HEADER, listed(exchange.dropped)))
-    return CompleteResponse(response.status, headers, response.content)
+    """The response to a client in the form in which it is cached: with the fields that were not carried over,
+    which are the same for every request with this cache key."""
+    return _reporting(response, report_of(exchange))
 
 
 def to_cached(response: UpstreamResponse) -> CompleteResponse:
     """The response to a call in the form in which it is cached."""
-    return CompleteResponse(response.status, response.headers, response.content)
+    return _reporting(response, response.report)
+
+
+def _reporting(response: CompleteResponse | UpstreamResponse, report: Report) -> CompleteResponse:
+    """A response with a report, but without its calls: a cached response makes none."""
+    cached = CompleteResponse(response.status, response.headers, response.content)
+    cached.report = report._replace(calls=())
+    return cached
 
 
 def from_cached(response: CompleteResponse) -> UpstreamResponse:
     """The cached response to a call."""
-    return UpstreamResponse(response.status, response.headers, response.content)
+    restored = UpstreamResponse(response.status, response.headers, response.content)
+    restored.report = response.report
+    return restored

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from engine.codecs import Event
 from engine.http.fields import joined
-from engine.http.messages import Inbound, UpstreamResponse
+from engine.http.messages import CallOutcome, Inbound, UpstreamResponse
 from engine.language.budget import DEFAULT_LIMITS, Budget, Limits
 from engine.language.uses import ITEM, Step, VariablePath, path_text
 
@@ -32,11 +32,12 @@ class Exchange(Budget):
         params: parameters of the path, decoded; `raw_params` percent-encoded, as received.
         warnings: messages of `warn()`.
         dropped: paths of the fields of the client's body that were not carried over.
+        inner_dropped: `mapping:field` for those that the called mappings did not carry over; an ordered set.
         nulls: the paths that `drop_null` has checked.
         case: the number of the selected response case.
         calls: the value of `$calls`.
         index: the position of a call among the calls for a list (`each`).
-        tried: each upstream that was called, with the status or the kind of its failure.
+        tried: the calls that were made, each followed by those that the called mapping made.
         state: the state of a stream's rules; `owned` are the parts of it that are extended in place.
         out: events that the rules of a stream emit; `sent` counts those emitted before.
         take: receives the partial responses of a pipeline.
@@ -59,6 +60,7 @@ class Exchange(Budget):
         "event",
         "inbound",
         "index",
+        "inner_dropped",
         "is_partial",
         "nulls",
         "out",
@@ -88,7 +90,7 @@ class Exchange(Budget):
         self.started_ns = time.monotonic_ns()
         self.warnings: list[str] = []
         self.index = 0
-        self.tried: list[tuple[str, int | str]] = []
+        self.tried: list[CallOutcome] = []
         self._query: dict[str, Any] | None = None
         self._headers: dict[str, str] | None = None
         self.reset()
@@ -99,6 +101,7 @@ class Exchange(Budget):
         self.upstream_body: Any = None
         self._upstream_headers: dict[str, str] | None = None
         self.dropped: list[str] = []
+        self.inner_dropped: dict[str, None] = {}
         self.nulls: set[VariablePath] | None = None
         self.case: int | None = None
         self.calls: dict[str, Any] = {}

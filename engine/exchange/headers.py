@@ -14,7 +14,7 @@ from engine.errors import ExchangeError
 from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
 from engine.exchange.output_limits import MAX_HEAD, bounded_text, output_error, take_output
-from engine.exchange.unread_fields import listed
+from engine.exchange.reports import calls_header, dropped_header
 from engine.http.fields import FRAMING_FIELDS
 from engine.http.messages import Headers
 from engine.language.codegen import Compiled, first_location
@@ -24,7 +24,6 @@ DROPPED_HEADER: Final = "x-dragoman-dropped"
 UPSTREAM_HEADER: Final = "x-dragoman-upstream"
 REQUEST_ID_HEADER: Final = "x-request-id"
 
-_MAX_TRIED: Final = 20
 _MAX_HEADER: Final = 8192
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,256}\Z")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
@@ -65,19 +64,13 @@ def _written_fields(template: Compiled, value: Any, exchange: Exchange, kind: st
 
 def extra_headers(exchange: Exchange, route: RoutePlan | None) -> Headers:
     """The headers that every response has in addition to its own: the request ID, the fields that were not
-    carried over and, if there were several attempts, the upstreams that were called."""
+    carried over and, if there were several calls, the upstreams that were called."""
     headers = [(REQUEST_ID_HEADER, exchange.inbound.request_id)]
-    if exchange.dropped:
-        headers.append((DROPPED_HEADER, listed(exchange.dropped)))
+    if exchange.dropped or exchange.inner_dropped:
+        headers.append((DROPPED_HEADER, dropped_header(exchange)))
     if exchange.tried and (len(exchange.tried) > 1 or (route is not None and route.spec.try_)):
-        headers.append((UPSTREAM_HEADER, ", ".join(map(_tried, exchange.tried[:_MAX_TRIED]))))
+        headers.append((UPSTREAM_HEADER, calls_header(exchange)))
     return tuple(headers)
-
-
-def _tried(tried: tuple[str, int | str]) -> str:
-    """An upstream and the outcome of a call to it, as an item of a structured field (RFC 9651, 3.3)."""
-    name, outcome = tried
-    return f"{name};{'status' if isinstance(outcome, int) else 'failed'}={outcome}"
 
 
 def is_valid_field_value(value: str) -> bool:

@@ -16,6 +16,7 @@ from engine.exchange.effects import Branch, CacheLookup, CacheStore, Effects, Re
 from engine.exchange.errors import error_of_response
 from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
+from engine.exchange.reports import add_inner_dropped
 from engine.exchange.response import is_failure, read_upstream_body
 from engine.exchange.retry import send
 from engine.exchange.unread_fields import refuse_dropped
@@ -123,6 +124,7 @@ class _ParallelCalls:
             cached = None if key is None else (yield from CacheLookup(key))
             if cached:
                 response = from_cached(cached)
+                add_inner_dropped(self.exchange, upstream, response.report)
             else:
                 streams = is_main and self.streams
                 response = yield from send(self.mapping, upstream, request, self.exchange, streams)

@@ -15,7 +15,8 @@ from engine.errors import ExchangeError
 from engine.exchange.effects import AcquireRetry, Effects, Release, SendCall, Sleep
 from engine.exchange.exchange import Exchange
 from engine.exchange.outgoing import outgoing, sent_secrets
-from engine.http.messages import UpstreamRequest, UpstreamResponse
+from engine.exchange.reports import add_inner_calls, add_inner_dropped
+from engine.http.messages import CallOutcome, UpstreamRequest, UpstreamResponse
 from engine.http.methods import IDEMPOTENT_METHODS
 from engine.plan import MappingPlan, RetryPlan, UpstreamPlan
 
@@ -40,7 +41,7 @@ def send(
         try:
             response = yield from SendCall(mapping, upstream, sent, streams)
         except ExchangeError as error:
-            exchange.tried.append((upstream.name, error.kind))
+            exchange.tried.append(CallOutcome(upstream.name, error.kind))
             if is_last or not _may_repeat(upstream.retry, request, error.how):
                 raise
             if not (yield from AcquireRetry(mapping, upstream)):
@@ -49,9 +50,11 @@ def send(
             continue
         response.used_own_credentials = request.has_credentials
         response.secrets = sent_secrets(upstream, sent) + mapping.secrets
-        exchange.tried.append((upstream.name, response.status))
+        exchange.tried.append(CallOutcome(upstream.name, response.status))
+        add_inner_calls(exchange, upstream, response.report)
         wait = None if is_last else _wait_after(upstream.retry, attempt, response)
         if wait is None or not (yield from AcquireRetry(mapping, upstream)):
+            add_inner_dropped(exchange, upstream, response.report)
             return response
         yield from Release(response.source)
         yield from Sleep(wait)

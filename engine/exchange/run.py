@@ -30,6 +30,7 @@ from engine.exchange.headers import extra_headers
 from engine.exchange.parallel_calls import make_calls
 from engine.exchange.passthrough import forward, is_refusal
 from engine.exchange.pipeline_response import build_pipeline_response
+from engine.exchange.reports import restore_dropped
 from engine.exchange.request import admission, authorize, check_readings, read_body
 from engine.exchange.response import build_response, streaming_case
 from engine.exchange.retry import send
@@ -129,6 +130,7 @@ def _run_route(leaf: PlanLeaf, exchange: Exchange) -> Effects[Response]:
     key = exchange_key(mapping, route, route.cache, exchange)
     cached = yield from CacheLookup(key)
     if cached is not None:
+        restore_dropped(exchange, cached.report)
         return cached
     response = yield from _produce_response(mapping, route, exchange)
     if is_cacheable(response):

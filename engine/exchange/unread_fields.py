@@ -7,6 +7,7 @@ are truncated and made safe for a header.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from engine.errors import ExchangeError
@@ -18,6 +19,7 @@ from engine.plan import OTHERS, ReadTree, RoutePlan
 _MAX_NAMED: Final = 20
 _MAX_NAME: Final = 64
 _UNREAD: Final = object()
+_STEP = re.compile(r"\.|\[\]")
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 
 
@@ -39,10 +41,22 @@ def refuse_dropped(route: RoutePlan, exchange: Exchange) -> None:
     Raises:
         ExchangeError: `invalid_request`, if there are any and the route rejects dropped fields.
     """
-    dropped = exchange.dropped = sorted(set(exchange.dropped))
+    dropped = exchange.dropped = _outermost(set(exchange.dropped))
     if dropped and route.rejects_dropped:
-        message = f"these fields are not supported here: {', '.join(_header_names(dropped))}"
+        message = f"these fields are not supported here: {', '.join(header_names(dropped[:_MAX_NAMED]))}"
         raise ExchangeError("invalid_request", message, details={"unsupported": dropped[:_MAX_NAMED]})
+
+
+def _outermost(paths: set[str]) -> list[str]:
+    """The sorted paths without those of fields inside a field that is in `paths` too."""
+    if len(paths) > 1:
+        paths = {path for path in paths if paths.isdisjoint(_above(path))}
+    return sorted(paths)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The paths of the fields that contain a field, if they are written like it."""
+    return (path[: step.start()] for step in _STEP.finditer(path, 1))
 
 
 def unread(value: Any, tree: ReadTree, nulls: bool = False) -> list[str]:
@@ -68,16 +82,26 @@ def _collect_unread(value: Any, tree: dict[str | int, Any], path: str, found: li
                     found.append(f"{path}.{key}" if path else key)
             elif below is not True and (type(item) is dict or type(item) is list):
                 _collect_unread(item, below or {}, f"{path}.{key}" if path else key, found, nulls)
-    elif type(value) is list and (below := tree.get(ITEM, True)) is not True:
-        for item in value:
-            _collect_unread(item, below or {}, f"{path}[]", found, nulls)
+    elif type(value) is list:
+        _collect_unread_items(value, tree, f"{path}[]", found, nulls)
 
 
-def listed(dropped: list[str]) -> str:
-    """Dropped fields as a header value."""
-    more = len(dropped) - _MAX_NAMED
-    return ", ".join([*_header_names(dropped), *([f"and {more} more"] if more > 0 else [])])
+def _collect_unread_items(
+    items: list[Any], tree: dict[str | int, Any], path: str, found: list[str], nulls: bool
+) -> None:
+    """Collect the unread paths of the items of a list. Iterating over a list reads its scalars; a test of the
+    list reads nothing inside."""
+    is_only_tested = not tree
+    below = {} if is_only_tested else tree.get(ITEM, True)
+    if below is True:
+        return
+    for item in items:
+        if type(item) is dict or type(item) is list:
+            _collect_unread(item, below or {}, path, found, nulls)
+        elif is_only_tested and item is not None and path not in found[-1:]:
+            found.append(path)
 
 
-def _header_names(dropped: list[str]) -> list[str]:
-    return [_NOT_TOKEN.sub("?", name[:_MAX_NAME]) for name in dropped[:_MAX_NAMED]]
+def header_names(dropped: Iterable[str]) -> Iterator[str]:
+    """The paths of fields as they are named in a header, truncated and without special characters."""
+    return (_NOT_TOKEN.sub("?", name[:_MAX_NAME]) for name in dropped)

@@ -85,11 +85,12 @@ class Explainer:
 
     def _found(self, name: str) -> tuple[MappingPlan, RoutePlan]:
         """A route by its name, or by a path that it matches."""
-        names = {name_of(route): (mapping, route) for mapping, route in reversed(list(self._routes()))}
+        pairs = sorted(self._routes(), key=lambda pair: not pair[0].is_public)
+        names = {name_of(route): (mapping, route) for mapping, route in reversed(pairs)}
         if name in names:
             return names[name]
         method, _, path = name.partition(" ")
-        match = self.plans.tree.find(path.strip().partition("?")[0], method)
+        match = self.plans.find(path.strip().partition("?")[0], method)
         leaf = match.found(method)
         if leaf is not None:
             return leaf.owner, leaf.route

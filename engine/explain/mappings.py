@@ -16,6 +16,10 @@ from engine.plan import CorsPlan, MappingPlan
 def mapping_entries(plan: MappingPlan) -> Iterator[Entry]:
     """The entries of a mapping other than its upstreams and routes."""
     spec = plan.spec
+    public = spec.node.get("public")
+    if public is not None:
+        callers = "clients and other mappings" if plan.is_public else "only other mappings"
+        yield Entry("public", f"{callers} can call its routes", public.key_span)
     for name, variable in spec.env.items():
         yield Entry("env", _variable(name, variable), variable.node.key_span)
     if spec.cors is not None and plan.cors is not None:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from engine.codecs import FRAMINGS
 from engine.compiler.masking import Mask
 from engine.errors import CALL_FAILURES, call_failed
-from engine.exchange import ExchangeResult, SendCall, no_route, run_exchange
+from engine.exchange import ExchangeResult, SendCall, no_route, report_of, run_exchange
 from engine.exchange.exchange import Exchange
 from engine.explain.entries import Entry
 from engine.explain.instrumentation import instrumented
@@ -100,13 +100,8 @@ class _Tracer:
             response = self._stub_response(step)
         self._response_at = len(self.steps)
         if step.streams:
-            self._pieces, self._media_type = (
-                [response.content.data],
-                response.content.media_type,
-            )
-            return UpstreamResponse(
-                response.status, response.headers, EMPTY, source=OfflineSource(step.request.upstream)
-            )
+            self._pieces, self._media_type = [response.content.data], response.content.media_type
+            response.content, response.source = EMPTY, OfflineSource(step.request.upstream)
         return response
 
     def next(self) -> bytes | None:
@@ -180,10 +175,10 @@ class _Tracer:
             self.steps.append(self._call(step, tuple(tracer.steps)))
         response = received(result)
         self.steps.append(Entry("upstream response", f"{response.status} from the mapping {mapping.name}"))
-        media_type = response.content.media_type
-        return UpstreamResponse(
-            response.status, (*response.headers, ("content-type", media_type)), response.content
-        )
+        headers = (*response.headers, ("content-type", response.content.media_type))
+        inner = UpstreamResponse(response.status, headers, response.content)
+        inner.report = report_of(result.exchange)
+        return inner
 
     # The result
 
@@ -207,8 +202,9 @@ class _Tracer:
         return Trace(tuple(self.steps))
 
     def _add_notes(self, exchange: Exchange) -> None:
-        if exchange.dropped:
-            self.steps.append(Entry("dropped", self.mask.text(", ".join(exchange.dropped))))
+        dropped = (*exchange.dropped, *exchange.inner_dropped)
+        if dropped:
+            self.steps.append(Entry("dropped", self.mask.text(", ".join(dropped))))
         self.steps += [Entry("warning", self.mask.text(message)) for message in exchange.warnings]
 
 
@@ -216,7 +212,8 @@ def trace(plans: PlanSet, mask: Mask, request: Request, responses: list[StubResp
     """The trace of a request through the plans that serve it."""
     path, tracer = literal_path(request.path), _Tracer(plans, mask, list(responses))
     inbound = Inbound(request.method, path, request.query, _fields(request), request_id=_REQUEST_ID)
-    match = plans.tree.find(path, request.method)
+    match = plans.find(path, request.method)
+    inbound.is_internal = match.owner is not None and not match.owner.is_public
     tracer.steps += _route_steps(match, request.method)
     content = Content(request.body, inbound.header("content-type") or "")
     try:

@@ -302,21 +302,57 @@ class Source(Protocol):
         ...
 
 
+class CallOutcome(NamedTuple):
+    """A call to an upstream: the status of its response, or the kind of its failure.
+
+    `mapping` is the mapping that made the call, if another mapping of this process called that one; else it
+    is empty.
+    """
+
+    upstream: str
+    outcome: int | str
+    mapping: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the upstream, after that of the mapping."""
+        return f"{self.mapping}:{self.upstream}" if self.mapping else self.upstream
+
+
+class Report(NamedTuple):
+    """What an exchange reports about itself, to the mapping that called it or with a cached response.
+
+    Attributes:
+        dropped: the fields of its request that were not carried over, as they are named in a header.
+        inner_dropped: those of the mappings that it called, each as `mapping:field`.
+        calls: the calls that it made.
+    """
+
+    dropped: tuple[str, ...] = ()
+    inner_dropped: tuple[str, ...] = ()
+    calls: tuple[CallOutcome, ...] = ()
+
+
+NO_REPORT: Final = Report()
+
+
 class UpstreamResponse:
     """An upstream's response. Header names are in lower case.
 
     Attributes:
+        report: what the exchange of another mapping reports, if that is the upstream.
         source: the body, read as it arrives; None if `content` is the complete body.
         used_own_credentials: the request carried credentials of the mapping, so that a 401 or 403 concerns
             these.
         secrets: texts that are masked in the body of a failed response.
     """
 
-    __slots__ = ("content", "headers", "secrets", "source", "status", "used_own_credentials")
+    __slots__ = ("content", "headers", "report", "secrets", "source", "status", "used_own_credentials")
 
     def __init__(self, status: int, headers: Headers, content: Content, source: Source | None = None) -> None:
         self.used_own_credentials = True
         self.secrets: tuple[bytes, ...] = ()
+        self.report = NO_REPORT
         self.status = status
         self.headers = headers
         self.content = content
@@ -333,14 +369,18 @@ class UpstreamResponse:
 
 
 class CompleteResponse:
-    """A response to a client whose body is complete. Framing headers and Content-Type come from `content`."""
+    """A response to a client whose body is complete. Framing headers and Content-Type come from `content`.
 
-    __slots__ = ("content", "headers", "status")
+    A cached response also has the `report` of its exchange, or of the other mapping that sent it.
+    """
+
+    __slots__ = ("content", "headers", "report", "status")
 
     def __init__(self, status: int, headers: Headers, content: Content) -> None:
         self.status = status
         self.headers = headers
         self.content = content
+        self.report = NO_REPORT
 
     @property
     def media_type(self) -> str:

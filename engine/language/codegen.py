@@ -13,7 +13,7 @@ import math
 import re
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -135,6 +135,13 @@ class Atom:
     def inside(self, step: str | int) -> Origin | None:
         """The origin of a field, or of an item or a pair (`ITEM`)."""
         return None if self.origin is None else self.origin.child(step)
+
+    @property
+    def always(self) -> Iterable[str]:
+        """The names of the fields that it always has, if it is an object."""
+        if self.is_constant:
+            return self.constant if isinstance(self.constant, dict) else ()
+        return self.origin.always if isinstance(self.origin, Constructed) else ()
 
     @property
     def item(self) -> Origin | None:

@@ -313,6 +313,7 @@ class MappingSpec(Spec):
     dragoman: int = 1
     name: str = ""
     description: str | None = None
+    public: bool = True
     prefix: Node | None = None
     include: tuple[Node, ...] = ()
     env: Mapping[str, EnvSpec] = field(default_factory=dict)

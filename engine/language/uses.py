@@ -116,11 +116,22 @@ class Constructed(Origin):
         fields: the values of an object's fields.
         items: the items of a list.
         spread: objects whose fields, or lists whose items, it contains.
+        always: the names of fields that it has, whatever the values.
     """
 
     fields: dict[str, list[Origin]] = field(default_factory=dict)
     items: list[Origin] = field(default_factory=list)
     spread: list[Origin] = field(default_factory=list)
+    always: set[str] = field(default_factory=set)
+
+    def replace(self, names: Iterable[str]) -> None:
+        """Record that it always has these fields, with later values than those recorded before."""
+        replaced = frozenset(names)
+        for name in replaced:
+            self.fields.pop(name, None)
+        if replaced:
+            self.spread[:] = [without(origin, replaced) for origin in self.spread]
+        self.always.update(replaced)
 
     def add_field(self, name: str, origin: Origin | None) -> None:
         if origin is not None:
@@ -210,6 +221,13 @@ class Without(Origin):
         paths.add_test(self.object)
 
 
+def without(origin: Origin, names: frozenset[str]) -> Origin:
+    """The origin of an object without the fields in `names`."""
+    if isinstance(origin, Without):
+        return Without(origin.object, origin.names | names)
+    return Without(origin, names)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class UnknownPart(Origin):
     """An unknown part of a value; any use of it reads the complete value."""
@@ -224,6 +242,23 @@ class UnknownPart(Origin):
 
     def add_test(self, paths: Paths) -> None:
         paths.add_read(self.of)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derived(Origin):
+    """A text that is written from other values; any use of it reads all of them."""
+
+    parts: tuple[Origin, ...]
+
+    def child(self, step: str | int) -> Origin:
+        return self
+
+    def add_read(self, paths: Paths, without: frozenset[str]) -> None:
+        for origin in self.parts:
+            paths.add_read(origin)
+
+    def add_test(self, paths: Paths) -> None:
+        self.add_read(paths, frozenset())
 
 
 def either(*origins: Origin | None) -> Origin | None:

@@ -116,7 +116,8 @@ def _details(fields: dict[str, Any]) -> Iterable[str]:
     """What is unusual about a request."""
     outcomes = fields.get("attempt_outcomes")
     if outcomes:
-        yield f"{fields['attempts']} attempts: {'; '.join(map(_printable, outcomes))}"
+        label = f"{fields['attempts']} attempts" if fields["attempts"] > 1 else "calls"
+        yield f"{label}: {'; '.join(map(_printable, outcomes))}"
     events = fields.get("events")
     if events:
         yield f"{events} events, first after {_milliseconds(fields['first_event_ms'])}"

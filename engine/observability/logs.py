@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, TextIO
 from urllib.parse import quote, unquote_to_bytes
 
@@ -239,16 +240,16 @@ def _exchange_fields(result: ExchangeResult) -> dict[str, Any]:
     fields = _request_fields(
         exchange.inbound, result.mapping, result.route, exchange.upstream, result.response.status, started
     )
-    fields["attempts"] = len(exchange.tried)
+    fields["attempts"] = sum(not call.mapping for call in exchange.tried)
     fields["bytes_sent"] = result.bytes_sent
     if result.events:
         fields["events"] = result.events
         fields["first_event_ms"] = round((result.first_event_ns - started) / 1e6, 3)
-    if exchange.dropped:
-        fields["dropped_fields"] = exchange.dropped[:_MAX_ITEMS]
+    if exchange.dropped or exchange.inner_dropped:
+        fields["dropped_fields"] = list(islice(chain(exchange.dropped, exchange.inner_dropped), _MAX_ITEMS))
     if len(exchange.tried) > 1:
         outcomes = exchange.tried[:_MAX_ITEMS]
-        fields["attempt_outcomes"] = [f"{name}: {outcome}" for name, outcome in outcomes]
+        fields["attempt_outcomes"] = [f"{call.name}: {call.outcome}" for call in outcomes]
     return fields
 
 

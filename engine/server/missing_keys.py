@@ -20,7 +20,7 @@ def check_missing_keys(plans: PlanSet, host: str, findings: Findings) -> None:
     """Report mappings without keys, unless the address is loopback or the mapping has `auth: none`."""
     if is_loopback(host):
         return
-    for mapping in plans.mappings.values():
+    for mapping in plans.public:
         if not mapping.is_open and not mapping.keys and _has_guarded_routes(mapping):
             node = mapping.spec.auth or mapping.spec.node.get("name") or mapping.spec.node
             message = f"no key is set for '{mapping.name}', and {host} is reachable from other machines"
@@ -29,8 +29,8 @@ def check_missing_keys(plans: PlanSet, host: str, findings: Findings) -> None:
 
 
 def mappings_without_keys(plans: PlanSet) -> list[str]:
-    """The names of mappings that require no key."""
-    return [mapping.name for mapping in plans.mappings.values() if not mapping.keys]
+    """The names of mappings that clients can call without a key."""
+    return [mapping.name for mapping in plans.public if not mapping.keys]
 
 
 def mappings_with_unset_keys(plans: PlanSet) -> list[str]:

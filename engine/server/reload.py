@@ -27,6 +27,7 @@ from engine.locations import Span
 from engine.observability import logs, metrics
 from engine.plan import PlanSet
 from engine.server.missing_keys import check_missing_keys
+from engine.server.no_routes import describe_no_routes
 
 #: Milliseconds without an event after which files count as written, and the maximum time to wait for that.
 _QUIET_MS: Final = 200
@@ -189,8 +190,8 @@ class Reloader:
         if findings.has_errors:
             return self._log_failure("the mappings have errors")
         plans = loaded.take()
-        if not plans.mappings:
-            return self._log_failure("no routes to serve in these files")
+        if not plans.public:
+            return self._log_failure(describe_no_routes(plans))
         self._apply(plans)
         self.generation += 1
         metrics.set_generation(self.generation)

@@ -33,6 +33,7 @@ from engine.server.client_addresses import ClientAddresses, networks
 from engine.server.http1 import Connection, ConnectionLimit, Limits
 from engine.server.listening import bind, bind_all, log_listen_failure
 from engine.server.missing_keys import is_loopback, mappings_with_unset_keys, mappings_without_keys
+from engine.server.no_routes import describe_no_routes
 from engine.server.reload import LoadedPlans, PlanSource, Reloader
 from engine.stores.rate_limits import RateLimits
 
@@ -43,6 +44,7 @@ __all__ = [
     "Server",
     "Service",
     "check_client_options",
+    "describe_no_routes",
     "describe_open_access",
     "parse_address",
     "run",
@@ -108,7 +110,7 @@ def describe_open_access(plans: PlanSet, host: str) -> str:
     names = mappings_without_keys(plans)
     if not names:
         return ""
-    scope = "" if len(names) == len(plans.mappings) else f" for {', '.join(names)}"
+    scope = "" if len(names) == len(plans.public) else f" for {', '.join(names)}"
     return f"no keys{scope}: open to {'local processes' if is_loopback(host) else 'everyone'}"
 
 

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from engine.http.messages import CompleteResponse, Content, Headers
+from engine.http.messages import CompleteResponse, Content, Headers, Report
 
 _MAX_ENTRIES: Final = 1000
 _MAX_BYTES: Final = 64 * 1024 * 1024
@@ -28,7 +28,8 @@ _MAX_DIGITS: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A cached response. `age` is its age in seconds when it was stored; times are of `time.monotonic`."""
+    """A cached response, with the report of its exchange. `age` is its age in seconds when it was stored;
+    times are of `time.monotonic`."""
 
     status: int
     headers: Headers
@@ -38,6 +39,7 @@ class _Entry:
     size: int
     stored_at: float
     expires_at: float
+    report: Report
 
 
 class ResponseCache:
@@ -69,13 +71,16 @@ class ResponseCache:
         self._entries.move_to_end(key)
         age = entry.age + int(now - entry.stored_at)
         headers = (*entry.headers, (_AGE, str(age)), (_HIT, "hit"))
-        return CompleteResponse(entry.status, headers, Content(entry.data, entry.media_type))
+        response = CompleteResponse(entry.status, headers, Content(entry.data, entry.media_type))
+        response.report = entry.report
+        return response
 
     def put(self, key: str, response: CompleteResponse, seconds: float) -> None:
         """Cache a response for `seconds`, unless it is larger than the cache."""
         data = response.content.data
         headers = tuple(field for field in response.headers if field[0] not in (_AGE, _HIT))
         size = _ENTRY_BYTES + sys.getsizeof(key) + sys.getsizeof(data) + _size_of(headers)
+        size += sum(sys.getsizeof(name) for names in response.report[:2] for name in names)
         if key in self._entries:
             self._remove(key)
         if size > self._max_bytes:
@@ -90,6 +95,7 @@ class ResponseCache:
             size,
             now,
             now + seconds,
+            response.report,
         )
         self._bytes += size
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:

@@ -154,7 +154,8 @@ class _CaseStub:
 
 def _run_case(case: Case, coverage: RunCoverage) -> CaseResult:
     stub = _CaseStub(case.calls)
-    match = case.plans.tree.find(case.inbound.path, case.inbound.method)
+    match = case.plans.find(case.inbound.path, case.inbound.method)
+    case.inbound.is_internal = match.owner is not None and not match.owner.is_public
     try:
         result = carry_out(exchange.run_exchange(match, case.inbound), case.content, stub)
     except _UnexpectedCall:

@@ -25,6 +25,14 @@ def test_routes_as_json(shop: Path) -> None:
     ]
 
 
+def test_routes_that_only_mappings_can_call(tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    file.write_text("dragoman: 1\npublic: false\nroutes: { GET /models: { respond: {} } }\n")
+    assert "GET     mapping:hub/models" in run("routes", str(file)).output
+    (row,) = json.loads(run("routes", str(file), "--format", "json").output)
+    assert (row["path"], row["mapping"], row["public"]) == ("/models", "hub", False)
+
+
 def test_routes_of_an_invalid_file_exits_with_1(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("dragoman: 1\nroutes: { GET /x: { respond: { body: '${ oops( }' } } }\n")

@@ -128,6 +128,7 @@ def test_a_request_on_the_console_is_a_short_line() -> None:
     ("fields", "details"),
     [
         ({"attempts": 2, "attempt_outcomes": ["a: 503", "b: 200"]}, "2 attempts: a: 503; b: 200"),
+        ({"attempts": 1, "attempt_outcomes": ["a: 200", "a:b: 200"]}, "calls: a: 200; a:b: 200"),
         ({"input_tokens": 12, "output_tokens": 34}, "tokens: 12 input + 34 output"),
         ({"output_tokens": 34}, "tokens: 34 output"),
         ({"events": 3, "first_event_ms": 12.34}, "3 events, first after 12.3 ms"),

@@ -429,6 +429,9 @@ def test_files_without_a_route(tmp_path: Path) -> None:
     (tmp_path / "parts.yaml").write_text("dragoman: 1\ntemplates: { a: { b: 1 } }\n")
     with pytest.raises(ValueError, match="no route"):
         create_app(tmp_path)
+    (tmp_path / "hub.yaml").write_text("dragoman: 1\npublic: false\nroutes: { GET /x: { respond: {} } }\n")
+    with pytest.raises(ValueError, match="'public: false' in hub"):
+        create_app(tmp_path)
 
 
 def test_requests_above_the_limit_are_refused(upstream: Upstream, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def test_findings_have_their_location_and_hint(file: Path) -> None:
         ("olama-over-openai", (), 1, "finding", "unknown mapping 'olama-over-openai'"),
         ("empty", (), 1, "finding", "no mapping in the directory 'empty'"),
         ("includes", (), 1, "no_routes", "no routes to serve in these files"),
+        ("hubs", (), 1, "no_routes", "'public: false' in hub"),
         ("demo", ("--prot", "1"), 2, "usage_error", "No such option"),
         ("demo", ("--port", "many"), 2, "usage_error", "'many' is not a valid integer"),
         ("demo", ("--env-file", "none.env"), 2, "usage_error", "'none.env' does not exist"),
@@ -137,6 +138,9 @@ def test_a_failed_start(
     (tmp_path / "empty").mkdir()
     (tmp_path / "includes").mkdir()
     (tmp_path / "includes" / "m.yaml").write_text("dragoman: 1\nupstreams: { up: { url: 'http://h' } }\n")
+    (tmp_path / "hubs").mkdir()
+    hub = "dragoman: 1\npublic: false\nroutes: { GET /x: { respond: {} } }\n"
+    (tmp_path / "hubs" / "hub.yaml").write_text(hub)
     chosen = () if log_format is None else ("--log-format", log_format)
     done = subprocess.run(
         [*COMMAND, "serve", paths, *arguments, *chosen],

@@ -246,7 +246,8 @@ def test_errors_leave_the_old_mappings_in_use(file: Path, upstream: Upstream) ->
         assert len(found) == 1
         assert (found[0]["file"], found[0]["line"], found[0]["level"]) == (str(file), 2, "error")
         assert {"column", "code", "message"} <= found[0].keys()
-        for text in ("dragoman: 1\ntemplates: { t: x }\n", None):
+        hub = "dragoman: 1\npublic: false\nroutes: { GET /x: { respond: {} } }\n"
+        for text in ("dragoman: 1\ntemplates: { t: x }\n", hub, None):
             file.unlink() if text is None else file.write_text(text)
             server.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: len(reloads(server)) >= 2)

@@ -815,3 +815,20 @@ def test_every_field_of_the_schema_is_described_with_an_example() -> None:
 
 def test_the_schema_names_every_failure_of_a_call() -> None:
     assert SCHEMA["definitions"]["upstream"]["properties"]["fail"]["enum"] == list(CALL_FAILURES)
+
+
+def test_a_mapping_that_only_mappings_call(tmp_path: Path) -> None:
+    suite = """
+        mapping: shop.yaml
+        cases:
+          - name: it is run as another mapping calls it
+            request: { method: GET, path: /items }
+            expect: { text: here }
+    """
+    mapping = """
+        dragoman: 1
+        public: false
+        routes:
+          GET /items: { respond: { body: here } }
+    """
+    assert run(tmp_path, suite, mapping).passed == 1

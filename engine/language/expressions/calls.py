@@ -196,6 +196,7 @@ def _merged(writer: Writer, atoms: list[Atom]) -> Origin | None:
     made = Constructed()
     for atom in atoms:
         writer.use_presence(atom)
+        made.replace(atom.always)
         made.add_spread(atom.origin)
     return made
 

@@ -44,6 +44,7 @@ def _multi_select_dict(emitter: BaseEmitter, tree: Tree) -> Atom:
 
     def build() -> str:
         fields = [(child["value"], _placed(emitter, child["children"][0])) for child in tree["children"]]
+        made.replace(key for key, _ in fields)
         for key, value in fields:
             made.add_field(key, value.origin)
             emitter.writer.weight += len(key) + 4

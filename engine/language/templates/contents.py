@@ -91,7 +91,7 @@ class _ObjectWriter:
             self.fields.put(key, _readable(atom))
         with self.writer.building(self.result.source):
             for key, atom in atoms.items():
-                self._hold(key, atom)
+                self._hold(key, atom, is_always=True)
             pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
             self.writer.line(f"{self.result.source} = {{{pairs}}}")
 
@@ -107,10 +107,11 @@ class _ObjectWriter:
 
         def put(atom: Atom) -> None:
             given.append(atom)
+            is_tested = self.writer.depth > depth
             if name:
                 self._assign(name, atom.source)
             with self.writer.building(self.result.source):
-                self._hold(key, atom)
+                self._hold(key, atom, is_always=not is_tested and depth == self.depth and atom.kind != "any")
                 self.writer.line(f"{self.result.source}[{key!r}] = {atom.source}")
 
         self.template.emit(node, put)
@@ -138,8 +139,10 @@ class _ObjectWriter:
         else:
             self.template.emit(node, _SpreadSink(self, "spread"))
 
-    def _hold(self, key: str, atom: Atom) -> None:
-        """Note that the object has a value, and charge for it."""
+    def _hold(self, key: str, atom: Atom, is_always: bool) -> None:
+        """Note that the object has a value, and charge for it. If `is_always`, it replaces an earlier one."""
+        if is_always:
+            self.made.replace((key,))
         self.made.add_field(key, atom.origin)
         self.writer.embed(atom)
         self.writer.weight += len(key) + 4
@@ -154,6 +157,9 @@ class _SpreadSink:
 
     def __call__(self, atom: Atom) -> None:
         target, name = self.target, self.target.result.source
+        target.writer.use_presence(atom)  # its type is checked even if nothing is read of the object
+        if target.writer.depth == target.depth:
+            target.made.replace(atom.always)
         target.made.add_spread(atom.origin)
         target.fields.put_unknown()
         target.writer.embed(atom)
@@ -188,6 +194,7 @@ def _concat(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
         template.writer.line(f"concat_one({result.source}, {atom.source})")
 
     def put_all(atom: Atom) -> None:
+        template.writer.use_presence(atom)  # its type is checked even if nothing is read of the list
         made.add_spread(None if atom.origin is None else atom.origin.flat())
         template.writer.embed(atom)
         template.writer.line(f"concat({result.source}, {atom.source})")

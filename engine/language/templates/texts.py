@@ -20,6 +20,7 @@ from engine.language.expressions import (
 )
 from engine.language.templates.base import BaseTemplateWriter, Sink
 from engine.language.templates.strings import Part, split
+from engine.language.uses import Derived
 from engine.locations import Node
 
 
@@ -42,7 +43,8 @@ def joined_text(template: BaseTemplateWriter, node: Node, parts: Iterable[Part])
     """Write literal text and expressions as one string."""
     atoms = [_piece(template, node, part) for part in parts]
     pieces = ", ".join(map(_text_of, atoms))
-    joined = template.writer.item(template.writer.let(f"''.join(({pieces},))", "string"))
+    origin = Derived(tuple(atom.origin for atom in atoms if atom.origin is not None))
+    joined = template.writer.item(template.writer.let(f"''.join(({pieces},))", "string", origin))
     charge_text(template.writer, joined.source, atoms)
     return joined
 
@@ -84,7 +86,6 @@ def _piece(template: BaseTemplateWriter, node: Node, part: Part) -> Atom:
     if tree is None:
         return NULL
     atom = _value(template, node, part, tree)
-    template.writer.use(atom)
     if atom.kind != "string" and not template.writer.is_bounded(atom):
         template.writer.line(f"if type({atom.source}) in CONTAINERS: check_value(x, {atom.source})")
     return atom
