@@ -19,7 +19,7 @@ from engine.language.codegen import Atom, Compiled, Writer
 from engine.language.expressions import ExpressionSyntaxError, Record, Scope, Variable, literal_results, parse
 from engine.language.schema import BodySchema, BodySchemaError, body_schema
 from engine.language.spec import AttemptSpec, CallSpec, ForwardSpec
-from engine.language.templates import is_static, single_expression, split
+from engine.language.templates import is_static, output_keys, single_expression, split
 from engine.language.uses import Origin, Uses, VariableOrigin, either
 from engine.locations import Node, Span
 from engine.plan import CallPlan, ForwardPlan, PathPart, UpstreamChoice, UpstreamPlan
@@ -139,9 +139,9 @@ class CallCompiler:
         }
         if any(secrets & env_read(part.uses) for part in parts if part is not None):
             return True
-        if headers is None or not isinstance(headers.value, dict):
+        if headers is None:
             return False
-        own = (node for name, node in headers.items() if CREDENTIAL_NAME.search(name))
+        own = (node for name, node in output_keys(headers) if CREDENTIAL_NAME.search(name))
         fields = (self._template(node, scope, "headers") for node in own)
         return any(sources_of(field.uses) != {"client"} for field in fields if field is not None)
 
@@ -168,7 +168,9 @@ class CallCompiler:
             upstream=self.upstream(spec.upstream, scope, "forward"),
             path=self._path(spec.path, scope, "forward"),
             headers=headers,
-            replaced=frozenset(name.lower() for name in spec.headers.value) if spec.headers else frozenset(),
+            replaced=frozenset(name.lower() for name, _ in output_keys(spec.headers))
+            if spec.headers
+            else frozenset(),
             timeout=self.context.seconds(spec.timeout),
             has_credentials=self._has_credentials(spec.headers, scope, [headers]),
         )

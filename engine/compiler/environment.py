@@ -182,7 +182,7 @@ def _check_alone(node: Node, findings: Findings) -> None:
 
 
 def _check_plain(node: Node, findings: Findings) -> None:
-    key = next((key for key in node.value if key.startswith("$")), None)
+    key = next((key for key in node.value if not is_static({key: None})), None)
     if key is not None:
         message = f"'{key}' cannot contain '$file'; read the file in a variable of its own"
         findings.error("misused-directive", message, node[key].key_span)

@@ -16,7 +16,7 @@ from engine.http.auth import BLANK_REQUEST, NO_AUTH, BasicAuth, UpstreamAuth, ma
 from engine.http.fields import CREDENTIAL_NAME, FIELD_NAME
 from engine.http.request_target import literal_path
 from engine.language.spec import BreakerSpec, HealthSpec, RetrySpec, TimeoutSpec, TlsSpec, UpstreamSpec
-from engine.language.templates import is_static
+from engine.language.templates import is_static, output_keys
 from engine.locations import Node, Span
 from engine.plan import (
     DEFAULT_TIMEOUTS,
@@ -268,10 +268,9 @@ def _field_value(value: Any) -> str | None:
 
 
 def _span_of(node: Node, key: str) -> Span:
-    """The location of the value under a key of a template's result, or of the template where the key is made.
-    A key that begins with '$' is written with two."""
-    written = node.get(key) or node.get(f"${key}")
-    return node.span if written is None else written.span
+    """The location of the value under a key of a template's result, or of the template where the key is
+    made."""
+    return next((child.span for name, child in output_keys(node) if name == key), node.span)
 
 
 def _timeouts(context: MappingContext, spec: TimeoutSpec | None) -> Timeouts:

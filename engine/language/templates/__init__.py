@@ -25,6 +25,7 @@ from __future__ import annotations
 from engine.language.templates.base import ItemSink, Sink
 from engine.language.templates.compiler import TemplateCompiler
 from engine.language.templates.coverage import Coverage
+from engine.language.templates.directives import literal_key, output_keys
 from engine.language.templates.strings import Part, is_static, single_expression, split
 from engine.language.templates.texts import joined_text
 from engine.language.templates.writer import TemplateWriter
@@ -38,6 +39,8 @@ __all__ = [
     "TemplateWriter",
     "is_static",
     "joined_text",
+    "literal_key",
+    "output_keys",
     "single_expression",
     "split",
 ]

@@ -18,7 +18,7 @@ from engine.diagnostics import suggestion
 from engine.language.codegen import Atom, Fields
 from engine.language.expressions import Variable
 from engine.language.templates.base import BaseTemplateWriter, ItemSink, Sink
-from engine.language.templates.directives import is_certain, is_output, literal_key
+from engine.language.templates.directives import is_certain, is_optional, is_output, literal_key
 from engine.language.uses import Constructed, either
 from engine.locations import Node
 
@@ -59,15 +59,19 @@ def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     entries = [(key, child) for key, child in node.items() if key == "$spread" or is_output(key)]
     written = sink.target if isinstance(sink, _SpreadSink) else None
     if written is None:
-        first = list(takewhile(lambda entry: is_output(entry[0]) and is_certain(entry[1].value), entries))
+        first = list(takewhile(lambda entry: _is_always_written(*entry), entries))
         written, entries = _ObjectWriter(template, first), entries[len(first) :]
     for key, child in entries:
         if key == "$spread":
             written.spread(child)
         else:
-            written.entry(literal_key(key), child)
+            written.entry(literal_key(key), child, is_optional(key))
     if not isinstance(sink, _SpreadSink):
         sink(template.writer.item(written.result))
+
+
+def _is_always_written(key: str, child: Node) -> bool:
+    return is_output(key) and not is_optional(key) and is_certain(child.value)
 
 
 class _ObjectWriter:
@@ -95,8 +99,11 @@ class _ObjectWriter:
             pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
             self.writer.line(f"{self.result.source} = {{{pairs}}}")
 
-    def entry(self, key: str, node: Node) -> None:
-        """Write an entry; it is left out if it has no value."""
+    def entry(self, key: str, node: Node, is_optional: bool) -> None:
+        """Write an entry; it is left out if it has no value, and an optional one if its value is empty."""
+        if is_optional:
+            self._optional_entry(key, node)
+            return
         depth = self.writer.depth
         # An expression is always evaluated, and what is certain is always written. Anything else has a name,
         # which is null until a branch assigns the value.
@@ -116,6 +123,29 @@ class _ObjectWriter:
         self.template.emit(node, put)
         if given:
             self.fields.put(key, self._value(name, given) if depth == self.depth else None)
+
+    def _optional_entry(self, key: str, node: Node) -> None:
+        """Write an entry that is left out if its value is empty. Its name is null where it is left out."""
+        depth, name = self.writer.depth, self.writer.fresh()
+        given: list[Atom] = []
+        self._assign(name, "None")
+
+        def put(atom: Atom) -> None:
+            source = _non_empty(atom)
+            if source is None:
+                return
+            given.append(atom)
+            self._assign(name, source)
+            with self.writer.building(self.result.source), self.writer.block(f"if {name} is not None"):
+                self._hold(key, replace(atom, source=name))
+                self.writer.line(f"{self.result.source}[{key!r}] = {name}")
+
+        self.template.emit(node, put)
+        value = self._value(name, given) if depth == self.depth else None
+        if value is not None and len(given) == 1:
+            # An object that is left out has no fields either.
+            value = replace(value, fields=given[0].fields)
+        self.fields.put(key, value)
 
     def _assign(self, name: str, source: str) -> None:
         """Assign to a name, unless nothing uses it."""
@@ -160,6 +190,18 @@ class _SpreadSink:
         # The type is checked only if it is not known.
         source = f"{name}.update(" if atom.kind == "object" else f"{self.function}({name}, "
         target.writer.line(f"{source}{atom.source})")
+
+
+def _non_empty(atom: Atom) -> str | None:
+    """Python source of a value, or of None where it is null or empty; None if it always is. A number and
+    false are not empty, and equal to 0 where they are false in Python."""
+    if atom.kind in ("number", "boolean"):
+        return atom.source
+    if atom.is_constant:
+        return atom.source if atom.constant else None
+    if atom.kind == "any":
+        return f"{atom.source} if {atom.source} or {atom.source} == 0 else None"
+    return f"{atom.source} or None"
 
 
 def _readable(atom: Atom) -> Atom | None:
