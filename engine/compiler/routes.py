@@ -13,6 +13,7 @@ from engine.compiler.client_keys import KeysPlan
 from engine.compiler.context import MappingContext
 from engine.compiler.rate_limits import compile_rate
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
+from engine.compiler.request_checks import compile_checks, dropped_fields
 from engine.compiler.route_paths import parameters, path_problem
 from engine.errors import EvaluationError, ExchangeError
 from engine.http.messages import MAX_BODY_BYTES
@@ -51,6 +52,10 @@ class _RouteCompiler:
         is_sound = self._path_is_sound()
         self._check_actions()
         route, request = self.route, self.route.request
+        checks = compile_checks(self.context, request, self.params, self.label)
+        if checks is not None:
+            self.attempts.conditions.append(checks.uses)
+        self._check_drop()
         attempts = tuple(self._attempts())
         self._check_usage(attempts)
         if self.usage is not None and self.usage.uses.refers_to(RESPONSE_BODY):
@@ -67,6 +72,8 @@ class _RouteCompiler:
             max_bytes=request.max_bytes if request else MAX_BODY_BYTES,
             max_forwarded=request.max_bytes if request and is_limited else None,
             schema=schema,
+            checks=checks,
+            drops=dropped_fields(request),
             reads_body=self._reads_body(attempts) or schema is not None,
             rejects_dropped=route.dropped == "reject",
             timeout=self.context.seconds(route.timeout),
@@ -131,8 +138,17 @@ class _RouteCompiler:
                 return
 
     def _reads_body(self, attempts: tuple[AttemptPlan, ...]) -> bool:
-        every = [*self.attempts.uses, *(() if self.usage is None else (self.usage.uses,))]
+        every = [*self.attempts.uses, *self.attempts.conditions]
+        every += () if self.usage is None else (self.usage.uses,)
         return any(uses.refers_to(CLIENT_BODY) for uses in every) or self._may_drop(attempts)
+
+    def _check_drop(self) -> None:
+        """Warn of dropped fields in a route that makes no call: it reports none."""
+        request = self.route.request
+        makes_calls = any(has_key(a.node, "call") or has_key(a.node, "calls") for a in self.route.attempts)
+        if request is not None and request.drop and not makes_calls:
+            message = "'drop' has no effect, as this route makes no call that could carry the fields over"
+            self.findings.warning("no-effect", message, request.node["drop"].key_span)
 
     def _usage(self) -> Compiled | None:
         """The template of `usage`, which reads the response of a call."""

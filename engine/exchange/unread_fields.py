@@ -10,9 +10,9 @@ import re
 from typing import Any, Final
 
 from engine.errors import ExchangeError
-from engine.exchange.exchange import Exchange
+from engine.exchange.exchange import Exchange, values_at
 from engine.http.methods import PATCH
-from engine.language.uses import ITEM
+from engine.language.uses import ITEM, VariablePath, path_text
 from engine.plan import OTHERS, ReadTree, RoutePlan
 
 _MAX_NAMED: Final = 20
@@ -22,13 +22,17 @@ _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 
 
 def check_dropped(route: RoutePlan, reads: ReadTree, exchange: Exchange) -> None:
-    """Record the fields of the client's body that are not carried over, as they are not in `reads`.
+    """Record the fields of the client's body that are not carried over, as they are not in `reads`, or as the
+    route declares.
 
     Raises:
         ExchangeError: as `refuse_dropped`.
     """
     if reads is not True and exchange.body is not None:
         exchange.dropped += unread(exchange.body, reads, route.method == PATCH)
+    for path in route.drops:
+        if _is_received(exchange.body, path, route.method == PATCH):
+            exchange.drop(path_text(path))
     if exchange.dropped:
         refuse_dropped(route, exchange)
 
@@ -43,6 +47,14 @@ def refuse_dropped(route: RoutePlan, exchange: Exchange) -> None:
     if dropped and route.rejects_dropped:
         message = f"these fields are not supported here: {', '.join(_header_names(dropped))}"
         raise ExchangeError("invalid_request", message, details={"unsupported": dropped[:_MAX_NAMED]})
+
+
+def _is_received(body: Any, path: VariablePath, nulls: bool) -> bool:
+    """Whether a body has a field, within lists in any item; a null counts only if `nulls`."""
+    values = [body]
+    for step in path:
+        values = [inner for value in values for inner in values_at(value, step)]
+    return any(nulls or value is not None for value in values)
 
 
 def unread(value: Any, tree: ReadTree, nulls: bool = False) -> list[str]:

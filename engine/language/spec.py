@@ -148,11 +148,21 @@ class LimitsSpec(Spec):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CheckSpec(Spec):
+    """A condition under which a request is refused; `fail` has a message, or a kind and a message."""
+
+    when: Node
+    fail: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class RequestSpec(Spec):
     """The checks of a route on its requests."""
 
     schema: Node | None = None
     max_bytes: int = MAX_BODY_BYTES
+    checks: tuple[CheckSpec, ...] = ()
+    drop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -348,6 +358,7 @@ DEFINITIONS: Mapping[type[Spec], str] = {
     CorsSpec: "cors",
     RouteSpec: "route",
     RequestSpec: "request",
+    CheckSpec: "check",
     CallSpec: "call",
     ForwardSpec: "forward",
     AttemptSpec: "attempt",
