@@ -9,6 +9,7 @@ Must not know HTTP, nor what a mapping is.
     strings     strings split into text and expressions; static values
     coverage    counts of executed branches
     directives  the directives and their allowed combinations
+    recursion   which templates use themselves
     support     functions that generated code calls at request time
     base        the base of the code of all templates
     texts       the code of strings
