@@ -9,6 +9,7 @@ from typing import Final
 
 from engine.compiler.context import MappingContext
 from engine.compiler.files import declared
+from engine.compiler.numbers import number
 from engine.compiler.reads import calls_read, env_read, error_kind, is_known_at_load, sources_of
 from engine.compiler.route_paths import PLAIN_PATH
 from engine.compiler.upstreams import NOWHERE
@@ -123,12 +124,12 @@ class CallCompiler:
             name=name,
             continues_on_error=spec.on_error == "continue",
             each=each,
-            parallel=spec.parallel,
+            parallel=number(self.context, spec, "parallel"),
             cache=self.context.seconds(spec.cache),
             from_calls=frozenset(part for part, found in sources.items() if found == {"calls"}),
             mixed=frozenset(part for part, found in sources.items() if len(found) == 2),
             has_credentials=self._has_credentials(spec.headers, scope, sending),
-            max_bytes=spec.max_bytes,
+            max_bytes=number(self.context, spec, "max_bytes"),
         )
 
     def _has_credentials(self, headers: Node | None, scope: Scope, parts: Iterable[Compiled | None]) -> bool:

@@ -11,6 +11,7 @@ from engine.compiler.attempts import AttemptCompiler, has_key, is_misspelled
 from engine.compiler.calls import compile_body_schema
 from engine.compiler.client_keys import KeysPlan
 from engine.compiler.context import MappingContext
+from engine.compiler.numbers import given_number
 from engine.compiler.rate_limits import compile_rate
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
 from engine.compiler.request_checks import compile_checks, dropped_fields
@@ -63,14 +64,14 @@ class _RouteCompiler:
                 replace(a, reads_upstream_body=a.reads_upstream_body or bool(a.calls)) for a in attempts
             )
         schema = compile_body_schema(self.context, request.schema if request else None)
-        is_limited = request is not None and request.node.get("max_bytes") is not None
+        max_bytes = given_number(self.context, request, "max_bytes") if request is not None else None
         plan = RoutePlan(
             spec=route,
             method=route.method,
             pattern=prefix + route.path,
             requires_key=bool(keys.bearer) and route.auth != "none",
-            max_bytes=request.max_bytes if request else MAX_BODY_BYTES,
-            max_forwarded=request.max_bytes if request and is_limited else None,
+            max_bytes=MAX_BODY_BYTES if max_bytes is None else max_bytes,
+            max_forwarded=max_bytes,
             schema=schema,
             checks=checks,
             drops=dropped_fields(request),
@@ -83,7 +84,7 @@ class _RouteCompiler:
             builtin=route.builtin,
             denied_keys=keys.denied_for(route),
             rates=(*filter(None, [self._rate(route)]), *rates),
-            concurrency=route.concurrency,
+            concurrency=given_number(self.context, route, "concurrency"),
             usage=self.usage,
             usage_fields=self.usage_fields,
         )
@@ -185,15 +186,15 @@ class _RouteCompiler:
     # The cache
 
     def _cache(self, attempts: tuple[AttemptPlan, ...]) -> CachePlan | None:
-        lifetime = self.route.cache
-        if lifetime is None:
+        seconds = self.context.seconds(self.route.cache)
+        if seconds is None:
             return None
         if self.route.builtin or any(attempt.forward for attempt in attempts):
             message = "only responses from 'respond' can be cached"
             self.findings.error("misused-call", message, self.route.node["cache"].key_span)
         uses = Uses.of_all(self.attempts.uses)
         by_key = uses.refers_to(REQUEST_KEY)
-        return CachePlan(self.context.seconds(lifetime), request_headers(uses), by_key)
+        return CachePlan(seconds, request_headers(uses), by_key)
 
 
 def _has_counts(usage: Compiled) -> bool:

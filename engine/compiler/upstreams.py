@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from engine.compiler.context import MappingContext
+from engine.compiler.numbers import number
 from engine.compiler.tls import compile_tls
 from engine.errors import AuthError
 from engine.http.auth import BLANK_REQUEST, NO_AUTH, BasicAuth, UpstreamAuth, make_auth
@@ -81,7 +82,7 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
         base_path=literal_path(parts.path.rstrip("/")),
         auth=auth,
         has_credentials=_has_credentials(context, auth, headers) or _has_certificate(spec.tls),
-        connections=spec.connections,
+        connections=number(context, spec, "connections"),
         tls=tls,
         http2=spec.http2,
         proxy=proxy,
@@ -277,17 +278,19 @@ def _timeouts(context: MappingContext, spec: TimeoutSpec | None) -> Timeouts:
     if spec is None:
         return DEFAULT_TIMEOUTS
     return Timeouts(
-        connect=context.seconds(spec.connect),
-        read=context.seconds(spec.read),
-        total=context.seconds(spec.total),
-        stream=context.seconds(spec.stream),
+        connect=context.seconds_under(spec, "connect"),
+        read=context.seconds_under(spec, "read"),
+        total=context.seconds_under(spec, "total"),
+        stream=context.seconds_under(spec, "stream"),
     )
 
 
 def _retry(context: MappingContext, spec: RetrySpec | None) -> RetryPlan | None:
     if spec is None:
         return None
-    return RetryPlan(spec.attempts, frozenset(spec.on), context.seconds(spec.wait))
+    return RetryPlan(
+        number(context, spec, "attempts"), frozenset(spec.on), context.seconds_under(spec, "wait")
+    )
 
 
 def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | None:
@@ -296,12 +299,12 @@ def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | No
     return HealthPlan(
         method=spec.method,
         path=literal_path(spec.path.value),
-        timeout=context.seconds(spec.timeout),
-        cache_seconds=context.seconds(spec.keep),
+        timeout=context.seconds_under(spec, "timeout"),
+        cache_seconds=context.seconds_under(spec, "keep"),
     )
 
 
 def _breaker(context: MappingContext, spec: BreakerSpec | None) -> BreakerPlan | None:
     if spec is None:
         return None
-    return BreakerPlan(spec.failures, context.seconds(spec.open))
+    return BreakerPlan(number(context, spec, "failures"), context.seconds_under(spec, "open"))
