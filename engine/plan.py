@@ -30,6 +30,7 @@ from engine.language.spec import (
     TimeoutSpec,
 )
 from engine.language.spec_reader import defaults
+from engine.language.uses import VariablePath
 from engine.locations import Node, Span
 from engine.resources import distribution_version
 
@@ -427,6 +428,8 @@ class RoutePlan:
         pattern: its path with the mapping's prefix.
         max_bytes: the maximum size of a request body that is buffered.
         max_forwarded: the maximum size of a request body that is streamed to the upstream; None for no limit.
+        checks: raises the error of the first check that refuses the request; None without checks.
+        drops: the fields of the client's body that are declared as not carried over.
         attempts: in order; a route without `try` has one.
         buffers_body: the client's body is read before anything is sent, because a `forward` may have to send
             it after another attempt, or the authentication of its upstream needs it.
@@ -446,6 +449,8 @@ class RoutePlan:
     max_bytes: int
     max_forwarded: int | None
     schema: BodySchema | None
+    checks: Compiled | None
+    drops: tuple[VariablePath, ...]
     reads_body: bool
     rejects_dropped: bool
     timeout: float | None

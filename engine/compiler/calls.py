@@ -9,6 +9,7 @@ from typing import Final
 
 from engine.compiler.context import HEADERS, STATUS, MappingContext
 from engine.compiler.files import declared
+from engine.compiler.numbers import number
 from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import calls_read, env_read, error_kind, is_known_at_load, sources_of
 from engine.compiler.route_paths import PLAIN_PATH, foreign_parameters
@@ -28,7 +29,7 @@ from engine.language.expressions import (
 )
 from engine.language.schema import BodySchema, BodySchemaError, body_schema
 from engine.language.spec import AttemptSpec, CallSpec, ForwardSpec
-from engine.language.templates import Part, is_static, single_expression, split
+from engine.language.templates import Part, is_static, output_keys, single_expression, split
 from engine.language.uses import Origin, Uses, VariableOrigin, either, path_text
 from engine.locations import Node, Span
 from engine.plan import CallPlan, ForwardPlan, PathPart, UpstreamChoice, UpstreamPlan
@@ -134,12 +135,12 @@ class CallCompiler:
             name=name,
             continues_on_error=spec.on_error == "continue",
             each=each,
-            parallel=spec.parallel,
+            parallel=number(self.context, spec, "parallel"),
             cache=self.context.seconds(spec.cache),
             from_calls=frozenset(part for part, found in sources.items() if found == {"calls"}),
             mixed=frozenset(part for part, found in sources.items() if len(found) == 2),
             has_credentials=self._has_credentials(spec.headers, scope, sending),
-            max_bytes=spec.max_bytes,
+            max_bytes=number(self.context, spec, "max_bytes"),
         )
 
     def _has_credentials(self, headers: Node | None, scope: Scope, parts: Iterable[Compiled | None]) -> bool:
@@ -150,9 +151,9 @@ class CallCompiler:
         }
         if any(secrets & env_read(part.uses) for part in parts if part is not None):
             return True
-        if headers is None or not isinstance(headers.value, dict):
+        if headers is None:
             return False
-        own = (node for name, node in headers.items() if CREDENTIAL_NAME.search(name))
+        own = (node for name, node in output_keys(headers) if CREDENTIAL_NAME.search(name))
         fields = (self._template(node, scope, "headers") for node in own)
         return any(sources_of(field.uses) != {"client"} for field in fields if field is not None)
 
@@ -179,7 +180,9 @@ class CallCompiler:
             upstream=self.upstream(spec.upstream, scope, "forward"),
             path=self._path(spec.path, scope, "forward"),
             headers=headers,
-            replaced=frozenset(name.lower() for name in spec.headers.value) if spec.headers else frozenset(),
+            replaced=frozenset(name.lower() for name, _ in output_keys(spec.headers))
+            if spec.headers
+            else frozenset(),
             timeout=self.context.seconds(spec.timeout),
             has_credentials=self._has_credentials(spec.headers, scope, [headers]),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, overload
+from typing import Any, Final
 
 from engine.compiler.environment import Environment
 from engine.compiler.reads import REQUEST_HEADERS, REQUEST_KEY, RESPONSE_BODY, RESPONSE_STATUS
@@ -13,7 +13,7 @@ from engine.language.codegen import Atom, CommonFields, Compiled, Writer
 from engine.language.durations import seconds_of
 from engine.language.expressions import CLIENT_BODY, Record, Scope, Variable, Withheld
 from engine.language.spec import MappingSpec
-from engine.language.spec_reader import Duration
+from engine.language.spec_reader import Duration, Spec, defaults
 from engine.language.templates import TemplateCompiler, is_static, single_expression
 from engine.language.uses import VariableOrigin, VariablePath
 from engine.locations import Node
@@ -97,22 +97,26 @@ class MappingContext:
             self.findings.error("bad-value", message, node.span)
         return compiled
 
-    @overload
-    def seconds(self, value: Duration) -> float: ...
-    @overload
-    def seconds(self, value: None) -> None: ...
     def seconds(self, value: Duration | None) -> float | None:
-        """A duration in seconds; 0 after a finding. An expression is evaluated at load."""
+        """A duration in seconds; None if it has no value, or after a finding. An expression is evaluated at
+        load."""
         if not isinstance(value, Node):
             return None if value is None else seconds_of(value)
-        text = value.value if is_static(value.value) else self.environment.evaluate(value, "duration")
+        text, names = value.value, ""
+        if not is_static(text):
+            text, names = self.environment.evaluate_with_names(value, "duration", secrets=False)
         if text is ABSENT:
-            return 0.0
+            return None
         try:
             return seconds_of(str(text))
         except ValueError as error:
-            self.findings.error("bad-value", str(error), value.span)
-            return 0.0
+            self.findings.error("bad-value", f"{names}{error}", value.span)
+            return None
+
+    def seconds_under(self, spec: Spec, key: str) -> float:
+        """The duration under a key in seconds; its default if it has no value, or after a finding."""
+        given = self.seconds(getattr(spec, key))
+        return seconds_of(defaults(type(spec))[key]) if given is None else given
 
     def text(self, node: Node, label: str, secrets: bool = True) -> str | None:
         """The value of a string that is evaluated at load: empty if it has no value, None after a finding."""

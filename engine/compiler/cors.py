@@ -16,7 +16,7 @@ def compile_cors(context: MappingContext, spec: CorsSpec | None) -> CorsPlan | N
     if spec is None:
         return None
     origins = _origins(context, spec)
-    max_age = int(context.seconds(spec.max_age))
+    max_age = int(context.seconds_under(spec, "max_age"))
     return CorsPlan(origins, spec.headers, spec.expose, spec.credentials, max_age)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.compiler.files import declared
+from engine.compiler.reads import env_read
 from engine.diagnostics import Findings
 from engine.errors import EvaluationError, ExchangeError
 from engine.language import yaml
@@ -84,10 +85,17 @@ class Environment:
 
     def evaluate(self, node: Node, label: str, secrets: bool = True) -> Any:
         """The value of a template at load; `ABSENT` after a finding."""
+        return self.evaluate_with_names(node, label, secrets)[0]
+
+    def evaluate_with_names(self, node: Node, label: str, secrets: bool) -> tuple[Any, str]:
+        """As `evaluate`, with the start of a finding about the value: the variables of the environment that
+        it was read from."""
         reports = self.findings.reports
         variables = {**self.variables(secrets), "request": _LATER, "upstream": _LATER}
         compiled = self.compiler.compile(node, Scope(_NO_PAYLOAD, variables, self.displayable()), label)
-        return ABSENT if self.findings.reports > reports else self.value(compiled, node)
+        names = ", ".join(f"$env.{name}" for name in sorted(env_read(compiled.uses)))
+        value = ABSENT if self.findings.reports > reports else self.value(compiled, node)
+        return value, f"{names}: " if names else ""
 
     def value(self, compiled: Compiled, node: Node) -> Any:
         """The value of a compiled template that reads no request; `ABSENT` after a finding."""
@@ -185,7 +193,7 @@ def _check_alone(node: Node, findings: Findings) -> None:
 
 
 def _check_plain(node: Node, findings: Findings) -> None:
-    key = next((key for key in node.value if key.startswith("$")), None)
+    key = next((key for key in node.value if not is_static({key: None})), None)
     if key is not None:
         message = f"'{key}' cannot contain '$file'; read the file in a variable of its own"
         findings.error("misused-directive", message, node[key].key_span)

@@ -13,6 +13,7 @@ from engine.compiler.client_keys import check_key_routes, compile_keys
 from engine.compiler.context import MappingContext
 from engine.compiler.cors import compile_cors
 from engine.compiler.files import declared
+from engine.compiler.numbers import number
 from engine.compiler.rate_limits import compile_rate
 from engine.compiler.routes import compile_route
 from engine.compiler.secrets import secrets_of
@@ -136,7 +137,7 @@ def _compile(
         upstreams=upstreams,
         routes=routes,
         tree=RouteTree(),
-        limits=_limits(spec.limits),
+        limits=_limits(context, spec.limits),
         secrets=secrets_of(environment, upstreams.values()),
     )
     for route in routes:
@@ -178,11 +179,11 @@ def _errors(context: MappingContext, spec: ErrorsSpec | None) -> ErrorsPlan:
     )
 
 
-def _limits(spec: LimitsSpec | None) -> Limits:
+def _limits(context: MappingContext, spec: LimitsSpec | None) -> Limits:
     """The limits of one exchange; the default where the mapping sets none."""
     if spec is None:
         return DEFAULT_LIMITS
-    return Limits(spec.steps, spec.bytes)
+    return Limits(number(context, spec, "steps"), number(context, spec, "bytes"))
 
 
 def _check_unused_templates(context: MappingContext) -> None:

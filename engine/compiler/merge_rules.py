@@ -11,6 +11,7 @@ from engine.compiler.context import MappingContext
 from engine.diagnostics import suggestion
 from engine.language.merging import BY, DEFAULT_RULE, MODES, MergeRule
 from engine.language.spec import PartsSpec, RuleSpec
+from engine.language.templates import output_keys
 from engine.locations import Node
 
 _STEP: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)((?:\[\])?)\Z")
@@ -135,7 +136,7 @@ def _fields_of(node: Node, named: Mapping[str, Node], depth: int) -> set[str] | 
         inner.append(named.get(use) if isinstance(use, str) else None)
         if inner[-1] is None:
             return None
-    own = {key for key in node.value if not key.startswith("$")}
+    own = {key for key, _ in output_keys(node)}
     below = _union([_fields_of(each, named, depth + 1) for each in inner if each is not None])
     return None if below is None or "$concat" in node.value else own | below
 

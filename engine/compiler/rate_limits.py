@@ -21,17 +21,21 @@ def compile_rate(context: MappingContext, spec: RateLimitSpec | None, scope: str
     """A rate limit that is counted under `scope`; None if it has no value, or after a finding."""
     if spec is None:
         return None
-    value = context.environment.evaluate(spec.limit, "rate_limit", secrets=False)
-    return None if value is ABSENT else rate_of(context.findings, value, spec.node.span, scope, spec.by)
+    value, names = context.environment.evaluate_with_names(spec.limit, "rate_limit", secrets=False)
+    if value is ABSENT:
+        return None
+    return rate_of(context.findings, value, spec.node.span, scope, spec.by, names)
 
 
-def rate_of(findings: Findings, value: Any, span: Span, scope: str, by: RateKey = "key") -> RatePlan | None:
-    """The rate limit of `60/1m`; None for an empty string, or after a finding."""
+def rate_of(
+    findings: Findings, value: Any, span: Span, scope: str, by: RateKey = "key", names: str = ""
+) -> RatePlan | None:
+    """The rate limit of `60/1m`; None for an empty string, or after a finding, which begins with `names`."""
     if not value:
         return None
     match = _RATE.match(value) if isinstance(value, str) else None
     count, seconds = (int(match[1]), int(match[2]) * _SECONDS[match[3]]) if match else (0, 0)
     if not count or not 0 < seconds <= _LONGEST:
-        findings.error("bad-value", "expected a rate such as 10/1s, 60/1m or 1000/24h", span)
+        findings.error("bad-value", f"{names}expected a rate such as 10/1s, 60/1m or 1000/24h", span)
         return None
     return RatePlan(count, seconds, by, scope)

@@ -11,9 +11,11 @@ from engine.compiler.attempts import AttemptCompiler
 from engine.compiler.calls import compile_body_schema
 from engine.compiler.client_keys import KeysPlan
 from engine.compiler.context import MappingContext
+from engine.compiler.numbers import given_number
 from engine.compiler.rate_limits import compile_rate
 from engine.compiler.reachability import is_unconditional, warn_of_unreachable
 from engine.compiler.reads import REQUEST_KEY, RESPONSE_BODY, request_headers
+from engine.compiler.request_checks import compile_checks, dropped_fields
 from engine.compiler.route_paths import foreign_parameters, parameters, path_problem
 from engine.compiler.written_keys import has_key, is_misspelled
 from engine.errors import EvaluationError, ExchangeError
@@ -62,6 +64,10 @@ class _RouteCompiler:
         is_sound = self._path_is_sound()
         self._check_actions()
         route, request = self.route, self.route.request
+        checks = compile_checks(self.context, request, self.params, self.label)
+        if checks is not None:
+            self.attempts.conditions.append(checks.uses)
+        self._check_drop()
         attempts = tuple(self._attempts())
         self._check_usage(attempts)
         if self.usage is not None and self.usage.uses.refers_to(RESPONSE_BODY):
@@ -69,15 +75,17 @@ class _RouteCompiler:
                 replace(a, reads_upstream_body=a.reads_upstream_body or bool(a.calls)) for a in attempts
             )
         schema = compile_body_schema(self.context, request.schema if request else None)
-        is_limited = request is not None and request.node.get("max_bytes") is not None
+        max_bytes = given_number(self.context, request, "max_bytes") if request is not None else None
         plan = RoutePlan(
             spec=route,
             method=route.method,
             pattern=prefix + route.path,
             requires_key=bool(keys.bearer) and route.auth != "none",
-            max_bytes=request.max_bytes if request else MAX_BODY_BYTES,
-            max_forwarded=request.max_bytes if request and is_limited else None,
+            max_bytes=MAX_BODY_BYTES if max_bytes is None else max_bytes,
+            max_forwarded=max_bytes,
             schema=schema,
+            checks=checks,
+            drops=dropped_fields(request),
             reads_body=self._reads_body(attempts) or schema is not None,
             rejects_dropped=route.dropped == "reject",
             timeout=self.context.seconds(route.timeout),
@@ -87,7 +95,7 @@ class _RouteCompiler:
             builtin=route.builtin,
             denied_keys=keys.denied_for(route),
             rates=(*filter(None, [self._rate(route)]), *rates),
-            concurrency=route.concurrency,
+            concurrency=given_number(self.context, route, "concurrency"),
             usage=self.usage,
             usage_fields=self.usage_fields,
         )
@@ -146,8 +154,17 @@ class _RouteCompiler:
         warn_of_unreachable("unreachable-attempt", found, self.findings)
 
     def _reads_body(self, attempts: tuple[AttemptPlan, ...]) -> bool:
-        every = [*self.attempts.uses, *(() if self.usage is None else (self.usage.uses,))]
+        every = [*self.attempts.uses, *self.attempts.conditions]
+        every += () if self.usage is None else (self.usage.uses,)
         return any(uses.refers_to(CLIENT_BODY) for uses in every) or self._may_drop(attempts)
+
+    def _check_drop(self) -> None:
+        """Warn of dropped fields in a route that makes no call: it reports none."""
+        request = self.route.request
+        makes_calls = any(has_key(a.node, "call") or has_key(a.node, "calls") for a in self.route.attempts)
+        if request is not None and request.drop and not makes_calls:
+            message = "'drop' has no effect, as this route makes no call that could carry the fields over"
+            self.findings.warning("no-effect", message, request.node["drop"].key_span)
 
     def _usage(self) -> Compiled | None:
         """The template of `usage`, which reads the response of a call."""
@@ -184,15 +201,15 @@ class _RouteCompiler:
     # The cache
 
     def _cache(self, attempts: tuple[AttemptPlan, ...]) -> CachePlan | None:
-        lifetime = self.route.cache
-        if lifetime is None:
+        seconds = self.context.seconds(self.route.cache)
+        if seconds is None:
             return None
         if self.route.builtin or any(attempt.forward for attempt in attempts):
             message = "only responses from 'respond' can be cached"
             self.findings.error("misused-call", message, self.route.node["cache"].key_span)
         uses = Uses.of_all(self.attempts.uses)
         by_key = uses.refers_to(REQUEST_KEY)
-        return CachePlan(self.context.seconds(lifetime), request_headers(uses), by_key)
+        return CachePlan(seconds, request_headers(uses), by_key)
 
 
 def _has_counts(usage: Compiled) -> bool:

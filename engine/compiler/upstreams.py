@@ -10,13 +10,14 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from engine.compiler.context import MappingContext
+from engine.compiler.numbers import number
 from engine.compiler.tls import compile_tls
 from engine.errors import AuthError
 from engine.http.auth import BLANK_REQUEST, NO_AUTH, BasicAuth, UpstreamAuth, make_auth
 from engine.http.fields import CREDENTIAL_NAME, FIELD_NAME
 from engine.http.request_target import literal_path
 from engine.language.spec import BreakerSpec, HealthSpec, RetrySpec, TimeoutSpec, TlsSpec, UpstreamSpec
-from engine.language.templates import is_static
+from engine.language.templates import is_static, output_keys
 from engine.locations import Node, Span
 from engine.plan import (
     DEFAULT_TIMEOUTS,
@@ -81,7 +82,7 @@ def compile_upstream(context: MappingContext, name: str, spec: UpstreamSpec) -> 
         base_path=literal_path(parts.path.rstrip("/")),
         auth=auth,
         has_credentials=_has_credentials(context, auth, headers) or _has_certificate(spec.tls),
-        connections=spec.connections,
+        connections=number(context, spec, "connections"),
         tls=tls,
         http2=spec.http2,
         proxy=proxy,
@@ -268,27 +269,28 @@ def _field_value(value: Any) -> str | None:
 
 
 def _span_of(node: Node, key: str) -> Span:
-    """The location of the value under a key of a template's result, or of the template where the key is made.
-    A key that begins with '$' is written with two."""
-    written = node.get(key) or node.get(f"${key}")
-    return node.span if written is None else written.span
+    """The location of the value under a key of a template's result, or of the template where the key is
+    made."""
+    return next((child.span for name, child in output_keys(node) if name == key), node.span)
 
 
 def _timeouts(context: MappingContext, spec: TimeoutSpec | None) -> Timeouts:
     if spec is None:
         return DEFAULT_TIMEOUTS
     return Timeouts(
-        connect=context.seconds(spec.connect),
-        read=context.seconds(spec.read),
-        total=context.seconds(spec.total),
-        stream=context.seconds(spec.stream),
+        connect=context.seconds_under(spec, "connect"),
+        read=context.seconds_under(spec, "read"),
+        total=context.seconds_under(spec, "total"),
+        stream=context.seconds_under(spec, "stream"),
     )
 
 
 def _retry(context: MappingContext, spec: RetrySpec | None) -> RetryPlan | None:
     if spec is None:
         return None
-    return RetryPlan(spec.attempts, frozenset(spec.on), context.seconds(spec.wait))
+    return RetryPlan(
+        number(context, spec, "attempts"), frozenset(spec.on), context.seconds_under(spec, "wait")
+    )
 
 
 def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | None:
@@ -297,12 +299,12 @@ def _health(context: MappingContext, spec: HealthSpec | None) -> HealthPlan | No
     return HealthPlan(
         method=spec.method,
         path=literal_path(spec.path.value),
-        timeout=context.seconds(spec.timeout),
-        cache_seconds=context.seconds(spec.keep),
+        timeout=context.seconds_under(spec, "timeout"),
+        cache_seconds=context.seconds_under(spec, "keep"),
     )
 
 
 def _breaker(context: MappingContext, spec: BreakerSpec | None) -> BreakerPlan | None:
     if spec is None:
         return None
-    return BreakerPlan(spec.failures, context.seconds(spec.open))
+    return BreakerPlan(number(context, spec, "failures"), context.seconds_under(spec, "open"))

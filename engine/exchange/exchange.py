@@ -178,12 +178,12 @@ def _nulls_along(body: Any, path: VariablePath) -> Iterator[VariablePath]:
     """The prefixes of a path at which a value is null; within lists, the value of any item."""
     values = [body]
     for end, step in enumerate(path, 1):
-        values = [inner for value in values for inner in _at(value, step)]
+        values = [inner for value in values for inner in values_at(value, step)]
         if any(value is None for value in values):
             yield path[:end]
 
 
-def _at(value: Any, step: Step) -> Iterable[Any]:
+def values_at(value: Any, step: Step) -> Iterable[Any]:
     """The values that a step of a path selects."""
     if step == ITEM:
         return value if type(value) is list else value.values() if type(value) is dict else ()

@@ -1,7 +1,8 @@
-"""Checks of the client's request: its key, its rate limits and its body.
+"""Checks of the client's request: its key, its rate limits, its body, and the `checks` of the mapping.
 
 Contract: the key is checked before the body is read. A valid body is JSON that matches the route's schema,
-and is in `exchange.body`. All errors raised here are the client's fault.
+and is in `exchange.body`. All errors raised here are the client's fault, unless a mapping gives its check
+another kind.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 
 from engine.errors import ExchangeError
 from engine.exchange.effects import Admit
+from engine.exchange.evaluation import evaluate
 from engine.exchange.exchange import Exchange
 from engine.http.messages import Inbound
 from engine.http.routing import segments
@@ -105,6 +107,16 @@ def read_body(route: RoutePlan, exchange: Exchange) -> None:
         raise ExchangeError("invalid_request", "the request has no body; JSON is expected")
     if route.schema is not None:
         _check_schema(route.schema, exchange)
+
+
+def run_checks(route: RoutePlan, exchange: Exchange) -> None:
+    """Check the request by the conditions of the mapping.
+
+    Raises:
+        ExchangeError: the error of the first condition that is true.
+    """
+    if route.checks is not None:
+        evaluate(route.checks, exchange.body, exchange, "invalid_request")
 
 
 def _check_encoding(inbound: Inbound) -> None:

@@ -31,7 +31,7 @@ from engine.exchange.parallel_calls import make_calls
 from engine.exchange.passthrough import forward, is_refusal
 from engine.exchange.pipeline_response import build_pipeline_response
 from engine.exchange.reports import restore_dropped
-from engine.exchange.request import admission, authorize, check_readings, read_body
+from engine.exchange.request import admission, authorize, check_readings, read_body, run_checks
 from engine.exchange.response import build_response, streaming_case
 from engine.exchange.retry import send
 from engine.exchange.unread_fields import check_dropped
@@ -125,6 +125,7 @@ def _run_route(leaf: PlanLeaf, exchange: Exchange) -> Effects[Response]:
     if route.reads_body or route.buffers_body:
         exchange.inbound.content = yield from ReadBody(route.max_bytes)
     read_body(route, exchange)
+    run_checks(route, exchange)
     if route.cache is None:
         return (yield from _produce_response(mapping, route, exchange))
     key = exchange_key(mapping, route, route.cache, exchange)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from engine.errors import ExchangeError
-from engine.exchange.exchange import Exchange
+from engine.exchange.exchange import Exchange, values_at
 from engine.http.methods import PATCH
-from engine.language.uses import ITEM
+from engine.language.uses import ITEM, VariablePath, path_text
 from engine.plan import OTHERS, ReadTree, RoutePlan
 
 _MAX_NAMED: Final = 20
@@ -24,13 +24,17 @@ _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 
 
 def check_dropped(route: RoutePlan, reads: ReadTree, exchange: Exchange) -> None:
-    """Record the fields of the client's body that are not carried over, as they are not in `reads`.
+    """Record the fields of the client's body that are not carried over, as they are not in `reads`, or as the
+    route declares.
 
     Raises:
         ExchangeError: as `refuse_dropped`.
     """
     if reads is not True and exchange.body is not None:
         exchange.dropped += unread(exchange.body, reads, route.method == PATCH)
+    for path in route.drops:
+        if _is_received(exchange.body, path, route.method == PATCH):
+            exchange.drop(path_text(path))
     if exchange.dropped:
         refuse_dropped(route, exchange)
 
@@ -57,6 +61,14 @@ def _outermost(paths: set[str]) -> list[str]:
 def _above(path: str) -> Iterator[str]:
     """The paths of the fields that contain a field, if they are written like it."""
     return (path[: step.start()] for step in _STEP.finditer(path, 1))
+
+
+def _is_received(body: Any, path: VariablePath, nulls: bool) -> bool:
+    """Whether a body has a field, within lists in any item; a null counts only if `nulls`."""
+    values = [body]
+    for step in path:
+        values = [inner for value in values for inner in values_at(value, step)]
+    return any(nulls or value is not None for value in values)
 
 
 def unread(value: Any, tree: ReadTree, nulls: bool = False) -> list[str]:

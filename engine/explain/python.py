@@ -23,6 +23,7 @@ def python_entries(mapping: MappingPlan, route: RoutePlan, mask: Mask) -> tuple[
 
 
 def _templates(mapping: MappingPlan, route: RoutePlan) -> Iterator[Compiled]:
+    yield from (route.checks,) if route.checks is not None else ()
     for attempt in route.attempts:
         yield from _of_attempt(attempt)
     errors = mapping.errors

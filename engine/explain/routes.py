@@ -15,6 +15,7 @@ from engine.language.spec import (
     Builtin,
     CallSpec,
     CaseSpec,
+    CheckSpec,
     ErrorsSpec,
     ForwardSpec,
     PartsSpec,
@@ -80,6 +81,8 @@ def _checks(mapping: MappingPlan, route: RoutePlan) -> Iterator[Entry]:
         yield Entry("timeout", f"{duration(route.timeout)} in total")
     if route.reads_body:
         yield from _body(route)
+    for check in route.spec.request.checks if route.spec.request is not None else ():
+        yield Entry("check", f"{shown(check.when)} → {_failure(check)}", check.node.span)
     if route.cache is not None:
         yield Entry("cache", f"responses for {duration(route.cache.seconds)}")
     if route.spec.usage is not None:
@@ -104,11 +107,19 @@ def _body(route: RoutePlan) -> Iterator[Entry]:
     span = request.schema.key_span if request is not None and request.schema is not None else None
     yield Entry("body", f"JSON of at most {size(route.max_bytes)}{schema}", span)
     if any(attempt.calls for attempt in route.attempts):
+        if request is not None and request.drop:
+            yield Entry("drops", ", ".join(request.drop), request.node["drop"].key_span)
         text = "other fields are rejected with 400" if route.rejects_dropped else ""
         read = ", ".join(_fields(_read(route.attempts))) or "nothing"
         yield Entry("reads", read)
         if text:
             yield Entry("dropped", text)
+
+
+def _failure(check: CheckSpec) -> str:
+    """The error of a check: its kind, unless that is the usual one, and its message."""
+    parts = check.fail.elements() if isinstance(check.fail.value, list) else (check.fail,)
+    return ": ".join(map(shown, parts))
 
 
 def _read(attempts: Iterable[AttemptPlan]) -> list[ReadTree]:

@@ -245,10 +245,13 @@ class Writer:
             yield
         weight = self._end_items(outer)
         self.loops -= 1
+        self._charge(charge, _INDENT * self._depth, size, weight)
+
+    def _charge(self, position: int, indent: str, size: str, weight: int) -> None:
+        """Fill the two lines at a position, which charge for code that runs `size` times."""
         produced, test = (f"; x.bytes -= {weight} * {size}", " or x.bytes < 0") if weight else ("", "")
-        indent = _INDENT * self._depth
-        self._lines[charge] = f"{indent}x.steps -= {size}{produced}"
-        self._lines[charge + 1] = f"{indent}if x.steps < 0{test}: raise_limit_error(x)"
+        self._lines[position] = f"{indent}x.steps -= {size}{produced}"
+        self._lines[position + 1] = f"{indent}if x.steps < 0{test}: raise_limit_error(x)"
 
     def _begin_items(self) -> tuple[int, int]:
         """Begin code that runs once for each of many items."""
@@ -274,16 +277,26 @@ class Writer:
             self._lines[header] = f"{indent}for {item} in {items}:"
 
     @contextmanager
-    def function(self, name: str, parameter: str) -> Iterator[None]:
-        """Write a nested function of one parameter; it has its own count of loops and its own known values.
+    def function(self, name: str, parameters: str) -> Iterator[None]:
+        """Write a nested function; it has its own count of loops and its own known values.
         `weights` then has the bytes that one call of it creates."""
         outer, self.loops = self.loops, 0
         known, self._known = self._known, []
         items = self._begin_items()
-        with self.block(f"def {name}({parameter})"):
+        with self.block(f"def {name}({parameters})"):
             yield
         self.weights[name] = self._end_items(items)
         self.loops, self._known = outer, known
+
+    @contextmanager
+    def recursive_function(self, name: str, parameters: str) -> Iterator[None]:
+        """As `function`, for one that may call itself: each call costs a step, and the bytes it creates."""
+        with self.function(name, parameters):
+            charge = len(self._lines)
+            self.line("")
+            self.line("")
+            yield
+        self._charge(charge, _INDENT * (self._depth + 1), "1", self.weights[name])
 
     @contextmanager
     def choice(self) -> Iterator[Callable[[], None]]:

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from engine.http.messages import MAX_BODY_BYTES
 from engine.language.budget import DEFAULT_LIMITS
-from engine.language.spec_reader import Duration, Spec, read_spec
+from engine.language.spec_reader import Duration, Number, Spec, read_spec
 from engine.locations import Document, Node
 
 Builtin: TypeAlias = Literal["health", "metrics"]
@@ -48,7 +48,7 @@ class TimeoutSpec(Spec):
 class RetrySpec(Spec):
     """When to retry a call; `on` has names of failures and statuses."""
 
-    attempts: int = 2
+    attempts: Number = 2
     on: tuple[str | int, ...] = ("connect", 502, 503, 504)
     wait: Duration = "100ms"
 
@@ -72,12 +72,12 @@ class HealthSpec(Spec):
 class BreakerSpec(Spec):
     """The circuit breaker of an upstream. Short form: the number of failures."""
 
-    failures: int = 20
+    failures: Number = 20
     open: Duration = "5s"
 
     @classmethod
     def from_short(cls, node: Node) -> BreakerSpec:
-        return cls(node=node, failures=node.value)
+        return cls(node=node, failures=node)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -101,7 +101,7 @@ class UpstreamSpec(Spec):
     retry: RetrySpec | None = None
     health: HealthSpec | None = None
     breaker: BreakerSpec | None = None
-    connections: int = DEFAULT_CONNECTIONS
+    connections: Number = DEFAULT_CONNECTIONS
     tls: TlsSpec | None = None
     http2: bool = False
     proxy: Node | None = None
@@ -143,8 +143,16 @@ class CorsSpec(Spec):
 class LimitsSpec(Spec):
     """The limits of one exchange."""
 
-    steps: int = DEFAULT_LIMITS.steps
-    bytes: int = DEFAULT_LIMITS.bytes
+    steps: Number = DEFAULT_LIMITS.steps
+    bytes: Number = DEFAULT_LIMITS.bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CheckSpec(Spec):
+    """A condition under which a request is refused; `fail` has a message, or a kind and a message."""
+
+    when: Node
+    fail: Node
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -152,7 +160,9 @@ class RequestSpec(Spec):
     """The checks of a route on its requests."""
 
     schema: Node | None = None
-    max_bytes: int = MAX_BODY_BYTES
+    max_bytes: Number = MAX_BODY_BYTES
+    checks: tuple[CheckSpec, ...] = ()
+    drop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -171,9 +181,9 @@ class CallSpec(Spec):
     response_schema: Node | None = None
     on_error: Literal["fail", "continue"] = "fail"
     each: Node | None = None
-    parallel: int = 8
+    parallel: Number = 8
     cache: Duration | None = None
-    max_bytes: int = MAX_BODY_BYTES
+    max_bytes: Number = MAX_BODY_BYTES
 
     @classmethod
     def from_short(cls, node: Node) -> CallSpec:
@@ -280,7 +290,7 @@ class RouteSpec(Spec):
     timeout: Duration | None = None
     cache: Duration | None = None
     rate_limit: RateLimitSpec | None = None
-    concurrency: int | None = None
+    concurrency: Number | None = None
     usage: Node | None = None
     call: tuple[CallSpec, ...] = ()
     calls: Mapping[str, CallSpec] = field(default_factory=dict)
@@ -349,6 +359,7 @@ DEFINITIONS: Mapping[type[Spec], str] = {
     CorsSpec: "cors",
     RouteSpec: "route",
     RequestSpec: "request",
+    CheckSpec: "check",
     CallSpec: "call",
     ForwardSpec: "forward",
     AttemptSpec: "attempt",

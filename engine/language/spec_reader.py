@@ -2,7 +2,7 @@
 
 The type of a field determines how its key is read:
 
-    Node, Duration         the value with its location, because it can contain an expression
+    Node, Duration, Number the value with its location, because it can contain an expression
     a `Spec` class         an object
     tuple[X, ...]          a list of X, or a single X where the schema allows both
     Mapping[str, X]        X by name
@@ -27,6 +27,8 @@ from engine.locations import Node
 
 #: A duration: its node, which may be an expression, or a default such as `5s`.
 Duration: TypeAlias = Node | str
+#: A whole number: its node, which may be an expression, or a default.
+Number: TypeAlias = Node | int
 
 _Read: TypeAlias = Callable[[Node], Any]
 S = TypeVar("S", bound="Spec")

@@ -21,6 +21,7 @@ _BRANCHES: Final = {
     "else": "the branch where this $if is false",
     "default": "the default of this $switch",
     "rule": "this stream rule",
+    "check": "a request that this check refuses",
 }
 
 

@@ -218,7 +218,7 @@ MESSAGES = {
     "dragoman: 1\nroutes: { GET /a: { respond: text } }\n": "expected a mapping or a list, got a string",
     "dragoman: 1\nroutes: { GET /a: { respond: {}, dropped: refuse } }\n": "expected 'report' or 'reject'",
     "dragoman: 1\nroutes: { POST /a: { respond: {}, request: { max_bytes: 1.5 } } }\n": (
-        "expected a whole number of bytes, got a number"
+        "expected a whole number of bytes, or one ${ … }, got a number"
     ),
     "dragoman: 1\nupstreams: { a: { url: u, auth: { bearer: k, query: { name: n, value: v } } } }\n": (
         f"expected {SCHEMAS['mapping']['definitions']['upstream_auth']['x-expects']}"

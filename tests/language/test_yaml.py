@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -35,6 +37,17 @@ def found(text: str | bytes) -> list[tuple[str, int, int]]:
     findings = Findings()
     parse("x.yaml", text if isinstance(text, bytes) else text.encode(), findings)
     return [(d.code, d.span.line, d.span.column) for d in findings]
+
+
+def test_a_key_in_flow_style_may_end_in_a_question_mark() -> None:
+    assert data("{ a?: 1, b?: [], c??: { d?: x } }") == {"a?": 1, "b?": [], "c??": {"d?": "x"}}
+
+
+def test_without_libyaml_the_import_fails_with_the_reason() -> None:
+    code = "import yaml; del yaml.CSafeLoader; import engine"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == 1
+    assert "ImportError: PyYAML is installed without libyaml" in result.stderr
 
 
 # --- Values ----------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ _EFFECTS: Final[Mapping[str, str]] = {
 }
 #: Functions that take an object, and then keys of it.
 _KEYED: Final = ("lookup", "pick", "omit")
+#: The fields of a part of a message's content that `text()` reads.
+_PART_FIELDS: Final = ("text", "type")
 _LAZY_HINT: Final = "use it in if(), default() or after ||, which evaluate only what they need"
 _IN_READER: Final = "give each item its id in the rules of the reader"
 
@@ -215,6 +217,15 @@ def _grouped(writer: Writer, atoms: list[Atom]) -> Origin | None:
     return groups
 
 
+def _texts(writer: Writer, atoms: list[Atom]) -> Origin | None:
+    """Nothing, as the result is text: what `text()` reads of an item is a text, or the fields of a part."""
+    item = Atom("", origin=atoms[0].item)
+    writer.use_presence(atoms[0])
+    for name in _PART_FIELDS:
+        writer.use(Atom("", origin=item.inside(name)))
+    return None
+
+
 def _warned(writer: Writer, atoms: list[Atom]) -> Origin | None:
     writer.use(atoms[1])
     return atoms[0].origin
@@ -228,6 +239,7 @@ _PASSING: Final[Mapping[str, Callable[[Writer, list[Atom]], Origin | None]]] = {
     "reverse": _arranged,
     "sort_by": _arranged,
     "group_adjacent": _grouped,
+    "text": _texts,
     "warn": _warned,
 }
 

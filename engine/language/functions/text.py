@@ -54,6 +54,33 @@ def join(glue: str, texts: list[str]) -> str:
     return glue.join(texts)
 
 
+@function("text(content: string|array|null) -> string|null")
+def text_(content: str | list[Any] | None) -> str | None:
+    """The text of a message's content: a text unchanged, the texts in a list of parts joined, null for null.
+
+    Of a list the items that are texts count, and those that are objects with a text as `text`, such as
+    `{"type": "text", "text": "…"}`; all others are skipped. Without any of them the result is null. Of an
+    item `text` and `type` are read: other fields, such as those of an image, are reported as not carried
+    over.
+
+    Examples:
+        text('a') => "a"
+        text(`[{"type": "text", "text": "a"}, {"type": "output_text", "text": "b"}]`) => "ab"
+        text(`["a", {"text": "b"}, {"type": "image", "url": "x"}]`) => "ab"
+        text(`[{"text": ""}]`) => ""
+        text(`[{"type": "image", "text": null}]`) => null
+        text(`[]`) => null
+        text(`null`) => null
+        text(`{"text": "a"}`) => !
+    """
+    if content is None or isinstance(content, str):
+        return content
+    parts = (item.get("text") if isinstance(item, dict) else item for item in content)
+    texts = [part for part in parts if isinstance(part, str)]
+    check_length("text", sum(map(len, texts)))
+    return "".join(texts) if texts else None
+
+
 @function("concat(...values: any) -> string", cost=Cost(measured=(0,)))
 def concat(*values: Any) -> str:
     """The values as one text: null as nothing, a string unchanged, the rest as compact JSON.

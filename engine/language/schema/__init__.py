@@ -16,7 +16,7 @@ from engine.language.schema.file_schemas import schema_named
 from engine.language.schema.quick_check import Undecided, is_valid
 from engine.locations import Document
 
-__all__ = ["BodySchema", "BodySchemaError", "body_schema", "check"]
+__all__ = ["BodySchema", "BodySchemaError", "body_schema", "check", "schema_named"]
 
 
 def check(document: Document, name: str, findings: Findings) -> Document | None:

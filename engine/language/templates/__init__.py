@@ -10,6 +10,7 @@ Must not know HTTP, nor what a mapping is.
     coverage    counts of executed branches
     directives  the directives and their allowed combinations
     mistakes    findings about templates that cannot be meant as they are written
+    recursion   which templates use themselves
     support     functions that generated code calls at request time
     base        the base of the code of all templates
     texts       the code of strings
@@ -26,6 +27,7 @@ from __future__ import annotations
 from engine.language.templates.base import ItemSink, Sink
 from engine.language.templates.compiler import TemplateCompiler
 from engine.language.templates.coverage import Coverage
+from engine.language.templates.directives import literal_key, output_keys
 from engine.language.templates.strings import Part, is_static, single_expression, split
 from engine.language.templates.texts import joined_text
 from engine.language.templates.writer import TemplateWriter
@@ -39,6 +41,8 @@ __all__ = [
     "TemplateWriter",
     "is_static",
     "joined_text",
+    "literal_key",
+    "output_keys",
     "single_expression",
     "split",
 ]

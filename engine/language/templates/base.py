@@ -17,6 +17,7 @@ from engine.diagnostics import Findings
 from engine.language.codegen import Atom, Writer
 from engine.language.expressions import CLIENT_BODY, Scope
 from engine.language.templates.coverage import Coverage
+from engine.language.templates.recursion import TemplateGraph
 from engine.language.uses import TESTED, AllExcept, Origin, Paths, VariablePath
 from engine.locations import Node
 
@@ -48,6 +49,7 @@ class TemplateSet:
         names: additional names that generated code may refer to.
         used: the names of the templates in `named` that have been used.
         streams: the names of the mapping's `streams:`.
+        graph: which of `named` use themselves.
     """
 
     findings: Findings
@@ -57,6 +59,29 @@ class TemplateSet:
     names: dict[str, Any] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     streams: Container[str] = ()
+    graph: TemplateGraph = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.graph = TemplateGraph(self.named)
+
+
+@dataclass(frozen=True, slots=True)
+class RecursiveFunction:
+    """The generated function of a template that uses itself; its name, and those of its parameters.
+
+    Attributes:
+        depth: how many such functions are running.
+        index: the value of `$index`; empty if the template has none.
+    """
+
+    name: str
+    payload: str
+    depth: str
+    index: str = ""
+
+    @property
+    def parameters(self) -> str:
+        return ", ".join(filter(None, (self.payload, self.depth, self.index)))
 
 
 class BaseTemplateWriter(ABC):
@@ -74,7 +99,8 @@ class BaseTemplateWriter(ABC):
         self.writer = writer
         self.scope = scope
         self.language = scope.variables
-        self.open_templates: list[str] = []
+        #: The functions of the recursive templates around the current one, by the template's name.
+        self.functions: dict[str, RecursiveFunction] = {}
 
     @abstractmethod
     def emit(self, node: Node, sink: Sink) -> None:

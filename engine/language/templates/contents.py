@@ -1,7 +1,7 @@
 """The code of the content of templates: lists, objects, `$spread`, `$concat`, `$use`, `$value`.
 
 Contract: an item or entry without a value is omitted. A named template sees the payload and `$index` at
-the point of use, but no `$let`; an unknown template, or one that uses itself, is a finding.
+the point of use, but no `$let`; an unknown template, or one that never ends, is a finding.
 Must not know the directives that choose, repeat or name.
 """
 
@@ -15,10 +15,11 @@ from itertools import takewhile
 from typing import Final
 
 from engine.diagnostics import suggestion
-from engine.language.codegen import Atom, Fields
+from engine.language.codegen import NULL, Atom, Fields
 from engine.language.expressions import Variable
-from engine.language.templates.base import BaseTemplateWriter, ItemSink, Sink
-from engine.language.templates.directives import is_certain, is_output, literal_key
+from engine.language.templates.base import BaseTemplateWriter, ItemSink, RecursiveFunction, Sink
+from engine.language.templates.directives import is_certain, is_optional, is_output, literal_key
+from engine.language.templates.support import MAX_RECURSION
 from engine.language.uses import Constructed, either
 from engine.locations import Node
 
@@ -59,15 +60,19 @@ def _object(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
     entries = [(key, child) for key, child in node.items() if key == "$spread" or is_output(key)]
     written = sink.target if isinstance(sink, _SpreadSink) else None
     if written is None:
-        first = list(takewhile(lambda entry: is_output(entry[0]) and is_certain(entry[1].value), entries))
+        first = list(takewhile(lambda entry: _is_always_written(*entry), entries))
         written, entries = _ObjectWriter(template, first), entries[len(first) :]
     for key, child in entries:
         if key == "$spread":
             written.spread(child)
         else:
-            written.entry(literal_key(key), child)
+            written.entry(literal_key(key), child, is_optional(key))
     if not isinstance(sink, _SpreadSink):
         sink(template.writer.item(written.result))
+
+
+def _is_always_written(key: str, child: Node) -> bool:
+    return is_output(key) and not is_optional(key) and is_certain(child.value)
 
 
 class _ObjectWriter:
@@ -95,8 +100,11 @@ class _ObjectWriter:
             pairs = ", ".join(f"{key!r}: {atom.source}" for key, atom in atoms.items())
             self.writer.line(f"{self.result.source} = {{{pairs}}}")
 
-    def entry(self, key: str, node: Node) -> None:
-        """Write an entry; it is left out if it has no value."""
+    def entry(self, key: str, node: Node, is_optional: bool) -> None:
+        """Write an entry; it is left out if it has no value, and an optional one if its value is empty."""
+        if is_optional:
+            self._optional_entry(key, node)
+            return
         depth = self.writer.depth
         # An expression is always evaluated, and what is certain is always written. Anything else has a name,
         # which is null until a branch assigns the value.
@@ -117,6 +125,29 @@ class _ObjectWriter:
         self.template.emit(node, put)
         if given:
             self.fields.put(key, self._value(name, given) if depth == self.depth else None)
+
+    def _optional_entry(self, key: str, node: Node) -> None:
+        """Write an entry that is left out if its value is empty. Its name is null where it is left out."""
+        depth, name = self.writer.depth, self.writer.fresh()
+        given: list[Atom] = []
+        self._assign(name, "None")
+
+        def put(atom: Atom) -> None:
+            source = _non_empty(atom)
+            if source is None:
+                return
+            given.append(atom)
+            self._assign(name, source)
+            with self.writer.building(self.result.source), self.writer.block(f"if {name} is not None"):
+                self._hold(key, replace(atom, source=name), is_always=False)
+                self.writer.line(f"{self.result.source}[{key!r}] = {name}")
+
+        self.template.emit(node, put)
+        value = self._value(name, given) if depth == self.depth else None
+        if value is not None and len(given) == 1:
+            # An object that is left out has no fields either.
+            value = replace(value, fields=given[0].fields)
+        self.fields.put(key, value)
 
     def _assign(self, name: str, source: str) -> None:
         """Assign to a name, unless nothing uses it."""
@@ -168,6 +199,18 @@ class _SpreadSink:
         target.writer.line(f"{source}{atom.source})")
 
 
+def _non_empty(atom: Atom) -> str | None:
+    """Python source of a value, or of None where it is null or empty; None if it always is. A number and
+    false are not empty, and equal to 0 where they are false in Python."""
+    if atom.kind in ("number", "boolean"):
+        return atom.source
+    if atom.is_constant:
+        return atom.source if atom.constant else None
+    if atom.kind == "any":
+        return f"{atom.source} if {atom.source} or {atom.source} == 0 else None"
+    return f"{atom.source} or None"
+
+
 def _readable(atom: Atom) -> Atom | None:
     """The atom of a value that remains the same; None if it does not."""
     if atom.is_constant:
@@ -212,23 +255,24 @@ def _value(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
 
 
 def _use(template: BaseTemplateWriter, node: Node, sink: Sink) -> None:
-    """Write the code of the named template in place."""
+    """Write the code of the named template in place, or a call of its function if it uses itself."""
     name, known = node.value, template.templates.named
     found = known.get(name) if isinstance(name, str) else None
     if found is None:
         _report_unknown(template, node)
-    elif name in template.open_templates:
-        cycle = " → ".join([*template.open_templates, name])
-        template.findings.error("template-cycle", f"a template uses itself: {cycle}", node.span)
+        return
+    template.templates.used.add(name)
+    if name in template.functions:
+        _check_end(template, node)
+        _call(template, node, template.functions[name], sink)
+    elif template.templates.graph.is_recursive(name):
+        _call(template, node, _define(template, name, found), sink)
     else:
-        template.templates.used.add(name)
-        template.open_templates.append(name)
-        scope = template.scope
         # Elsewhere the template may have a payload, even if there is none here.
-        payload, variables = replace(scope.payload, absent=""), _variables_of_templates(template)
-        with template.within(replace(scope, payload=payload, variables=variables, notes_nulls=False)):
+        payload, variables = replace(template.scope.payload, absent=""), _variables_of_templates(template)
+        scope = replace(template.scope, payload=payload, variables=variables, notes_nulls=False)
+        with template.within(scope):
             template.emit(found, sink)
-        template.open_templates.pop()
 
 
 def _report_unknown(template: BaseTemplateWriter, node: Node) -> None:
@@ -244,6 +288,63 @@ def _report_unknown(template: BaseTemplateWriter, node: Node) -> None:
 def _variables_of_templates(template: BaseTemplateWriter) -> Mapping[str, Variable]:
     index = template.scope.variables.get("index")
     return {**template.language, "index": index} if index else template.language
+
+
+# --- Templates that use themselves -----------------------------------------------------------------------
+
+
+def _define(template: BaseTemplateWriter, name: str, node: Node) -> RecursiveFunction:
+    """Write the function of a template that uses itself. Nothing is known at load of what it is given."""
+    writer, scope = template.writer, template.scope
+    index = writer.fresh("i") if "index" in scope.variables else ""
+    function = RecursiveFunction(writer.fresh("r"), writer.fresh("v"), writer.fresh("d"), index)
+    variables = {**template.language, **({"index": Atom(index, "number")} if index else {})}
+    inner = replace(scope, payload=Atom(function.payload), variables=variables, notes_nulls=False)
+    if inner.steady_loops is not None:
+        # All calls share the value of each call site, like the items of a loop.
+        inner = replace(inner, steady_loops=-1)
+
+    def give(atom: Atom) -> None:
+        writer.use(atom)
+        writer.embed(atom)
+        writer.line(f"return {atom.source}")
+
+    with writer.recursive_function(function.name, function.parameters), template.within(inner):
+        template.functions[name] = function
+        template.emit(node, give)
+        writer.line("return ABSENT")
+        del template.functions[name]
+    return function
+
+
+def _call(template: BaseTemplateWriter, node: Node, function: RecursiveFunction, sink: Sink) -> None:
+    """Write a call of the function of a recursive template, which reads all of its payload."""
+    writer, payload = template.writer, template.scope.payload
+    index = template.scope.variables.get("index")
+    outer = next(reversed(template.functions.values()), None)
+    arguments = [payload.source, "1" if outer is None else f"{outer.depth} + 1"]
+    if function.index and isinstance(index, Atom):
+        arguments.append(index.source)
+        writer.refer(index)
+    writer.refer(payload)
+    writer.use(payload)
+    with writer.at(node.span):
+        if outer is not None:
+            writer.line(f"if {outer.depth} >= {MAX_RECURSION}: raise_depth_error({node.value!r})")
+        result = writer.let(f"{function.name}({', '.join(arguments)})")
+    with writer.block(f"if {result.source} is not ABSENT"):
+        # The function has charged for all of its result, as for the constant that this is an item with.
+        sink(writer.item(result, NULL))
+
+
+def _check_end(template: BaseTemplateWriter, node: Node) -> None:
+    """Report the `$use` by which a template uses itself whatever it is given."""
+    graph, outer = template.templates.graph, list(template.functions)
+    if graph.is_endless(node.value) and graph.is_certain_use(outer[-1], node):
+        cycle = " → ".join([*outer[outer.index(node.value) :], node.value])
+        message = f"a template uses itself without end: {cycle}"
+        hint = "use it under $if, $with or $each, so that it ends where there is nothing more"
+        template.findings.error("template-cycle", message, node.span, hint)
 
 
 #: The code of each directive that is the content of its mapping, given the directive's value.

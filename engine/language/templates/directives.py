@@ -8,7 +8,7 @@ Must not know how directives are written as code.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,9 +75,21 @@ def is_output(key: str) -> bool:
     return not key.startswith("$") or key.startswith("$$")
 
 
+def is_optional(key: str) -> bool:
+    """Whether a key of the output is left out where its value is empty; `??` is an escaped `?`."""
+    return key.endswith("?") and not key.endswith("??")
+
+
 def literal_key(key: str) -> str:
-    """A key of the output without escapes."""
-    return key[1:] if key.startswith("$$") else key
+    """A key of the output without escapes, and without the mark of an optional one."""
+    return key.removeprefix("$" if key.startswith("$$") else "").removesuffix("?")
+
+
+def output_keys(node: Node) -> Iterator[tuple[str, Node]]:
+    """The keys of the output that a mapping has, as they are written to it, with their values."""
+    for key, child in node.items() if isinstance(node.value, dict) else ():
+        if is_output(key):
+            yield literal_key(key), child
 
 
 def is_certain(value: Any) -> bool:
@@ -100,6 +112,7 @@ def check_directives(node: Node, taken: Container[str], findings: Findings) -> N
     """
     for key in node.value:
         _check_key(node, key, findings)
+    _check_duplicates(node, findings)
     _check_combinations(node, findings)
     if "$let" in node.value:
         _check_let(node["$let"], taken, findings)
@@ -116,6 +129,16 @@ def _check_key(node: Node, key: str, findings: Findings) -> None:
         hint = f"write '{familiar}'" if familiar else suggestion(key, DIRECTIVES)
         message = f"unknown directive '{key}'; a literal key is written '$${key[1:]}'"
         findings.error("unknown-directive", message, node[key].key_span, hint)
+
+
+def _check_duplicates(node: Node, findings: Findings) -> None:
+    """Report `a` next to `a?`, which are the same key of the output."""
+    seen: dict[str, Node] = {}
+    for name, child in output_keys(node):
+        first = seen.setdefault(name, child)
+        if first is not child:
+            message = f"duplicate key '{name}'; first defined at line {first.key_span.line}"
+            findings.error("duplicate-key", message, child.key_span)
 
 
 def _used(node: Node) -> list[tuple[str, Directive]]:

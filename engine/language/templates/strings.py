@@ -70,8 +70,13 @@ def is_static(value: Any) -> bool:
     if isinstance(value, str):
         return "${" not in value
     if isinstance(value, dict):
-        return all(not key.startswith("$") and is_static(item) for key, item in value.items())
+        return all(_is_plain(key) and is_static(item) for key, item in value.items())
     return not isinstance(value, list) or all(is_static(item) for item in value)
+
+
+def _is_plain(key: str) -> bool:
+    """Whether a key is written to the output unchanged, without a condition."""
+    return not key.startswith("$") and not key.endswith("?")
 
 
 def single_expression(value: Any) -> str | None:

@@ -7,11 +7,14 @@ Must not know nodes or how code is written.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from engine.errors import EvaluationError
 from engine.language.expressions import SUPPORT
 from engine.values import ABSENT, JsonError, text, type_name
+
+#: How deeply templates may use themselves.
+MAX_RECURSION: Final = 64
 
 
 def each(value: Any) -> list[Any]:
@@ -54,6 +57,12 @@ def concat_one(result: list[Any], entry: Any) -> None:
         result.append(entry)
 
 
+def raise_depth_error(name: str) -> NoReturn:
+    """Raise the error about a template that uses itself too deeply."""
+    message = f"the template '{name}' uses itself more than {MAX_RECURSION} levels deep"
+    raise EvaluationError(message, for_client=True)
+
+
 def interpolated(value: Any) -> str:
     """A value inside longer text."""
     try:
@@ -72,4 +81,5 @@ NAMES: Final[dict[str, Any]] = {
     "spread_one": spread_one,
     "concat": concat,
     "concat_one": concat_one,
+    "raise_depth_error": raise_depth_error,
 }

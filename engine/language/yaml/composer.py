@@ -2,7 +2,7 @@
 
 Contract: the items contain all of the text, each with its location. The first error is a finding and raises
 `Unreadable`; so does nesting that is too deep, and aliases that expand to too much. The only importer of
-PyYAML.
+PyYAML, which must have libyaml: its own parser refuses `{ key?: value }`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from engine.language.yaml.items import MAX_DEPTH, MAX_NODES, Item, Unreadable
 from engine.language.yaml.positions import Positions
 from engine.locations import SourceFile, Span
 
-_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+try:
+    _PARSER: Any = yaml.CSafeLoader
+except AttributeError:
+    raise ImportError(
+        "PyYAML is installed without libyaml, which is needed to read mappings; "
+        "install a wheel of PyYAML, or build it with libyaml"
+    ) from None
 
 
 def compose(file: SourceFile, findings: Findings) -> Item | None:

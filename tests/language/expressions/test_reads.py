@@ -32,6 +32,7 @@ VARIABLES = {
 TEMPLATES = """
 first: { model: "${ model }", more: { extra: "${ extra }" } }
 second: { name: "${ model }" }
+tree: { name: "${ name }", b: "${ $request.body.b }", below: { $each: "${ below }", $use: tree } }
 """
 
 
@@ -74,6 +75,11 @@ READS = [
     ("${ a || b }", {"a", "b"}),
     ("${ a && b.c }", {"a.?", "b.c"}),
     ("${ !a }", {"a.?"}),
+    ("${ text(a) }", {"a.*.text", "a.*.type"}),
+    ("${ text(a[].b) }", {"a.*.b.text", "a.*.b.type"}),
+    ("${ text(a || b) }", {"a.*.text", "a.*.type", "b.*.text", "b.*.type"}),
+    ("${ text('a') }", set()),
+    ("{ $each: '${ a }', b: '${ text(c) }' }", {"a.*.c.*.text", "a.*.c.*.type"}),
     ("${ !(a.b) && c }", {"a.b.?", "c"}),
     ("${ !@ }", {"?"}),
     ("${ a || fail('internal', b) }", {"a", "b"}),
@@ -202,6 +208,9 @@ READS = [
     ("${ a[].b[] | [?c].d }", {"a.*.b.c.?", "a.*.b.*.c.?", "a.*.b.d", "a.*.b.*.d"}),
     ("{ $with: { $use: first }, $use: second }", {"model"}),
     ("{ $with: { $use: first }, $value: '${ @ }' }", {"model", "extra"}),
+    ("{ $with: '${ a }', $use: tree }", {"a", "b"}),
+    ("{ $with: '${ a.c }', x: { $each: '${ d }', $use: tree } }", {"a.c.d.*", "b"}),
+    ("{ $use: tree }", {"@"}),
 ]
 
 

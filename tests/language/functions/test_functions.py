@@ -360,6 +360,12 @@ RESULTS: dict[str, list[tuple[tuple[Any, ...], Any]]] = {
             {"c": [{"index": 0, "a": 2}, {"a": 1}, {"index": True}]},
         ),
     ],
+    "text": [
+        (([{"text": None}, {"text": 1}, {"text": ["a"]}, 1, None, ["a"], {}],), None),
+        ((["a", "", {"text": "b", "type": None}],), "ab"),
+        (([""],), ""),
+        ((LONE,), LONE),
+    ],
     "join_fragments": [
         (([],), []),
         (([{}],), [{}]),
@@ -437,6 +443,7 @@ REFUSED: dict[str, list[tuple[Any, ...]]] = {
     "split": [("a", "", 0.5), (None, "a", -1), ("," * 1_000_000, ","), ("a" * 1_000_001, "")],
     "find_first": [("a", "a", 0.5)],
     "find_last": [("a", "a", 0, 0.5)],
+    "text": [([BIG, {"text": BIG}],)],
     "join": [("x" * 5000, ["a"] * 5000), ("", [BIG, BIG])],
     "lower": [(BIG + BIG,)],
     "upper": [("ΐ" * (MAX_TEXT // 3 + 1),)],

@@ -19,7 +19,7 @@ TEXTS = st.text(max_size=8) | st.sampled_from(
     ["$", "$a", "{}", "$ {", "}", "'", '"', "`", "\\", "\n", "%s", "é🙂"]
 )
 LITERAL_TEXTS = TEXTS.map(lambda text: text.replace("${", "$ {"))
-KEYS = TEXTS.filter(lambda text: not text.startswith("$") and "${" not in text)
+KEYS = TEXTS.filter(lambda text: not text.startswith("$") and not text.endswith("?") and "${" not in text)
 SCALARS = (
     st.none()
     | st.booleans()
@@ -55,6 +55,7 @@ def _mappings(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
         keys,
         keys,
+        keys.map(lambda content: {f"{key}?": value for key, value in content.items()}),
         st.builds(lambda each, content: {"$each": f"${{ to_array({each}) }}", **content}, NAMES, keys),
         st.builds(lambda test, content: {"$if": test, **content}, EXPRESSIONS, keys),
         st.builds(lambda test, a, b: {"$if": test, "$then": a, "$else": b}, EXPRESSIONS, inner, inner),

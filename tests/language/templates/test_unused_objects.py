@@ -36,11 +36,19 @@ UNUSED = [
     ('{ $with: { x: "${ a }" }, r: "${ y }", s: "${ x }" }', '{ s: "${ a }" }'),
     ('{ $with: { x: 1, y: text }, r: "${ x }", s: "${ y }", t: "${ y.z }" }', "{ r: 1, s: text }"),
     ('{ $with: { x: { $if: "${ a }", $then: 1, $else: 2 } }, r: "${ x }" }', '{ r: "${ if(a, `1`, `2`) }" }'),
+    ('{ $with: { x?: "${ a }", y: 1 }, r: "${ x }" }', '{ r?: "${ a }" }'),
+    ('{ $with: { x?: { v: "${ a }" } }, r: "${ x.v }" }', '{ r: "${ a }" }'),
     ('{ $with: { x: { $if: "${ a }", $then: 1 } }, r: "${ x }" }', '{ r: "${ if(a, `1`) }" }'),
     ('{ $with: { x: { $with: "${ b }", $value: "${ c }" } }, r: "${ x }" }', '{ r: "${ b.c }" }'),
 ]
 #: Templates whose inner object is built, each with an equal one.
 USED = [
+    ('{ $with: { x?: "${ b }" }, r: "${ @ }" }', '{ r: { x?: "${ b }" } }'),
+    ('{ $with: { x?: { v: "${ a }" } }, r: "${ x }" }', '{ r?: { v: "${ a }" } }'),
+    (
+        '{ $with: { x: 1, $spread: { x?: "${ a }" } }, r: "${ x }" }',
+        '{ r: "${ if(a == `false`, a, a || `1`) }" }',
+    ),
     ('{ $with: { x: "${ a }" }, r: "${ @ }" }', '{ r: { x: "${ a }" } }'),
     ('{ $with: { x: "${ a }" }, r: "${ keys(@) }" }', "{ r: \"${ if(a != `null`, ['x'], `[]`) }\" }"),
     ('{ $with: { x: "${ nullable(a) }" }, r: "${ @ }" }', '{ r: { x: "${ nullable(a) }" } }'),
