@@ -145,6 +145,7 @@ _RULES: Final[dict[str, _Rule]] = {
     "pattern": _bound((str,), lambda value, wanted: re.search(wanted, value) is not None),
     "minLength": _bound((str,), lambda value, wanted: len(value) >= wanted),
     "minItems": _bound((list,), lambda value, wanted: len(value) >= wanted),
+    "maxItems": _bound((list,), lambda value, wanted: len(value) <= wanted),
     "minProperties": _bound((dict,), lambda value, wanted: len(value) >= wanted),
     "maxProperties": _bound((dict,), lambda value, wanted: len(value) <= wanted),
     "minimum": _bound((int, float), lambda value, wanted: value >= wanted),
