@@ -317,7 +317,9 @@ MISTAKES = {
     'bearer: { url: "${ $env.UP }"': 'bearer: { url: "${ $env.UP }?${ $env.QUERY }"',
     'file: { url: "${ $env.UP }"': 'file: { url: "mapping:${ $env.UPSTREAM }"',
     'header: { url: "${ $env.UP }"': 'header: { url: "ftp://user:${ $env.URL_WORD }@host"',
-    'path: { url: "${ $env.UP }': 'path: { timeout: { read: "${ $env.HEADER }" }, url: "http://x:',
+    'path: { url: "${ $env.UP }': (
+        'path: { timeout: { read: "${ $env.HEADER }" }, proxy: "${ to_array($env.HEADER) }", url: "http://x:'
+    ),
     "breaker: 50": 'tls: { ca_file: "${ $env.HEADER }", certificate: "${ $env.HEADER }" }',
     'value: "${ $env.QUERY }"': "value: \"${ fail('internal', $env.QUERY) }\"",
     "prefix: /": "prefix: /${ $env.INBOUND }/",

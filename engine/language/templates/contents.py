@@ -130,6 +130,7 @@ class _ObjectWriter:
         """Write an entry that is left out if its value is empty. Its name is null where it is left out."""
         depth, name = self.writer.depth, self.writer.fresh()
         given: list[Atom] = []
+        always: list[Atom] = []
         self._assign(name, "None")
 
         def put(atom: Atom) -> None:
@@ -137,6 +138,7 @@ class _ObjectWriter:
             if source is None:
                 return
             given.append(atom)
+            always.extend([atom] if self.writer.depth == depth else [])
             self._assign(name, source)
             with self.writer.building(self.result.source), self.writer.block(f"if {name} is not None"):
                 self._hold(key, replace(atom, source=name), is_always=False)
@@ -144,7 +146,7 @@ class _ObjectWriter:
 
         self.template.emit(node, put)
         value = self._value(name, given) if depth == self.depth else None
-        if value is not None and len(given) == 1:
+        if value is not None and given == always and len(given) == 1:
             # An object that is left out has no fields either.
             value = replace(value, fields=given[0].fields)
         self.fields.put(key, value)

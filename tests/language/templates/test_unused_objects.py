@@ -44,6 +44,7 @@ UNUSED = [
 #: Templates whose inner object is built, each with an equal one.
 USED = [
     ('{ $with: { x?: "${ b }" }, r: "${ @ }" }', '{ r: { x?: "${ b }" } }'),
+    ('{ $with: { x?: { $if: "${ a }", v: "${ a }" } }, r: "${ x.v }" }', '{ r: "${ if(a, a) }" }'),
     ('{ $with: { x?: { v: "${ a }" } }, r: "${ x }" }', '{ r?: { v: "${ a }" } }'),
     (
         '{ $with: { x: 1, $spread: { x?: "${ a }" } }, r: "${ x }" }',
