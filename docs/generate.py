@@ -8,6 +8,7 @@ that the page is up to date.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,12 +66,30 @@ def _schema(schema: Mapping[str, Any], name: str, title: str) -> Iterator[str]:
     yield _keys(schema, schema, name)
     for definition, found in schema["definitions"].items():
         if "properties" in found:
-            yield f"### {name}: {definition}\n\n{found['description']} {_examples(found)}".rstrip() + "\n"
+            yield (
+                f"### {name}: {definition}\n\n{found.get('description') or found['$comment']} {_examples(found)}".rstrip()
+                + "\n"
+            )
             yield _keys(found, schema, name)
 
 
+def examples_of(part: Mapping[str, Any]) -> list[Any]:
+    """The examples of a part of a schema: scalars, and the objects that editors insert as snippets."""
+    return [*part.get("examples", ()), *(_inserted(each["body"]) for each in part.get("defaultSnippets", ()))]
+
+
+def _inserted(body: Any) -> Any:
+    r"""The value that the body of a snippet inserts: its texts are YAML, with escapes of `$`, `}` and `\`."""
+    if isinstance(body, dict):
+        return {key: _inserted(value) for key, value in body.items()}
+    if isinstance(body, list):
+        return [_inserted(value) for value in body]
+    text = re.sub(r"\\([\\$}])", r"\1", body) if isinstance(body, str) else body
+    return json.loads(text) if text in ("null", "[]", "{}") or str(text).startswith('"') else text
+
+
 def _examples(found: Mapping[str, Any]) -> str:
-    shown = [f"`{_shown(example)}`" for example in found.get("examples", ())]
+    shown = [f"`{_shown(example)}`" for example in examples_of(found)]
     return f"Such as {', '.join(shown)}." if shown else ""
 
 
@@ -91,7 +110,8 @@ def _rows(
         target = _target(own)
         described = {**(schema["definitions"][target] if target else {}), **own}
         description = described.get("description", "")
-        examples = "" if target and "properties" in described else _examples(own)
+        is_shown_there = target and "properties" in described and "x-any-value" not in described
+        examples = "" if is_shown_there else _examples(own)
         value = _value(described, target, schema, name)
         yield (
             before + key,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli.main import COMMANDS
-from docs.generate import PAGE, reference
+from docs.generate import PAGE, examples_of, reference
 from engine import FUNCTIONS, Findings, schema_text
 from engine.language.codegen import Atom
 from engine.language.expressions import Scope
@@ -128,8 +128,11 @@ def test_examples_of_expressions_are_valid() -> None:
 def expressions(value: Any, is_example: bool = False) -> Iterator[str]:
     """The texts with `${ … }` among the examples of a schema."""
     if isinstance(value, dict):
+        for example in () if is_example else examples_of(value):
+            yield from expressions(example, True)
         for key, item in value.items():
-            yield from expressions(item, is_example or key == "examples")
+            if key not in ("examples", "defaultSnippets"):
+                yield from expressions(item, is_example)
     elif isinstance(value, list):
         for item in value:
             yield from expressions(item, is_example)

@@ -26,10 +26,12 @@ _IGNORED: Final = frozenset(
     (
         "$schema",
         "$id",
+        "$comment",
         "title",
         "description",
         "default",
         "examples",
+        "defaultSnippets",
         "x-expects",
         "x-hint",
         "definitions",
@@ -52,7 +54,8 @@ def is_valid(value: Any, schema: Any, whole: Any) -> bool:
     if isinstance(schema, bool):
         return schema
     if "$ref" in schema:  # in draft 7 other keywords next to it are ignored
-        return is_valid(value, _definition(schema["$ref"], whole), whole)
+        target = _definition(schema["$ref"], whole)
+        return target.get("x-any-value", False) or is_valid(value, target, whole)
     return all(
         _rule(keyword)(value, wanted, schema, whole)
         for keyword, wanted in schema.items()
