@@ -30,6 +30,7 @@ MAPPINGS = {
     "g2o": str(PROVIDERS / "openai-over-gemini.yaml"),
     "c2o": str(PROVIDERS / "openai-over-cohere.yaml"),
     "b2o": str(PROVIDERS / "openai-over-bedrock.yaml"),
+    "o2r": "responses-over-openai",
 }
 ENTRIES = (
     [e for e in json.loads((FOLDER / "index.json").read_text()) if e["name"].split("_")[0] in MAPPINGS]
