@@ -162,10 +162,10 @@ def read_item(events: list[Value]) -> Value:
     for event in events[1:-1]:
         if event["type"] in DELTAS:
             assert event["delta"]
-            position: int = event.get("content_index", event.get("summary_index", 0))
-            place = DELTAS[event["type"]], position
-            texts[place] = texts.get(place, "") + event["delta"]
-    assert texts == {place: text for place, text in texts_of(done).items() if text}
+            number: int = event.get("content_index", event.get("summary_index", 0))
+            position = DELTAS[event["type"]], number
+            texts[position] = texts.get(position, "") + event["delta"]
+    assert texts == {position: text for position, text in texts_of(done).items() if text}
     return done
 
 
@@ -236,8 +236,8 @@ def test_clients_read_the_same_from_all_rows(chat: Value) -> None:
             read = read_response(read_events(outcome.body)) if stream else json.loads(outcome.body)
             found.append(without_ids(read))
     assert found[1:] == found[:-1]
-    is_cut = chat["reason"] in ("length", "content_filter")
-    status = "incomplete" if is_cut else "completed"
+    is_incomplete = chat["reason"] in ("length", "content_filter")
+    status = "incomplete" if is_incomplete else "completed"
     assert found[0]["status"] == status
     assert found[0]["output"] == expected_output(chat, status)
     assert (found[0]["usage"] is None) == (chat["usage"] == "none")
