@@ -1,7 +1,7 @@
 """The Responses API by OpenAI's client, over real sockets and through the shipped mapping.
 
 The client builds a response from the events and compares them with its last one, and each event is checked
-against the client's types. The upstream is the mock of the shipped mapping `demo`, or sends what a test says.
+against the client's types. The upstream is the mock of the shipped mapping `demo`, or a stub of each test.
 """
 
 from __future__ import annotations
