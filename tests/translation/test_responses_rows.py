@@ -19,7 +19,7 @@ from tests.support.properties import property_settings
 from tests.translation.test_provider_rows import ARGUMENTS, JSON, SPLITS, SSE, TEXT, pieces, split, sse
 
 REASONS = ["stop", "length", "tool_calls", "content_filter", "function_call", "eos", None]
-#: The names of tools as chats have them: a function, a function of a namespace, and a custom tool.
+#: The names of tools in chats.
 NAMES = ["f", "net__ping", "patch"]
 TOOLS = [
     {"type": "function", "name": "f", "parameters": {"type": "object"}},
@@ -39,7 +39,7 @@ CHAT = st.fixed_dictionaries(
     }
 )
 USAGE = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
-#: The events of a text: of its parts, and of its deltas.
+#: The events with deltas of texts, and the names of the texts.
 DELTAS = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "refusal",
@@ -76,7 +76,7 @@ def tool_calls(chat: Value) -> list[Value]:
 
 
 def call_deltas(chat: Value) -> list[Value]:
-    """The calls in fragments, one call after another or one fragment of each in turn."""
+    """The calls in fragments, one call after another or in turn."""
     runs: list[list[Value]] = []
     for call in tool_calls(chat):
         function = call["function"]
@@ -198,9 +198,8 @@ def expected_output(chat: Value, status: str) -> list[Value]:
         content.append({"type": "output_text", "text": chat["text"], "annotations": [], "logprobs": []})
     if chat["refusal"]:
         content.append({"type": "refusal", "refusal": chat["refusal"]})
-    items: list[Value] = []
-    if chat["reasoning"]:
-        items.append({"type": "reasoning", "summary": [{"type": "summary_text", "text": chat["reasoning"]}]})
+    summary = [{"type": "summary_text", "text": chat["reasoning"]}]
+    items: list[Value] = [{"type": "reasoning", "summary": summary}] if chat["reasoning"] else []
     if content:
         items.append({"type": "message", "role": "assistant", "status": "completed", "content": content})
     items += [expected_call(index, call) for index, call in enumerate(chat["calls"])]
@@ -214,9 +213,8 @@ def expected_call(index: int, call: tuple[str, Value, str]) -> Value:
     if name == "patch":
         return {**found, "type": "custom_tool_call", "name": name, "input": text}
     space = {"namespace": "net"} if name == "net__ping" else {}
-    arguments = arguments_of(call) or "{}"
-    name = name.removeprefix("net__")
-    return {**found, **space, "type": "function_call", "name": name, "arguments": arguments}
+    found |= {"type": "function_call", "arguments": arguments_of(call) or "{}"}
+    return {**found, **space, "name": name.removeprefix("net__")}
 
 
 @cache
@@ -241,3 +239,12 @@ def test_clients_read_the_same_from_all_rows(chat: Value) -> None:
     assert found[0]["status"] == status
     assert found[0]["output"] == expected_output(chat, status)
     assert (found[0]["usage"] is None) == (chat["usage"] == "none")
+
+
+def test_the_time_of_a_held_call_is_linear_in_its_fragments() -> None:
+    fragments = [{"index": 1, "function": {"arguments": "x"}}] * 5_000
+    begun = [{"index": i, "id": str(i), "function": {"name": "f", "arguments": "{"}} for i in (0, 1)]
+    deltas = [{"tool_calls": [fragment]} for fragment in [*begun, *fragments]]
+    chunks = sse({"choices": [{"index": 0, "delta": delta}]} for delta in deltas) + b"data: [DONE]\n\n"
+    outcome = run_offline(plans(), "/v1/responses", {"model": "m", "input": "x"}, [chunks], SSE)
+    assert json.loads(outcome.body)["output"][1]["arguments"] == "{" + "x" * 5_000
