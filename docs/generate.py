@@ -66,10 +66,8 @@ def _schema(schema: Mapping[str, Any], name: str, title: str) -> Iterator[str]:
     yield _keys(schema, schema, name)
     for definition, found in schema["definitions"].items():
         if "properties" in found:
-            yield (
-                f"### {name}: {definition}\n\n{found.get('description') or found['$comment']} {_examples(found)}".rstrip()
-                + "\n"
-            )
+            description = found.get("description") or found["$comment"]
+            yield f"### {name}: {definition}\n\n{description} {_examples(found)}".rstrip() + "\n"
             yield _keys(found, schema, name)
 
 

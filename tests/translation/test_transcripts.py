@@ -32,6 +32,7 @@ MAPPINGS = {
     "b2o": str(PROVIDERS / "openai-over-bedrock.yaml"),
     "m2o": str(PROVIDERS / "openai-over-mistral.yaml"),
     "az2o": str(PROVIDERS / "openai-over-azure.yaml"),
+    "o2r": "responses-over-openai",
 }
 ENVIRON = {"OPENAI_PREFIX": "/", "AZURE_OPENAI_ENDPOINT": "https://azure.example"}
 ENTRIES = (
