@@ -174,6 +174,26 @@ def anthropic_blocks(events: Iterable[Response]) -> list[Response]:
     return [{**block, "input": json.loads(block["partial_json"] or "{}")} for block in blocks]
 
 
+# --- Gemini ----------------------------------------------------------------------------------------------
+
+
+def gemini(body: bytes, stream: bool) -> Response:
+    """What a client collects: each event is a response, and the last one has the reason."""
+    responses = [event for _, event in events_of(body)] if stream else [json.loads(body)]
+    candidates = [response["candidates"][0] for response in responses]
+    parts = [part for candidate in candidates for part in candidate.get("content", {}).get("parts", [])]
+    assert [bool(candidate.get("finishReason")) for candidate in candidates][-1]
+    calls = [part["functionCall"] for part in parts if "functionCall" in part]
+    return {
+        "ids": len({response["responseId"] for response in responses}),
+        "text": "".join(part["text"] for part in parts if "text" in part and not part.get("thought")),
+        "reasoning": "".join(part["text"] for part in parts if part.get("thought")),
+        "calls": [(call["id"], call["name"], call["args"]) for call in calls],
+        "reason": [candidate["finishReason"] for candidate in candidates if candidate.get("finishReason")],
+        "usage": [response["usageMetadata"] for response in responses if response.get("usageMetadata")],
+    }
+
+
 # --- Fronts ----------------------------------------------------------------------------------------------
 
 MESSAGES = [{"role": "user", "content": "x"}]
@@ -185,6 +205,16 @@ FRONTS: dict[str, tuple[Callable[[bool], tuple[str, Response]], Callable[[bytes,
             {"model": "m", "max_tokens": 9, "messages": MESSAGES, "stream": stream},
         ),
         anthropic,
+    ),
+    "gemini": (
+        lambda stream: (
+            f"/v1beta/models/m:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}",
+            {
+                "contents": [{"parts": [{"text": "x"}]}],
+                "generationConfig": {"thinkingConfig": {"includeThoughts": True}},
+            },
+        ),
+        gemini,
     ),
 }
 
@@ -243,3 +273,22 @@ def test_reasons_and_counts_of_anthropic(reason: str | None, calls: list[Any], e
         for row in rows("anthropic", {**response, "reason": reason, "usage": usage}):
             assert row["reason"] == (expected, None)
             assert row["usage"] == counts
+
+
+@pytest.mark.parametrize(
+    ("reason", "calls", "expected"),
+    [
+        ("stop", [], "STOP"),
+        ("tool_calls", [("f", {})], "STOP"),
+        ("length", [], "MAX_TOKENS"),
+        ("content_filter", [], "SAFETY"),
+        (None, [], "STOP"),
+    ],
+)
+def test_reasons_and_counts_of_gemini(reason: str | None, calls: list[Any], expected: str) -> None:
+    response = {"text": "", "reasoning": "", "refusal": "", "calls": calls, "index": "each", "split_at": []}
+    counts = {"promptTokenCount": 30, "candidatesTokenCount": 5, "totalTokenCount": 35}
+    for usage, found in (("with", [{**counts, "cachedContentTokenCount": 20}]), ("none", [])):
+        for row in rows("gemini", {**response, "reason": reason, "usage": usage}):
+            assert row["reason"] == [expected]
+            assert row["usage"] == found
