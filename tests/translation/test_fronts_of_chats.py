@@ -292,3 +292,41 @@ def test_reasons_and_counts_of_gemini(reason: str | None, calls: list[Any], expe
         for row in rows("gemini", {**response, "reason": reason, "usage": usage}):
             assert row["reason"] == [expected]
             assert row["usage"] == found
+
+
+FRAGMENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.sampled_from([None, 0, 1]),
+        "id": st.sampled_from([None, "", "a", "b"]),
+        "function": st.fixed_dictionaries(
+            {}, optional={"name": st.sampled_from([None, "f", "g"]), "arguments": st.sampled_from(["", "{}"])}
+        ),
+    },
+)
+DELTA = st.one_of(
+    st.fixed_dictionaries({"content": st.sampled_from(["", "x", "y"])}),
+    st.fixed_dictionaries({"reasoning": st.sampled_from(["", "x", "y"])}),
+    st.fixed_dictionaries({"tool_calls": st.lists(FRAGMENT, max_size=2)}),
+)
+
+
+@pytest.mark.parametrize("front", FRONTS)
+@property_settings(200, 1000, is_seeded=True)
+@given(deltas=st.lists(DELTA, max_size=6))
+def test_streams_in_any_order_are_read_like_one_body(front: str, deltas: list[Response]) -> None:
+    """Servers may send text after calls, calls without names, and fragments that belong to no call."""
+    request, collect = FRONTS[front]
+    chunks: list[Response] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    sent = [b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in [{"choices": [{}]}, *chunks]]
+    plain = run_offline(plans_of(front), *request(False), [*sent, b"data: [DONE]\n\n"], SSE)
+    events = run_offline(plans_of(front), *request(True), [*sent, b"data: [DONE]\n\n"], SSE)
+    assert events.failed == (plain.status != 200)
+    if plain.status == 200:
+        expected, got = collect(plain.body, False), collect(events.body, True)
+        for name in ("text", "reasoning", "calls", "reason"):
+            found = [
+                [call[1:] for call in side[name]] if name == "calls" else side[name]
+                for side in (expected, got)
+            ]
+            assert found[0] == found[1], (name, events.body.decode())
