@@ -52,7 +52,8 @@ def run_offline(
     broken: ExchangeError | None = None,
 ) -> Outcome:
     """Runs a POST whose upstream sends `chunks` and then, if `broken` is set, fails with that error."""
-    inbound = Inbound("POST", path, headers=(("content-type", JSON),), request_id="test")
+    path, _, query = path.partition("?")
+    inbound = Inbound("POST", path, query, headers=(("content-type", JSON),), request_id="test")
     steps = run_exchange(plans.tree.find(path, "POST"), inbound)
     upstream, request = iter(chunks), None
     source = object()

@@ -26,6 +26,8 @@ MAPPINGS = {
     "o2l": "ollama-over-openai",
     "o2g": "ollama-over-openai",
     "l2o": "openai-over-ollama",
+    "o2a": "anthropic-over-openai",
+    "o2gem": "gemini-over-openai",
     "a2o": str(PROVIDERS / "openai-over-anthropic.yaml"),
     "g2o": str(PROVIDERS / "openai-over-gemini.yaml"),
     "c2o": str(PROVIDERS / "openai-over-cohere.yaml"),
