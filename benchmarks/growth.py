@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import exchange
+from engine.codecs import FRAMINGS, MEDIA_TYPES
 from engine.errors import call_failed
 from engine.http.messages import EMPTY, Content, UpstreamResponse
 from engine.testing.cases import Case, StubbedCall
@@ -145,6 +146,9 @@ def with_response(case: Case, number: int, data: bytes) -> Case:
 
 def of_content(content: Content) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
     """The ways to lengthen a response, which is a JSON value or a stream of events."""
+    if MEDIA_TYPES.get(content.media_type) == "aws_events":
+        yield from of_messages(content.data)
+        return
     try:
         value = json.loads(content.data)
     except ValueError:
@@ -177,6 +181,30 @@ def of_stream(text: str) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
         for label, inner, grow in growths(value):
             yield (
                 f"event {number} {label}",
+                f"event {inner}",
+                lambda n, grow=grow, written=written: written([grow(n)]),
+            )
+
+
+def of_messages(data: bytes) -> Iterator[tuple[str, str, Callable[[int], bytes]]]:
+    """As `of_stream`, for binary messages."""
+    framing = FRAMINGS["aws_events"]
+    encode = framing.encoder().encode
+    events = framing.decoder().feed(data)
+    for number, event in enumerate(events):
+        value = json.loads(event.data)
+
+        def written(values: list[Any], number: int = number, name: str | None = event.name) -> bytes:
+            made = [encode(json.dumps(value).encode(), name) for value in values]
+            others = [encode(other.data, other.name) for other in events]
+            return b"".join([*others[:number], *made, *others[number + 1 :]])
+
+        shape = json.dumps(shape_of(value))
+        label = f"event {number}"
+        yield label, f"event {shape}", lambda n, value=value, written=written: written(longer([value], n))
+        for part, inner, grow in growths(value):
+            yield (
+                f"{label} {part}",
                 f"event {inner}",
                 lambda n, grow=grow, written=written: written([grow(n)]),
             )

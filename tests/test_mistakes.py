@@ -22,7 +22,7 @@ CASES = sorted(path.stem for path in MISTAKES.glob("*.yaml"))
 
 #: Mappings that are right: shipped ones, examples, and those of the tests. `test_documents` checks those of
 #: the documents.
-FOLDERS = ("examples", "tests/suites/good", "tests/suites/providers")
+FOLDERS = ("examples", "tests/suites/good")
 SOUND = [
     *shipped_mappings().values(),
     *source_files([str(ROOT / folder) for folder in FOLDERS], Findings()),

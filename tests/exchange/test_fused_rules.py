@@ -211,9 +211,8 @@ def test_the_limits_of_an_exchange_hold(tmp_path: Path) -> None:
         assert b"20000 bytes" in lines[-1]
 
 
-@pytest.mark.parametrize("folder", ["mappings", "tests/suites/providers"])
-def test_all_cases_of_shipped_mappings_pass_with_both(folder: str) -> None:
-    suites = sorted((ROOT / folder).glob("*.test.yaml"))
+def test_all_cases_of_shipped_mappings_pass_with_both() -> None:
+    suites = sorted((ROOT / "mappings").glob("*.test.yaml"))
     assert suites
     for run in (run_suites(suites), run_unfused(suites)):
         assert run.failed == 0

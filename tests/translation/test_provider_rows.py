@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from engine.codecs import FRAMINGS
 from tests.support.exchanges import run_offline, shipped
 from tests.support.properties import property_settings
 
-FOLDER = Path(__file__).parents[1] / "suites" / "providers"
 SSE, JSON = "text/event-stream", "application/json"
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20)
@@ -299,7 +297,7 @@ PROVIDERS: dict[str, tuple[Callable[[Response], tuple[bytes, bytes]], str]] = {
 
 @cache
 def plans_of(provider: str) -> PlanSet:
-    return shipped(str(FOLDER / f"openai-over-{provider}.yaml"))
+    return shipped(f"openai-over-{provider}")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

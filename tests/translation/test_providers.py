@@ -1,4 +1,4 @@
-"""OpenAI's chat API in front of providers with APIs of their own: the mappings of `tests/suites/providers`.
+"""OpenAI's chat API in front of providers with APIs of their own: the mappings `openai-over-*`.
 
 They show that a response is described once: a reader for the provider, a template, and the shared writer. The
 recordings of these APIs run in `test_transcripts.py`.
@@ -7,37 +7,19 @@ recordings of these APIs run in `test_transcripts.py`.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine import run_suites
 from engine.exchange import usage_of
 from tests.support.exchanges import run_offline, shipped
 
-FOLDER = Path(__file__).parents[1] / "suites" / "providers"
-SUITES = sorted(FOLDER.glob("*.test.yaml"))
 SSE, JSON = "text/event-stream", "application/json"
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-@pytest.mark.parametrize("file", SUITES, ids=lambda file: file.name)
-def test_a_suite_passes_and_covers_its_mapping(file: Path) -> None:
-    run = run_suites([file])
-    mismatches = [str(mismatch) for case in run.suites[0].cases for mismatch in case.mismatches]
-    assert (run.failed, run.not_run) == (0, 0), [*mismatches, *(f.message for f in run.suites[0].findings)]
-    assert [f"{missing.span}: {missing.what}" for missing in run.uncovered] == []
-
-
-def test_every_mapping_has_a_suite() -> None:
-    assert {file.name.replace(".test.yaml", ".yaml") for file in SUITES} == {
-        file.name for file in FOLDER.glob("*.yaml") if ".test." not in file.name
-    }
-
-
 def openai(provider: str, chunks: list[bytes], media_type: str, stream: bool) -> Any:
-    plans = shipped(str(FOLDER / f"openai-over-{provider}.yaml"))
+    plans = shipped(f"openai-over-{provider}")
     return run_offline(plans, "/v1/chat/completions", {**CHAT, "stream": stream}, chunks, media_type)
 
 

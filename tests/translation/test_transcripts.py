@@ -20,7 +20,6 @@ from engine import PlanSet
 from tests.support.exchanges import Outcome, run_offline, shipped
 
 FOLDER = Path(__file__).parents[3] / "shared" / "reference" / "streams"
-PROVIDERS = Path(__file__).parents[1] / "suites" / "providers"
 #: The mapping of each recording, by the prefix of its name; there are recordings with other prefixes.
 MAPPINGS = {
     "o2l": "ollama-over-openai",
@@ -28,12 +27,12 @@ MAPPINGS = {
     "l2o": "openai-over-ollama",
     "o2a": "anthropic-over-openai",
     "o2gem": "gemini-over-openai",
-    "a2o": str(PROVIDERS / "openai-over-anthropic.yaml"),
-    "g2o": str(PROVIDERS / "openai-over-gemini.yaml"),
-    "c2o": str(PROVIDERS / "openai-over-cohere.yaml"),
-    "b2o": str(PROVIDERS / "openai-over-bedrock.yaml"),
-    "m2o": str(PROVIDERS / "openai-over-mistral.yaml"),
-    "az2o": str(PROVIDERS / "openai-over-azure.yaml"),
+    "a2o": "openai-over-anthropic",
+    "g2o": "openai-over-gemini",
+    "c2o": "openai-over-cohere",
+    "b2o": "openai-over-bedrock",
+    "m2o": "openai-over-mistral",
+    "az2o": "openai-over-azure",
     "o2r": "responses-over-openai",
 }
 ENVIRON = {"OPENAI_PREFIX": "/", "AZURE_OPENAI_ENDPOINT": "https://azure.example"}
