@@ -1,5 +1,5 @@
 # make serve         run `dragoman demo`: the shipped mappings on a built-in mock of a model server (PORT=8080)
-# make test          run all tests: about five minutes on two idle cores
+# make test          run all tests: about eight minutes on two idle cores
 # make test-fast     run those of the language and the command line: under a minute
 # make test-clients  run client libraries against `make serve`, and write the table of docs/clients.md
 # make test-browser  run those that need Chromium
@@ -24,7 +24,7 @@ serve: $(VENV)/.serve
 	exec $(BIN)/dragoman demo --port $(PORT)
 
 test: $(VENV)/.dev
-	@echo "all tests: about five minutes on two idle cores; make test-fast takes under a minute"
+	@echo "all tests: about eight minutes on two idle cores; make test-fast takes under a minute"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 	$(BIN)/dragoman validate mappings examples
 	$(BIN)/dragoman test mappings examples --require-coverage

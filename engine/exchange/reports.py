@@ -34,12 +34,16 @@ def report_of(exchange: Exchange) -> Report:
 
 def add_inner_calls(exchange: Exchange, upstream: UpstreamPlan, report: Report) -> None:
     """Add the calls that another mapping made."""
+    if not report.calls:
+        return
     mapping = upstream.mapping or ""
     exchange.tried += (call if call.mapping else call._replace(mapping=mapping) for call in report.calls)
 
 
 def add_inner_dropped(exchange: Exchange, upstream: UpstreamPlan, report: Report) -> None:
     """Add the fields that another mapping, and those that it called, did not carry over."""
+    if report is NO_REPORT:
+        return
     for field in report.dropped:
         exchange.inner_dropped[f"{upstream.mapping}:{field}"] = None
     exchange.inner_dropped |= dict.fromkeys(report.inner_dropped)

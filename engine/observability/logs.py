@@ -240,7 +240,8 @@ def _exchange_fields(result: ExchangeResult) -> dict[str, Any]:
     fields = _request_fields(
         exchange.inbound, result.mapping, result.route, exchange.upstream, result.response.status, started
     )
-    fields["attempts"] = sum(not call.mapping for call in exchange.tried)
+    tried = exchange.tried
+    fields["attempts"] = len(tried) if len(tried) < 2 else sum(not call.mapping for call in tried)
     fields["bytes_sent"] = result.bytes_sent
     if result.events:
         fields["events"] = result.events
