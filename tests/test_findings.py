@@ -511,7 +511,7 @@ def test_a_note_is_a_notice_in_github_and_has_its_severity_in_json(tmp_path: Pat
 def test_good_mappings_have_no_finding(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = file.read_text("utf-8")
     for name in re.findall(r"^  (\w+): \{.*required: true", text, re.MULTILINE):
-        monkeypatch.setenv(name, "set")
+        monkeypatch.setenv(name, "https://set.example")
     for name in ("CLIENT_KEYS", "DRAGOMAN_API_KEYS"):
         monkeypatch.setenv(name, "key")
     # A mapping is served together with those that are its upstreams.
