@@ -68,13 +68,22 @@ class Demo:
         ]
         for reader in self._readers:
             reader.start()
-        done = eventually(lambda: len(self.commands) == 3 or process.poll() is not None, START)
+        done = eventually(lambda: self.has_started or process.poll() is not None, START)
         assert done, self.text()
         assert process.poll() is None, self.text()
-        (self.url,) = re.findall(r"at (http://\S+)", "".join(self.err))
+        (self.url,) = self.urls
 
     def text(self) -> str:
         return "".join([*self.out, *self.err])
+
+    @property
+    def has_started(self) -> bool:
+        """Whether all of it has been read: the outputs have a reader each."""
+        return len(self.commands) == 3 and len(self.urls) == 1
+
+    @property
+    def urls(self) -> list[str]:
+        return re.findall(r"at (http://\S+)\s", "".join(list(self.err)))
 
     @property
     def commands(self) -> list[str]:
